@@ -1,0 +1,33 @@
+# make run    set up .venv and run the default study
+# make test   set up .venv, lint, check types, run the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test setup lint tiny clean
+
+run: setup
+	$(BIN)/python run.py
+
+test: setup lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# Every stage of a study once, in about two minutes; the numbers mean nothing.
+tiny: setup
+	$(BIN)/python run.py experiment=tiny study=studies/tiny
+
+setup: .venv/ready
+
+# torch first and alone: with it in place nothing else pulls in another build of it.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv studies mlflow.db mlartifacts

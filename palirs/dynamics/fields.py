@@ -1,0 +1,74 @@
+"""Where the forces of a batch of trajectories come from: a committee of potentials, or the reference engine itself."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from palirs.engines import Engine
+from palirs.engines.base import evaluate
+
+if TYPE_CHECKING:
+    from palirs.mace import Committee
+
+
+class Found(NamedTuple):
+    """Energy ``[B]`` [eV], forces ``[N, 3]`` [eV/Å]; of committees also ``[members, N, 3]``, of engines dipoles ``[B, 3]`` [e·Å]."""
+
+    energy: Tensor
+    forces: Tensor
+    members: Tensor | None = None
+    dipole: Tensor | None = None
+
+
+class Field(Protocol):
+    """Forces as a function of the positions of a whole batch."""
+
+    def __call__(self, positions: Tensor) -> Found:
+        """Evaluate at positions ``[N, 3]`` [Å]."""
+        ...
+
+
+class CommitteeField:
+    """Mean forces of a committee on a batch of molecules.
+
+    Parameters
+    ----------
+    committee : Committee
+        The potentials.
+    molecules : sequence of Atoms
+        One per trajectory; only their elements matter.
+    """
+
+    def __init__(self, committee: "Committee", molecules: Sequence[Atoms]):
+        start = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
+        self._forces = committee.recorded(committee.graph([atoms.numbers for atoms in molecules]), start)
+
+    def __call__(self, positions: Tensor) -> Found:
+        """Evaluate every member at once."""
+        energy, members = self._forces(positions)
+        return Found(energy.mean(dim=0), members.mean(dim=0).double(), members)
+
+
+class EngineField:
+    """Forces and dipoles of a reference engine, one molecule after the other."""
+
+    def __init__(self, engine: Engine, molecules: Sequence[Atoms]):
+        self._calculator = engine.calculator()
+        self._molecules = [Atoms(atoms.numbers, positions=atoms.positions) for atoms in molecules]
+
+    def __call__(self, positions: Tensor) -> Found:
+        """Evaluate each trajectory."""
+        pieces = positions.split([len(atoms) for atoms in self._molecules])
+        found = []
+        for atoms, piece in zip(self._molecules, pieces, strict=True):
+            atoms.positions = piece.numpy()
+            found.append(evaluate(self._calculator, atoms))
+        return Found(
+            energy=torch.tensor([properties.energy for properties in found], dtype=torch.float64),
+            forces=torch.tensor(np.concatenate([properties.forces for properties in found])),
+            dipole=torch.tensor(np.array([properties.dipole for properties in found])),
+        )

@@ -1,0 +1,110 @@
+"""The state of a batch of trajectories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from palirs.dynamics.fields import Field
+from palirs.dynamics.noise import Noise
+from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
+
+
+@dataclass(frozen=True)
+class State:
+    """Positions and momenta of B trajectories with N atoms in all, one after the other.
+
+    Attributes
+    ----------
+    positions : Tensor
+        Shape ``[N, 3]`` [Å], float64.
+    velocities : Tensor
+        Shape ``[N, 3]`` [Å/fs].
+    forces : Tensor
+        Shape ``[N, 3]`` [eV/Å] at these positions.
+    energy : Tensor
+        Shape ``[B]`` [eV], potential.
+    members : Tensor or None
+        Shape ``[members, N, 3]`` [eV/Å], forces of each member of a committee.
+    dipole : Tensor or None
+        Shape ``[B, 3]`` [e·Å], if the field gives it.
+    masses : Tensor
+        Shape ``[N, 1]`` [amu].
+    system : Tensor
+        Shape ``[N]``, trajectory of each atom.
+    counts : tuple of int
+        Atoms of each trajectory.
+    """
+
+    positions: Tensor
+    velocities: Tensor
+    forces: Tensor
+    energy: Tensor
+    members: Tensor | None
+    dipole: Tensor | None
+    masses: Tensor
+    system: Tensor
+    counts: tuple[int, ...]
+
+    def moved(self, positions: Tensor, velocities: Tensor, field: Field) -> "State":
+        """Return the state at new positions, with the forces there."""
+        found = field(positions)
+        return replace(
+            self,
+            positions=positions,
+            velocities=velocities,
+            forces=found.forces,
+            energy=found.energy,
+            members=found.members,
+            dipole=found.dipole,
+        )
+
+
+def initial_state(
+    molecules: Sequence[Atoms], field: Field, temperature: Tensor, noise: Noise, velocities: Sequence[np.ndarray | None] | None = None
+) -> State:
+    """Start a batch of trajectories.
+
+    Parameters
+    ----------
+    molecules : sequence of Atoms
+        One per trajectory.
+    field : Field
+        Forces of the batch.
+    temperature : Tensor
+        Shape ``[B]`` [K], of the Maxwell-Boltzmann velocities; the centre of mass is at rest.
+    noise : Noise
+        Gives the velocities; each trajectory draws from its own stream.
+    velocities : sequence, optional
+        Velocities [Å/fs] of trajectories that go on; ``None`` entries are drawn.
+    """
+    counts = tuple(len(atoms) for atoms in molecules)
+    system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    masses = torch.tensor(np.concatenate([atoms.get_masses() for atoms in molecules]))[:, None]
+    drawn = noise.draw() * torch.sqrt(BOLTZMANN * temperature[system][:, None] / (masses * EV_PER_AMU_A2_FS2))
+    drawn = without_drift(drawn, masses, system, len(counts))
+    if velocities is not None:
+        pieces = drawn.split(counts)
+        given = [piece if old is None else torch.tensor(old, dtype=torch.float64) for piece, old in zip(pieces, velocities, strict=True)]
+        drawn = torch.cat(given)
+    positions = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
+    found = field(positions)
+    return State(positions, drawn, found.forces, found.energy, found.members, found.dipole, masses, system, counts)
+
+
+def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectories: int) -> Tensor:
+    """Take the velocity of the centre of mass of each trajectory away."""
+    momentum = velocities.new_zeros(trajectories, 3).index_add(0, system, masses * velocities)
+    total = velocities.new_zeros(trajectories, 1).index_add(0, system, masses)
+    return velocities - (momentum / total)[system]
+
+
+def kinetic_temperature(state: State) -> Tensor:
+    """Return the temperature of each trajectory ``[B]`` [K] over its 3N − 3 degrees of freedom."""
+    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum(dim=1)
+    sums = kinetic.new_zeros(len(state.counts)).index_add(0, state.system, kinetic)
+    freedom = 3 * torch.tensor(state.counts) - 3
+    return 2 * sums / (freedom * BOLTZMANN)

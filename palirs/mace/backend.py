@@ -1,0 +1,60 @@
+"""The guarded import of mace and e3nn, and the parts of them that the project builds on.
+
+Importing mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, which lets every later ``torch.load`` of the process run code from a file.
+e3nn 0.4.4 needs that variable only because its constants contain a ``slice``; allowing that one harmless type instead, and taking the
+variable back, keeps ``torch.load`` safe.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+_VARIABLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_before = os.environ.get(_VARIABLE)
+torch.serialization.add_safe_globals([slice])
+
+with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    warnings.simplefilter("ignore")  # optional accelerators that are absent, and the variable above
+    from e3nn import o3
+    from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
+    from mace.modules.blocks import (
+        EquivariantProductBasisBlock,
+        LinearNodeEmbeddingBlock,
+        NonLinearReadoutBlock,
+        RadialEmbeddingBlock,
+    )
+
+if _before is None:
+    os.environ.pop(_VARIABLE, None)
+else:
+    os.environ[_VARIABLE] = _before
+
+
+@contextlib.contextmanager
+def building(dtype: str) -> Iterator[None]:
+    """Build modules in this precision, without TorchScript's remarks on e3nn's annotations."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
+__all__ = [
+    "EquivariantProductBasisBlock",
+    "LinearNodeEmbeddingBlock",
+    "NonLinearReadoutBlock",
+    "RadialEmbeddingBlock",
+    "RealAgnosticInteractionBlock",
+    "RealAgnosticResidualInteractionBlock",
+    "ScaleShiftMACE",
+    "building",
+    "o3",
+]

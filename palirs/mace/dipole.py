@@ -1,0 +1,221 @@
+"""A MACE dipole model in which both layers are read out and every parameter is alive.
+
+The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that layer's read-out at zero and more
+than half of the weights without a gradient. Here both layers keep scalars and vectors. Each layer gives every atom a vector and a
+latent charge; the charges are shifted so that they sum to the charge of the molecule, zero:
+
+    μ = Σ_i (d_i + q_i r_i),   Σ_i q_i = 0.
+
+The dipole of a translated molecule is therefore the same, and it turns with the molecule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor, nn
+
+from palirs import keys
+from palirs.mace.backend import (
+    EquivariantProductBasisBlock,
+    LinearNodeEmbeddingBlock,
+    NonLinearReadoutBlock,
+    RadialEmbeddingBlock,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    building,
+    o3,
+)
+from palirs.mace.graphs import Graph, graph, mean_neighbours
+from palirs.mace.potential import hidden_irreps
+from palirs.mace.settings import Architecture, Training
+
+
+@dataclass(frozen=True)
+class DipoleShape:
+    """Everything that fixes a dipole model but its weights; written as JSON beside them.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        Size of the model; ``max_L`` counts as at least 1, vectors are needed.
+    elements : tuple of int
+        Atomic numbers it knows, ascending.
+    scale : float
+        Unit of the dipole of an atom [e·Å].
+    mean_neighbours : float
+        Normalisation of the messages.
+    """
+
+    architecture: Architecture
+    elements: tuple[int, ...]
+    scale: float
+    mean_neighbours: float
+    kind: str = "dipole"
+
+    @classmethod
+    def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "DipoleShape":
+        """Derive elements and scales from labelled frames."""
+        dipoles = np.array([atoms.info[keys.DIPOLE] / np.sqrt(len(atoms)) for atoms in frames])
+        return cls(
+            architecture=architecture,
+            elements=tuple(sorted({int(z) for atoms in frames for z in atoms.numbers})),
+            scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3)),
+            mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
+        )
+
+    def as_dict(self) -> dict:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "DipoleShape":
+        """Rebuild from :meth:`as_dict`."""
+        return cls(**{**values, "architecture": Architecture(**values["architecture"]), "elements": tuple(values["elements"])})
+
+    def build(self) -> "DipoleNetwork":
+        """Make the module with fresh weights drawn from torch's global generator."""
+        with building(self.architecture.dtype):
+            return DipoleNetwork(self)
+
+
+class DipoleNetwork(nn.Module):
+    """MACE layers with a vector and a charge read out of each (see the module's description)."""
+
+    def __init__(self, shape: DipoleShape):
+        super().__init__()
+        a = shape.architecture
+        hidden = hidden_irreps(a) if a.max_L else hidden_irreps(a) + o3.Irreps(f"{a.channels}x1o")
+        attributes, scalars = o3.Irreps(f"{len(shape.elements)}x0e"), o3.Irreps(f"{a.channels}x0e")
+        edge = o3.Irreps.spherical_harmonics(a.max_ell)
+        messages = (edge * a.channels).sort()[0].simplify()
+        self.scale = shape.scale
+        self.embedding = LinearNodeEmbeddingBlock(attributes, scalars)
+        self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
+        self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")
+        self.interactions, self.products, self.vectors, self.charges = (nn.ModuleList() for _ in range(4))
+        for layer in range(a.layers):
+            block = RealAgnosticResidualInteractionBlock if layer else RealAgnosticInteractionBlock
+            self.interactions.append(
+                block(
+                    node_attrs_irreps=attributes,
+                    node_feats_irreps=hidden if layer else scalars,
+                    edge_attrs_irreps=edge,
+                    edge_feats_irreps=o3.Irreps(f"{a.bessel}x0e"),
+                    target_irreps=messages,
+                    hidden_irreps=hidden,
+                    avg_num_neighbors=shape.mean_neighbours,
+                    radial_MLP=list(a.radial_mlp),
+                )
+            )
+            self.products.append(
+                EquivariantProductBasisBlock(messages, hidden, a.correlation, use_sc=layer > 0, num_elements=len(shape.elements))
+            )
+            self.vectors.append(o3.Linear(hidden, o3.Irreps("1x1o")))
+            self.charges.append(NonLinearReadoutBlock(hidden, o3.Irreps("16x0e"), nn.functional.silu))
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the dipole of each molecule, ``[B, 3]`` [e·Å]."""
+        positions, system, (sender, receiver) = inputs["positions"], inputs["batch"], inputs["edge_index"]
+        molecules = inputs["ptr"].numel() - 1
+        arms = positions[receiver] - positions[sender]
+        lengths = torch.linalg.norm(arms, dim=-1, keepdim=True)
+        attributes = self.spherical(arms)
+        radial, cutoff = self.radial(lengths, inputs["node_attrs"], inputs["edge_index"], None)
+        features = self.embedding(inputs["node_attrs"])
+        vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
+        for interaction, product, vector, charge in zip(self.interactions, self.products, self.vectors, self.charges, strict=True):
+            features, skip = interaction(
+                node_attrs=inputs["node_attrs"],
+                node_feats=features,
+                edge_attrs=attributes,
+                edge_feats=radial,
+                edge_index=inputs["edge_index"],
+                cutoff=cutoff,
+            )
+            features = product(node_feats=features, sc=skip, node_attrs=inputs["node_attrs"])
+            vectors = vectors + vector(features)
+            charges = charges + charge(features)[:, 0]
+        neutral = charges - _mean_of_each(charges[:, None], system, molecules)[system, 0]
+        centred = positions - _mean_of_each(positions, system, molecules)[system]
+        atomic = self.scale * (vectors + neutral[:, None] * centred)
+        return atomic.new_zeros(molecules, 3).index_add(0, system, atomic)
+
+
+def _mean_of_each(values: Tensor, system: Tensor, molecules: int) -> Tensor:
+    sums = values.new_zeros(molecules, values.shape[1]).index_add(0, system, values)
+    counts = values.new_zeros(molecules).index_add(0, system, torch.ones_like(values[:, 0]))
+    return sums / counts[:, None]
+
+
+@dataclass
+class DipoleObjective:
+    """Loss and errors of a dipole model on labelled frames."""
+
+    shape: DipoleShape
+    training: Training
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return the reference dipoles [e·Å]."""
+        return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
+
+    def errors(
+        self, model: DipoleNetwork, graph: Graph, positions: Tensor, targets: dict[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """Return the deviations ``[B, 3]`` [e·Å]."""
+        with torch.set_grad_enabled(training):
+            return {"dipole": model(graph.inputs(positions)) - targets["dipole"]}
+
+    def loss(self, errors: dict[str, Tensor]) -> Tensor:
+        """Mean squared error in units of the scale of the data."""
+        return ((errors["dipole"] / self.shape.scale) ** 2).mean()
+
+
+class DipoleModel:
+    """A trained dipole model, ready to evaluate.
+
+    Parameters
+    ----------
+    shape : DipoleShape
+        Architecture and scales.
+    network : DipoleNetwork
+        Its weights.
+    """
+
+    def __init__(self, shape: DipoleShape, network: DipoleNetwork):
+        self.shape = shape
+        self.network = network.eval()
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+
+    @torch.no_grad()
+    def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
+        """Return dipoles of the frames, shape ``[1, B, 3]`` [e·Å] (leading axis: members)."""
+        return np.concatenate(
+            [
+                self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part])
+                for part in chunks(frames, batch_atoms)
+            ],
+            axis=1,
+        )
+
+    @torch.no_grad()
+    def of_positions(self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return dipoles ``[1, B, 3]`` [e·Å] of one batch given as arrays."""
+        dtype = getattr(torch, self.shape.architecture.dtype)
+        centred = np.concatenate([x - x.mean(axis=0) for x in positions])
+        inputs = graph(numbers, self.shape.elements, dtype).inputs(torch.tensor(centred, dtype=dtype))
+        return self.network(inputs).double().numpy()[None]
+
+
+def chunks(frames: Sequence[Atoms], batch_atoms: int) -> list[range]:
+    """Cut a list of frames into runs of at most ``batch_atoms`` atoms (at least one frame each)."""
+    parts, start, atoms = [], 0, 0
+    for number, frame in enumerate(frames):
+        if atoms and atoms + len(frame) > batch_atoms:
+            parts.append(range(start, number))
+            start, atoms = number, 0
+        atoms += len(frame)
+    return [*parts, range(start, len(frames))] if len(frames) else []

@@ -1,0 +1,143 @@
+"""The MACE potential: from an architecture and data to a module, and its training objective."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from palirs import keys
+from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE, building, o3
+from palirs.mace.graphs import Graph, mean_neighbours
+from palirs.mace.settings import Architecture, Training
+
+
+@dataclass(frozen=True)
+class PotentialShape:
+    """Everything that fixes a potential but its weights; written as JSON beside them.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        Size of the model.
+    elements : tuple of int
+        Atomic numbers it knows, ascending.
+    atomic_energies : tuple of float
+        E0 of each element [eV].
+    scale : float
+        Unit of the interaction energy of an atom [eV]: the RMS force of the data in eV/Å times 1 Å.
+    mean_neighbours : float
+        Normalisation of the messages.
+    """
+
+    architecture: Architecture
+    elements: tuple[int, ...]
+    atomic_energies: tuple[float, ...]
+    scale: float
+    mean_neighbours: float
+    kind: str = "potential"
+
+    @classmethod
+    def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "PotentialShape":
+        """Derive elements, E0s and scales from labelled frames."""
+        elements = tuple(sorted({int(z) for atoms in frames for z in atoms.numbers}))
+        forces = np.concatenate([atoms.arrays[keys.FORCES].ravel() for atoms in frames])
+        return cls(
+            architecture=architecture,
+            elements=elements,
+            atomic_energies=tuple(fitted_energies(frames, elements)),
+            scale=float(max(np.sqrt((forces**2).mean()), 1e-3)),
+            mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
+        )
+
+    def as_dict(self) -> dict:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "PotentialShape":
+        """Rebuild from :meth:`as_dict`."""
+        return cls(
+            **{
+                **values,
+                "architecture": Architecture(**values["architecture"]),
+                "elements": tuple(values["elements"]),
+                "atomic_energies": tuple(values["atomic_energies"]),
+            }
+        )
+
+    def build(self) -> ScaleShiftMACE:
+        """Make the module with fresh weights drawn from torch's global generator."""
+        a = self.architecture
+        with building(a.dtype):
+            return ScaleShiftMACE(
+                atomic_inter_scale=self.scale,
+                atomic_inter_shift=0.0,
+                r_max=a.cutoff,
+                num_bessel=a.bessel,
+                num_polynomial_cutoff=5,
+                max_ell=a.max_ell,
+                interaction_cls=RealAgnosticResidualInteractionBlock,
+                interaction_cls_first=RealAgnosticInteractionBlock,
+                num_interactions=a.layers,
+                num_elements=len(self.elements),
+                hidden_irreps=hidden_irreps(a),
+                MLP_irreps=o3.Irreps("16x0e"),
+                atomic_energies=np.array([self.atomic_energies]),
+                avg_num_neighbors=self.mean_neighbours,
+                atomic_numbers=list(self.elements),
+                correlation=a.correlation,
+                gate=torch.nn.functional.silu,
+                radial_MLP=list(a.radial_mlp),
+            )
+
+
+def hidden_irreps(architecture: Architecture) -> "o3.Irreps":
+    """Irreps of the messages: ``channels`` of each order up to ``max_L`` with natural parity."""
+    text = "+".join(f"{architecture.channels}x{order}{'eo'[order % 2]}" for order in range(architecture.max_L + 1))
+    return o3.Irreps(text)  # pyright: ignore[reportReturnType]
+
+
+def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> np.ndarray:
+    """Atomic energies E0 [eV] by least squares of the total energies on the compositions.
+
+    One molecule, or molecules of one composition, leave the problem singular; the solution of least norm is then taken, which still
+    reproduces the mean energy of each composition, so that the network has only the differences to learn.
+    """
+    counts = np.array([[(atoms.numbers == z).sum() for z in elements] for atoms in frames], dtype=float)
+    energies = np.array([atoms.info[keys.ENERGY] for atoms in frames])
+    return np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
+
+
+@dataclass
+class PotentialObjective:
+    """Loss and errors of a potential on labelled frames."""
+
+    shape: PotentialShape
+    training: Training
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return interaction energies (total minus E0) and forces of each frame."""
+        e0 = dict(zip(self.shape.elements, self.shape.atomic_energies, strict=True))
+        energy = [atoms.info[keys.ENERGY] - sum(e0[int(z)] for z in atoms.numbers) for atoms in frames]
+        return {
+            "energy": [torch.tensor([e], dtype=dtype) for e in energy],
+            "forces": [torch.tensor(atoms.arrays[keys.FORCES], dtype=dtype) for atoms in frames],
+        }
+
+    def errors(
+        self, model: ScaleShiftMACE, graph: Graph, positions: Tensor, targets: dict[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """Return the deviations: energy per atom ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
+        out = model(graph.inputs(positions), training=training)
+        counts = torch.tensor(graph.counts, dtype=positions.dtype)
+        return {
+            "energy": (out["interaction_energy"] - targets["energy"]) / counts,
+            "forces": out["forces"] - targets["forces"],
+        }
+
+    def loss(self, errors: dict[str, Tensor]) -> Tensor:
+        """Weighted mean squared error."""
+        return self.training.energy_weight * (errors["energy"] ** 2).mean() + self.training.forces_weight * (errors["forces"] ** 2).mean()

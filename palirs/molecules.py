@@ -1,0 +1,149 @@
+"""Molecules: a name from the shipped table, an ASE G2 name or an xyz file becomes a checked :class:`ase.Atoms`."""
+
+import difflib
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import cast
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as g2_molecule
+from ase.collections import g2
+from ase.data import covalent_radii
+from pydantic import Field
+
+from palirs import keys
+from palirs.recipes import PalirsError, recipe
+
+CLOSEST_CONTACT = 0.6
+"""Two atoms closer than this share of the sum of their covalent radii lie on top of each other."""
+
+
+@recipe
+class Molecules:
+    """The molecules of a study.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or ASE G2 names (``H2O``).
+    files : tuple of str
+        Files that ASE can read; each frame is one molecule, named by its ``info['molecule']`` or by the file.
+    """
+
+    names: tuple[str, ...] = Field(default=())
+    files: tuple[str, ...] = Field(default=())
+
+    def load(self) -> list[Atoms]:
+        """Return the checked molecules, each with ``info['molecule']``.
+
+        Raises
+        ------
+        PalirsError
+            For an unknown name, an unreadable file, two molecules of one name, or a molecule that cannot be treated.
+        """
+        found = [atoms for name in self.names for atoms in named(name)]
+        found += [atoms for path in self.files for atoms in read(path)]
+        if not found:
+            raise PalirsError("molecules: the list is empty; give molecules.names=[methanol] or molecules.files=[my.xyz]")
+        seen: set[str] = set()
+        for atoms in found:
+            name = atoms.info[keys.MOLECULE]
+            if name in seen:
+                raise PalirsError(f"molecules: two molecules are called {name!r}; names must differ, rename one of them")
+            seen.add(name)
+            check(atoms)
+        return found
+
+
+@cache
+def table() -> dict[str, Atoms]:
+    """Return the shipped molecules by name; ``info`` holds ``group`` and ``smiles``."""
+    with as_file(files("palirs") / "data" / "molecules.xyz") as path:
+        frames = read_frames(path)
+    return {atoms.info[keys.MOLECULE]: atoms for atoms in frames}
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the groups of the shipped table: name of the group to names of its molecules."""
+    found: dict[str, list[str]] = {}
+    for name, atoms in table().items():
+        found.setdefault(atoms.info["group"], []).append(name)
+    return found
+
+
+def named(name: str) -> list[Atoms]:
+    """Return the molecule of this name, or the molecules of this group."""
+    if name in groups():
+        return [named(member)[0] for member in groups()[name]]
+    if name in table():
+        atoms = table()[name].copy()
+    elif name in g2.names:
+        atoms = g2_molecule(name)
+    else:
+        known = [*groups(), *table(), *g2.names]
+        close = difflib.get_close_matches(name, known, n=3) or difflib.get_close_matches(name.upper(), g2.names, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise PalirsError(
+            f"molecules.names: unknown molecule {name!r}; {hint}Known are the groups {', '.join(groups())}, their members "
+            f"({', '.join(list(table())[:5])}, ...), and ASE's G2 names (H2O, CH3OH, ...). For another one give "
+            f"molecules.files=[my.xyz]"
+        )
+    atoms.info[keys.MOLECULE] = name
+    return [atoms]
+
+
+def read_frames(path: str | Path) -> list[Atoms]:
+    """Return every structure of a file, in any format ASE reads."""
+    return cast("list[Atoms]", ase.io.read(path, index=":"))
+
+
+def read(path: str) -> list[Atoms]:
+    """Read molecules from a file in any format ASE knows."""
+    if not Path(path).is_file():
+        raise PalirsError(f"molecules.files: no file {path!r}")
+    try:
+        frames = read_frames(path)
+    except Exception as error:
+        raise PalirsError(f"molecules.files: ASE cannot read {path!r}: {error}") from error
+    stem = Path(path).stem
+    for number, atoms in enumerate(frames):
+        atoms.calc = None
+        atoms.info.setdefault(keys.MOLECULE, stem if len(frames) == 1 else f"{stem}-{number}")
+    return frames
+
+
+def check(atoms: Atoms) -> None:
+    """Raise :class:`PalirsError` for a molecule that the closed-shell, isolated treatment does not cover."""
+    name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
+    if len(atoms) < 2:
+        raise PalirsError(f"molecule {name!r}: {len(atoms)} atom(s) have no vibrations; at least two are needed")
+    if any(character in name for character in "/\\ \t\n") or name.startswith("."):
+        raise PalirsError(f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', '_', ',' and '.'")
+    if atoms.pbc.any():
+        raise PalirsError(f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated")
+    if not np.isfinite(atoms.positions).all():
+        raise PalirsError(f"molecule {name!r}: positions are not finite numbers")
+    charge = atoms.info.get("charge", 0) or atoms.get_initial_charges().sum()
+    if abs(charge) > 1e-9:
+        raise PalirsError(f"molecule {name!r}: charge {charge:+g} e; only neutral molecules are treated")
+    if atoms.numbers.sum() % 2 or np.abs(atoms.get_initial_magnetic_moments()).sum() > 1e-9:
+        raise PalirsError(
+            f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons, initial magnetic moments "
+            f"{atoms.get_initial_magnetic_moments().sum():g}); only closed-shell molecules are treated"
+        )
+    _check_contacts(atoms, name)
+
+
+def _check_contacts(atoms: Atoms, name: str) -> None:
+    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    radii = covalent_radii[atoms.numbers]
+    ratio = distances / (radii[:, None] + radii[None, :])
+    i, j = np.unravel_index(ratio.argmin(), ratio.shape)
+    if ratio[i, j] < CLOSEST_CONTACT:
+        raise PalirsError(
+            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distances[i, j]:.2f} Å apart, "
+            f"on top of each other; are the positions in Å?"
+        )

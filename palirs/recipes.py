@@ -1,0 +1,69 @@
+"""Recipes: small frozen values built from the configuration.
+
+A recipe says *how* something is to be made (an engine, a sampler, a training) and validates itself when it is built: types, ranges,
+names. It holds no live resource, so it is cheap, picklable and can be sent to a worker. Pydantic does the checking.
+"""
+
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+
+class PalirsError(Exception):
+    """A mistake that the user can mend: the message says what is wrong, where, what is allowed, and what to do."""
+
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def recipe(cls: type[T]) -> type[T]:
+    """Make a class a recipe: a frozen dataclass whose fields are checked when it is built."""
+    return cast("type[T]", dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls))
+
+
+Femtoseconds = Annotated[float, Field(gt=0, le=1e9, description="fs")]
+Picoseconds = Annotated[float, Field(gt=0, le=1e6, description="ps")]
+Kelvin = Annotated[float, Field(gt=0, le=5000, description="K")]
+Angstrom = Annotated[float, Field(gt=0, le=100, description="Å")]
+Wavenumber = Annotated[float, Field(ge=0, le=20000, description="cm⁻¹")]
+Friction = Annotated[float, Field(gt=0, le=1000, description="ps⁻¹")]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1, description="share between 0 and 1")]
+Count = Annotated[int, Field(ge=1)]
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """Turn a pydantic error into lines a user can act on.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic found.
+    where : str
+        The configuration group or key, e.g. ``sampler``.
+
+    Returns
+    -------
+    str
+        One line per mistake: key, the value that was given, what is allowed.
+    """
+    lines = []
+    for item in error.errors(include_url=False):
+        key = ".".join([where, *(str(part) for part in item["loc"])]).strip(".")
+        allowed = _ADVICE.get(item["type"], item["msg"].replace("Input should", "it should"))
+        lines.append(f"{key} = {_short(item['input'])}: {allowed}")
+    return "\n".join(lines)
+
+
+_ADVICE = {
+    "unexpected_keyword_argument": "there is no such key here; remove it or check its spelling",
+    "missing": "this key is missing and has no default",
+}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,241 @@
+"""Recipes of a study: what its configuration may say, with types, ranges and units.
+
+Importing them needs neither torch nor mace, so a mistake in the configuration is found in a second.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from palirs.engines import Engine
+from palirs.mace.settings import Architecture, Training
+from palirs.molecules import Molecules
+from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, Positive, Wavenumber, recipe
+
+
+@recipe
+class Sampler:
+    """How the committee explores.
+
+    Parameters
+    ----------
+    temperatures : tuple of float
+        One group of trajectories per temperature [K].
+    replicas : int
+        Trajectories per molecule and temperature.
+    length : float
+        Of each trajectory per iteration [ps].
+    timestep : float
+        [fs].
+    friction : float
+        [ps⁻¹]; 0.98 ps⁻¹ is ASE's friction of 0.01.
+    interval : float
+        Time between recorded frames [fs].
+    relative_force_error : float
+        A trajectory ends at once when the spread over (mean force + ``epsilon``) of any atom exceeds this.
+    epsilon : float
+        Regularisation of the relative error [eV/Å].
+    """
+
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
+    replicas: Count = 1
+    length: Picoseconds = 5.0
+    timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
+    friction: Friction = 0.98
+    interval: Femtoseconds = 5.0
+    relative_force_error: Positive = 0.5
+    epsilon: Positive = 0.2
+
+    @property
+    def steps(self) -> int:
+        """Steps per iteration."""
+        return max(1, round(self.length * 1e3 / self.timestep))
+
+    @property
+    def stride(self) -> int:
+        """Steps between recorded frames."""
+        return max(1, round(self.interval / self.timestep))
+
+
+@recipe
+class MD:
+    """A set of independent trajectories of each molecule.
+
+    Parameters
+    ----------
+    replicas : int
+        Trajectories with different velocities and noise.
+    thermalisation : float
+        Time before recording starts [ps].
+    length : float
+        Recorded time of each trajectory [ps].
+    """
+
+    replicas: Count = 3
+    thermalisation: Annotated[float, Field(ge=0, le=1e6, description="ps")] = 5.0
+    length: Picoseconds = 50.0
+
+
+@recipe
+class Spectroscopy:
+    """How spectra are made.
+
+    Parameters
+    ----------
+    production : MD
+        Trajectories driven by the committee.
+    reference : MD or None
+        Trajectories driven by the reference engine; ``None`` leaves them out.
+    timestep : float
+        [fs].
+    friction : float
+        [ps⁻¹].
+    dipole_interval : float
+        Time between dipoles [fs].
+    max_lag : float
+        Depth of the autocorrelation [fs].
+    method : {"physical", "schnetpack"}
+        See :func:`palirs.spectra.infrared_spectrum`.
+    window : tuple of float
+        Range that is compared and drawn [cm⁻¹].
+    experiment : str, dict or None
+        A JCAMP-DX file, or one per molecule.
+    """
+
+    production: MD = Field(default_factory=MD)
+    reference: MD | None = Field(default_factory=MD)
+    timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
+    friction: Friction = 0.98
+    dipole_interval: Femtoseconds = 1.0
+    max_lag: Femtoseconds = 1000.0
+    method: Literal["physical", "schnetpack"] = "physical"
+    window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
+    experiment: str | dict[str, str] | None = None
+
+    def __post_init__(self):
+        if self.window[0] >= self.window[1]:
+            raise ValueError(f"window = {self.window}: the first wavenumber should be below the second")
+        for md in (self.production, self.reference):
+            if md is not None and md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
+                raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
+
+    @property
+    def stride(self) -> int:
+        """Steps between dipoles."""
+        return max(1, round(self.dipole_interval / self.timestep))
+
+
+@recipe
+class Learning:
+    """When active learning ends, and what it starts from.
+
+    Parameters
+    ----------
+    iterations : int
+        Trainings at most.
+    harmonic_mae : float
+        The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹].
+    mode_temperature : float
+        Amplitude of the normal-mode samples [K].
+    geometries_per_mode : int
+        Of each mode, counting the optimum.
+    """
+
+    iterations: Count = 40
+    harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
+    mode_temperature: Kelvin = 300.0
+    geometries_per_mode: Annotated[int, Field(ge=2, le=30)] = 10
+
+
+@recipe
+class CommitteeSize:
+    """The committee.
+
+    Parameters
+    ----------
+    size : int
+        Members; they differ by seed only. One member has no spread, so nothing is uncertain: use at least two for active learning.
+    """
+
+    size: Annotated[int, Field(ge=1, le=64)] = 3
+
+
+@recipe
+class Models:
+    """The two models of a study.
+
+    Parameters
+    ----------
+    potential : Architecture
+        Of every member of the committee.
+    dipole : Architecture
+        Of the dipole model.
+    """
+
+    potential: Architecture
+    dipole: Architecture
+
+
+@recipe
+class Trainings:
+    """How the two models are trained.
+
+    Parameters
+    ----------
+    potential : Training
+        Of every member of the committee.
+    dipole : Training
+        Of the dipole model; its weights of energy and forces are not used.
+    """
+
+    potential: Training
+    dipole: Training
+
+
+@recipe
+class Executors:
+    """Where each kind of work runs.
+
+    Parameters
+    ----------
+    labels : recipe
+        Reference calculations.
+    work : recipe
+        Training, MD of the committee and of the engine.
+    """
+
+    labels: Any
+    work: Any
+
+
+@recipe
+class Study:
+    """The whole configuration, built and checked.
+
+    Parameters
+    ----------
+    molecules, engine, model, training, sampler, selector, spectrum, executor, tracker
+        The recipes of the configuration groups.
+    committee : CommitteeSize
+        Size of the committee.
+    learning : Learning
+        Start and end of active learning.
+    temperature : float
+        Of production and reference MD [K].
+    seed : int
+        Every random draw follows from it.
+    """
+
+    molecules: Molecules
+    engine: Engine
+    model: Models
+    training: Trainings
+    sampler: Sampler
+    selector: Any
+    spectrum: Spectroscopy
+    executor: Executors
+    tracker: Any
+    committee: CommitteeSize
+    learning: Learning
+    temperature: Kelvin
+    seed: Annotated[int, Field(ge=0, lt=2**63)]

@@ -1,0 +1,17 @@
+"""Infrared spectra: from dipoles, from files, and how alike two are. Arrays in, arrays out."""
+
+from palirs.spectra.compare import pearson, wasserstein
+from palirs.spectra.experiment import read_jcamp
+from palirs.spectra.infrared import autocorrelation, infrared_spectrum, undo_verlet_shift
+from palirs.spectra.spectrum import Spectrum, mean_spectrum
+
+__all__ = [
+    "Spectrum",
+    "autocorrelation",
+    "infrared_spectrum",
+    "mean_spectrum",
+    "pearson",
+    "read_jcamp",
+    "undo_verlet_shift",
+    "wasserstein",
+]

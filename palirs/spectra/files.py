@@ -1,0 +1,35 @@
+"""Spectra as CSV files: a comment line with label and unit, then named columns."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from palirs.spectra.spectrum import Spectrum
+
+
+def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
+    """Write a spectrum, or columns of equal length under their names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, Spectrum):
+        comment = json.dumps({"label": content.label, "unit": content.unit}, ensure_ascii=False)
+        std = np.zeros(len(content.wavenumber)) if content.std is None else content.std
+        columns: Mapping[str, np.ndarray] = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "std": std}
+    else:
+        comment, columns = "", content
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        if comment:
+            file.write(f"# {comment}\n")
+        file.write(",".join(columns) + "\n")
+        np.savetxt(file, np.column_stack(list(columns.values())), delimiter=",", fmt="%.8g")
+    part.replace(path)
+
+
+def read_csv(path: Path) -> Spectrum:
+    """Read a spectrum that :func:`write_csv` wrote."""
+    with path.open(encoding="utf-8") as file:
+        described = json.loads(file.readline().lstrip("# "))
+    wavenumber, intensity, std = np.loadtxt(path, delimiter=",", skiprows=2, unpack=True, encoding="utf-8")
+    return Spectrum(wavenumber, intensity, std, **described)

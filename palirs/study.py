@@ -1,0 +1,153 @@
+"""The open resources of a study while it runs."""
+
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from palirs.labels import Labeller, LabelStore
+from palirs.learning import Plan, complete_iterations, final_committee, reference_vibrations
+from palirs.mace.committee import Committee
+from palirs.recipes import PalirsError
+from palirs.settings import Study
+from palirs.tracking import Tracker
+from palirs.vibrations import Harmonic
+
+log = logging.getLogger(__name__)
+
+IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
+"""Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
+temperature, executor and tracker may."""
+
+
+@dataclass
+class Session:
+    """A study that runs: its directory, workers, label store and tracker.
+
+    Attributes
+    ----------
+    study : Study
+        The settings.
+    molecules : list of Atoms
+        Checked start geometries.
+    directory : Path
+        Where everything is written.
+    labeller : Labeller
+        Reference calculations through the label store.
+    workers : Executor
+        Training and MD.
+    tracker : Tracker
+        Metrics and artifacts.
+    """
+
+    study: Study
+    molecules: list[Atoms]
+    directory: Path
+    labeller: Labeller
+    workers: Executor
+    tracker: Tracker
+
+    @cached_property
+    def references(self) -> tuple[Harmonic, ...]:
+        """Optimum and harmonic vibrations of each molecule by the reference engine."""
+        return reference_vibrations(self.molecules, self.labeller)
+
+    @property
+    def optima(self) -> list[Atoms]:
+        """Geometries relaxed by the reference engine."""
+        return [known.atoms for known in self.references]
+
+    @property
+    def plan(self) -> Plan:
+        """What active learning needs to know."""
+        s = self.study
+        return Plan(
+            directory=self.directory,
+            seed=s.seed,
+            members=s.committee.size,
+            learning=s.learning,
+            architecture=s.model.potential,
+            training=s.training.potential,
+            sampler=s.sampler,
+            selector=s.selector,
+            references=self.references,
+        )
+
+    @property
+    def committee(self) -> Committee:
+        """The committee of the last completed iteration."""
+        return final_committee(self.directory)
+
+    @property
+    def dipole_file(self) -> Path:
+        """File of the dipole model; its name tells the iteration whose data it learnt from."""
+        return self.directory / f"dipole-{complete_iterations(self.directory)[-1].name}.safetensors"
+
+
+def check_molecules(study: Study) -> list[Atoms]:
+    """Load the molecules and let the engine say whether it can treat them."""
+    molecules = study.molecules.load()
+    for atoms in molecules:
+        study.engine.check(atoms)
+    return molecules
+
+
+@contextmanager
+def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name: str, sweep: str | None) -> Iterator[Session]:
+    """Open the resources of a study.
+
+    Parameters
+    ----------
+    study : Study
+        Built settings.
+    directory : Path
+        Study directory, made if it does not exist.
+    resolved : dict
+        The configuration as plain values, to compare with the one the directory was made with.
+    yaml : str
+        The same as text, written to ``config.yaml``.
+    name : str
+        Of the tracked run.
+    sweep : str or None
+        Name of the sweep this study belongs to.
+    """
+    molecules = check_molecules(study)
+    directory.mkdir(parents=True, exist_ok=True)
+    _claim(directory, resolved)
+    (directory / "config.yaml").write_text(yaml)
+    with ExitStack() as stack:
+        tracker = stack.enter_context(study.tracker.open(directory, name, _flat(resolved), sweep))
+        tracker.artifact(directory / "config.yaml")
+        labels = stack.enter_context(study.executor.labels.open())
+        workers = stack.enter_context(study.executor.work.open())
+        labeller = Labeller(study.engine, LabelStore(directory / "labels.db"), labels)
+        yield Session(study, molecules, directory, labeller, workers, tracker)
+
+
+def _claim(directory: Path, resolved: dict) -> None:
+    """Refuse to mix results of different settings in one directory."""
+    file = directory / "identity.json"
+    mine = _flat({key: resolved[key] for key in IDENTITY})
+    if file.exists():
+        theirs = json.loads(file.read_text())
+        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
+        if changed:
+            lines = "\n".join(f"  {key}: {theirs.get(key)} -> {mine.get(key)}" for key in changed)
+            raise PalirsError(
+                f"study {directory} was made with other settings:\n{lines}\n"
+                f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
+            )
+    file.write_text(json.dumps(mine, indent=1, ensure_ascii=False))
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, dict) and values:
+        return {key: value for name, child in values.items() for key, value in _flat(child, f"{prefix}{name}.").items()}
+    return {prefix.rstrip("."): values}

@@ -1,0 +1,208 @@
+"""Experiment tracking with MLflow: the only import of it. Tracking is an edge: it may be late or absent, computing goes on.
+
+Every call is first written to an outbox in the study directory and then sent. What could not be sent stays there and is sent with the
+next call that succeeds, at the latest by the next run on the same study.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from palirs.recipes import recipe
+
+log = logging.getLogger(__name__)
+
+PAUSE = 60.0
+"""After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
+
+
+class Tracker(Protocol):
+    """Where metrics and files go."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers; ``step`` is the iteration."""
+        ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Log a file or directory."""
+        ...
+
+
+@recipe
+class Off:
+    """No tracking."""
+
+    @contextmanager
+    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
+        """Return a tracker that keeps nothing."""
+        yield _Silent()
+
+
+class _Silent:
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Keep nothing."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep nothing."""
+
+
+@recipe
+class MLflow:
+    """MLflow tracking.
+
+    Parameters
+    ----------
+    uri : str
+        Tracking store, e.g. ``sqlite:///mlflow.db`` or ``http://localhost:5000``.
+    experiment : str
+        Experiment that the runs belong to.
+    """
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "palirs"
+
+    @contextmanager
+    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
+        """Open the run of a study; a study that goes on goes on in its own run.
+
+        Parameters
+        ----------
+        study : Path
+            Study directory; holds the run id and the outbox.
+        name : str
+            Of the run.
+        parameters : mapping
+            Resolved settings, flat.
+        sweep : str or None
+            Name of the sweep this run is a child of.
+        """
+        outbox = _Outbox(self, study, name, {key: str(value)[:500] for key, value in parameters.items()}, sweep)
+        outbox.flush()
+        status = "FAILED"
+        try:
+            yield outbox
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            outbox.close(status)
+
+
+class _Outbox:
+    """Writes entries to ``tracking.jsonl`` and sends them in order; ``tracking.json`` remembers the run and how many were sent."""
+
+    def __init__(self, recipe: MLflow, study: Path, name: str, parameters: dict[str, str], sweep: str | None):
+        self._recipe, self._name, self._parameters, self._sweep = recipe, name, parameters, sweep
+        self._study = study
+        self._entries_file, self._place_file = study / "tracking.jsonl", study / "tracking.json"
+        text = self._entries_file.read_text() if self._entries_file.exists() else ""
+        self._entries = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+        self._place = json.loads(self._place_file.read_text()) if self._place_file.exists() else {}
+        if self._place.get("uri") != recipe.uri or self._place.get("experiment") != recipe.experiment:
+            self._place = {"uri": recipe.uri, "experiment": recipe.experiment, "run": None, "sent": 0}
+        self._silent_until = 0.0
+        self._client: Any = None
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Queue numbers; the same numbers of the same step are logged once."""
+        self._add({"kind": "metrics", "values": {key: float(value) for key, value in values.items()}, "step": step})
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Queue a file or directory by its path."""
+        self._add({"kind": "artifact", "path": str(path.resolve()), "folder": folder, "changed": path.stat().st_mtime})
+
+    def _add(self, entry: dict) -> None:
+        if entry in self._entries:
+            return
+        self._entries.append(entry)
+        with self._entries_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting; on failure, wait."""
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            self._connect()
+            while self._place["sent"] < len(self._entries):
+                self._send(self._entries[self._place["sent"]])
+                self._place["sent"] += 1
+                self._remember()
+        except Exception as error:  # whatever the server or its client raises, the study goes on
+            log.warning("tracking: %s not reachable (%s); entries wait in %s", self._recipe.uri, error, self._entries_file)
+            self._silent_until = time.monotonic() + PAUSE
+
+    def close(self, status: str) -> None:
+        """Send the rest and end the run."""
+        self._silent_until = 0.0
+        self.flush()
+        if self._client is not None and self._place["run"]:
+            try:
+                self._client.set_terminated(self._place["run"], status)
+            except Exception as error:
+                log.warning("tracking: could not end run %s (%s)", self._place["run"], error)
+
+    def _remember(self) -> None:
+        part = self._place_file.with_suffix(".part")
+        part.write_text(json.dumps(self._place))
+        part.replace(self._place_file)
+
+    def _connect(self) -> None:
+        if self._client is not None:
+            return
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        client = mlflow.MlflowClient(tracking_uri=self._recipe.uri)
+        if self._place["run"]:
+            try:
+                client.update_run(self._place["run"], status="RUNNING")
+            except MlflowException:
+                log.warning("tracking: run %s is gone from %s; starting a new one", self._place["run"], self._recipe.uri)
+                self._place.update(run=None, sent=0)
+        if not self._place["run"]:
+            self._place["run"] = self._new_run(client)
+            self._remember()
+        self._client = client
+
+    def _new_run(self, client: Any) -> str:
+        from mlflow.entities import Param
+
+        known = client.get_experiment_by_name(self._recipe.experiment)
+        experiment = known.experiment_id if known else client.create_experiment(self._recipe.experiment)
+        tags = {"mlflow.runName": self._name, "palirs.study": str(self._study)}
+        if self._sweep:
+            tags |= {"palirs.sweep": self._sweep, "mlflow.parentRunId": _parent(client, experiment, self._sweep)}
+        run = client.create_run(experiment, tags=tags).info.run_id
+        client.log_batch(run, params=[Param(key, value) for key, value in self._parameters.items()])
+        return run
+
+    def _send(self, entry: dict) -> None:
+        run = self._place["run"]
+        if entry["kind"] == "metrics":
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            self._client.log_batch(run, metrics=[Metric(key, value, now, entry["step"]) for key, value in entry["values"].items()])
+        elif Path(entry["path"]).is_dir():
+            self._client.log_artifacts(run, entry["path"], entry["folder"] or None)
+        elif Path(entry["path"]).exists():
+            self._client.log_artifact(run, entry["path"], entry["folder"] or None)
+        else:
+            log.warning("tracking: %s is gone and was not sent", entry["path"])
+
+
+def _parent(client: Any, experiment: str, sweep: str) -> str:
+    """Return the parent run of a sweep, made by its first child."""
+    found = client.search_runs([experiment], f"tags.`palirs.sweep_parent` = '{sweep}'", max_results=1)
+    if found:
+        return found[0].info.run_id
+    run = client.create_run(experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}).info.run_id
+    client.set_terminated(run)
+    return run

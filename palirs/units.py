@@ -1,0 +1,27 @@
+"""Conversions between the units of the project (eV, Å, fs, amu, e) and those that spectroscopists read.
+
+Values come from :mod:`ase.units` (CODATA 2014), so that energies and times agree with ASE to the last digit.
+"""
+
+from ase import units as _u
+
+BOLTZMANN = _u.kB
+"""Boltzmann constant [eV/K]."""
+
+EV_PER_AMU_A2_FS2 = 1.0 / _u.fs**2
+"""Kinetic energy: amu Å²/fs² in eV (103.64)."""
+
+SPEED_OF_LIGHT = _u._c * 1e2 * 1e-15
+"""Speed of light [cm/fs]."""
+
+CM1_PER_EV = 1.0 / _u.invcm
+"""Wavenumber of one electron volt [cm⁻¹]."""
+
+DEBYE = 1.0 / _u.Debye
+"""Dipole moment: e·Å in Debye (4.80320)."""
+
+MILLIDEBYE = 1e3 * DEBYE
+"""Dipole moment: e·Å in milli-Debye."""
+
+KM_PER_MOL = (_u._e**2 * _u._Nav / (12 * _u._eps0 * _u._c**2) / _u._amu) * 1e-3
+"""Infrared intensity of (∂μ/∂Q)² = 1 e²/amu [km/mol] (974.9): N_A / (12 ε₀ c²), Wilson, Decius and Cross (1955)."""

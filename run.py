@@ -1,0 +1,168 @@
+"""Run palirs: ``python run.py [group=option] [key=value] ...``; ``python run.py --help`` shows what can be chosen.
+
+This is the only file that knows Hydra. It composes the configuration, builds and checks all of it, opens the study and calls the task.
+"""
+
+import difflib
+import logging
+import re
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from palirs.recipes import PalirsError, explain
+from palirs.settings import Study
+
+CONF = Path(__file__).parent / "conf"
+GROUPS = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "executor", "tracker", "committee", "learning")
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    """Build the configuration and run the task."""
+    try:
+        run(config)
+    except PalirsError as error:
+        sys.exit(f"palirs: {error}")
+
+
+def run(config: DictConfig) -> None:
+    """Build every recipe, open the study, call the task."""
+    study = build(config)
+    directory = study_directory(config)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    from palirs.study import check_molecules, open_session
+
+    check_molecules(study)
+    task = _instantiate(config.task, "task")
+    name, sweep = directory.name, sweep_name()
+    logging.getLogger(__name__).info("study %s", directory)
+    with open_session(study, directory, resolved, OmegaConf.to_yaml(config, resolve=True), name, sweep) as session:
+        task(session)
+
+
+def build(config: DictConfig) -> Study:
+    """Turn the configuration into checked recipes, before anything is computed."""
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        raise PalirsError(f"{', '.join(sorted(missing))}: needs a value, give it as key=value")
+    parts = {group: _instantiate(config[group], group) for group in GROUPS}
+    try:
+        return Study(**parts, temperature=config.temperature, seed=config.seed)
+    except ValidationError as error:
+        raise PalirsError(explain(error, "")) from error
+
+
+def _instantiate(node: DictConfig, where: str):
+    try:
+        return instantiate(node, _convert_="object")
+    except InstantiationException as error:
+        key = re.search(r"full_key: (\S+)", str(error))
+        place = key.group(1) if key else where
+        cause = error.__cause__
+        if isinstance(cause, ValidationError):
+            raise PalirsError(explain(cause, place)) from error
+        if isinstance(cause, PalirsError):
+            raise cause from error
+        raise PalirsError(f"{place}: {cause or error}") from error
+
+
+def study_directory(config: DictConfig) -> Path:
+    """Return the directory of this study; the jobs of a multirun get one each, named by what differs."""
+    if config.study is not None:
+        base = Path(str(config.study))
+    else:
+        names = [*config.molecules.names, *(Path(file).stem for file in config.molecules.files)]
+        base = Path("studies") / f"{'-'.join(names)[:60]}-{HydraConfig.get().runtime.choices.engine}"
+    swept = [
+        override.replace("/", "_") for override in HydraConfig.get().overrides.task if override.split("=")[0].lstrip("+~") in swept_keys()
+    ]
+    return base / ",".join(swept) if swept else base
+
+
+def swept_keys() -> list[str]:
+    """Return the keys that a multirun varies."""
+    conf = HydraConfig.get()
+    if conf.mode != RunMode.MULTIRUN:
+        return []
+    given = [override.split("=", 1) for override in sys.argv[1:] if "=" in override and not override.startswith("-")]
+    return [*(key.lstrip("+~") for key, value in given if _is_sweep(value)), *(conf.sweeper.get("params") or {})]
+
+
+def _is_sweep(value: str) -> bool:
+    outside = re.sub(r"\[[^]]*\]|\{[^}]*\}|'[^']*'|\"[^\"]*\"", "", value)
+    return "," in outside or re.match(r"(choice|range|interval|glob)\(", value) is not None
+
+
+def sweep_name() -> str | None:
+    """Return a name for the sweep that this job belongs to, the same for all its jobs."""
+    conf = HydraConfig.get()
+    if conf.mode != RunMode.MULTIRUN:
+        return None
+    return f"{conf.job.config_name}: {', '.join(swept_keys())}" if conf.job.config_name != "config" else ", ".join(swept_keys())
+
+
+def short_forms(arguments: list[str]) -> list[str]:
+    """Let ``molecules=ethanol`` mean ``molecules.names=[ethanol]`` where there is no option of that name."""
+    translated = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
+        if key == "molecules" and value and not set(value.split(",")) & options and not value.startswith(("[", "{")):
+            argument = "molecules.names=" + ",".join(f"['{name}']" for name in value.split(","))
+        translated.append(argument)
+    return translated
+
+
+def check_overrides(arguments: list[str]) -> None:
+    """Compose once beforehand, to explain an unknown key or option better than the framework does."""
+    if any(argument.startswith("-") for argument in arguments):
+        return  # multirun, --help, --cfg: left to Hydra
+    with hydra.initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        try:
+            hydra.compose("config", overrides=arguments)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise PalirsError(_explain_composition(str(error))) from error
+
+
+def _explain_composition(text: str) -> str:
+    key = re.search(r"full_key: (\S+)|override '([^']+)'", text)
+    known = _keys(hydra.compose("config"))
+    wanted = next((group for group in key.groups() if group), "") if key else ""
+    if wanted and "not in struct" in text:
+        parent = wanted.rpartition(".")[0]
+        siblings = sorted(
+            {name[len(parent) :].lstrip(".").split(".")[0] for name in known if name.startswith(parent)} - {"_target_", "hydra"}
+        )
+        close = difflib.get_close_matches(wanted, known, n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        return f"{wanted}: there is no such key.{hint} Allowed{' in ' + parent if parent else ''}: {', '.join(siblings)}"
+    return text
+
+
+def _keys(config: DictConfig) -> list[str]:
+    found: list[str] = []
+    for key in config:
+        found.append(str(key))
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            found += [f"{key}.{child}" for child in _keys(node)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = short_forms(sys.argv[1:])
+    try:
+        check_overrides(sys.argv[1:])
+    except PalirsError as error:
+        sys.exit(f"palirs: {error}")
+    main()

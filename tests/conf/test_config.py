@@ -1,0 +1,118 @@
+"""Every option of every group composes and builds, and says no more than its target takes."""
+
+import inspect
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.utils import get_class, get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+QUANTITY = r"\s*(length|timestep|interval|friction|\w*temperature|thermalisation|max_lag|dipole_interval|harmonic_mae):"
+OPTIONS = [(file.parent.name, file.stem) for file in sorted(CONF.glob("*/*.yaml"))]
+
+
+def compose(*overrides, name="config", directory=CONF):
+    with hydra.initialize_config_dir(str(directory), version_base="1.3"):
+        return hydra.compose(name, overrides=[f"{key}" for key in overrides])
+
+
+def targets(node, path=""):
+    """Yield every part of a configuration that has a target."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from targets(node[key] if not OmegaConf.is_missing(node, key) else None, f"{path}.{key}".strip("."))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_builds_and_its_keys_are_those_of_its_target(group, option):
+    config = compose(f"{group}={option}" if group != "experiment" else f"+experiment={option}")
+    for place, node in targets(config):
+        target = get_object(node._target_)
+        accepted = set(inspect.signature(target).parameters)
+        given = {str(key) for key in node} - {"_target_", "_partial_"}
+        assert given <= accepted, f"{place}: {given - accepted}"
+        if inspect.isclass(target):
+            assert given == accepted, f"{place}: the file does not show {accepted - given}"
+    for key in config:
+        if isinstance(config[key], DictConfig) and "_target_" in config[key] and not OmegaConf.missing_keys(config[key]):
+            built = instantiate(config[key], _convert_="object")
+            assert "_partial_" in config[key] or isinstance(built, get_class(config[key]._target_))
+
+
+def test_every_number_with_a_unit_says_it():
+    """Where the recipe knows a unit, the comment beside the value in the file that defines it names it."""
+    for file in [CONF / "sampler/paper.yaml", CONF / "spectrum/paper.yaml", CONF / "config.yaml", CONF / "engine/gfn2.yaml"]:
+        for line in file.read_text().splitlines():
+            if re.match(QUANTITY, line):
+                r"\s*(length|timestep|interval|friction|temperature|thermalisation|max_lag|dipole_interval|harmonic_mae)\w*:", line
+            ):
+                assert re.search(r"# (ps⁻¹|ps|fs|K|cm⁻¹)\b?", line), f"{file.name}: {line}"
+
+
+@pytest.mark.parametrize("sweep", sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml")))
+def test_sweeps_compose(sweep):
+    done = run("-cd", "sweeps", "-cn", sweep, "--cfg", "hydra", "-p", "hydra.sweeper.params")
+    assert done.returncode == 0, done.stderr
+    assert "committee.size" in done.stdout
+
+
+def test_presets_are_short():
+    for file in (CONF / "experiment").glob("*.yaml"):
+        assert len(file.read_text().splitlines()) < 30
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("sampler.timestp=1", ["sampler.timestp", "sampler.timestep"]),
+        ("sampler.timestep=-1", ["sampler.timestep = -1", "greater than 0"]),
+        ("sampler.timestep=fast", ["sampler.timestep = 'fast'", "number"]),
+        ("committee.size=0", ["committee.size = 0", "greater than or equal to 1"]),
+        ("committee.size=2.5", ["committee.size = 2.5", "integer"]),
+        ("temperature=-5", ["temperature = -5", "greater than 0"]),
+        ("seed=x", ["seed = 'x'", "integer"]),
+        ("engine=vasp", ["engine/vasp", "gfn2"]),
+        ("engine.method=B3LYP", ["engine.method = 'B3LYP'", "GFN2-xTB"]),
+        ("molecules=methanl", ["methanl", "did you mean methanol"]),
+        ("molecules.names=[CH3]", ["CH3", "open shell"]),
+        ("molecules.files=[absent.xyz]", ["absent.xyz"]),
+        ("spectrum.method=magic", ["spectrum.method = 'magic'", "physical", "schnetpack"]),
+        ("spectrum.window=[4000,500]", ["window", "below"]),
+        ("spectrum.production.length=0.1", ["max_lag"]),
+        ("model.potential.dtype=float16", ["model.potential.dtype = 'float16'", "float32"]),
+        ("executor.work.workers=512", ["512 workers"]),
+        ("+sampler.extra=1", ["sampler.extra = 1", "no such key"]),
+        ("task=dance", ["task/dance", "study"]),
+        ("task=label", ["task.frames"]),
+    ],
+)
+def test_mistakes_are_explained_at_once(override, says):
+    started = time.perf_counter()
+    done = run(override)
+    assert time.perf_counter() - started < 10
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for text in says:
+        assert text in done.stderr, done.stderr
+
+
+def test_check_prints_a_plan_and_computes_nothing(tmp_path):
+    done = run("task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules=ethanol,water")
+    assert done.returncode == 1, "molecules=a,b is a sweep and needs -m"
+    done = run("task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules.names=[ethanol,H2O]")
+    assert done.returncode == 0, done.stderr
+    assert "2: ethanol, H2O" in done.stdout
+    assert not (tmp_path / "plan" / "iterations").exists()

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from palirs import keys
+from palirs.labels import attach
+from palirs.mace.settings import Architecture
+
+torch.set_num_threads(1)
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference data that may not be shipped with the project; it lies beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no reference data in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def small() -> Architecture:
+    return Architecture(channels=4, max_L=1, max_ell=2, correlation=2, cutoff=3.0, radial_mlp=(16, 16), dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def frames():
+    """Forty labelled, distorted methanols and formamides, labels from GFN2-xTB."""
+    from palirs.engines import TBLite
+    from palirs.molecules import table
+
+    rng = np.random.default_rng(0)
+    found = []
+    for name in ("methanol", "formamide"):
+        for _ in range(20):
+            atoms = table()[name].copy()
+            atoms.info = {keys.MOLECULE: name}
+            atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
+            found.append(atoms)
+    return [attach(atoms, label) for atoms, label in zip(found, TBLite().calculate(found), strict=True)]
+
+
+@pytest.fixture(scope="session")
+def committee(small, frames):
+    """Three untrained members: every identity must hold for any weights."""
+    from palirs.mace.committee import Committee
+    from palirs.mace.potential import PotentialShape
+
+    members = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        shape = PotentialShape.of(frames, small)
+        members.append((shape, shape.build()))
+    return Committee.of(members)
+
+
+@pytest.fixture
+def water():
+    atoms = molecule("H2O")
+    atoms.info[keys.MOLECULE] = "water"
+    return atoms

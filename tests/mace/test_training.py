@@ -1,0 +1,149 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from palirs import keys
+from palirs.executors import SerialExecutor
+from palirs.mace.committee import Committee
+from palirs.mace.dipole import DipoleModel
+from palirs.mace.files import load, read, save
+from palirs.mace.fitting import Batches, Gradients, fit
+from palirs.mace.potential import PotentialObjective, PotentialShape
+from palirs.mace.settings import Training
+from palirs.mace.training import Job, check_labels, split, train, train_committee, train_dipole
+from palirs.recipes import PalirsError
+
+SHORT = Training(updates=60, batch_size=4, learning_rate=0.02)
+
+
+def test_training_lowers_the_validation_error(small, frames):
+    methanol = frames[:20]
+    torch.manual_seed(0)
+    objective = PotentialObjective(PotentialShape.of(methanol, small), SHORT)
+    history = fit(objective.shape.build(), objective, methanol[:16], methanol[16:], SHORT, seed=0)
+    assert history[-1]["valid_forces_rmse"] < 0.5 * history[0]["valid_forces_rmse"]
+
+
+def test_the_best_weights_are_kept(small, frames, tmp_path):
+    """A learning rate that spoils the model later must not spoil the file."""
+    wild = replace(SHORT, learning_rate=0.5, clip_gradient=1e6)
+    torch.manual_seed(0)
+    objective = PotentialObjective(PotentialShape.of(frames[:20], small), wild)
+    model = objective.shape.build()
+    history = fit(model, objective, frames[:16], frames[16:20], wild, seed=0)
+    from palirs.mace.fitting import validate
+
+    kept = validate(model, Batches.of(frames[16:20], objective, torch.float64))["valid_loss"]
+    assert kept == pytest.approx(min(entry["valid_loss"] for entry in history), rel=1e-6)
+
+
+def test_training_stops_early(small, frames):
+    objective = PotentialObjective(PotentialShape.of(frames[:20], small), replace(SHORT, updates=400, patience=0.05, learning_rate=1e-12))
+    torch.manual_seed(0)
+    history = fit(objective.shape.build(), objective, frames[:16], frames[16:20], objective.training, seed=0)
+    assert history[-1]["updates"] < 100
+
+
+def test_a_recorded_step_has_the_gradient_of_an_ordinary_one(small, frames):
+    objective = PotentialObjective(PotentialShape.of(frames[:20], small), SHORT)
+    model = objective.shape.build()
+    data = Batches.of(frames[:20], objective, torch.float64)
+    gradients = Gradients(model, objective)
+    gradients(*data.batch([0, 1, 2]))
+    gradients(*data.batch([3, 4, 5]))
+    loss = gradients(*data.batch([6, 7, 8]))
+    assert gradients._recorded, "the second batch of the same shape should be recorded"
+    found = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    expected = objective.loss(objective.errors(model, *data.batch([6, 7, 8]), training=True))
+    expected.backward()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-12)
+    for one, other in zip(found, model.parameters(), strict=True):
+        torch.testing.assert_close(one, other.grad, rtol=1e-9, atol=1e-9)
+
+
+def job(path, frames, small, seed=3):
+    return Job("potential", path, frames[:30], frames[30:], small, replace(SHORT, updates=20), seed)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path, frames, small):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(job(tmp_path / f"{name}.safetensors", frames, small, seed))
+    a, b, c = (read(tmp_path / f"{name}.safetensors")[1].state_dict() for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_a_member_that_is_there_is_not_trained_again(tmp_path, frames, small):
+    path = tmp_path / "potential-0.safetensors"
+    assert train(job(path, frames, small))
+    before = path.stat().st_mtime_ns
+    assert train(job(path, frames, small)) == []
+    assert path.stat().st_mtime_ns == before
+
+
+def test_members_share_the_split_and_differ_by_seed(tmp_path, frames, small):
+    committee = train_committee(tmp_path, frames, 2, small, replace(SHORT, updates=8), 1, 0, SerialExecutor())
+    assert len(committee) == 2
+    assert committee.shapes[0] == committee.shapes[1], "same data, so the same E0 and scale"
+    found = committee.evaluate(frames[:1])
+    assert found.energy[0, 0] != found.energy[1, 0]
+    loaded = load(tmp_path)
+    assert isinstance(loaded, Committee)
+    np.testing.assert_array_equal(loaded.evaluate(frames[:1]).energy, found.energy)
+
+
+def test_dipole_model_learns_and_is_saved(tmp_path, frames, small):
+    model = train_dipole(tmp_path / "dipole.safetensors", frames, small, replace(SHORT, updates=150), 1, SerialExecutor())
+    assert isinstance(model, DipoleModel)
+    true = np.array([atoms.info[keys.DIPOLE] for atoms in frames])
+    error = np.abs(model.evaluate(frames)[0] - true).mean()
+    assert error < 0.3 * np.abs(true).mean()
+
+
+def test_split_takes_a_share_of_every_molecule(frames):
+    train_part, test = split(frames, 0.2, 7, "test", 0)
+    assert len(train_part) == 32
+    assert [sum(atoms.info[keys.MOLECULE] == name for atoms in test) for name in ("methanol", "formamide")] == [4, 4]
+    again = split(frames, 0.2, 7, "test", 1)[1]
+    assert [a.info[keys.ENERGY] for a in test] != [a.info[keys.ENERGY] for a in again], "drawn anew every iteration"
+
+
+@pytest.mark.parametrize("key", [keys.ENERGY, keys.DIPOLE, keys.FORCES])
+def test_missing_and_broken_labels_are_named(frames, key):
+    for spoil in ("missing", "nan"):
+        bad = [atoms.copy() for atoms in frames]
+        store = bad[7].arrays if key == keys.FORCES else bad[7].info
+        if spoil == "missing":
+            del store[key]
+        else:
+            store[key] = np.full_like(store[key], np.nan, dtype=float)
+        with pytest.raises(PalirsError, match=rf"frame 7 \(methanol\).*{key}"):
+            check_labels(bad)
+
+
+def test_a_pickle_is_not_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("code from a model file was run",))
+
+    (tmp_path / "potential-0.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(PalirsError, match="not a safetensors file"):
+        load(tmp_path / "potential-0.safetensors")
+    torch.save({"model": Bomb()}, tmp_path / "evil.model")
+    with pytest.raises(PalirsError, match="not a safetensors file"):
+        load(tmp_path / "evil.model")
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path, frames, small):
+    shape = PotentialShape.of(frames, small)
+    save(tmp_path / "m.safetensors", replace(shape, architecture=replace(small, channels=8)), shape.build())
+    with pytest.raises(PalirsError, match="do not fit"):
+        load(tmp_path / "m.safetensors")
+    with pytest.raises(PalirsError, match="no such file"):
+        load(tmp_path / "absent.safetensors")
+    with pytest.raises(PalirsError, match="no trained committee"):
+        load(tmp_path)

@@ -1,0 +1,49 @@
+import os
+
+import pytest
+
+from palirs.executors import Processes, Serial, cores, shares
+from palirs.recipes import PalirsError
+
+
+def threads():
+    import torch
+
+    return os.getpid(), torch.get_num_threads()
+
+
+def fail():
+    raise KeyError("nothing here")
+
+
+@pytest.mark.parametrize("recipe", [Serial(), Processes(workers=1)])
+def test_executors_return_results_and_errors(recipe):
+    with recipe.open() as executor:
+        assert executor.submit(max, 3, 5).result() == 5
+        with pytest.raises(KeyError, match="nothing here"):
+            executor.submit(fail).result()
+
+
+@pytest.mark.slow
+def test_workers_keep_to_their_threads():
+    with Processes(workers=1, threads=1).open() as executor:
+        pid, count = executor.submit(threads).result()
+    assert pid != os.getpid()
+    assert count == 1
+
+
+def test_more_workers_than_cores_are_refused():
+    with pytest.raises(PalirsError, match="more than the"):
+        Processes(workers=cores(), threads=2)
+
+
+def test_shares_are_even_and_complete():
+    class Three:
+        workers = 3
+
+    for count in range(1, 12):
+        parts = shares(list(range(count)), Three())  # type: ignore[arg-type]
+        assert [item for part in parts for item in part] == list(range(count))
+        sizes = [len(part) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
