@@ -53,8 +53,6 @@ def test_every_number_with_a_unit_says_it():
     for file in [CONF / "sampler/paper.yaml", CONF / "spectrum/paper.yaml", CONF / "config.yaml", CONF / "engine/gfn2.yaml"]:
         for line in file.read_text().splitlines():
             if re.match(QUANTITY, line):
-                r"\s*(length|timestep|interval|friction|temperature|thermalisation|max_lag|dipole_interval|harmonic_mae)\w*:", line
-            ):
                 assert re.search(r"# (ps⁻¹|ps|fs|K|cm⁻¹)\b?", line), f"{file.name}: {line}"
 
 
