@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study
 
@@ -30,7 +31,7 @@ def main(config: DictConfig) -> None:
     """Build the configuration and run the task."""
     try:
         run(config)
-    except PalirsError as error:
+    except (PalirsError, EngineFailure) as error:
         sys.exit(f"palirs: {error}")
 
 
@@ -40,9 +41,9 @@ def run(config: DictConfig) -> None:
     directory = study_directory(config)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
-    from palirs.study import check_molecules, open_session
+    study.checked_molecules()
+    from palirs.study import open_session  # torch and mace, which take seconds, only after everything was checked
 
-    check_molecules(study)
     task = _instantiate(config.task, "task")
     name, sweep = directory.name, sweep_name()
     logging.getLogger(__name__).info("study %s", directory)

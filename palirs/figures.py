@@ -50,7 +50,7 @@ def spectrum(
     """
     panels = [("predicted", predicted, PREDICTED), ("reference", reference, REFERENCE), ("experiment", measured, MEASURED)]
     drawn = [(key, shown, colour) for key, shown, colour in panels if shown is not None]
-    top = max(s.within(*window).intensity.max() for key, s, _ in drawn if key != "experiment")
+    top = max(_highest(s.within(*window)) for key, s, _ in drawn if key != "experiment")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(drawn), 1, figsize=(9, 1.2 + 2.3 * len(drawn)), sharex=True, squeeze=False)
         for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
@@ -62,19 +62,23 @@ def spectrum(
                     part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± 1 standard deviation of trajectories"
                 )
             if key != "experiment":
-                axis.set_ylim(0, 1.25 * top)
+                axis.set_ylim(0, 1.05 * top)
                 axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
             else:
                 axis.set_ylim(bottom=0)
                 axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
-            axis.legend(loc="upper right", fontsize=10.5)
+            axis.legend(loc="upper center", fontsize=10.5)
             if key in notes:
-                axis.text(0.012, 0.93, notes[key], transform=axis.transAxes, va="top", fontsize=10.5)
+                axis.text(0.5, 0.6, notes[key], transform=axis.transAxes, ha="center", va="top", fontsize=10.5)
         axes[-1, 0].set_xlim(window[1], window[0])
         axes[-1, 0].set_xlabel("Wavenumber (cm⁻¹)")
         axes[0, 0].set_title(f"Infrared spectrum of {name}")
         figure.align_ylabels(axes[:, 0])
     return figure
+
+
+def _highest(spectrum: Spectrum) -> float:
+    return float((spectrum.intensity + (0.0 if spectrum.std is None else spectrum.std)).max())
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], threshold: float) -> Figure:

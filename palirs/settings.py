@@ -3,14 +3,18 @@
 Importing them needs neither torch nor mace, so a mistake in the configuration is found in a second.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from ase import Atoms
 from pydantic import Field
 
+from palirs import keys
 from palirs.engines import Engine
 from palirs.mace.settings import Architecture, Training
 from palirs.molecules import Molecules
-from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, Positive, Wavenumber, recipe
+from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, PalirsError, Picoseconds, Positive, Wavenumber, recipe
+from palirs.spectra import read_jcamp
 
 
 @recipe
@@ -123,6 +127,27 @@ class Spectroscopy:
     def stride(self) -> int:
         """Steps between dipoles."""
         return max(1, round(self.dipole_interval / self.timestep))
+
+    def experiments(self, molecules: Sequence[str]) -> dict[str, str]:
+        """Return the measured spectrum of each molecule that has one.
+
+        Raises
+        ------
+        PalirsError
+            If one file is given for several molecules, or a file for a molecule that is not in the study.
+        """
+        if self.experiment is None:
+            return {}
+        if isinstance(self.experiment, str):
+            if len(molecules) > 1:
+                raise PalirsError(
+                    f"spectrum.experiment = {self.experiment!r}: one file for {len(molecules)} molecules; give {{name: file}} pairs"
+                )
+            return {molecules[0]: self.experiment}
+        unknown = set(self.experiment) - set(molecules)
+        if unknown:
+            raise PalirsError(f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules {', '.join(molecules)}")
+        return dict(self.experiment)
 
 
 @recipe
@@ -239,3 +264,22 @@ class Study:
     learning: Learning
     temperature: Kelvin
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    def checked_molecules(self) -> list[Atoms]:
+        """Load the molecules, and see that the engine can treat them and that measured spectra can be read.
+
+        Raises
+        ------
+        PalirsError
+            For the first mistake; nothing has been computed by then.
+        """
+        molecules = self.molecules.load()
+        for atoms in molecules:
+            self.engine.check(atoms)
+        names = [atoms.info[keys.MOLECULE] for atoms in molecules]
+        for path in self.spectrum.experiments(names).values():
+            try:
+                read_jcamp(path)
+            except ValueError as error:
+                raise PalirsError(f"spectrum.experiment: {error}") from error
+        return molecules

@@ -91,14 +91,6 @@ class Session:
         return self.directory / f"dipole-{complete_iterations(self.directory)[-1].name}.safetensors"
 
 
-def check_molecules(study: Study) -> list[Atoms]:
-    """Load the molecules and let the engine say whether it can treat them."""
-    molecules = study.molecules.load()
-    for atoms in molecules:
-        study.engine.check(atoms)
-    return molecules
-
-
 @contextmanager
 def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name: str, sweep: str | None) -> Iterator[Session]:
     """Open the resources of a study.
@@ -118,7 +110,7 @@ def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name:
     sweep : str or None
         Name of the sweep this study belongs to.
     """
-    molecules = check_molecules(study)
+    molecules = study.checked_molecules()
     directory.mkdir(parents=True, exist_ok=True)
     _claim(directory, resolved)
     (directory / "config.yaml").write_text(yaml)

@@ -19,7 +19,7 @@ from palirs.mace.training import train_dipole
 from palirs.molecules import read_frames
 from palirs.production import Run, Source, fingerprint, simulate, spectrum_of
 from palirs.recipes import PalirsError
-from palirs.settings import MD, Spectroscopy
+from palirs.settings import MD
 from palirs.spectra import Spectrum, pearson, read_jcamp, wasserstein
 from palirs.spectra.baseline import subtract_baseline
 from palirs.spectra.files import read_csv, write_csv
@@ -175,7 +175,7 @@ def aimd(session: Session) -> None:
         runs = _trajectories(session, session.study.engine, settings.reference, "reference")
     for atoms, run in zip(session.optima, runs, strict=True):
         name = atoms.info[keys.MOLECULE]
-        label = f"{type(session.study.engine).__name__} MD, {temperature:g} K, {len(run.dipoles)} × {settings.reference.length:g} ps"
+        label = f"{session.study.engine.name} MD, {temperature:g} K, {len(run.dipoles)} × {settings.reference.length:g} ps"
         write_csv(_spectrum_file(session, name, "reference"), spectrum_of(run.dipoles, settings, temperature, label))
         session.tracker.metrics({f"md.{name}.reference_temperature_K": float(run.temperature.mean())})
 
@@ -217,7 +217,7 @@ def analyse(session: Session) -> None:
         for number, metrics in enumerate(history)
     ]
     summary = [
-        f"{len(session.molecules)} molecule(s), reference {session.study.engine}, committee of {session.study.committee.size}, "
+        f"{len(session.molecules)} molecule(s), reference {session.study.engine.name}, committee of {session.study.committee.size}, "
         f"{history[-1]['dataset.size']:.0f} labelled structures after {len(history)} iterations; "
         f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average."
     ]
@@ -277,19 +277,10 @@ def _known_spectra(session: Session, name: str) -> dict[str, Spectrum]:
         for kind in ("predicted", "reference")
         if _spectrum_file(session, name, kind).exists()
     }
-    path = experiment_file(session.study.spectrum, name, len(session.molecules))
+    path = session.study.spectrum.experiments([atoms.info[keys.MOLECULE] for atoms in session.molecules]).get(name)
     if path:
         found["experiment"] = subtract_baseline(read_jcamp(path))
     return found
-
-
-def experiment_file(settings: Spectroscopy, name: str, molecules: int) -> str | None:
-    """Return the JCAMP-DX file of a molecule, if one was given."""
-    if isinstance(settings.experiment, str):
-        if molecules > 1:
-            raise PalirsError("spectrum.experiment is one file but the study has several molecules; give {name: file} pairs")
-        return settings.experiment
-    return (settings.experiment or {}).get(name)
 
 
 def _compare(session: Session, name: str) -> dict[str, float]:

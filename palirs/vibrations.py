@@ -18,8 +18,9 @@ from palirs.engines import Properties
 from palirs.recipes import PalirsError
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 
-DISPLACEMENT = 0.005
-"""Step of the finite differences [Å]: large against the convergence of GFN2, small against anharmonicity (< 0.1 cm⁻¹)."""
+DISPLACEMENT = 0.002
+"""Step of the finite differences [Å]: anharmonicity then shifts the torsion of methanol by 0.1 cm⁻¹ (0.8 at 0.005 Å, 3 at 0.01 Å, depending
+on how the molecule is turned), and forces converged to 1e-6 eV/Å add less."""
 
 
 class Source(Protocol):

@@ -23,7 +23,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> Architecture:
-    return Architecture(channels=4, max_L=1, max_ell=2, correlation=2, cutoff=3.0, radial_mlp=(16, 16), dtype="float64")
+    return Architecture(channels=4, max_L=1, max_ell=2, correlation=2, cutoff=2.2, radial_mlp=(16, 16), dtype="float64")
 
 
 @pytest.fixture(scope="session")

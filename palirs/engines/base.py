@@ -51,6 +51,11 @@ class Engine(ABC):
     def elements(self) -> frozenset[int]:
         """Atomic numbers that the method covers."""
 
+    @property
+    def name(self) -> str:
+        """Name of the method, for figures and reports."""
+        return type(self).__name__
+
     @abstractmethod
     def calculator(self) -> Calculator:
         """Make a fresh ASE calculator that gives energy [eV], forces [eV/Å] and dipole [e·Å]."""

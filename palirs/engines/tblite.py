@@ -30,6 +30,11 @@ class TBLite(Engine):
     electronic_temperature: Kelvin = 300.0
 
     @property
+    def name(self) -> str:
+        """The parametrisation."""
+        return self.method
+
+    @property
     def settings(self) -> dict:
         """Method, thresholds and library version."""
         return {

@@ -29,7 +29,7 @@ from palirs.mace.backend import (
     o3,
 )
 from palirs.mace.graphs import Graph, graph, mean_neighbours
-from palirs.mace.potential import hidden_irreps
+from palirs.mace.potential import hidden_irreps, length
 from palirs.mace.settings import Architecture, Training
 
 
@@ -96,25 +96,28 @@ class DipoleNetwork(nn.Module):
         self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
         self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")
         self.interactions, self.products, self.vectors, self.charges = (nn.ModuleList() for _ in range(4))
+        before = scalars
         for layer in range(a.layers):
+            after = hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")  # what nobody reads would be dead
             block = RealAgnosticResidualInteractionBlock if layer else RealAgnosticInteractionBlock
             self.interactions.append(
                 block(
                     node_attrs_irreps=attributes,
-                    node_feats_irreps=hidden if layer else scalars,
+                    node_feats_irreps=before,
                     edge_attrs_irreps=edge,
                     edge_feats_irreps=o3.Irreps(f"{a.bessel}x0e"),
                     target_irreps=messages,
-                    hidden_irreps=hidden,
+                    hidden_irreps=after,
                     avg_num_neighbors=shape.mean_neighbours,
                     radial_MLP=list(a.radial_mlp),
                 )
             )
             self.products.append(
-                EquivariantProductBasisBlock(messages, hidden, a.correlation, use_sc=layer > 0, num_elements=len(shape.elements))
+                EquivariantProductBasisBlock(messages, after, a.correlation, use_sc=layer > 0, num_elements=len(shape.elements))
             )
-            self.vectors.append(o3.Linear(hidden, o3.Irreps("1x1o")))
-            self.charges.append(NonLinearReadoutBlock(hidden, o3.Irreps("16x0e"), nn.functional.silu))
+            self.vectors.append(o3.Linear(after, o3.Irreps("1x1o")))
+            self.charges.append(NonLinearReadoutBlock(after, o3.Irreps("16x0e"), nn.functional.silu))
+            before = after
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the dipole of each molecule, ``[B, 3]`` [e·Å]."""
@@ -169,8 +172,9 @@ class DipoleObjective:
             return {"dipole": model(graph.inputs(positions)) - targets["dipole"]}
 
     def loss(self, errors: dict[str, Tensor]) -> Tensor:
-        """Mean squared error in units of the scale of the data."""
-        return ((errors["dipole"] / self.shape.scale) ** 2).mean()
+        """Error in units of the scale of the data, see :class:`Training`."""
+        deviation = errors["dipole"] / self.shape.scale
+        return (deviation**2).mean() if self.training.loss == "mse" else length(deviation).mean()
 
 
 class DipoleModel:

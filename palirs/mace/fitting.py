@@ -21,6 +21,9 @@ from palirs.mace.graphs import Graph, graph
 from palirs.mace.settings import Training
 from palirs.mace.tracing import record
 
+IMPROVEMENT = 1e-4
+"""A relative drop of the validation loss smaller than this does not count as progress."""
+
 
 class Objective(Protocol):
     """What is learnt: targets of the frames, deviations of a batch, and their weight in the loss."""
@@ -133,9 +136,9 @@ def fit(
             with log.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
         bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}")
-        since += per_epoch
+        since = 0 if entry["valid_loss"] < best * (1 - IMPROVEMENT) else since + per_epoch
         if entry["valid_loss"] < best:
-            best, since = entry["valid_loss"], 0
+            best = entry["valid_loss"]
             best_weights = {name: value.clone() for name, value in average.module.state_dict().items()}
         if since > training.patience * training.updates:
             break

@@ -47,7 +47,7 @@ class PotentialShape:
         return cls(
             architecture=architecture,
             elements=elements,
-            atomic_energies=tuple(fitted_energies(frames, elements)),
+            atomic_energies=tuple(map(float, fitted_energies(frames, elements))),
             scale=float(max(np.sqrt((forces**2).mean()), 1e-3)),
             mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
         )
@@ -139,5 +139,13 @@ class PotentialObjective:
         }
 
     def loss(self, errors: dict[str, Tensor]) -> Tensor:
-        """Weighted mean squared error."""
-        return self.training.energy_weight * (errors["energy"] ** 2).mean() + self.training.forces_weight * (errors["forces"] ** 2).mean()
+        """Weighted errors of energy per atom and forces, see :class:`Training`."""
+        energy, forces = errors["energy"], errors["forces"]
+        if self.training.loss == "mse":
+            return self.training.energy_weight * (energy**2).mean() + self.training.forces_weight * (forces**2).mean()
+        return self.training.energy_weight * energy.abs().mean() + self.training.forces_weight * length(forces).mean()
+
+
+def length(vectors: Tensor) -> Tensor:
+    """Length of each vector, smooth at zero (within 1e-4 of the unit)."""
+    return torch.sqrt((vectors**2).sum(dim=-1) + 1e-8)

@@ -56,8 +56,12 @@ class Training:
         Structures per step.
     learning_rate : float
         Peak of the one-cycle schedule (Smith and Topin 2017, arXiv:1708.07120).
+    loss : {"l1l2", "mse"}
+        ``l1l2``: mean of |ΔE|/atom [eV] and of the length of ΔF of an atom [eV/Å] (MACE's ``l1l2energyforces``); distorted frames with
+        their large forces do not drown those near the optimum, which the harmonic frequencies depend on. ``mse``: mean squares of
+        ΔE/atom and of the components of ΔF. The dipole model uses the same norms of its own error.
     energy_weight, forces_weight : float
-        Weights of the squared errors of energy per atom [eV] and forces [eV/Å].
+        Weights of the two terms.
     ema_decay : float
         Decay per step of the exponential moving average of the weights; the average is what is validated and kept.
     clip_gradient : float
@@ -73,8 +77,9 @@ class Training:
     updates: Count = 5000
     batch_size: Count = 5
     learning_rate: Positive = 0.01
+    loss: Literal["l1l2", "mse"] = "l1l2"
     energy_weight: NonNegative = 10.0
-    forces_weight: NonNegative = 100.0
+    forces_weight: NonNegative = 10.0
     ema_decay: Fraction = 0.99
     clip_gradient: Positive = 10.0
     patience: Annotated[float, Field(gt=0, le=1)] = 0.4

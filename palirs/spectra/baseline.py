@@ -12,7 +12,9 @@ STIFFNESS = 200.0
 
 
 def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spectrum:
-    """Take a smooth baseline away with arPLS (Baek et al. 2015, doi:10.1039/C4AN01061B) and clip what is left below zero.
+    """Take a smooth baseline away with asPLS (Zhang et al. 2020, doi:10.1080/00387010.2020.1730908).
+
+    Unlike arPLS it also holds for records without noise, such as digitised charts.
 
     Parameters
     ----------
@@ -22,5 +24,5 @@ def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spect
         Scale of the smoothing [cm⁻¹]; the penalty is its fourth power in grid points, so it does not depend on the grid.
     """
     step = float(np.median(np.diff(spectrum.wavenumber)))
-    baseline, _ = Baseline(spectrum.wavenumber).arpls(spectrum.intensity, lam=(stiffness / step) ** 4)
-    return replace(spectrum, intensity=np.clip(spectrum.intensity - baseline, 0.0, None))
+    baseline, _ = Baseline(spectrum.wavenumber).aspls(spectrum.intensity, lam=(stiffness / step) ** 4)
+    return replace(spectrum, intensity=spectrum.intensity - baseline)

@@ -1,0 +1,92 @@
+"""Eager evaluation against a recording, in one process and one run: committee forces for MD, and the gradient of a training step.
+
+python tests/benchmarks/recording.py [threads]
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+
+from palirs import keys
+from palirs.engines import TBLite
+from palirs.labels import attach
+from palirs.mace.committee import Committee
+from palirs.mace.fitting import Batches, Gradients
+from palirs.mace.potential import PotentialObjective, PotentialShape
+from palirs.mace.settings import Architecture, Training
+from palirs.molecules import table
+
+SIZES = {"small preset": Architecture(channels=16, max_ell=2, correlation=3), "32 channels": Architecture(channels=32, correlation=2)}
+
+
+def seconds(call, repeats: int = 12) -> float:
+    """Return the median time of a call after three to warm up [s]."""
+    times = []
+    for _ in range(repeats + 3):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[3:]))
+
+
+def data(count: int):
+    """Distorted methanols with GFN2 labels."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(count):
+        atoms = table()["methanol"].copy()
+        atoms.info = {keys.MOLECULE: "methanol"}
+        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
+        frames.append(atoms)
+    return [attach(atoms, label) for atoms, label in zip(frames, TBLite().calculate(frames), strict=True)]
+
+
+def main() -> None:
+    """Print a table: what, eager ms, recorded ms, ratio, seconds to record, largest difference."""
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    frames = data(24)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), methanol")
+    print(f"{'':44s} {'eager':>9s} {'recorded':>9s} {'ratio':>6s} {'recording':>10s} {'difference':>11s}")
+    for label, architecture in SIZES.items():
+        shape = PotentialShape.of(frames, architecture)
+        committee = Committee.of([(shape, shape.build()) for _ in range(3)])
+        for count in (1, 3, 12, 24):
+            batch = committee.graph([atoms.numbers for atoms in frames[:count]])
+            positions = torch.tensor(np.concatenate([atoms.positions for atoms in frames[:count]]))
+            started = time.perf_counter()
+            replay = committee.recorded(batch, positions)
+            replay(positions)
+            recording = time.perf_counter() - started
+            eager, fast = seconds(lambda b=batch, x=positions, c=committee: c.forces(b, x)), seconds(lambda x=positions, r=replay: r(x))
+            difference = float((committee.forces(batch, positions)[1] - replay(positions)[1]).abs().max())
+            show(f"{label}: forces of 3 members × {count} molecules", eager, fast, recording, difference)
+        objective = PotentialObjective(shape, Training())
+        for count in (5, 16):
+            model = shape.build()
+            batch = Batches.of(frames, objective, torch.float32).batch(range(count))
+            eager_gradients, gradients = Gradients(model, objective), Gradients(model, objective)
+
+            def forget(g=eager_gradients, b=batch):
+                g._seen = None
+                return g(*b)
+
+            gradients(*batch)
+            started = time.perf_counter()
+            gradients(*batch)
+            recording = time.perf_counter() - started
+            fast = seconds(lambda g=gradients, b=batch: g(*b))
+            found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            eager = seconds(forget)
+            difference = max(float((a - p.grad).abs().max()) for a, p in zip(found, model.parameters(), strict=True) if p.grad is not None)
+            show(f"{label}: gradient of a batch of {count}", eager, fast, recording, difference)
+
+
+def show(what: str, eager: float, fast: float, recording: float, difference: float) -> None:
+    """Print one row."""
+    print(f"{what:44s} {1e3 * eager:7.1f}ms {1e3 * fast:7.1f}ms {eager / fast:6.2f} {recording:9.1f}s {difference:11.1e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
