@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -44,7 +45,7 @@ class WorkerPool(ProcessPoolExecutor):
 
     def __init__(self, workers: int, threads: int):
         spawn = multiprocessing.get_context("spawn")
-        super().__init__(workers, mp_context=spawn, initializer=_limit_threads, initargs=(threads,))
+        super().__init__(workers, mp_context=spawn, initializer=_start_worker, initargs=(threads,))
         self.workers = workers
 
 
@@ -111,8 +112,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def _limit_threads(threads: int) -> None:
+def _start_worker(threads: int) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(threads)
     torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the study is killed; otherwise it would work on beside the study that goes on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

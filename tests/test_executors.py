@@ -1,4 +1,8 @@
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +34,38 @@ def test_workers_keep_to_their_threads():
         pid, count = executor.submit(threads).result()
     assert pid != os.getpid()
     assert count == 1
+
+
+@pytest.mark.slow
+def test_workers_end_when_the_study_is_killed(tmp_path):
+    """SIGKILL of the driver alone; a worker in the middle of a long call must not outlive it."""
+    code = (
+        "import os, time, pathlib\n"
+        "from palirs.executors import Processes\n"
+        "from tests.test_executors import linger\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(workers=1).open() as executor:\n"
+        f"        executor.submit(linger, '{tmp_path}/pid').result()\n"
+    )
+    (tmp_path / "driver.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], env=environment)
+    deadline = time.time() + 60
+    while not (tmp_path / "pid").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    worker = int((tmp_path / "pid").read_text())
+    driver.kill()
+    driver.wait()
+    time.sleep(2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def linger(path):
+    part = Path(f"{path}.part")
+    part.write_text(str(os.getpid()))
+    part.rename(path)
+    time.sleep(120)
 
 
 def test_more_workers_than_cores_are_refused():
