@@ -24,13 +24,14 @@ from palirs.settings import Study
 
 CONF = Path(__file__).parent / "conf"
 GROUPS = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "executor", "tracker", "committee", "learning")
+CONTINUED = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "committee", "learning", "seed")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Build the configuration and run the task."""
     try:
-        run(config)
+        run(continued(config))
     except (PalirsError, EngineFailure) as error:
         sys.exit(f"palirs: {error}")
 
@@ -49,6 +50,26 @@ def run(config: DictConfig) -> None:
     logging.getLogger(__name__).info("study %s", directory)
     with open_session(study, directory, resolved, OmegaConf.to_yaml(config, resolve=True), name, sweep) as session:
         task(session)
+
+
+def continued(config: DictConfig) -> DictConfig:
+    """Give a study named by ``study=<dir>`` the settings it was made with, where the command line says nothing else.
+
+    ``group=option`` replaces a group, ``group.key=value`` one key of it; ``experiment=...`` replaces everything.
+    """
+    given = [override.lstrip("+~").split("=", 1)[0] for override in HydraConfig.get().overrides.task]
+    file = Path(str(config.study)) / "config.yaml"
+    if config.study is None or "experiment" in given or not file.is_file():
+        return config
+    before = OmegaConf.load(file)
+    assert isinstance(before, DictConfig)
+    merged = config.copy()
+    for group in set(CONTINUED) & set(before) - set(given):
+        merged[group] = before[group]
+        for key in given:
+            if key.startswith(f"{group}."):
+                OmegaConf.update(merged, key, OmegaConf.select(config, key), force_add=True)
+    return merged
 
 
 def build(config: DictConfig) -> Study:

@@ -126,6 +126,18 @@ def test_a_later_stage_of_an_existing_study(killed, shared):
     assert "pcc_ml_exp" in done.stderr
 
 
+def test_a_study_named_by_its_directory_keeps_its_settings(killed):
+    """No preset, no committee size: they are the study's own; only what is said changes."""
+    study, _, _ = killed
+    arguments = ["task=spectra", f"study={study}", "temperature=400", "spectrum.max_lag=150", "tracker=none"]
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    resolved = (study / "config.yaml").read_text()
+    for line in ("max_lag: 150", "size: 2", "length: 0.5"):
+        assert line in resolved
+    assert (study / "spectra" / "methanol-400K-predicted.csv").is_file()
+
+
 def test_other_settings_are_not_mixed_in(killed):
     study, _, _ = killed
     done = run(study, "seed=7")
