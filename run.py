@@ -157,23 +157,26 @@ def check_overrides(arguments: list[str]) -> None:
 
 
 def _explain_composition(text: str) -> str:
-    key = re.search(r"full_key: (\S+)|override '([^']+)'", text)
+    key = re.search(r"Could not override '([^']+)'", text)
     known = _keys(hydra.compose("config"))
-    wanted = next((group for group in key.groups() if group), "") if key else ""
-    if wanted and "not in struct" in text:
-        parent = wanted.rpartition(".")[0]
-        siblings = sorted(
-            {name[len(parent) :].lstrip(".").split(".")[0] for name in known if name.startswith(parent)} - {"_target_", "hydra"}
-        )
+    wanted = key.group(1) if key else ""
+    if wanted and wanted not in known:
+        parent = wanted.rpartition(".")[0] if wanted.rpartition(".")[0] in known else ""
+        depth = parent.count(".") + 1 if parent else 0
+        siblings = [
+            name.split(".")[depth] for name in known if name.startswith(f"{parent}." if parent else "") and name.count(".") == depth
+        ]
         close = difflib.get_close_matches(wanted, known, n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        return f"{wanted}: there is no such key.{hint} Allowed{' in ' + parent if parent else ''}: {', '.join(siblings)}"
+        return f"{wanted}: there is no such key.{hint} Allowed{' in ' + parent if parent else ''}: {', '.join(sorted(siblings))}"
     return text
 
 
 def _keys(config: DictConfig) -> list[str]:
     found: list[str] = []
     for key in config:
+        if key == "_target_":
+            continue
         found.append(str(key))
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():

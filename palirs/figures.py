@@ -52,28 +52,27 @@ def spectrum(
     drawn = [(key, shown, colour) for key, shown, colour in panels if shown is not None]
     top = max(_highest(s.within(*window)) for key, s, _ in drawn if key != "experiment")
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(len(drawn), 1, figsize=(9, 1.2 + 2.3 * len(drawn)), sharex=True, squeeze=False)
+        figure, axes = plt.subplots(len(drawn), 1, figsize=(9.5, 1.2 + 2.4 * len(drawn)), sharex=True, squeeze=False)
         for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
             part = shown.within(*window)
             axis.plot(part.wavenumber, part.intensity, color=colour, lw=1.4, label=shown.label)
             if part.std is not None and part.std.any():
                 low, high = np.clip(part.intensity - part.std, 0, None), part.intensity + part.std
-                axis.fill_between(
-                    part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± 1 standard deviation of trajectories"
-                )
+                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± standard deviation")
             if key != "experiment":
                 axis.set_ylim(0, 1.05 * top)
                 axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
             else:
                 axis.set_ylim(bottom=0)
                 axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
-            axis.legend(loc="upper center", fontsize=10.5)
+            axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)
             if key in notes:
-                axis.text(0.5, 0.6, notes[key], transform=axis.transAxes, ha="center", va="top", fontsize=10.5)
+                axis.text(1, 1.02, notes[key], transform=axis.transAxes, ha="right", va="bottom", fontsize=10.5)
         axes[-1, 0].set_xlim(window[1], window[0])
         axes[-1, 0].set_xlabel("Wavenumber (cm⁻¹)")
-        axes[0, 0].set_title(f"Infrared spectrum of {name}")
+        figure.suptitle(f"Infrared spectrum of {name}")
         figure.align_ylabels(axes[:, 0])
+        figure.tight_layout()
     return figure
 
 

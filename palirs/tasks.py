@@ -304,7 +304,7 @@ def _draw_spectrum(session: Session, name: str, metrics: dict[str, float]) -> Pa
     for panel, short, against in (("reference", "ml_ref", "prediction"), ("experiment", "ml_exp", "prediction")):
         if f"spectrum.{name}.pcc_{short}" in metrics:
             notes[panel] = (
-                f"with {against}: PCC {metrics[f'spectrum.{name}.pcc_{short}']:.3f}, WD {metrics[f'spectrum.{name}.wd_{short}']:.4f}"
+                f"PCC {metrics[f'spectrum.{name}.pcc_{short}']:.3f}, WD {metrics[f'spectrum.{name}.wd_{short}']:.3f} with {against}"
             )
     figure = figures.spectrum(
         f"{name}, {session.study.temperature:g} K",

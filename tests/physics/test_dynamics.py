@@ -34,23 +34,28 @@ def dimers(count, field, temperature, seed=0):
 
 
 def test_equipartition_of_kinetic_and_potential_energy():
-    """After thermalisation a spring of three components holds 3/2 k_B T, and the momenta have the temperature."""
-    count, temperature = 400, 300.0
-    field = Dimers(count)
+    """After thermalisation a spring of three components holds 3/2 k_B T, and the momenta have the temperature.
+
+    BAOAB samples positions of a harmonic oscillator exactly and its momenta with 1 − x²/4, x = ωΔt (Leimkuhler, Matthews 2013); here 2 %.
+    """
+    count, temperature, stiffness = 600, 300.0, 30.0
+    field = Dimers(count, stiffness)
     state, noise, target = dimers(count, field, temperature)
     kinetic, potential = [], []
+    m = state.masses[:2, 0]
+    x = 0.5 * float(torch.sqrt(stiffness * m.sum() / (m[0] * m[1] * EV_PER_AMU_A2_FS2)))
     for step in range(3000):
         state = langevin(state, field, noise, 0.5, 20.0, target)
         if step > 1000 and step % 50 == 0:
             kinetic.append(kinetic_temperature(state).mean())
             potential.append(state.energy.mean())
-    assert float(torch.stack(kinetic).mean()) == pytest.approx(temperature, rel=0.02)
+    assert float(torch.stack(kinetic).mean()) == pytest.approx(temperature * (1 - x**2 / 4), rel=0.015)
     assert float(torch.stack(potential).mean()) == pytest.approx(1.5 * BOLTZMANN * temperature, rel=0.02)
 
 
 def test_each_trajectory_has_its_own_temperature():
     count = 300
-    field = Dimers(count)
+    field = Dimers(count, stiffness=3.0)
     temperature = [100.0] * 150 + [700.0] * 150
     state, noise, target = dimers(count, field, temperature)
     found = []
@@ -59,8 +64,8 @@ def test_each_trajectory_has_its_own_temperature():
         if step > 500 and step % 50 == 0:
             found.append(kinetic_temperature(state))
     mean = torch.stack(found).mean(dim=0)
-    assert float(mean[:150].mean()) == pytest.approx(100, rel=0.04)
-    assert float(mean[150:].mean()) == pytest.approx(700, rel=0.04)
+    assert float(mean[:150].mean()) == pytest.approx(100, rel=0.06)
+    assert float(mean[150:].mean()) == pytest.approx(700, rel=0.06)
 
 
 def test_without_friction_energy_is_conserved_to_second_order():
