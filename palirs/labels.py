@@ -50,7 +50,8 @@ class LabelStore:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = connect(str(self.path), type="db", append=True)
+        # SQLite locks by itself; ASE's own lock file would be left behind by a killed process and stop every later one.
+        self._database = connect(str(self.path), type="db", append=True, use_lock_file=False)
         try:
             self._rows = {row.label_key: row.id for row in self._database.select(columns=["id", "key_value_pairs"])}
         except Exception as error:

@@ -16,6 +16,9 @@ from palirs.recipes import recipe
 
 log = logging.getLogger(__name__)
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the MLflow pages open on training runs, not on traces of language models."""
+
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
 
@@ -175,7 +178,7 @@ class _Outbox:
         from mlflow.entities import Param
 
         known = client.get_experiment_by_name(self._recipe.experiment)
-        experiment = known.experiment_id if known else client.create_experiment(self._recipe.experiment)
+        experiment = known.experiment_id if known else client.create_experiment(self._recipe.experiment, tags=KIND)
         tags = {"mlflow.runName": self._name, "palirs.study": str(self._study)}
         if self._sweep:
             tags |= {"palirs.sweep": self._sweep, "mlflow.parentRunId": _parent(client, experiment, self._sweep)}

@@ -109,6 +109,11 @@ def test_labels_are_durable_when_they_arrive(tmp_path, structures):
     assert seen == [1, 2, 3, 4, 5]
 
 
+def test_a_lock_left_by_a_killed_process_stops_nobody(tmp_path, structures):
+    (tmp_path / "labels.db.lock").touch()
+    assert len(labeller(tmp_path / "labels.db").label(structures, title="")) == 5
+
+
 def test_the_store_is_an_ase_database(tmp_path, structures):
     labelled = labeller(tmp_path / "labels.db", TBLite()).label(structures[:1], title="")
     row = connect(tmp_path / "labels.db").get(molecule="methanol")
