@@ -6,6 +6,7 @@ work is in ``iterations/NNN.partial``; labels and trained members found there ar
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ from palirs.recipes import PalirsError
 from palirs.sampling import Trajectory, Walker, explore, walkers
 from palirs.settings import Learning, Sampler
 from palirs.vibrations import Harmonic, harmonic, optimise, sample_normal_modes
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,11 @@ def step(state: State, plan: Plan, labeller: Labeller, executor: Executor) -> St
     clock = _Clock()
     with clock("exploration"):
         frames, group = sample(state, plan, place, executor)
+    stopped = sum(map(bool, json.loads((place / "sampling.json").read_text()).values()))
+    if state.iteration and not frames:
+        log.warning(
+            "iteration %d: all %d trajectories were stopped before their first frame; nothing new to label", state.iteration, stopped
+        )
     with clock("labels"):
         labelled = labeller.label(frames, f"iteration {state.iteration} labels")
     dataset = [*state.dataset, *labelled]
@@ -141,6 +150,7 @@ def step(state: State, plan: Plan, labeller: Labeller, executor: Executor) -> St
         "dataset.size": len(dataset),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
+        "exploration.stopped": stopped,
         **clock.seconds,
     }
     save(place, state.iteration + 1, train, test, metrics, frequencies)
@@ -154,7 +164,8 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     was sampled is written at once, so a restart in the middle of an iteration does not explore again.
     """
     if (place / "sampling.npz").exists():
-        return read_frames(place / "sampling.xyz"), read_walkers(place, plan)
+        chosen = place / "sampling.xyz"
+        return read_frames(chosen) if chosen.exists() else [], read_walkers(place, plan)
     if state.iteration == 0:
         learning = plan.learning
         frames = [
