@@ -34,7 +34,6 @@ from palirs.sampling import Trajectory, Walker, explore, walkers
 from palirs.settings import Learning, Sampler
 from palirs.vibrations import Harmonic, harmonic, optimise, sample_normal_modes
 
-
 log = logging.getLogger(__name__)
 
 
