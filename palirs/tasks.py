@@ -301,11 +301,9 @@ def _compare(session: Session, name: str) -> dict[str, float]:
 def _draw_spectrum(session: Session, name: str, metrics: dict[str, float]) -> Path:
     known = _known_spectra(session, name)
     notes = {}
-    for panel, short, against in (("reference", "ml_ref", "prediction"), ("experiment", "ml_exp", "prediction")):
+    for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp")):
         if f"spectrum.{name}.pcc_{short}" in metrics:
-            notes[panel] = (
-                f"PCC {metrics[f'spectrum.{name}.pcc_{short}']:.3f}, WD {metrics[f'spectrum.{name}.wd_{short}']:.3f} with {against}"
-            )
+            notes[panel] = f"PCC {metrics[f'spectrum.{name}.pcc_{short}']:.3f}, WD {metrics[f'spectrum.{name}.wd_{short}']:.3f}"
     figure = figures.spectrum(
         f"{name}, {session.study.temperature:g} K",
         known["predicted"],
