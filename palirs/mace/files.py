@@ -23,7 +23,7 @@ def save(path: Path, shape: PotentialShape | DipoleShape, module: torch.nn.Modul
     """Write a module atomically: the file is complete or absent."""
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     part = path.with_name(path.name + ".part")
-    save_file(weights, part, metadata={"format": FORMAT, "shape": json.dumps(shape.as_dict())})
+    save_file(weights, part, metadata={FORMAT: json.dumps(shape.as_dict())})  # one key, so equal models are equal files
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -45,9 +45,9 @@ def read(path: Path) -> tuple[PotentialShape | DipoleShape, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise PalirsError(f"model file {path}: format {metadata.get('format')!r}, expected {FORMAT!r}")
-    description = json.loads(metadata["shape"])
+    if FORMAT not in metadata:
+        raise PalirsError(f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs")
+    description = json.loads(metadata[FORMAT])
     shape = _SHAPES[description["kind"]].from_dict(description)
     module = shape.build()
     try:
