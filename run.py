@@ -23,7 +23,20 @@ from palirs.recipes import PalirsError, explain
 from palirs.settings import Study
 
 CONF = Path(__file__).parent / "conf"
-GROUPS = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "executor", "tracker", "committee", "learning")
+GROUPS = (
+    "molecules",
+    "engine",
+    "model",
+    "training",
+    "sampler",
+    "selector",
+    "spectrum",
+    "executor",
+    "tracker",
+    "committee",
+    "labels",
+    "learning",
+)
 CONTINUED = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "committee", "learning", "seed")
 
 
@@ -43,12 +56,13 @@ def run(config: DictConfig) -> None:
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     study.checked_molecules()
-    from palirs.study import open_session  # torch and mace, which take seconds, only after everything was checked
+    from palirs.study import LABELS_ONLY, open_session  # torch and mace, which take seconds, only after everything was checked
 
     task = _instantiate(config.task, "task")
     name, sweep = directory.name, sweep_name()
     logging.getLogger(__name__).info("study %s", directory)
-    with open_session(study, directory, resolved, OmegaConf.to_yaml(config, resolve=True), name, sweep) as session:
+    yaml = None if task.func.__name__ in LABELS_ONLY else OmegaConf.to_yaml(config, resolve=True)
+    with open_session(study, directory, resolved, yaml, name, sweep) as session:
         task(session)
 
 
@@ -102,6 +116,8 @@ def study_directory(config: DictConfig) -> Path:
     """Return the directory of this study; the jobs of a multirun get one each, named by what differs."""
     if config.study is not None:
         base = Path(str(config.study))
+    elif config.task.get("frames"):
+        base = Path("studies") / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
     else:
         names = [*config.molecules.names, *(Path(file).stem for file in config.molecules.files)]
         base = Path("studies") / f"{'-'.join(names)[:60]}-{HydraConfig.get().runtime.choices.engine}"
@@ -134,13 +150,24 @@ def sweep_name() -> str | None:
 
 
 def short_forms(arguments: list[str]) -> list[str]:
-    """Let ``molecules=ethanol`` mean ``molecules.names=[ethanol]`` where there is no option of that name."""
+    """Translate what is shorter to type.
+
+    ``molecules=ethanol`` means ``molecules.names=[ethanol]`` where there is no option of that name, ``frames=x.xyz`` after ``task=label``
+    means ``task.frames=x.xyz``, and the arguments of an ASE calculator need no ``+``.
+    """
     translated = []
+    task = next((argument.partition("=")[2] for argument in arguments if argument.startswith("task=")), "study")
+    file = CONF / "task" / f"{task}.yaml"
+    own = {str(key) for key in OmegaConf.load(file)} if file.is_file() else set()
     for argument in arguments:
         key, _, value = argument.partition("=")
         options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
         if key == "molecules" and value and not set(value.split(",")) & options and not value.startswith(("[", "{")):
             argument = "molecules.names=" + ",".join(f"['{name}']" for name in value.split(","))
+        elif key in own - {"_target_", "_partial_"} or (key.split(".")[0] == "units" and "units" in own):
+            argument = f"task.{argument}"
+        elif key.startswith("engine.calculator."):
+            argument = f"++{argument}"
         translated.append(argument)
     return translated
 

@@ -88,12 +88,14 @@ def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tupl
     return tuple(found)
 
 
-def learn(plan: Plan, labeller: Labeller, executor: Executor, after: Callable[[State], None] = lambda state: None) -> State:
+def learn(
+    plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor, after: Callable[[State], None] = lambda state: None
+) -> State:
     """Iterate from the last complete state to the end.
 
     Parameters
     ----------
-    plan, labeller, executor
+    plan, labeller, trainers, movers
         See :func:`step`.
     after : callable
         Told of every state, also of those an earlier run completed.
@@ -103,12 +105,12 @@ def learn(plan: Plan, labeller: Labeller, executor: Executor, after: Callable[[S
         state = restore(place, plan)
         after(state)
     while not state.finished(plan.learning):
-        state = step(state, plan, labeller, executor)
+        state = step(state, plan, labeller, trainers, movers)
         after(state)
     return state
 
 
-def step(state: State, plan: Plan, labeller: Labeller, executor: Executor) -> State:
+def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor) -> State:
     """Do one iteration and return the state after it.
 
     Parameters
@@ -119,14 +121,14 @@ def step(state: State, plan: Plan, labeller: Labeller, executor: Executor) -> St
         Settings.
     labeller : Labeller
         Pays for labels.
-    executor : Executor
-        Trains the members.
+    trainers, movers : Executor
+        Where members are trained, and where trajectories run.
     """
     place = plan.directory / "iterations" / f"{state.iteration:03d}.partial"
     place.mkdir(parents=True, exist_ok=True)
     clock = _Clock()
     with clock("exploration"):
-        frames, group = sample(state, plan, place, executor)
+        frames, group = sample(state, plan, place, movers)
     stopped = sum(map(bool, json.loads((place / "sampling.json").read_text()).values()))
     if state.iteration and not frames:
         log.warning(
@@ -137,7 +139,7 @@ def step(state: State, plan: Plan, labeller: Labeller, executor: Executor) -> St
     dataset = [*state.dataset, *labelled]
     train, test = split(dataset, plan.training.test_fraction, plan.seed, "test", state.iteration)
     with clock("training"):
-        committee = train_committee(place, train, plan.members, plan.architecture, plan.training, plan.seed, state.iteration, executor)
+        committee = train_committee(place, train, plan.members, plan.architecture, plan.training, plan.seed, state.iteration, trainers)
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
     energy, forces, spread = potential_parity(committee, test)

@@ -225,12 +225,34 @@ class Executors:
     ----------
     labels : recipe
         Reference calculations.
-    work : recipe
-        Training, MD of the committee and of the engine.
+    training : recipe
+        Training of the models.
+    md : recipe
+        MD of the committee and of the engine.
+
+    Equal recipes share their workers.
     """
 
     labels: Any
-    work: Any
+    training: Any
+    md: Any
+
+
+@recipe
+class Labels:
+    """How labels are kept.
+
+    Parameters
+    ----------
+    store : str or None
+        The database; ``None`` for ``labels.db`` in the study directory. Studies may share one, also while they run.
+    attempts : int
+        Calculations of one structure at most, over all runs. One that failed as often is in quarantine: it is left out until this
+        number is raised.
+    """
+
+    store: str | None = None
+    attempts: Annotated[int, Field(ge=1, le=100)] = 2
 
 
 @recipe
@@ -243,6 +265,8 @@ class Study:
         The recipes of the configuration groups.
     committee : CommitteeSize
         Size of the committee.
+    labels : Labels
+        Store and retries of reference calculations.
     learning : Learning
         Start and end of active learning.
     temperature : float
@@ -260,6 +284,7 @@ class Study:
     spectrum: Spectroscopy
     executor: Executors
     tracker: Any
+    labels: Labels
     committee: CommitteeSize
     learning: Learning
     temperature: Kelvin

@@ -17,10 +17,13 @@ from palirs.learning import Plan, complete_iterations, final_committee, referenc
 from palirs.mace.committee import Committee
 from palirs.recipes import PalirsError
 from palirs.settings import Study
-from palirs.tracking import Tracker
+from palirs.tracking import Off, Tracker
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
+
+LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels")
+"""Tasks that touch at most the label store."""
 
 IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
@@ -41,8 +44,8 @@ class Session:
         Where everything is written.
     labeller : Labeller
         Reference calculations through the label store.
-    workers : Executor
-        Training and MD.
+    trainers, movers : Executor
+        Training; MD.
     tracker : Tracker
         Metrics and artifacts.
     """
@@ -51,7 +54,8 @@ class Session:
     molecules: list[Atoms]
     directory: Path
     labeller: Labeller
-    workers: Executor
+    trainers: Executor
+    movers: Executor
     tracker: Tracker
 
     @cached_property
@@ -92,7 +96,7 @@ class Session:
 
 
 @contextmanager
-def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name: str, sweep: str | None) -> Iterator[Session]:
+def open_session(study: Study, directory: Path, resolved: dict, yaml: str | None, name: str, sweep: str | None) -> Iterator[Session]:
     """Open the resources of a study.
 
     Parameters
@@ -103,8 +107,9 @@ def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name:
         Study directory, made if it does not exist.
     resolved : dict
         The configuration as plain values, to compare with the one the directory was made with.
-    yaml : str
-        The same as text, written to ``config.yaml``.
+    yaml : str or None
+        The same as text, written to ``config.yaml``; ``None`` for a task that is only about labels: then the directory need not be one
+        of a study with these settings, and nothing is tracked.
     name : str
         Of the tracked run.
     sweep : str or None
@@ -112,15 +117,22 @@ def open_session(study: Study, directory: Path, resolved: dict, yaml: str, name:
     """
     molecules = study.checked_molecules()
     directory.mkdir(parents=True, exist_ok=True)
-    _claim(directory, resolved)
-    (directory / "config.yaml").write_text(yaml)
+    if yaml is not None:
+        _claim(directory, resolved)
+        (directory / "config.yaml").write_text(yaml)
     with ExitStack() as stack:
-        tracker = stack.enter_context(study.tracker.open(directory, name, _flat(resolved), sweep))
-        tracker.artifact(directory / "config.yaml")
-        labels = stack.enter_context(study.executor.labels.open())
-        workers = stack.enter_context(study.executor.work.open())
-        labeller = Labeller(study.engine, LabelStore(directory / "labels.db"), labels)
-        yield Session(study, molecules, directory, labeller, workers, tracker)
+        recipe = study.tracker if yaml is not None else Off()
+        tracker = stack.enter_context(recipe.open(directory, name, _flat(resolved), sweep))
+        if yaml is not None:
+            tracker.artifact(directory / "config.yaml")
+        recipes = study.executor
+        opened: dict[Any, Executor] = {}
+        for workers in (recipes.labels, recipes.training, recipes.md):
+            if workers not in opened:
+                opened[workers] = stack.enter_context(workers.open())
+        store = LabelStore(study.labels.store or directory / "labels.db")
+        labeller = Labeller(study.engine, store, opened[recipes.labels], study.labels.attempts)
+        yield Session(study, molecules, directory, labeller, opened[recipes.training], opened[recipes.md], tracker)
 
 
 def _claim(directory: Path, resolved: dict) -> None:

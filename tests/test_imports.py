@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness"},
+    {"recipes", "units", "keys", "randomness", "threads"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations", "sampling", "production"},

@@ -9,7 +9,6 @@ from ase import Atoms
 from torch import Tensor
 
 from palirs.engines import Engine
-from palirs.engines.base import evaluate
 
 if TYPE_CHECKING:
     from palirs.mace import Committee
@@ -57,7 +56,7 @@ class EngineField:
     """Forces and dipoles of a reference engine, one molecule after the other."""
 
     def __init__(self, engine: Engine, molecules: Sequence[Atoms]):
-        self._calculator = engine.calculator()
+        self._engine, self._calculator = engine, engine.calculator()
         self._molecules = [Atoms(atoms.numbers, positions=atoms.positions) for atoms in molecules]
 
     def __call__(self, positions: Tensor) -> Found:
@@ -66,7 +65,7 @@ class EngineField:
         found = []
         for atoms, piece in zip(self._molecules, pieces, strict=True):
             atoms.positions = piece.numpy()
-            found.append(evaluate(self._calculator, atoms))
+            found.append(self._engine.run(self._calculator, atoms))
         return Found(
             energy=torch.tensor([properties.energy for properties in found], dtype=torch.float64),
             forces=torch.tensor(np.concatenate([properties.forces for properties in found])),

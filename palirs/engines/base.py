@@ -5,6 +5,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
+from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -13,9 +16,28 @@ from ase.calculators.calculator import Calculator
 from palirs import keys
 from palirs.recipes import PalirsError, recipe
 
+version_of = cache(version)
+"""Version of an installed package; looked up once, it takes a millisecond."""
+
 
 class EngineFailure(Exception):
-    """One calculation failed; the message is the reason that goes into the label store."""
+    """One calculation failed; the message is the reason that goes into the label store.
+
+    Parameters
+    ----------
+    reason : str
+        What happened, and where its files are if there are any.
+    final : bool
+        The engine has tried everything it knows: calculating again would fail again.
+    """
+
+    def __init__(self, reason: str, final: bool = False):
+        super().__init__(reason, final)  # both, so that it survives the way back from a worker
+        self.reason = reason
+        self.final = final
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -41,6 +63,8 @@ class Properties:
 class Engine(ABC):
     """A reference method. Subclasses name their settings as fields and make the calculator."""
 
+    gives_dipole: ClassVar[bool] = True
+
     @property
     @abstractmethod
     def settings(self) -> dict:
@@ -60,11 +84,15 @@ class Engine(ABC):
     def calculator(self) -> Calculator:
         """Make a fresh ASE calculator that gives energy [eV], forces [eV/Å] and dipole [e·Å]."""
 
-    @property
+    @cached_property
+    def identity(self) -> dict:
+        """Class and settings, put together once: they go with every label."""
+        return {"engine": type(self).__name__, **self.settings}
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Short digest of :attr:`settings`; labels of different fingerprints never mix."""
-        text = json.dumps({"engine": type(self).__name__, **self.settings}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Short digest of :attr:`identity`; labels of different fingerprints never mix."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def check(self, atoms: Atoms) -> None:
         """Raise :class:`PalirsError` if the method cannot treat this molecule."""
@@ -84,22 +112,33 @@ class Engine(ABC):
             If a calculation does not converge or gives numbers that are not finite.
         """
         calculator = self.calculator()
-        return [evaluate(calculator, atoms) for atoms in frames]
+        return [self.run(calculator, atoms) for atoms in frames]
 
+    def run(self, calculator: Calculator, atoms: Atoms) -> Properties:
+        """Calculate one frame with a calculator of this engine, and check that finite numbers of the right shape come back.
 
-def evaluate(calculator: Calculator, atoms: Atoms) -> Properties:
-    """Run one calculation and check that what comes back are finite numbers of the right shape."""
-    work = Atoms(atoms.numbers, positions=atoms.positions)
-    try:
-        calculator.calculate(work, ["energy", "forces", "dipole"], ["positions", "numbers", "cell", "pbc"])
-        found = calculator.results
-        properties = Properties(
-            energy=float(found["energy"]),
-            forces=np.array(found["forces"], dtype=float).reshape(len(atoms), 3),
-            dipole=np.array(found["dipole"], dtype=float).reshape(3),
+        Raises
+        ------
+        EngineFailure
+            With the library's own message as the reason.
+        """
+        work = Atoms(atoms.numbers, positions=atoms.positions)
+        wanted = ["energy", "forces", "dipole"] if self.gives_dipole else ["energy", "forces"]
+        try:
+            calculator.calculate(work, wanted, ["positions", "numbers", "cell", "pbc"])
+            properties = self.read(calculator.results, len(atoms))
+        except (EngineFailure, PalirsError):
+            raise
+        except Exception as error:  # every library raises its own; the reason is kept with the frame
+            raise EngineFailure(f"{type(error).__name__}: {error}") from error
+        if not all(np.isfinite(value).all() for value in vars(properties).values() if value is not None):
+            raise EngineFailure("energy, forces or dipole are not finite numbers")
+        return properties
+
+    def read(self, results: dict, atoms: int) -> Properties:
+        """Take the properties from the results of the calculator."""
+        return Properties(
+            energy=float(results["energy"]),
+            forces=np.array(results["forces"], dtype=float).reshape(atoms, 3),
+            dipole=np.array(results["dipole"], dtype=float).reshape(3) if self.gives_dipole else None,
         )
-    except Exception as error:  # every library raises its own; the reason is kept with the frame
-        raise EngineFailure(f"{type(error).__name__}: {error}") from error
-    if not all(np.isfinite(value).all() for value in vars(properties).values()):
-        raise EngineFailure("energy, forces or dipole are not finite numbers")
-    return properties

@@ -1,12 +1,11 @@
 """GFN2-xTB and its relatives through tblite, in process: the reference engine that needs no licence and no server."""
 
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 from ase.calculators.calculator import Calculator
 from pydantic import Field
 
-from palirs.engines.base import Engine
+from palirs.engines.base import Engine, version_of
 from palirs.recipes import Kelvin, recipe
 
 
@@ -41,7 +40,7 @@ class TBLite(Engine):
             "method": self.method,
             "accuracy": self.accuracy,
             "electronic_temperature": self.electronic_temperature,
-            "tblite": version("tblite"),
+            "tblite": version_of("tblite"),
         }
 
     @property

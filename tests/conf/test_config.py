@@ -34,7 +34,7 @@ def targets(node, path=""):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds_and_its_keys_are_those_of_its_target(group, option):
-    config = compose(f"{group}={option}")
+    config = compose(f"workers@executor.labels={option}" if group == "workers" else f"{group}={option}")
     for place, node in targets(config):
         target = get_object(node._target_)
         accepted = set(inspect.signature(target).parameters)
@@ -92,7 +92,7 @@ def run(*arguments):
         ("spectrum.window=[4000,500]", ["window", "below"]),
         ("spectrum.production.length=0.1", ["max_lag"]),
         ("model.potential.dtype=float16", ["model.potential.dtype = 'float16'", "float32"]),
-        ("executor.work.workers=512", ["512 workers"]),
+        ("executor.labels.workers=512", ["512 workers"]),
         ("+sampler.extra=1", ["sampler.extra = 1", "no such key"]),
         ("task=dance", ["task/dance", "study"]),
         ("task=label", ["task.frames"]),

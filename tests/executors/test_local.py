@@ -42,13 +42,13 @@ def test_workers_end_when_the_study_is_killed(tmp_path):
     code = (
         "import os, time, pathlib\n"
         "from palirs.executors import Processes\n"
-        "from tests.test_executors import linger\n"
+        "from tests.executors.test_local import linger\n"
         "if __name__ == '__main__':\n"
         "    with Processes(workers=1).open() as executor:\n"
         f"        executor.submit(linger, '{tmp_path}/pid').result()\n"
     )
     (tmp_path / "driver.py").write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], env=environment)
     deadline = time.time() + 60
     while not (tmp_path / "pid").exists() and time.time() < deadline:

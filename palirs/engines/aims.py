@@ -1,0 +1,120 @@
+"""FHI-aims (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022) through ASE: input files in, output file back.
+
+The binary is licensed and was not at hand when this was written: the input is checked line by line and the reader against genuine
+outputs, but no calculation was run through this file.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ase import Atoms
+from ase.calculators.aims import Aims as AimsCalculator
+from ase.calculators.aims import AimsProfile
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+from pydantic import Field
+
+from palirs.engines.base import EngineFailure, Properties
+from palirs.engines.directories import DirectoryEngine
+from palirs.recipes import PalirsError, Positive, recipe
+
+
+@recipe
+class Aims(DirectoryEngine):
+    """All-electron density functional theory in numeric atom-centred orbitals.
+
+    Parameters
+    ----------
+    command : str
+        What starts the program, ``srun aims.x`` or ``mpirun -np 8 aims.x``.
+    species_directory : str
+        Defaults of the species, ``…/species_defaults/defaults_2020``; ``species`` is appended.
+    functional : str
+        ``xc`` of control.in.
+    species : {"light", "intermediate", "tight", "really_tight"}
+        Basis functions and grids. The shipped ``light`` files switch on tier 1.
+    relativistic : str
+        ``relativistic`` of control.in.
+    van_der_waals : {"hirshfeld", "nonlocal_mbd"} or None
+        Tkatchenko-Scheffler with Hirshfeld volumes (doi:10.1103/PhysRevLett.102.073005), or MBD-NL.
+    density_accuracy, energy_accuracy, force_accuracy : float
+        Convergence of the SCF: electrons, eV, eV/Å. Hessians by finite differences of 0.002 Å need forces to 1e-5 eV/Å.
+    version : str
+        Of the program; labels of different versions do not mix.
+    control : dict
+        Further lines of control.in: ``{charge_mix_param: 0.05}``.
+    """
+
+    command: str = ""
+    species_directory: str = ""
+    functional: str = "pbe"
+    species: Literal["light", "intermediate", "tight", "really_tight"] = "light"
+    relativistic: str = "atomic_zora scalar"
+    van_der_waals: Literal["hirshfeld", "nonlocal_mbd"] | None = "hirshfeld"
+    density_accuracy: Positive = 1e-6
+    energy_accuracy: Positive = 1e-6
+    force_accuracy: Positive = 1e-5
+    version: str = ""
+    control: dict[str, Any] = Field(default_factory=dict)
+
+    def __post_init__(self):
+        for key, what in (
+            ("command", "how FHI-aims is started, e.g. 'srun aims.x'"),
+            ("species_directory", "its species_defaults directory"),
+        ):
+            if not getattr(self, key):
+                raise PalirsError(f"engine.{key}: needs a value: {what}")
+        if not self._species.is_dir():
+            raise PalirsError(f"engine.species_directory: there is no directory {self._species}; it should hold files such as 01_H_default")
+
+    @property
+    def _species(self) -> Path:
+        return Path(self.species_directory) / self.species
+
+    @property
+    def name(self) -> str:
+        """Functional, dispersion and species: ``PBE+vdW (aims, light)``."""
+        return f"{self.functional.upper()}{'+vdW' if self.van_der_waals else ''} (aims, {self.species})"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The lines of control.in, without the species."""
+        correction = {"hirshfeld": {"vdw_correction_hirshfeld": True}, "nonlocal_mbd": {"many_body_dispersion_nl": ""}}
+        return {
+            "xc": self.functional,
+            "spin": "none",
+            "charge": 0.0,
+            "relativistic": self.relativistic,
+            **correction.get(self.van_der_waals or "", {}),
+            "sc_accuracy_rho": self.density_accuracy,
+            "sc_accuracy_etot": self.energy_accuracy,
+            "sc_accuracy_forces": self.force_accuracy,
+            "compute_forces": True,
+            "output": ["dipole"],
+            **self.control,
+        }
+
+    @property
+    def settings(self) -> dict:
+        """The lines of control.in, the species, the version."""
+        return {"control": {key: str(value) for key, value in self.parameters.items()}, "species": self.species, "version": self.version}
+
+    @property
+    def elements(self) -> frozenset[int]:
+        """Those with a file in the species directory."""
+        return frozenset(
+            int(file.name[:2]) for file in self._species.glob("[0-9][0-9]_*_default") if int(file.name[:2]) < len(chemical_symbols)
+        )
+
+    def calculator_in(self, directory: Path) -> Any:
+        """Make ASE's calculator."""
+        profile = AimsProfile(command=self.command, default_species_directory=str(self._species))
+        return AimsCalculator(profile=profile, directory=str(directory), **self.parameters)
+
+    def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
+        """Calculate one frame; an SCF that did not converge is final, a crash is not."""
+        try:
+            return super().run(calculator, atoms)
+        except EngineFailure as failure:
+            converged = "not converge" not in str(failure).lower() and "notconverged" not in str(failure).lower()
+            raise EngineFailure(str(failure), final=not converged) from failure

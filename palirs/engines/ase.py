@@ -1,0 +1,189 @@
+"""Any calculator that ASE knows, as a reference engine: ``engine=ase engine.calculator._target_=…``."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import atomic_numbers, chemical_symbols
+from pydantic import Field
+
+from palirs import units
+from palirs.engines.base import EngineFailure, Properties, version_of
+from palirs.engines.directories import DirectoryEngine
+from palirs.recipes import PalirsError, recipe
+
+NUMBERLESS = {"command", "directory", "profile", "label", "device", "workdir", "binary"}
+"""Arguments that say where and how to calculate and do not change a number: not part of the fingerprint."""
+
+
+@recipe
+class ASE(DirectoryEngine):
+    """An ASE calculator made by ``calculator()`` in the worker that uses it.
+
+    Parameters
+    ----------
+    calculator_of : callable
+        Makes the calculator, usually :func:`functools.partial` of its class; in a configuration ``engine.calculator`` with
+        ``_partial_: true``.
+    properties : tuple of str
+        What it gives, of ``energy``, ``forces``, ``dipole``; the first two are needed, without dipole there are no intensities.
+    units : dict
+        Of each property as it comes from the calculator. ASE's own are ``eV``, ``eV/Å``, ``e·Å``; see :mod:`palirs.units`.
+    elements_covered : tuple of str or None
+        Symbols; ``None`` for all.
+    title : str or None
+        Name in figures and reports.
+    version : str or None
+        Of the program behind the calculator, where ASE only writes its input: labels of different versions do not mix.
+    own_directory : bool
+        Give each calculation a directory of its own, by the calculator's ``directory`` argument; for those that write files.
+    """
+
+    calculator_of: Any = None
+    properties: tuple[str, ...] = ("energy", "forces", "dipole")
+    units: dict[str, str] = Field(default_factory=dict)
+    elements_covered: tuple[str, ...] | None = None
+    title: str | None = None
+    version: str | None = None
+    own_directory: bool = False
+
+    def __post_init__(self):
+        if not callable(self.calculator_of):
+            raise PalirsError("engine.calculator: needs _target_, the full name of a calculator class, e.g. ase.calculators.orca.ORCA")
+        known = {"energy": units.ENERGY, "forces": units.FORCE, "dipole": units.DIPOLE}
+        for key in self.properties:
+            if key not in known:
+                raise PalirsError(f"engine.properties: {key!r} is none of {', '.join(known)}")
+        if not {"energy", "forces"} <= set(self.properties):
+            raise PalirsError("engine.properties: energy and forces are needed to train a potential")
+        for key, unit in self.units.items():
+            if key not in known or unit not in known[key]:
+                raise PalirsError(f"engine.units.{key} = {unit!r}: allowed are {', '.join(known.get(key, known))}")
+        for symbol in self.elements_covered or ():
+            if symbol not in atomic_numbers:
+                raise PalirsError(f"engine.elements: {symbol!r} is no element")
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        """Find a misspelt argument now, where the class lists its arguments, and not in the worker."""
+        function, keywords = self._parts()
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            return
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+            return
+        for key in keywords:
+            if key not in signature.parameters:
+                raise PalirsError(
+                    f"engine.calculator.{key}: {function.__qualname__} has no such argument; it has {', '.join(signature.parameters)}"
+                )
+
+    @property
+    def gives_dipole(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether ``dipole`` is among the properties."""
+        return "dipole" in self.properties
+
+    @property
+    def name(self) -> str:
+        """The title, or the name of the class."""
+        return self.title or self._parts()[0].__qualname__
+
+    @property
+    def settings(self) -> dict:
+        """Class, arguments (files by their content), units and versions."""
+        function, keywords = self._parts()
+        package = function.__module__.partition(".")[0]
+        return {
+            "calculator": f"{function.__module__}.{function.__qualname__}",
+            "arguments": {key: _plain(value) for key, value in sorted(keywords.items()) if key not in NUMBERLESS},
+            "units": dict(sorted(self.units.items())),
+            "package": {name: version_of(name) for name in packages_distributions().get(package, [])},
+            "version": self.version,
+        }
+
+    @property
+    def elements(self) -> frozenset[int]:
+        """As declared."""
+        return frozenset(atomic_numbers[symbol] for symbol in self.elements_covered or chemical_symbols[1:])
+
+    def calculator_in(self, directory: Path) -> Calculator:
+        """Make the calculator, in ``directory`` if it is one that writes files."""
+        return self.calculator_of(directory=str(directory)) if self.own_directory else self.calculator_of()
+
+    def calculator(self) -> Calculator:
+        """Make the calculator."""
+        return super().calculator() if self.own_directory else self.calculator_of()
+
+    def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
+        """Calculate one frame."""
+        return super().run(calculator, atoms) if self.own_directory else super(DirectoryEngine, self).run(calculator, atoms)  # type: ignore[arg-type]
+
+    def read(self, results: dict, atoms: int) -> Properties:
+        """Take the properties from the results and convert their units."""
+        missing = [key for key in self.properties if key not in results]
+        if missing:
+            raise EngineFailure(
+                f"{self.name} gave no {', '.join(missing)}, only {', '.join(results)}; declare engine.properties", final=True
+            )
+        factor = {
+            "energy": units.ENERGY[self.units.get("energy", "eV")],
+            "forces": units.FORCE[self.units.get("forces", "eV/Å")],
+            "dipole": units.DIPOLE[self.units.get("dipole", "e·Å")],
+        }
+        return Properties(
+            energy=float(np.ravel(results["energy"])[0]) * factor["energy"],
+            forces=np.array(results["forces"], dtype=float).reshape(atoms, 3) * factor["forces"],
+            dipole=np.array(results["dipole"], dtype=float).reshape(3) * factor["dipole"] if self.gives_dipole else None,
+        )
+
+    def _parts(self) -> tuple[Callable, Mapping[str, Any]]:
+        made = self.calculator_of
+        return (made.func, made.keywords) if isinstance(made, partial) else (made, {})
+
+
+def from_ase(
+    calculator: Any = None,
+    properties: tuple[str, ...] = ("energy", "forces", "dipole"),
+    units: Mapping[str, str] | None = None,
+    elements: tuple[str, ...] | None = None,
+    name: str | None = None,
+    version: str | None = None,
+    own_directory: bool = False,
+    directory: str | None = None,
+    keep: bool = False,
+) -> ASE:
+    """Make an :class:`ASE` engine from the keys of a configuration; a property and a field cannot share a name, these can."""
+    return ASE(
+        directory=directory,
+        keep=keep,
+        calculator_of=calculator,
+        properties=tuple(properties),
+        units=dict(units or {}),
+        elements_covered=tuple(elements) if elements else None,
+        title=name,
+        version=version,
+        own_directory=own_directory,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return something JSON can hold that differs when a number could: of a file its content, of an object its class and fields."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        file = Path(value)
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file.is_file() else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    fields = {key: item for key, item in getattr(value, "__dict__", {}).items() if key not in NUMBERLESS}
+    return {"class": type(value).__qualname__, **{key: _plain(item) for key, item in fields.items()}}

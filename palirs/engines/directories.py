@@ -1,0 +1,53 @@
+"""Engines that are programs of their own: every calculation in a directory of its own."""
+
+import shutil
+import tempfile
+from abc import abstractmethod
+from pathlib import Path
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from palirs.engines.base import Engine, EngineFailure, Properties
+from palirs.recipes import recipe
+
+
+@recipe
+class DirectoryEngine(Engine):
+    """An engine that reads and writes files.
+
+    Parameters
+    ----------
+    directory : str or None
+        Where the directories of the calculations are made; ``None`` for the system's temporary directory. On a cluster give a place
+        that the nodes can write.
+    keep : bool
+        Keep the files of calculations that succeeded too. Those of failed ones are always kept, and named in the label store.
+    """
+
+    directory: str | None = None
+    keep: bool = False
+
+    @abstractmethod
+    def calculator_in(self, directory: Path) -> Calculator:
+        """Make the calculator that works in ``directory``."""
+
+    def calculator(self) -> Calculator:
+        """Make a calculator in a directory of its own, for use outside palirs."""
+        return self.calculator_in(self._place("calculator"))
+
+    def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
+        """Calculate one frame in a new directory; ``calculator`` is not used."""
+        place = self._place(atoms.get_chemical_formula())
+        try:
+            properties = super().run(self.calculator_in(place), atoms)
+        except EngineFailure as failure:
+            raise EngineFailure(f"{failure}; files in {place}", failure.final) from failure
+        if not self.keep:
+            shutil.rmtree(place, ignore_errors=True)
+        return properties
+
+    def _place(self, name: str) -> Path:
+        if self.directory is not None:
+            Path(self.directory).mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.directory)).resolve()

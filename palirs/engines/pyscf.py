@@ -1,0 +1,282 @@
+"""Density functional theory and Hartree-Fock through PySCF (Sun et al. 2020, doi:10.1063/5.0006074), in process."""
+
+import logging
+import warnings
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_numbers
+from ase.units import Bohr, Hartree
+from pydantic import Field
+
+from palirs import threads
+from palirs.engines.base import Engine, EngineFailure, version_of
+from palirs.recipes import Count, PalirsError, recipe
+
+log = logging.getLogger(__name__)
+
+NEARBY = 0.3
+"""Largest move of an atom [Å] over which the orbitals of the last frame are a better start than those of free atoms."""
+SAFE_GAP = 0.05
+"""Gap between occupied and empty orbitals [Hartree] below which a carried-over start might have led to another state."""
+
+
+@recipe
+class PySCF(Engine):
+    """Restricted Kohn-Sham or Hartree-Fock with analytic gradients.
+
+    Parameters
+    ----------
+    functional : str
+        Any name or combination PySCF and libxc know (``pbe``, ``b3lyp``, ``0.5*hf+0.5*b88,lyp``); ``hf`` for Hartree-Fock.
+    basis : str
+        Any basis set that PySCF ships.
+    density_fitting : bool
+        Approximate the Coulomb (and exchange) integrals; four-centre integrals otherwise.
+    auxiliary_basis : str or None
+        Of the density fitting; ``None`` lets PySCF choose the one made for ``basis``.
+    grid : int
+        Level of the integration grid, 0 (coarse) to 9. Forces turn with the molecule to 1e-3 eV/Å at
+        level 3 and to 1e-4 at level 4, which takes twice as long.
+    dispersion : {"d3bj", "d3zero", "d4"} or None
+        Grimme's correction with the parameters of the functional, by simple-dftd3 and dftd4.
+    convergence : float
+        Change of the energy in the last step [Hartree]. 1e-10 leaves 1e-6 eV/Å in the forces.
+    max_cycles : int
+        Steps of each rung of the ladder.
+    guess : {"previous", "minao", "atom", "huckel"}
+        Start of the SCF. ``previous`` takes the orbitals of the last frame if it is the same molecule, no atom has moved by more than
+        0.3 Å and the gap is not small; numbers then agree within the convergence, not to the last digit. The others are PySCF's.
+    device : {"cpu", "gpu"}
+        ``gpu`` needs GPU4PySCF.
+    memory : float
+        What PySCF may use [GB].
+    """
+
+    functional: str = "pbe"
+    basis: str = "def2-svpd"
+    density_fitting: bool = True
+    auxiliary_basis: str | None = None
+    grid: Annotated[int, Field(ge=0, le=9)] = 3
+    dispersion: Literal["d3bj", "d3zero", "d4"] | None = None
+    convergence: Annotated[float, Field(gt=0, le=1e-5)] = 1e-10
+    max_cycles: Count = 60
+    guess: Literal["previous", "minao", "atom", "huckel"] = "previous"
+    device: Literal["cpu", "gpu"] = "cpu"
+    memory: Annotated[float, Field(ge=0.1, le=4096)] = 4.0
+
+    def __post_init__(self):
+        for package, wanted, what in (
+            ("pyscf", True, "'palirs[dft]'"),
+            ("pyscf.dispersion", bool(self.dispersion), "'palirs[dft]'"),
+            ("gpu4pyscf", self.device == "gpu", "gpu4pyscf-cuda12x (the one for your CUDA)"),
+        ):
+            if wanted and not _installed(package):
+                raise PalirsError(f"engine: {package} is not installed here; pip install {what}")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        from pyscf.dft import libxc
+        from pyscf.gto.basis import load
+
+        if self.functional.lower() != "hf":
+            try:
+                libxc.parse_xc(self.functional)
+            except (KeyError, ValueError) as error:
+                raise PalirsError(f"engine.functional = {self.functional!r}: PySCF knows no such functional ({error})") from error
+        for key, value in (("basis", self.basis), ("auxiliary_basis", self.auxiliary_basis)):
+            if value is not None:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        load(value, "H")
+                except Exception as error:
+                    raise PalirsError(f"engine.{key} = {value!r}: PySCF knows no such basis set for hydrogen ({error})") from error
+
+    @property
+    def name(self) -> str:
+        """Functional, dispersion and basis: ``PBE-D3BJ/def2-SVPD``."""
+        method = self.functional.upper() + (f"-{self.dispersion.upper()}" if self.dispersion else "")
+        return f"{method}/{self.basis}"
+
+    @property
+    def settings(self) -> dict:
+        """Everything but the device, the memory, the start and the number of steps, which do not change a converged number."""
+        found: dict = {
+            "functional": self.functional.lower(),
+            "basis": self.basis.lower(),
+            "density_fitting": self.density_fitting and (self.auxiliary_basis or "default"),
+            "grid": None if self.functional.lower() == "hf" else self.grid,
+            "convergence": self.convergence,
+            "pyscf": version_of("pyscf"),
+        }
+        if self.dispersion:
+            found |= {"dispersion": self.dispersion, "pyscf-dispersion": version_of("pyscf-dispersion")}
+        return found
+
+    @property
+    def elements(self) -> frozenset[int]:
+        """Those the basis set covers."""
+        return _covered(self.basis)
+
+    def calculator(self) -> Calculator:
+        """Make the calculator; with ``guess='previous'`` it carries orbitals from one frame to the next."""
+        return PySCFCalculator(self)
+
+
+class PySCFCalculator(Calculator):
+    """One energy, gradient and dipole per frame, with a ladder of SCF solvers.
+
+    The ladder: DIIS from the start that the recipe names; if that does not converge, DIIS from free atoms with a level shift of 0.3
+    Hartree and damping, then without them from where that led; at last the second-order solver. What does not converge there has failed.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "dipole"]
+
+    def __init__(self, engine: PySCF):
+        super().__init__()
+        self.engine = engine
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, positions, occupied orbitals
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Calculate energy [eV], forces [eV/Å] and dipole [e·Å]."""
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        from pyscf import lib
+
+        if threads.allowed():
+            lib.num_threads(threads.allowed())
+        method = self._solve()
+        gradient = method.nuc_grad_method()
+        gradient.verbose = 0
+        if hasattr(gradient, "grid_response"):
+            gradient.grid_response = True
+        self.results = {
+            "energy": float(method.e_tot) * Hartree,
+            "forces": -np.asarray(gradient.kernel()) * Hartree / Bohr,
+            "dipole": np.asarray(method.dip_moment(unit="au", verbose=0)) * Bohr,
+        }
+        occupied = _host(method.mo_coeff)[:, _host(method.mo_occ) > 0]
+        self._last = (self.atoms.numbers.copy(), self.atoms.positions.copy(), occupied)
+
+    def _solve(self):
+        """Return a converged mean field."""
+        assert self.atoms is not None
+        carried = self._carried()
+        method = self._method()
+        method.kernel(dm0=self._density(method, carried) if carried is not None else None)
+        if method.converged and carried is not None and gap(method) < SAFE_GAP:
+            fresh = self._method()
+            fresh.kernel()
+            method = min((m for m in (method, fresh) if m.converged), key=lambda m: m.e_tot)
+        for climb in (self._shifted, self._second_order):
+            if method.converged:
+                return method
+            log.info("%s: SCF not converged, %s", self.atoms.symbols, climb.__name__.strip("_").replace("_", " "))
+            method = climb(method)
+        if not method.converged:
+            raise EngineFailure(
+                f"SCF not converged with DIIS, level shift and second-order solver ({self.engine.max_cycles} cycles each), "
+                f"last energy {method.e_tot:.6f} Hartree, gap {gap(method):.3f} Hartree",
+                final=True,
+            )
+        return method
+
+    def _method(self):
+        """Return an unsolved mean field of the current frame."""
+        from pyscf import dft, gto, scf
+
+        assert self.atoms is not None
+        engine = self.engine
+        geometry = [
+            (int(number), tuple(position)) for number, position in zip(self.atoms.numbers, self.atoms.positions / Bohr, strict=True)
+        ]
+        molecule = gto.M(atom=geometry, basis=engine.basis, unit="Bohr", verbose=0, max_memory=engine.memory * 1000)
+        if engine.functional.lower() == "hf":
+            method = scf.RHF(molecule)
+        else:
+            method = dft.RKS(molecule, xc=engine.functional)
+            method.grids.level = engine.grid
+        if engine.density_fitting:
+            method = method.density_fit(auxbasis=engine.auxiliary_basis)
+        if engine.dispersion:
+            method.disp = engine.dispersion
+        method.conv_tol = engine.convergence
+        method.conv_tol_grad = engine.convergence**0.5 / 30  # PySCF's own choice leaves thirty times the noise in the forces
+        method.max_cycle = engine.max_cycles
+        method.init_guess = "minao" if engine.guess == "previous" else engine.guess
+        method.chkfile = None
+        return method.to_gpu() if engine.device == "gpu" else method
+
+    def _carried(self) -> np.ndarray | None:
+        """Return the occupied orbitals of the last frame if they fit this one."""
+        if self.engine.guess != "previous" or self._last is None or self.atoms is None:
+            return None
+        numbers, positions, occupied = self._last
+        if not np.array_equal(numbers, self.atoms.numbers) or abs(positions - self.atoms.positions).max() > NEARBY:
+            return None
+        return occupied
+
+    @staticmethod
+    def _density(method, occupied: np.ndarray) -> np.ndarray:
+        """Return the density of orbitals that were made orthonormal again where the atoms are now (Löwdin)."""
+        overlap = occupied.T @ _host(method.get_ovlp()) @ occupied
+        values, vectors = np.linalg.eigh(overlap)
+        orthonormal = occupied @ (vectors / np.sqrt(values)) @ vectors.T
+        density = 2.0 * orthonormal @ orthonormal.T
+        if method.__class__.__module__.startswith("gpu4pyscf"):
+            import cupy  # pyright: ignore[reportMissingImports]
+
+            return cupy.asarray(density)
+        return density
+
+    def _shifted(self, failed):
+        method = self._method()
+        method.level_shift, method.damp = 0.3, 0.3
+        method.max_cycle *= 2
+        method.kernel()
+        start = method.make_rdm1()
+        method = self._method()
+        method.kernel(dm0=start)
+        return method
+
+    def _second_order(self, failed):
+        method = self._method().newton()
+        method.kernel(failed.mo_coeff, failed.mo_occ)
+        return method
+
+
+def gap(method) -> float:
+    """Return the distance of the lowest empty to the highest occupied orbital [Hartree]; infinite without empty orbitals."""
+    energy, occupation = _host(method.mo_energy), _host(method.mo_occ)
+    empty = energy[occupation == 0]
+    return float(empty.min() - energy[occupation > 0].max()) if len(empty) else float("inf")
+
+
+@cache
+def _covered(basis: str) -> frozenset[int]:
+    from pyscf.gto.basis import load
+
+    found = set()
+    for symbol, number in atomic_numbers.items():
+        if 0 < number <= 86:
+            with suppress(Exception):  # PySCF raises several kinds for an element that is not there
+                if load(basis, symbol):
+                    found.add(number)
+    return frozenset(found)
+
+
+def _host(array) -> np.ndarray:
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ModuleNotFoundError, PackageNotFoundError):
+        return False

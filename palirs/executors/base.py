@@ -1,0 +1,34 @@
+"""What all executors share."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class WorkerLost(Exception):
+    """The worker died before it gave an answer: killed, out of memory, or its job ended."""
+
+
+class ExecutorRecipe(Protocol):
+    """A recipe that opens an executor."""
+
+    def open(self) -> AbstractContextManager[Executor]:
+        """Open it; leaving the context ends its workers."""
+        ...
+
+
+def shares(items: Sequence[T], executor: Executor) -> list[Sequence[T]]:
+    """Cut a list into as many even, contiguous parts as the executor has workers (one if it does not tell)."""
+    parts = min(getattr(executor, "workers", 1), len(items)) or 1
+    bounds = [round(part * len(items) / parts) for part in range(parts + 1)]
+    return [items[start:end] for start, end in pairwise(bounds)]
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

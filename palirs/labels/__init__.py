@@ -1,0 +1,6 @@
+"""Labels: frames × engine × executor -> labelled frames, each paid for once and kept."""
+
+from palirs.labels.labeller import Labeller, attach
+from palirs.labels.store import LabelStore, on_grid, structure_key
+
+__all__ = ["LabelStore", "Labeller", "attach", "on_grid", "structure_key"]

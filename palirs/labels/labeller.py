@@ -1,0 +1,246 @@
+"""Labelling: frames × engine × executor -> labelled frames, through the store."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from tqdm import tqdm
+
+from palirs import keys
+from palirs.engines import Engine, EngineFailure, Properties
+from palirs.executors import WorkerLost
+from palirs.labels.spool import append
+from palirs.labels.store import LabelStore, Record, on_grid
+from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
+
+GROUP = 0.1
+"""Seconds: results that arrive faster share one transaction, which costs some milliseconds; until then the spool has them."""
+IN_FLIGHT = 4
+"""Calculations claimed and submitted at a time, per worker; the rest is left to other processes on the same store."""
+HOPELESS = 10
+"""When this many calculations have failed and none has succeeded, something is wrong with the engine and not with the frames."""
+
+
+@dataclass
+class Labeller:
+    """An engine whose every result goes through the label store.
+
+    Attributes
+    ----------
+    engine : Engine
+        What calculates.
+    store : LabelStore
+        Where results are looked up and kept.
+    executor : concurrent.futures.Executor
+        Where calculations run.
+    attempts : int
+        Calculations of one structure at most, over all runs; after that it is in quarantine until this number is raised.
+    computed, failed : int
+        Labels calculated and failed since this object was made; those found in the store do not count.
+    """
+
+    engine: Engine
+    store: LabelStore
+    executor: Executor
+    attempts: int = 2
+    computed: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+
+    def label(self, frames: Sequence[Atoms], title: str = "labels") -> list[Atoms]:
+        """Return the frames with reference energy, forces and dipole, in order; frames whose calculation failed are left out.
+
+        Parameters
+        ----------
+        frames : sequence of Atoms
+            Structures; positions are rounded to 1e-8 Å.
+        title : str
+            Written beside the progress bar.
+        """
+        started = time.perf_counter()
+        frames = [on_grid(atoms) for atoms in frames]
+        self._pay(frames, title)
+        known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
+        found = [(atoms, known[self.store.key(self.engine, atoms)]) for atoms in frames]
+        labelled = [attach(atoms, label) for atoms, label in found if isinstance(label, Properties)]
+        self.seconds += time.perf_counter() - started
+        return labelled
+
+    def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
+        """Like :meth:`Engine.calculate`, through the store: every frame must succeed.
+
+        Raises
+        ------
+        EngineFailure
+            For the first frame whose calculation failed, now or in an earlier run.
+        """
+        frames = [on_grid(atoms) for atoms in frames]
+        self._pay(frames, title="")
+        known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
+        labels = []
+        for atoms in frames:
+            label = known[self.store.key(self.engine, atoms)]
+            if not isinstance(label, Properties):
+                raise EngineFailure(f"{atoms.info.get(keys.MOLECULE, atoms.symbols)}: {label}")
+            labels.append(label)
+        return labels
+
+    def _pay(self, frames: Sequence[Atoms], title: str) -> None:
+        """Have every frame in the store that is not settled yet."""
+        wanted = {self.store.key(self.engine, atoms): atoms for atoms in frames}
+        missing = {key: atoms for key, atoms in wanted.items() if not self.store.settled(key, self.attempts)}
+        if not missing:
+            return
+        self.store.check_writable()
+        self.store.spool.begin()
+        with tqdm(total=len(missing), desc=title, unit="label", disable=not title) as bar:
+            _Round(self, missing, bar).run()
+
+
+class _Round:
+    """The calculations of one call: what waits, what runs, what arrived and is not in the database yet, and what others calculate."""
+
+    def __init__(self, labeller: Labeller, missing: dict[str, Atoms], bar: tqdm):
+        self.labeller, self.bar = labeller, bar
+        self.engine, self.store, self.spool = labeller.engine, labeller.store, labeller.store.spool
+        self.missing = missing
+        self.waiting = deque(missing)
+        self.running: dict[Future, str] = {}
+        self.arrived: list[Record] = []
+        self.elsewhere: list[str] = []
+        self.saved = time.monotonic()
+        self.computed = self.failed = 0
+
+    def run(self) -> None:
+        """Calculate until everything is settled; whatever ends it, what has arrived is saved."""
+        try:
+            while self.waiting or self.running or self.elsewhere:
+                self._submit()
+                if self.running:
+                    self._collect()
+                elif self.elsewhere:
+                    self._look_elsewhere()
+        except BaseException:
+            for future in self.running:
+                future.cancel()
+            self._save()
+            raise
+        self._save()
+        self.spool.empty()
+
+    def _submit(self) -> None:
+        room = IN_FLIGHT * self.labeller.executor.workers if getattr(self.labeller.executor, "workers", 1) > 1 else 1
+        while self.waiting and len(self.running) < room:
+            key = self.waiting.popleft()
+            if not self.spool.claim(key):
+                self.elsewhere.append(key)
+                continue
+            self.store.refresh(force=False)
+            if self.store.settled(key, self.labeller.attempts):  # by another process, since this one looked last
+                self.spool.release(key)
+                self.bar.update()
+                continue
+            attempt = self.store.attempts(key)[0] + 1
+            future = self.labeller.executor.submit(_calculate, self.engine, key, self.missing[key], attempt, self.spool.journal)
+            self.running[future] = key
+
+    def _collect(self) -> None:
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        for future in done:
+            key = self.running.pop(future)
+            self._arrive(key, _outcome(future))
+        if time.monotonic() - self.saved > GROUP:
+            self._save()
+
+    def _arrive(self, key: str, result: Properties | EngineFailure) -> None:
+        attempts = self.store.attempts(key)[0] + 1
+        self.arrived.append(Record(key, self.missing[key], self.engine.identity, result, attempts))
+        if isinstance(result, Properties):
+            self.computed += 1
+            self.labeller.computed += 1
+            self.bar.update()
+            return
+        self._save()
+        if not self.store.settled(key, self.labeller.attempts):
+            log.info("%s: %s; calculated again", self.missing[key].info.get(keys.MOLECULE, "?"), result)
+            self.waiting.append(key)
+            return
+        self.failed += 1
+        self.labeller.failed += 1
+        self.bar.update()
+        self.bar.set_postfix(failed=self.failed)
+        if self.failed >= HOPELESS and not self.computed:
+            raise PalirsError(
+                f"the first {self.failed} calculations with {self.engine.name} all failed, the last with: {result}\n"
+                f"Mend its settings or installation, and run again with labels.attempts={self.labeller.attempts + 1}"
+            )
+
+    def _save(self) -> None:
+        """Put what arrived into the database, then let go of the claims."""
+        records, self.arrived = self.arrived, []
+        self.store.take_in(records)
+        for record in records:
+            self.spool.release(record.key)
+        self.saved = time.monotonic()
+
+    def _look_elsewhere(self) -> None:
+        """Wait for what other processes are calculating; take over from those that died."""
+        self._save()
+        time.sleep(0.5)
+        self.store.refresh()
+        self.store.take_in(self.spool.leftovers())
+        keys_elsewhere, self.elsewhere = self.elsewhere, []
+        for key in keys_elsewhere:
+            if self.store.settled(key, self.labeller.attempts):
+                self.bar.update()
+            else:
+                self.waiting.append(key)
+
+
+def _outcome(future: Future) -> Properties | EngineFailure:
+    """Return the result, or a failure for a worker that died or took too long.
+
+    Raises
+    ------
+    Exception
+        Anything else is a mistake of the set-up or of the program, not of the frame.
+    """
+    try:
+        return future.result()
+    except WorkerLost as error:
+        return EngineFailure(str(error))
+    except TimeoutError:
+        return EngineFailure("took longer than executor.labels.time_limit")
+
+
+def attach(atoms: Atoms, label: Properties) -> Atoms:
+    """Return a copy of the frame that carries its label under the project's keys."""
+    labelled = atoms.copy()
+    labelled.info[keys.ENERGY] = label.energy
+    if label.dipole is not None:
+        labelled.info[keys.DIPOLE] = np.asarray(label.dipole)
+    labelled.arrays[keys.FORCES] = np.asarray(label.forces)
+    return labelled
+
+
+_calculators: dict = {}
+
+
+def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, journal: str) -> Properties | EngineFailure:
+    """Run in the worker; a failure is a result, since it is recorded as one. The result is on disk when this returns."""
+    if engine.fingerprint not in _calculators:
+        _calculators.clear()
+        _calculators[engine.fingerprint] = engine.calculator()  # kept: it may start from the last frame
+    try:
+        result: Properties | EngineFailure = engine.run(_calculators[engine.fingerprint], atoms)
+    except EngineFailure as failure:
+        result = failure
+    append(journal, Record(key, atoms, engine.identity, result, attempt).line())
+    return result
