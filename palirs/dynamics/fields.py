@@ -56,7 +56,7 @@ class EngineField:
     """Forces and dipoles of a reference engine, one molecule after the other."""
 
     def __init__(self, engine: Engine, molecules: Sequence[Atoms]):
-        self._engine, self._calculator = engine, engine.calculator()
+        self._engine, self._calculator = engine, engine.start()
         self._molecules = [Atoms(atoms.numbers, positions=atoms.positions) for atoms in molecules]
 
     def __call__(self, positions: Tensor) -> Found:

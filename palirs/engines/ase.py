@@ -122,6 +122,10 @@ class ASE(DirectoryEngine):
         """Make the calculator."""
         return super().calculator() if self.own_directory else self.calculator_of()
 
+    def start(self) -> Calculator | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a calculator for many frames, unless each has a directory of its own."""
+        return None if self.own_directory else self.calculator_of()
+
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame."""
         return super().run(calculator, atoms) if self.own_directory else super(DirectoryEngine, self).run(calculator, atoms)  # type: ignore[arg-type]

@@ -111,11 +111,15 @@ class Engine(ABC):
         EngineFailure
             If a calculation does not converge or gives numbers that are not finite.
         """
-        calculator = self.calculator()
+        calculator = self.start()
         return [self.run(calculator, atoms) for atoms in frames]
 
-    def run(self, calculator: Calculator, atoms: Atoms) -> Properties:
-        """Calculate one frame with a calculator of this engine, and check that finite numbers of the right shape come back.
+    def start(self) -> Calculator | None:
+        """Return what :meth:`run` wants: a calculator for many frames, or ``None`` where each frame gets its own."""
+        return self.calculator()
+
+    def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
+        """Calculate one frame with what :meth:`start` returned, and check that finite numbers of the right shape come back.
 
         Raises
         ------
@@ -123,6 +127,7 @@ class Engine(ABC):
             With the library's own message as the reason.
         """
         work = Atoms(atoms.numbers, positions=atoms.positions)
+        assert calculator is not None
         wanted = ["energy", "forces", "dipole"] if self.gives_dipole else ["energy", "forces"]
         try:
             calculator.calculate(work, wanted, ["positions", "numbers", "cell", "pbc"])

@@ -36,6 +36,9 @@ class DirectoryEngine(Engine):
         """Make a calculator in a directory of its own, for use outside palirs."""
         return self.calculator_in(self._place("calculator"))
 
+    def start(self) -> None:
+        """Return nothing: each frame gets its own calculator."""
+
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame in a new directory; ``calculator`` is not used."""
         place = self._place(atoms.get_chemical_formula())

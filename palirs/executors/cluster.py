@@ -1,7 +1,6 @@
 """Executors with a Dask scheduler in this process: its workers run on this machine or in Slurm jobs."""
 
 import logging
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -12,15 +11,13 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib.util import find_spec
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Annotated, Any
 
-from pebble import ProcessExpired, ProcessPool
 from pydantic import Field
 
 from palirs.executors.base import WorkerLost, cores
-from palirs.executors.local import start_worker
+from palirs.executors.local import WorkerPool
 from palirs.recipes import Count, PalirsError, Positive, recipe
 
 log = logging.getLogger(__name__)
@@ -244,21 +241,14 @@ def outcome(call: Callable[[], Any], seconds: float | None) -> tuple[Any, Except
         return None, error
 
 
-def within(seconds: float, call):
-    """Run a call in a process of its own and kill that when it takes longer."""
-    future = _helper().schedule(call, timeout=seconds)
-    try:
-        return future.result()
-    except ProcessExpired as error:
-        raise WorkerLost(f"the process died ({error.args[0].lower()}, exit code {error.exitcode})") from error
+def within(seconds: float, call: Callable[[], Any]) -> Any:
+    """Run a call in a process of its own, which is kept, and killed when a call takes longer."""
+    return _helper(seconds).submit(call).result()
 
 
 @cache
-def _helper() -> ProcessPool:
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPool(1, context=spawn, initializer=start_worker, initargs=(int(os.environ.get("OMP_NUM_THREADS", "1")),))
-    Finalize(None, pool.stop, exitpriority=100)  # before multiprocessing waits for its children
-    return pool
+def _helper(seconds: float) -> WorkerPool:
+    return WorkerPool(1, int(os.environ.get("OMP_NUM_THREADS", "1")), seconds)
 
 
 @contextmanager

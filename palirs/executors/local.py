@@ -2,24 +2,27 @@
 
 import multiprocessing
 import os
+import pickle
+import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
+from queue import SimpleQueue
 from typing import Annotated
 
-from pebble import ProcessExpired, ProcessPool
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from palirs import threads as process_threads
 from palirs.executors.base import WorkerLost, cores
 from palirs.recipes import Count, PalirsError, Positive, recipe
-
-STARTING = 15.0
-"""Seconds to wait for workers that are still starting when the pool ends."""
 
 
 class SerialExecutor(Executor):
@@ -38,59 +41,148 @@ class SerialExecutor(Executor):
 
 
 class WorkerPool(Executor):
-    """Worker processes that may die or be stopped one by one: what they were doing fails, the pool goes on.
+    """Worker processes that may die or be stopped one by one: the call they were on fails, the pool goes on.
 
-    (``ProcessPoolExecutor`` is broken for good when a worker dies, and cannot stop a call that has begun.)
+    (``ProcessPoolExecutor`` is broken for good when a worker dies and cannot stop a call that has begun; pools that can share queues and
+    their locks between workers, and one that is killed with the lock in hand stops the others.) Here each worker has a pipe and a thread
+    of this process to itself, and nothing is shared. A worker starts when there is a first call for it.
 
     Parameters
     ----------
     workers, threads : int
         Processes, and threads of each.
     time_limit : float or None
-        Of each call [s]; the worker that takes longer is killed and replaced, and the future raises ``TimeoutError``.
+        Of each call [s]; the worker that takes longer is killed, and the future raises ``TimeoutError``.
     """
 
     def __init__(self, workers: int, threads: int, time_limit: float | None = None):
         self.workers = workers
-        self.time_limit = time_limit
-        spawn = multiprocessing.get_context("spawn")  # torch does not survive fork
-        self._ready, signal = spawn.Pipe(duplex=False)
-        self._used = False
-        self._pool = ProcessPool(workers, context=spawn, initializer=start_worker, initargs=(threads, signal))
+        self._threads, self._time_limit = threads, time_limit
+        self._calls: SimpleQueue = SimpleQueue()
+        self._alive: set[_Worker] = set()
+        self._closed = self._cancelled = False
+        self._attendants = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
+        for attendant in self._attendants:
+            attendant.start()
 
     def submit(self, fn, /, *args, **kwargs) -> Future:
         """Queue a call; a worker that dies makes its future raise :class:`WorkerLost`."""
-        self._used = True
-        outer: Future = Future()
-        inner = self._pool.schedule(fn, args=args, kwargs=kwargs, timeout=self.time_limit)
-        inner.add_done_callback(lambda done: _pass_on(done, outer))
-        outer.add_done_callback(lambda done: inner.cancel() if done.cancelled() else None)
-        return outer
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        future: Future = Future()
+        self._calls.put((future, partial(fn, *args, **kwargs)))
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: at once with ``cancel_futures``, otherwise after what is queued."""
-        for _ in range(self.workers if self._used else 0):
-            if self._ready.poll(STARTING):  # a worker that is ended while it starts prints a traceback
-                self._ready.recv_bytes()
+        self._closed, self._cancelled = True, cancel_futures
         if cancel_futures:
-            self._pool.stop()
-        else:
-            self._pool.close()
+            for worker in list(self._alive):
+                worker.kill()
+        for _ in self._attendants:
+            self._calls.put(None)
         if wait:
-            self._pool.join()
+            for attendant in self._attendants:
+                attendant.join()
+
+    def _attend(self) -> None:
+        """Pass calls to one worker, and replace it when it dies."""
+        worker: _Worker | None = None
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if self._cancelled:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                continue
+            if worker is None or not worker.alive:
+                worker = _Worker(self._threads)
+                self._alive.add(worker)
+            try:
+                result = worker.run(call, self._time_limit)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            if not worker.alive:
+                self._alive.discard(worker)
+        if worker is not None:
+            worker.kill()
+            self._alive.discard(worker)
 
 
-def _pass_on(inner: Future, outer: Future) -> None:
-    if inner.cancelled() or not outer.set_running_or_notify_cancel():
-        outer.cancel()
-        return
-    error = inner.exception()
-    if isinstance(error, ProcessExpired):
-        outer.set_exception(WorkerLost(f"the worker process died ({error.args[0].lower()}, exit code {error.exitcode})"))
-    elif error is not None:
-        outer.set_exception(error)
-    else:
-        outer.set_result(inner.result())
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, threads: int):
+        spawn = multiprocessing.get_context("spawn")  # torch does not survive fork
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_work, args=(theirs, threads))
+        self._process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+        self._end = Finalize(self, _kill, args=(self._process, self._connection), exitpriority=100)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take calls."""
+        return self._end.still_active() and self._process.is_alive()
+
+    def run(self, call: Callable, time_limit: float | None):
+        """Run a call there and return its result, or raise its error."""
+        message = pickle.dumps(call)
+        try:
+            self._connection.send_bytes(message)
+            if not self._connection.poll(time_limit):
+                self.kill()
+                raise TimeoutError(f"took longer than {time_limit:g} s")
+            success, value = pickle.loads(self._connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            self._process.join(5)
+            code = self._process.exitcode
+            self.kill()
+            raise WorkerLost(f"the worker process died (exit code {code}{', killed' if code == -signal.SIGKILL else ''})") from error
+        if success:
+            return value
+        raise value
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._end()
+
+
+def _kill(process: BaseProcess, connection: Connection) -> None:
+    process.kill()
+    process.join()
+    with suppress(OSError):
+        connection.close()
+
+
+def _work(connection: Connection, threads: int) -> None:
+    """Be a worker: run what comes through the pipe, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the study, which ends its workers
+    start_worker(threads)
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            reply = pickle.dumps((True, pickle.loads(message)()))
+        except BaseException as error:
+            reply = _packed(error)
+        connection.send_bytes(reply)
+
+
+def _packed(error: BaseException) -> bytes:
+    """Pickle an error with the place it was raised; as text if it cannot be pickled or read again."""
+    trace = "".join(traceback.format_exception(error))
+    with suppress(Exception):
+        error.add_note(f"In a worker process:\n{trace}")
+        packed = pickle.dumps((False, error))
+        pickle.loads(packed)
+        return packed
+    return pickle.dumps((False, RuntimeError(f"in a worker process:\n{trace}")))
 
 
 @recipe
@@ -148,13 +240,11 @@ class Processes:
             pool.shutdown(cancel_futures=True)
 
 
-def start_worker(threads: int, signal: Connection | None = None) -> None:
+def start_worker(threads: int) -> None:
     """Prepare a fresh worker process: it ends with its parent, its programs end with it, and it keeps to its threads."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _end_programs_with_me()
     process_threads.limit(threads, whole_process=True)
-    if signal is not None:
-        signal.send_bytes(b".")
 
 
 def _end_programs_with_me() -> None:

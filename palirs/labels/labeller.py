@@ -131,6 +131,7 @@ class _Round:
             for future in self.running:
                 future.cancel()
             self._save()
+            self.store.take_in([record for record in self.spool.written().values() if not self.store.settled(record.key, record.attempts)])
             raise
         self._save()
         self.spool.empty()
@@ -155,9 +156,26 @@ class _Round:
         done, _ = wait(self.running, return_when=FIRST_COMPLETED)
         for future in done:
             key = self.running.pop(future)
-            self._arrive(key, _outcome(future))
+            self._arrive(key, self._outcome(key, future))
         if time.monotonic() - self.saved > GROUP:
             self._save()
+
+    def _outcome(self, key: str, future: Future) -> Properties | EngineFailure:
+        """Return the result, or a failure for a worker that died or took too long.
+
+        Raises
+        ------
+        Exception
+            Anything else is a mistake of the set-up or of the program, not of the frame.
+        """
+        try:
+            return future.result()
+        except WorkerLost as error:
+            written = self.spool.written().get(key)  # it may have died with the answer on its lips
+            told = written is not None and written.attempts > self.store.attempts(key)[0]
+            return written.result if written is not None and told else EngineFailure(str(error))
+        except TimeoutError:
+            return EngineFailure("took longer than executor.labels.time_limit")
 
     def _arrive(self, key: str, result: Properties | EngineFailure) -> None:
         attempts = self.store.attempts(key)[0] + 1
@@ -204,22 +222,6 @@ class _Round:
                 self.waiting.append(key)
 
 
-def _outcome(future: Future) -> Properties | EngineFailure:
-    """Return the result, or a failure for a worker that died or took too long.
-
-    Raises
-    ------
-    Exception
-        Anything else is a mistake of the set-up or of the program, not of the frame.
-    """
-    try:
-        return future.result()
-    except WorkerLost as error:
-        return EngineFailure(str(error))
-    except TimeoutError:
-        return EngineFailure("took longer than executor.labels.time_limit")
-
-
 def attach(atoms: Atoms, label: Properties) -> Atoms:
     """Return a copy of the frame that carries its label under the project's keys."""
     labelled = atoms.copy()
@@ -237,7 +239,7 @@ def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, journal: st
     """Run in the worker; a failure is a result, since it is recorded as one. The result is on disk when this returns."""
     if engine.fingerprint not in _calculators:
         _calculators.clear()
-        _calculators[engine.fingerprint] = engine.calculator()  # kept: it may start from the last frame
+        _calculators[engine.fingerprint] = engine.start()  # kept: it may start from the last frame
     try:
         result: Properties | EngineFailure = engine.run(_calculators[engine.fingerprint], atoms)
     except EngineFailure as failure:

@@ -76,6 +76,13 @@ class Spool:
         """Path, without its end, of the files in which the workers of this process write their results."""
         return str(self.directory.resolve() / f"{self.session}")
 
+    def written(self) -> dict[str, "Record"]:
+        """Return what the workers of this process wrote since :meth:`empty`, by key; the last attempt counts."""
+        from palirs.labels.store import Record
+
+        files = self.directory.glob(f"{self.session}.*.jsonl")
+        return {record.key: record for file in files for record in map(Record.read, _complete_lines(file))}
+
     def empty(self) -> None:
         """Remove those files; everything in them is in the store and no worker is at work."""
         for file in self.directory.glob(f"{self.session}.*.jsonl"):

@@ -1,0 +1,191 @@
+"""Engines that write files: FHI-aims (its input line by line, its reader on genuine outputs), and ASE calculators."""
+
+import functools
+import shlex
+from pathlib import Path
+
+import ase
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.emt import EMT
+from ase.units import Debye, Hartree
+
+from palirs.engines import ASE, Aims, EngineFailure, TBLite
+from palirs.recipes import PalirsError
+from tests.toy import PairSprings, Toy
+
+GENUINE = Path(ase.__file__).parent / "test" / "testdata" / "aims"
+
+
+@pytest.fixture
+def species(tmp_path):
+    """Files with the names of the licensed ones; what is in them goes into control.in untouched."""
+    folder = tmp_path / "species_defaults" / "light"
+    folder.mkdir(parents=True)
+    for name in ("01_H", "06_C", "08_O"):
+        (folder / f"{name}_default").write_text(f"  species        {name[3:]}\n    nucleus        {int(name[:2])}\n")
+    return tmp_path / "species_defaults"
+
+
+def genuine(name):
+    if not (GENUINE / name).exists():
+        pytest.skip("this ASE came without its test data")
+    return GENUINE / name
+
+
+def test_the_input_of_aims_line_by_line(species, tmp_path):
+    engine = Aims(command="false", species_directory=str(species), directory=str(tmp_path / "run"), control={"charge_mix_param": 0.05})
+    with pytest.raises(EngineFailure, match=r"files in .*H2O-"):
+        engine.calculate([molecule("H2O")])
+    place = next((tmp_path / "run").glob("H2O-*"))
+    lines = [line.split("#")[0].split() for line in (place / "control.in").read_text().splitlines()]
+    control = {line[0]: line[1:] for line in lines if line}
+    for key, value in {
+        "xc": "pbe",
+        "spin": "none",
+        "relativistic": "atomic_zora scalar",
+        "vdw_correction_hirshfeld": "",
+        "output": "dipole",
+        "compute_forces": ".true.",
+        "charge_mix_param": "0.05",
+    }.items():
+        assert control[key] == value.split(), key
+    for key, value in {"charge": 0, "sc_accuracy_rho": 1e-6, "sc_accuracy_etot": 1e-6, "sc_accuracy_forces": 1e-5}.items():
+        assert float(control[key][0]) == value, key
+    assert {line[1] for line in lines if line[:1] == ["species"]} == {"H", "O"}
+    assert not {"k_grid", "relax_geometry"} & set(control)
+    geometry = [line.split() for line in (place / "geometry.in").read_text().splitlines() if line.startswith("atom")]
+    assert [line[4] for line in geometry] == ["O", "H", "H"]
+    np.testing.assert_allclose([[float(x) for x in line[1:4]] for line in geometry], molecule("H2O").positions, atol=1e-10)
+
+
+def test_a_genuine_output_of_aims_is_read(species):
+    """ASE's own copy of a molecular-dynamics run of water; the last step counts. Energy, dipole and forces as printed there."""
+    file = genuine("md.out")
+    text = file.read_text()
+    engine = Aims(command=f"cat {shlex.quote(str(file))}", species_directory=str(species))
+    found = engine.calculate([Atoms("OHH", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])])[0]
+    energies = [float(line.split()[5]) for line in text.splitlines() if "| Total energy uncorrected" in line]
+    dipoles = [line.split()[6:9] for line in text.splitlines() if "| Total dipole moment [eAng]" in line]
+    assert found.energy in energies
+    np.testing.assert_array_equal(found.dipole, np.array(dipoles[energies.index(found.energy)], dtype=float))
+    assert 1.5 < np.linalg.norm(found.dipole) / Debye < 2.5, "water, in e·Å"
+    assert found.forces.shape == (3, 3)
+    assert abs(found.forces.sum(axis=0)).max() < 0.01
+
+
+def test_an_output_of_aims_without_dipole_is_a_failure(species):
+    file = genuine("relax.out")
+    with pytest.raises(EngineFailure):
+        Aims(command=f"cat {shlex.quote(str(file))}", species_directory=str(species)).calculate([molecule("H2O")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"command": ""}, "engine.command: needs a value"),
+        ({"species_directory": ""}, "engine.species_directory: needs a value"),
+        ({"species": "tight"}, "there is no directory .*tight"),
+    ],
+)
+def test_mistakes_in_aims_are_found_before_anything_runs(species, fields, says):
+    with pytest.raises(PalirsError, match=says):
+        Aims(**{"command": "aims.x", "species_directory": str(species), **fields})
+
+
+def test_aims_covers_what_has_a_species_file(species):
+    engine = Aims(command="aims.x", species_directory=str(species))
+    engine.check(molecule("CH3OH"))
+    with pytest.raises(PalirsError, match="no parameters for N"):
+        engine.check(molecule("NH3"))
+
+
+class InHartree(PairSprings):
+    def calculate(self, *arguments, **options):
+        super().calculate(*arguments, **options)
+        self.results["energy"] /= Hartree
+        self.results["forces"] = self.results["forces"] / (Hartree / ase.units.Bohr)
+        self.results["dipole"] = self.results["dipole"] / Debye
+
+
+def test_units_of_an_ase_calculator_are_converted():
+    declared = ASE(calculator_of=InHartree, units={"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"})
+    ours, theirs = declared.calculate([molecule("CH3OH")])[0], Toy().calculate([molecule("CH3OH")])[0]
+    assert ours.energy == pytest.approx(theirs.energy, rel=1e-12)
+    np.testing.assert_allclose(ours.forces, theirs.forces, rtol=1e-12)
+    np.testing.assert_allclose(ours.dipole, theirs.dipole, rtol=1e-12)
+
+
+def test_an_ase_calculator_gives_what_the_engine_of_its_own_gives():
+    from tblite.ase import TBLite as Calculator
+
+    made = functools.partial(Calculator, method="GFN1-xTB", accuracy=0.01, verbosity=0, cache_api=False)
+    any_ase = ASE(calculator_of=made).calculate([molecule("CH3OH")])[0]
+    own = TBLite(method="GFN1-xTB").calculate([molecule("CH3OH")])[0]
+    assert any_ase.energy == own.energy
+    np.testing.assert_array_equal(any_ase.forces, own.forces)
+    np.testing.assert_array_equal(any_ase.dipole, own.dipole)
+
+
+class Writes(PairSprings):
+    """Leaves a file where it is told to work, and fails for molecules with nitrogen."""
+
+    def __init__(self, directory="."):
+        super().__init__()
+        self.directory = directory
+
+    def calculate(self, *arguments, **options):
+        super().calculate(*arguments, **options)
+        Path(self.directory, "output").write_text("done")
+        if 7 in self.atoms.numbers:
+            raise RuntimeError("crashed")
+
+
+def test_calculations_have_directories_of_their_own_and_failed_ones_keep_them(tmp_path):
+    engine = ASE(calculator_of=Writes, own_directory=True, directory=str(tmp_path))
+    engine.calculate([molecule("H2O"), molecule("CH3OH")])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(EngineFailure, match=r"crashed; files in .*NH3|H3N"):
+        engine.calculate([molecule("NH3")])
+    assert [file.name for file in tmp_path.glob("*/*")] == ["output"]
+    ASE(calculator_of=Writes, own_directory=True, directory=str(tmp_path), keep=True).calculate([molecule("H2O")] * 2)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_property_that_does_not_come_is_named():
+    with pytest.raises(EngineFailure, match="gave no dipole"):
+        ASE(calculator_of=EMT).calculate([molecule("H2O")])
+    found = ASE(calculator_of=EMT, properties=("energy", "forces")).calculate([molecule("H2O")])[0]
+    assert found.dipole is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"calculator_of": None}, "needs _target_"),
+        ({"properties": ("energy", "stress")}, "'stress' is none of"),
+        ({"properties": ("energy", "dipole")}, "energy and forces are needed"),
+        ({"units": {"energy": "cal"}}, "engine.units.energy = 'cal'"),
+        ({"elements_covered": ("H", "Xx")}, "'Xx' is no element"),
+        ({"calculator_of": functools.partial(PairSprings, stifness=2.0)}, "engine.calculator.stifness.*stiffness"),
+    ],
+)
+def test_mistakes_in_an_ase_engine_are_found_before_anything_runs(fields, says):
+    with pytest.raises(PalirsError, match=says):
+        ASE(**{"calculator_of": PairSprings, **fields})
+
+
+def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):
+    (tmp_path / "model").write_text("weights")
+
+    def fingerprint(**arguments):
+        return ASE(calculator_of=functools.partial(dict, **arguments)).fingerprint
+
+    model = str(tmp_path / "model")
+    before = fingerprint(model=model)
+    assert fingerprint(model=model, directory="/somewhere", command="mpirun orca") == before
+    assert fingerprint(model=model, xc="PBE") != before
+    (tmp_path / "model").write_text("other weights")
+    assert fingerprint(model=model) != before
