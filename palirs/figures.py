@@ -55,7 +55,9 @@ def spectrum(
         figure, axes = plt.subplots(len(drawn), 1, figsize=(9.5, 1.2 + 2.4 * len(drawn)), sharex=True, squeeze=False)
         for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
             part = shown.within(*window)
-            axis.plot(part.wavenumber, part.intensity, color=colour, lw=1.4, label=shown.label)
+            axis.plot(
+                part.wavenumber, part.intensity, color=colour, lw=1.4, label=f"experiment: {shown.label}" if shown.measured else shown.label
+            )
             if part.std is not None and part.std.any():
                 low, high = np.clip(part.intensity - part.std, 0, None), part.intensity + part.std
                 axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± standard deviation")
@@ -129,6 +131,8 @@ def parity(name: str, unit: str, values: Parity) -> Figure:
         axis.plot(values.reference, values.predicted, ".", ms=3, color=PREDICTED, alpha=0.6)
         mae = np.abs(values.predicted - values.reference).mean()
         axis.set_title(f"{name}, test frames: MAE {mae:.3g} {unit}", fontsize=12)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(5))
         axis.set_xlabel(f"Reference ({unit})")
         axis.set_ylabel(f"Committee ({unit})" if name != "Dipole" else f"Model ({unit})")
     return figure

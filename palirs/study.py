@@ -12,6 +12,7 @@ from typing import Any
 
 from ase import Atoms
 
+from palirs.executors import Later, Slurm
 from palirs.labels import Labeller, LabelStore
 from palirs.learning import Plan, complete_iterations, final_committee, reference_vibrations
 from palirs.mace.committee import Committee
@@ -128,8 +129,10 @@ def open_session(study: Study, directory: Path, resolved: dict, yaml: str | None
         recipes = study.executor
         opened: dict[Any, Executor] = {}
         for workers in (recipes.labels, recipes.training, recipes.md):
+            if yaml is not None and isinstance(workers, Slurm):
+                workers.check()  # before hours of other work
             if workers not in opened:
-                opened[workers] = stack.enter_context(workers.open())
+                opened[workers] = Later(workers, stack)
         store = LabelStore(study.labels.store or directory / "labels.db")
         labeller = Labeller(study.engine, store, opened[recipes.labels], study.labels.attempts)
         yield Session(study, molecules, directory, labeller, opened[recipes.training], opened[recipes.md], tracker)

@@ -32,13 +32,17 @@ log = logging.getLogger(__name__)
 
 
 def study(session: Session) -> None:
-    """Run everything: active learning, dipole model, production, the engine's own MD, comparison, report."""
+    """Run everything: active learning, dipole model, production, report; then the engine's own MD, and the report with it."""
     active_learning(session)
+    if not session.study.engine.gives_dipole:
+        log.warning("%s declares no dipole: there is no spectrum to be made, the study ends with its potential", session.study.engine.name)
+        return
     dipole(session)
-    if session.study.spectrum.reference is not None:
-        aimd(session)
     spectra(session)
     analyse(session)
+    if session.study.spectrum.reference is not None:
+        aimd(session)
+        analyse(session)
 
 
 def check(session: Session) -> None:
@@ -53,7 +57,7 @@ def check(session: Session) -> None:
     production = s.spectrum.production
     print(f"study directory        {session.directory}")
     print(f"molecules              {len(session.molecules)}: {names}")
-    print(f"reference engine       {s.engine}")
+    print(f"reference engine       {s.engine.name}: {s.engine.identity}")
     print(f"committee              {s.committee.size} × {s.model.potential.channels} channels, cutoff {s.model.potential.cutoff:g} Å")
     print(f"labels, first training {first} normal-mode samples, about {hessians} for Hessians")
     print(f"labels, afterwards     at most {later} ({walkers} trajectories × {s.selector.frames} × {s.learning.iterations - 1} iterations)")
@@ -164,13 +168,13 @@ def harmonic(session: Session) -> None:
     """Relax each molecule with the engine and print its harmonic frequencies and intensities."""
     for known in session.references:
         name = known.atoms.info[keys.MOLECULE]
-        assert known.intensities is not None
+        intensities = known.intensities if known.intensities is not None else np.full_like(known.frequencies, np.nan)
         write_csv(
             session.directory / "spectra" / f"{name}-harmonic.csv",
-            {"wavenumber_cm1": known.frequencies, "intensity_km_per_mol": known.intensities},
+            {"wavenumber_cm1": known.frequencies, "intensity_km_per_mol": intensities},
         )
         print(f"{name}: wavenumber (cm⁻¹), intensity (km/mol)")
-        for frequency, intensity in zip(known.frequencies, known.intensities, strict=True):
+        for frequency, intensity in zip(known.frequencies, intensities, strict=True):
             print(f"  {frequency:9.1f} {intensity:9.2f}")
 
 
@@ -211,6 +215,8 @@ def active_learning(session: Session) -> None:
 
 def dipole(session: Session) -> None:
     """Train the dipole model on the final data set."""
+    if not session.study.engine.gives_dipole:
+        raise PalirsError(f"{session.study.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from")
     last = _last_iteration(session)
     train = read_frames(last / "train.xyz")
     with _timed(session, "dipole"):
@@ -247,6 +253,14 @@ def aimd(session: Session) -> None:
     settings, temperature = session.study.spectrum, session.study.temperature
     if settings.reference is None:
         raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
+    steps = round((settings.reference.thermalisation + settings.reference.length) * 1e3 / settings.timestep) * settings.reference.replicas
+    paid = session.labeller
+    pace = (
+        f", about {paid.seconds / paid.computed * steps * len(session.molecules) / 3600:.1f} h at the pace of the labels"
+        if paid.computed
+        else ""
+    )
+    log.info("reference MD: %d steps of the engine per molecule%s; spectrum.reference=null leaves it out", steps, pace)
     with _timed(session, "reference_md"):
         runs = _trajectories(session, session.study.engine, settings.reference, "reference")
     for atoms, run in zip(session.optima, runs, strict=True):

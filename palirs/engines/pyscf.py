@@ -265,7 +265,8 @@ def _covered(basis: str) -> frozenset[int]:
     found = set()
     for symbol, number in atomic_numbers.items():
         if 0 < number <= 86:
-            with suppress(Exception):  # PySCF raises several kinds for an element that is not there
+            with suppress(Exception), warnings.catch_warnings():  # PySCF raises several kinds for an element that is not there
+                warnings.simplefilter("ignore")
                 if load(basis, symbol):
                     found.add(number)
     return frozenset(found)

@@ -1,7 +1,7 @@
 """Where work runs: recipes that open a :class:`concurrent.futures.Executor`. The caller does not know which."""
 
-from palirs.executors.base import ExecutorRecipe, WorkerLost, shares
+from palirs.executors.base import ExecutorRecipe, Later, WorkerLost, shares
 from palirs.executors.cluster import Dask, Slurm
 from palirs.executors.local import Processes, Serial, SerialExecutor, cores
 
-__all__ = ["Dask", "ExecutorRecipe", "Processes", "Serial", "SerialExecutor", "Slurm", "WorkerLost", "cores", "shares"]
+__all__ = ["Dask", "ExecutorRecipe", "Later", "Processes", "Serial", "SerialExecutor", "Slurm", "WorkerLost", "cores", "shares"]

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,34 @@ class ExecutorRecipe(Protocol):
     def open(self) -> AbstractContextManager[Executor]:
         """Open it; leaving the context ends its workers."""
         ...
+
+
+class Later(Executor):
+    """An executor that opens when it is first used: a task that needs no Slurm jobs submits none.
+
+    Parameters
+    ----------
+    recipe : ExecutorRecipe
+        What to open.
+    stack : ExitStack
+        What closes it.
+    """
+
+    def __init__(self, recipe: ExecutorRecipe, stack: ExitStack):
+        self._recipe, self._stack = recipe, stack
+
+    @cached_property
+    def _opened(self) -> Executor:
+        return self._stack.enter_context(self._recipe.open())
+
+    @property
+    def workers(self) -> int:
+        """How many calls run at a time."""
+        return getattr(self._opened, "workers", 1)
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        """Queue a call."""
+        return self._opened.submit(fn, *args, **kwargs)
 
 
 def shares(items: Sequence[T], executor: Executor) -> list[Sequence[T]]:

@@ -166,11 +166,15 @@ class Slurm:
             "log_directory": self.logs,
         }
 
+    def check(self) -> None:
+        """Raise :class:`PalirsError` where no jobs can be submitted."""
+        if not shutil.which("sbatch"):
+            raise PalirsError("executor: there is no sbatch command here; start this on a machine that submits Slurm jobs")
+
     @contextmanager
     def open(self) -> Iterator[Executor]:
         """Open the scheduler and submit the jobs; leaving the context cancels them."""
-        if not shutil.which("sbatch"):
-            raise PalirsError("executor: there is no sbatch command here; start this on a machine that submits Slurm jobs")
+        self.check()
         from dask_jobqueue import SLURMCluster
         from distributed import Client
 

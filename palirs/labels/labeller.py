@@ -44,6 +44,8 @@ class Labeller:
         Calculations of one structure at most, over all runs; after that it is in quarantine until this number is raised.
     computed, failed : int
         Labels calculated and failed since this object was made; those found in the store do not count.
+    seconds : float
+        Spent on them [s].
     """
 
     engine: Engine
@@ -64,14 +66,11 @@ class Labeller:
         title : str
             Written beside the progress bar.
         """
-        started = time.perf_counter()
         frames = [on_grid(atoms) for atoms in frames]
         self._pay(frames, title)
         known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
         found = [(atoms, known[self.store.key(self.engine, atoms)]) for atoms in frames]
-        labelled = [attach(atoms, label) for atoms, label in found if isinstance(label, Properties)]
-        self.seconds += time.perf_counter() - started
-        return labelled
+        return [attach(atoms, label) for atoms, label in found if isinstance(label, Properties)]
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Like :meth:`Engine.calculate`, through the store: every frame must succeed.
@@ -82,7 +81,7 @@ class Labeller:
             For the first frame whose calculation failed, now or in an earlier run.
         """
         frames = [on_grid(atoms) for atoms in frames]
-        self._pay(frames, title="")
+        self._pay(frames, title="displacements" if len(frames) > 1 else "")
         known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
         labels = []
         for atoms in frames:
@@ -100,8 +99,10 @@ class Labeller:
             return
         self.store.check_writable()
         self.store.spool.begin()
-        with tqdm(total=len(missing), desc=title, unit="label", disable=not title) as bar:
+        started = time.perf_counter()
+        with tqdm(total=len(missing), desc=title, unit="label", disable=not title, delay=1.0) as bar:
             _Round(self, missing, bar).run()
+        self.seconds += time.perf_counter() - started
 
 
 class _Round:

@@ -94,13 +94,25 @@ def run(*arguments):
         ("model.potential.dtype=float16", ["model.potential.dtype = 'float16'", "float32"]),
         ("executor.labels.workers=512", ["512 workers"]),
         ("+sampler.extra=1", ["sampler.extra = 1", "no such key"]),
+        ("engine=pyscf_pbe engine.functional=pbee", ["engine.functional = 'pbee'"]),
+        ("engine=pyscf_pbe engine.grid=12", ["engine.grid = 12", "less than or equal to 9"]),
+        ("engine=ase", ["engine.calculator._target_", "needs a value"]),
+        ("engine=ase engine.calculator._target_=ase.calculators.emt.EMTT", ["engine.calculator", "EMTT"]),
+        ("engine=ase engine.calculator._target_=tblite.ase.TBLite engine.units.energy=cal", ["engine.units.energy = 'cal'", "Hartree"]),
+        ("engine=aims_pbe", ["engine.command", "engine.species_directory"]),
+        ("engine=aims_pbe engine.command=aims.x engine.species_directory=/nowhere", ["/nowhere/light", "01_H_default"]),
+        ("executor=slurm executor.labels.walltime=4h", ["executor.labels.walltime = '4h'"]),
+        ("executor=slurm executor.labels.cores=3 executor.labels.workers_per_job=2", ["3 cores", "workers_per_job=2"]),
+        ("labels.attempts=0", ["labels.attempts = 0", "greater than or equal to 1"]),
+        ("task=import", ["task.file"]),
+        ("task=import file=/absent.xyz study=/tmp/palirs-absent", ["/absent.xyz", "no such file"]),
         ("task=dance", ["task/dance", "study"]),
         ("task=label", ["task.frames"]),
     ],
 )
 def test_mistakes_are_explained_at_once(override, says):
     started = time.perf_counter()
-    done = run(override)
+    done = run(*override.split())
     assert time.perf_counter() - started < 10
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -44,4 +44,4 @@ def test_formaldehyde(published):
     optimum = optimise(atoms, hf, fmax=1e-4)
     np.testing.assert_allclose(optimum.get_distance(0, 1), 1.1843393306, atol=5e-5)
     optimum.set_masses([15.99491462, 12.0, 1.00782503, 1.00782503])  # the published ones are of single isotopes
-    np.testing.assert_allclose(harmonic(optimum, hf).frequencies, [float(row["harmonic_cm1"]) for row in rows], atol=0.1)
+    np.testing.assert_allclose(harmonic(optimum, hf).frequencies, [float(row["harmonic_cm1"]) for row in rows], atol=0.2)
