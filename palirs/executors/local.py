@@ -78,7 +78,8 @@ class WorkerPool(Executor):
         self._closed, self._cancelled = True, cancel_futures
         if cancel_futures:
             for worker in list(self._alive):
-                worker.kill()
+                if worker.busy:
+                    worker.kill()
         for _ in self._attendants:
             self._calls.put(None)
         if wait:
@@ -106,7 +107,7 @@ class WorkerPool(Executor):
             if not worker.alive:
                 self._alive.discard(worker)
         if worker is not None:
-            worker.kill()
+            worker.end()
             self._alive.discard(worker)
 
 
@@ -119,6 +120,7 @@ class _Worker:
         self._process = spawn.Process(target=_work, args=(theirs, threads))
         self._process.start()
         theirs.close()  # so that the pipe ends when the worker does
+        self.busy = False
         self._end = Finalize(self, _kill, args=(self._process, self._connection), exitpriority=100)
 
     @property
@@ -129,6 +131,7 @@ class _Worker:
     def run(self, call: Callable, time_limit: float | None):
         """Run a call there and return its result, or raise its error."""
         message = pickle.dumps(call)
+        self.busy = True
         try:
             self._connection.send_bytes(message)
             if not self._connection.poll(time_limit):
@@ -142,9 +145,17 @@ class _Worker:
             code = self._process.exitcode
             self.kill()
             raise WorkerLost(f"the worker process died (exit code {code}{', killed' if code == -signal.SIGKILL else ''})") from error
+        finally:
+            self.busy = False
         if success:
             return value
         raise value
+
+    def end(self) -> None:
+        """Let the process end by itself, so that it cleans up; kill it if it does not."""
+        self._connection.close()
+        self._process.join(5)
+        self.kill()
 
     def kill(self) -> None:
         """End the process at once."""

@@ -166,8 +166,9 @@ def _clear(directory: Path, session: str) -> None:
 
 
 def _end(directory: Path, session: str, stop: threading.Event) -> None:
+    """Say good-bye; results that did not get into the database stay for whoever opens the store next."""
     stop.set()
-    _clear(directory, session)
+    (directory / f"{session}.session").unlink(missing_ok=True)
     with suppress(OSError):
         directory.rmdir()
 
