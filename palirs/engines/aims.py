@@ -7,15 +7,12 @@ outputs, but no calculation was run through this file.
 from pathlib import Path
 from typing import Any, Literal
 
-from ase import Atoms
 from ase.calculators.aims import Aims as AimsCalculator
 from ase.calculators.aims import AimsProfile
-from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 from pydantic import Field
 
-from palirs.engines.base import EngineFailure, Properties
-from palirs.engines.directories import DirectoryEngine
+from palirs.engines.directories import DirectoryEngine, digest
 from palirs.recipes import PalirsError, Positive, recipe
 
 
@@ -97,7 +94,9 @@ class Aims(DirectoryEngine):
     @property
     def settings(self) -> dict:
         """The lines of control.in, the species, the version."""
-        return {"control": {key: str(value) for key, value in self.parameters.items()}, "species": self.species, "version": self.version}
+        control = {key: str(value) for key, value in self.parameters.items()}
+        species = digest(file for file in sorted(self._species.iterdir()) if file.is_file())
+        return {"control": control, "species": species, "version": self.version}
 
     @property
     def elements(self) -> frozenset[int]:
@@ -111,10 +110,7 @@ class Aims(DirectoryEngine):
         profile = AimsProfile(command=self.command, default_species_directory=str(self._species))
         return AimsCalculator(profile=profile, directory=str(directory), **self.parameters)
 
-    def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
-        """Calculate one frame; an SCF that did not converge is final, a crash is not."""
-        try:
-            return super().run(calculator, atoms)
-        except EngineFailure as failure:
-            converged = "not converge" not in str(failure).lower() and "notconverged" not in str(failure).lower()
-            raise EngineFailure(str(failure), final=not converged) from failure
+    def final(self, place: Path) -> bool:
+        """Tell an SCF that did not converge, which would not the next time, from a crash."""
+        output = place / "aims.out"
+        return output.is_file() and "not converged" in output.read_text(errors="replace").lower()

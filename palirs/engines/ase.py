@@ -16,10 +16,10 @@ from pydantic import Field
 
 from palirs import units
 from palirs.engines.base import EngineFailure, Properties, version_of
-from palirs.engines.directories import DirectoryEngine
+from palirs.engines.directories import DirectoryEngine, digest
 from palirs.recipes import PalirsError, recipe
 
-NUMBERLESS = {"command", "directory", "profile", "label", "device", "workdir", "binary"}
+NUMBERLESS = {"command", "directory", "label", "device", "workdir", "binary"}
 """Arguments that say where and how to calculate and do not change a number: not part of the fingerprint."""
 
 
@@ -103,6 +103,8 @@ class ASE(DirectoryEngine):
         package = function.__module__.partition(".")[0]
         return {
             "calculator": f"{function.__module__}.{function.__qualname__}",
+            "properties": sorted(self.properties),
+            "positional": [_plain(value) for value in getattr(self.calculator_of, "args", ())],
             "arguments": {key: _plain(value) for key, value in sorted(keywords.items()) if key not in NUMBERLESS},
             "units": dict(sorted(self.units.items())),
             "package": {name: version_of(name) for name in packages_distributions().get(package, [])},
@@ -182,12 +184,27 @@ def _plain(value: Any) -> Any:
     """Return something JSON can hold that differs when a number could: of a file its content, of an object its class and fields."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, str):
-        file = Path(value)
-        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file.is_file() else value
+    if isinstance(value, str | Path):
+        return _content(Path(value)) or str(value)
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]]
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    fields = {key: item for key, item in getattr(value, "__dict__", {}).items() if key not in NUMBERLESS}
+    fields = {key: item for key, item in getattr(value, "__dict__", {}).items() if key not in NUMBERLESS and "command" not in key}
     return {"class": type(value).__qualname__, **{key: _plain(item) for key, item in fields.items()}}
+
+
+def _content(path: Path) -> str | None:
+    """Return a digest of a file, or of the files of a directory; ``None`` if the text is no path."""
+    try:
+        if path.is_file():
+            return digest([path], names=False)
+        if path.is_dir() and str(path) not in ("", "."):
+            return digest(file for file in sorted(path.iterdir()) if file.is_file())
+    except (OSError, ValueError):  # a long text is no path either
+        return None
+    return None

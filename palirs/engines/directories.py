@@ -1,8 +1,10 @@
 """Engines that are programs of their own: every calculation in a directory of its own."""
 
+import hashlib
 import shutil
 import tempfile
 from abc import abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 
 from ase import Atoms
@@ -10,6 +12,14 @@ from ase.calculators.calculator import Calculator
 
 from palirs.engines.base import Engine, EngineFailure, Properties
 from palirs.recipes import recipe
+
+
+def digest(files: Iterable[Path], names: bool = True) -> str:
+    """Return a short digest of the contents, and names, of files."""
+    found = hashlib.sha256()
+    for file in files:
+        found.update((file.name.encode() + b"\0" if names else b"") + file.read_bytes())
+    return f"sha256:{found.hexdigest()[:16]}"
 
 
 @recipe
@@ -45,10 +55,14 @@ class DirectoryEngine(Engine):
         try:
             properties = super().run(self.calculator_in(place), atoms)
         except EngineFailure as failure:
-            raise EngineFailure(f"{failure}; files in {place}", failure.final) from failure
+            raise EngineFailure(f"{failure}; files in {place}", failure.final or self.final(place)) from failure
         if not self.keep:
             shutil.rmtree(place, ignore_errors=True)
         return properties
+
+    def final(self, place: Path) -> bool:
+        """Tell from the files of a failed calculation whether it would fail again."""
+        return False
 
     def _place(self, name: str) -> Path:
         if self.directory is not None:

@@ -196,7 +196,8 @@ class PySCFCalculator(Calculator):
         geometry = [
             (int(number), tuple(position)) for number, position in zip(self.atoms.numbers, self.atoms.positions / Bohr, strict=True)
         ]
-        molecule = gto.M(atom=geometry, basis=engine.basis, unit="Bohr", verbose=0, max_memory=engine.memory * 1000)
+        ecp = {symbol: engine.basis for symbol in set(self.atoms.symbols) if _has_core_potential(engine.basis, symbol)}
+        molecule = gto.M(atom=geometry, basis=engine.basis, ecp=ecp, unit="Bohr", verbose=0, max_memory=engine.memory * 1000)
         if engine.functional.lower() == "hf":
             method = scf.RHF(molecule)
         else:
@@ -256,6 +257,17 @@ def gap(method) -> float:
     energy, occupation = _host(method.mo_energy), _host(method.mo_occ)
     empty = energy[occupation == 0]
     return float(empty.min() - energy[occupation > 0].max()) if len(empty) else float("inf")
+
+
+@cache
+def _has_core_potential(basis: str, symbol: str) -> bool:
+    """Tell whether the basis set was made for this element with an effective core potential, which then has to be there too."""
+    from pyscf.gto.basis import load_ecp
+
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(load_ecp(basis, symbol))
+    return False
 
 
 @cache

@@ -60,6 +60,7 @@ class WorkerPool(Executor):
         self._threads, self._time_limit = threads, time_limit
         self._calls: SimpleQueue = SimpleQueue()
         self._alive: set[_Worker] = set()
+        self._lock = threading.Lock()
         self._closed = self._cancelled = False
         self._attendants = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
         for attendant in self._attendants:
@@ -75,9 +76,9 @@ class WorkerPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: at once with ``cancel_futures``, otherwise after what is queued."""
-        self._closed, self._cancelled = True, cancel_futures
-        if cancel_futures:
-            for worker in list(self._alive):
+        with self._lock:
+            self._closed, self._cancelled = True, cancel_futures
+            for worker in list(self._alive) if cancel_futures else ():
                 if worker.busy:
                     worker.kill()
         for _ in self._attendants:
@@ -85,6 +86,16 @@ class WorkerPool(Executor):
         if wait:
             for attendant in self._attendants:
                 attendant.join()
+
+    def _start(self) -> "_Worker":
+        """Start a worker; none that :meth:`shutdown` would not know of."""
+        with self._lock:
+            if self._cancelled:
+                raise WorkerLost("the pool was closed")
+            worker = _Worker(self._threads)
+            worker.busy = True
+            self._alive.add(worker)
+            return worker
 
     def _attend(self) -> None:
         """Pass calls to one worker, and replace it when it dies."""
@@ -95,16 +106,15 @@ class WorkerPool(Executor):
                 future.cancel()
             if not future.set_running_or_notify_cancel():
                 continue
-            if worker is None or not worker.alive:
-                worker = _Worker(self._threads)
-                self._alive.add(worker)
             try:
+                if worker is None or not worker.alive:
+                    worker = self._start()
                 result = worker.run(call, self._time_limit)
             except BaseException as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            if not worker.alive:
+            if worker is not None and not worker.alive:
                 self._alive.discard(worker)
         if worker is not None:
             worker.end()

@@ -11,7 +11,8 @@ from ase import Atoms
 from palirs import keys, units
 from palirs.engines import Engine, Properties
 from palirs.labels.labeller import attach
-from palirs.labels.store import LabelStore, Record, label_key, on_grid
+from palirs.labels.record import Record, label_key, on_grid
+from palirs.labels.store import LabelStore
 from palirs.recipes import PalirsError
 
 NEAR = 0.35
@@ -49,6 +50,8 @@ def read_labels(
         raise PalirsError(f"task.file = {str(path)!r}: there is no such file")
     try:
         frames = list(_frames(path))
+    except PalirsError:
+        raise
     except Exception as error:
         raise PalirsError(f"task.file = {str(path)!r}: ASE cannot read it ({type(error).__name__}: {error})") from error
     found = []
@@ -177,7 +180,13 @@ def _frames(path: str | Path) -> Iterator[Atoms]:
     if Path(path).suffix == ".db":
         from ase.db import connect
 
-        for row in connect(str(path), use_lock_file=False).select():
+        rows = list(connect(str(path), use_lock_file=False).select())
+        engines = {row.engine for row in rows if "label_key" in row and "failure" not in row}
+        if len(engines) > 1:
+            raise PalirsError(f"task.file = {str(path)!r}: labels of {len(engines)} engines; task=export those of one, and import that")
+        for row in rows:
+            if "failure" in row:
+                continue
             atoms = row.toatoms()
             atoms.info |= {**row.key_value_pairs, **{key: value for key, value in row.data.items() if not isinstance(value, dict)}}
             for key, value in row.data.items():

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
 from palirs.executors import WorkerLost
+from palirs.labels.record import Record, on_grid
 from palirs.labels.spool import append
-from palirs.labels.store import LabelStore, Record, on_grid
+from palirs.labels.store import LabelStore
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
@@ -131,8 +132,7 @@ class _Round:
         except BaseException:
             for future in self.running:
                 future.cancel()
-            self._save()
-            self.store.take_in([record for record in self.spool.written().values() if not self.store.settled(record.key, record.attempts)])
+            self._rescue()
             raise
         self._save()
         self.spool.empty()
@@ -149,12 +149,12 @@ class _Round:
                 self.spool.release(key)
                 self.bar.update()
                 continue
-            attempt = self.store.attempts(key)[0] + 1
-            future = self.labeller.executor.submit(_calculate, self.engine, key, self.missing[key], attempt, self.spool.journal)
+            attempt, limit = self.store.attempts(key) + 1, self.labeller.attempts
+            future = self.labeller.executor.submit(_calculate, self.engine, key, self.missing[key], attempt, limit, self.spool.journal)
             self.running[future] = key
 
     def _collect(self) -> None:
-        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        done, _ = wait(self.running, timeout=GROUP if self.arrived else None, return_when=FIRST_COMPLETED)
         for future in done:
             key = self.running.pop(future)
             self._arrive(key, self._outcome(key, future))
@@ -173,13 +173,13 @@ class _Round:
             return future.result()
         except WorkerLost as error:
             written = self.spool.written().get(key)  # it may have died with the answer on its lips
-            told = written is not None and written.attempts > self.store.attempts(key)[0]
+            told = written is not None and written.attempts > self.store.attempts(key)
             return written.result if written is not None and told else EngineFailure(str(error))
         except TimeoutError:
             return EngineFailure("took longer than executor.labels.time_limit")
 
     def _arrive(self, key: str, result: Properties | EngineFailure) -> None:
-        attempts = self.store.attempts(key)[0] + 1
+        attempts = _count(result, self.store.attempts(key) + 1, self.labeller.attempts)
         self.arrived.append(Record(key, self.missing[key], self.engine.identity, result, attempts))
         if isinstance(result, Properties):
             self.computed += 1
@@ -203,18 +203,26 @@ class _Round:
 
     def _save(self) -> None:
         """Put what arrived into the database, then let go of the claims."""
-        records, self.arrived = self.arrived, []
-        self.store.take_in(records)
-        for record in records:
+        self.store.take_in(self.arrived)
+        for record in self.arrived:
             self.spool.release(record.key)
+        self.arrived = []
         self.saved = time.monotonic()
+
+    def _rescue(self) -> None:
+        """Save what has arrived, or was finished meanwhile, after something went wrong; what cannot be saved stays in the spool."""
+        finished = {record.key: record for record in (*self.spool.written().values(), *self.arrived)}
+        try:
+            self.store.rescue([record for record in finished.values() if not self.store.settled(record.key, record.attempts)])
+        except Exception as error:
+            log.error("%d finished labels stay in %s (%s); run again to take them in", len(finished), self.spool.directory, error)
 
     def _look_elsewhere(self) -> None:
         """Wait for what other processes are calculating; take over from those that died."""
         self._save()
         time.sleep(0.5)
         self.store.refresh()
-        self.store.take_in(self.spool.leftovers())
+        self.store.take_in_leftovers()
         keys_elsewhere, self.elsewhere = self.elsewhere, []
         for key in keys_elsewhere:
             if self.store.settled(key, self.labeller.attempts):
@@ -236,7 +244,7 @@ def attach(atoms: Atoms, label: Properties) -> Atoms:
 _calculators: dict = {}
 
 
-def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, journal: str) -> Properties | EngineFailure:
+def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, limit: int, journal: str) -> Properties | EngineFailure:
     """Run in the worker; a failure is a result, since it is recorded as one. The result is on disk when this returns."""
     if engine.fingerprint not in _calculators:
         _calculators.clear()
@@ -245,5 +253,10 @@ def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, journal: st
         result: Properties | EngineFailure = engine.run(_calculators[engine.fingerprint], atoms)
     except EngineFailure as failure:
         result = failure
-    append(journal, Record(key, atoms, engine.identity, result, attempt).line())
+    append(journal, Record(key, atoms, engine.identity, result, _count(result, attempt, limit)))
     return result
+
+
+def _count(result: Properties | EngineFailure, attempt: int, limit: int) -> int:
+    """Return the attempts that a result stands for: a final failure uses up all that are allowed now."""
+    return max(attempt, limit) if isinstance(result, EngineFailure) and result.final else attempt

@@ -1,10 +1,11 @@
 """Files beside the label store: results on their way into it, and who is working on what.
 
 Everything here survives SIGKILL and works on a shared file system, where SQLite's own means do not: lines are appended by one writer,
-claims are made by exclusive creation, and whoever is alive touches a file.
+claims are links to the file of the process that makes them, and whoever is alive touches that file.
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -13,10 +14,12 @@ import uuid
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from palirs.labels.store import Record
+from palirs.engines import Properties
+from palirs.labels.patience import passing, patiently
+from palirs.labels.record import Record
+
+log = logging.getLogger(__name__)
 
 BEAT = 10.0
 """Seconds between two signs of life of a labelling process."""
@@ -27,6 +30,9 @@ LEASE = 120.0
 class Spool:
     """The directory ``labels.db.spool``.
 
+    ``SESSION.session`` says where a labelling process runs, ``KEY.claim`` is a link to the one that calculates a structure, and
+    ``SESSION.HOST-PID.jsonl`` holds results of one of its workers.
+
     Parameters
     ----------
     directory : path
@@ -36,36 +42,48 @@ class Spool:
     def __init__(self, directory: Path):
         self.directory = directory
         self.session: str | None = None
+        self._taken: dict[Path, int] = {}
 
     def begin(self) -> None:
         """Be known to others as alive from here to the end of this process, so that they leave alone what it has claimed."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if self.session is not None:
-            return
-        self.session = uuid.uuid4().hex[:12]
-        sign = self.directory / f"{self.session}.session"
-        sign.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}))
-        stop = threading.Event()
-        threading.Thread(target=_beat, args=(sign, stop), daemon=True).start()
-        weakref.finalize(self, _end, self.directory, self.session, stop)  # runs at the latest when the interpreter ends
+        if self.session is None:
+            session = uuid.uuid4().hex[:12]
+            patiently(lambda: _sign(self.directory, session), f"{self.directory}: no room to begin")
+            stop = threading.Event()
+            threading.Thread(target=_beat, args=(self.directory, session, stop), daemon=True).start()
+            weakref.finalize(self, _end, self.directory, session, stop)  # runs at the latest when the interpreter ends
+            self.session = session
 
     def claim(self, key: str) -> bool:
         """Take a structure on; ``False`` if another living process has it."""
-        file = self.directory / f"{key}.claim"
-        for _ in range(2):
+        return patiently(lambda: self._claim(key), f"{self.directory}: no room to go on")
+
+    def _claim(self, key: str) -> bool:
+        file, sign = self.directory / f"{key}.claim", self.directory / f"{self.session}.session"
+        for _ in range(3):
             try:
-                with open(file, "x") as stream:
-                    stream.write(self.session or "")
+                _copy(sign, file)
                 return True
+            except FileNotFoundError:  # somebody took this process for dead
+                _sign(self.directory, str(self.session))
             except FileExistsError:
-                owner = _text(file)
-                if owner == self.session or (owner is not None and self._alive(owner)):
-                    return owner == self.session
-                with suppress(OSError):  # of two who find it dead, one succeeds in moving it away
-                    stale = file.with_suffix(f".{self.session}.stale")
-                    file.rename(stale)
-                    stale.unlink()
+                owner = _read(file)
+                if owner is None:
+                    continue  # let go of at this moment
+                if owner["session"] == self.session or self._lives(owner):
+                    return owner["session"] == self.session
+                self._remove_stale(file, owner["session"])
         return False
+
+    def _remove_stale(self, file: Path, owner: str) -> None:
+        """Of several who find a claim stale, one moves it away; who moved a fresh one by then puts it back."""
+        moved = file.with_suffix(f".{self.session}.stale")
+        with suppress(OSError):
+            file.rename(moved)
+            found = _read(moved)
+            if found is not None and found["session"] != owner:
+                os.link(moved, file)
+            moved.unlink()
 
     def release(self, key: str) -> None:
         """Let go of a structure."""
@@ -76,93 +94,108 @@ class Spool:
         """Path, without its end, of the files in which the workers of this process write their results."""
         return str(self.directory.resolve() / f"{self.session}")
 
-    def written(self) -> dict[str, "Record"]:
-        """Return what the workers of this process wrote since :meth:`empty`, by key; the last attempt counts."""
-        from palirs.labels.store import Record
-
+    def written(self) -> dict[str, Record]:
+        """Return what the workers of this process wrote since :meth:`empty`, by key; a label before a failure, then the last attempt."""
         files = self.directory.glob(f"{self.session}.*.jsonl")
-        return {record.key: record for file in files for record in map(Record.read, _complete_lines(file))}
+        records = [record for file in files for record in _records(file)]
+        records.sort(key=lambda record: (isinstance(record.result, Properties), record.attempts))
+        return {record.key: record for record in records}
 
     def empty(self) -> None:
         """Remove those files; everything in them is in the store and no worker is at work."""
         for file in self.directory.glob(f"{self.session}.*.jsonl"):
             file.unlink(missing_ok=True)
 
-    def leftovers(self) -> list["Record"]:
-        """Return the results that processes left behind that are dead now, and forget their claims."""
-        from palirs.labels.store import Record
-
+    def leftovers(self) -> list[Record]:
+        """Return the results of processes that are dead now. A worker that still writes begins a new file."""
         found: list[Record] = []
         for file in sorted(self.directory.glob("*.jsonl")):
-            if not self._alive(file.name.partition(".")[0]):
-                found += [Record.read(line) for line in _complete_lines(file)]
+            session = file.name.partition(".")[0]
+            if session == self.session or self._alive(session):
+                continue
+            taken = file.with_name(f"{session}.{uuid.uuid4().hex}.jsonl")
+            with suppress(FileNotFoundError):  # another process is taking it
+                file.rename(taken)
+                self._taken[taken] = taken.stat().st_size
+                found += _records(taken)
         return found
 
     def forget(self) -> None:
-        """Remove what dead processes left; their results are in the store by now."""
-        owners = {file.name.partition(".")[0] for file in (*self.directory.glob("*.session"), *self.directory.glob("*.jsonl"))}
-        for owner in owners - {self.session}:
-            if not self._alive(owner):
-                _clear(self.directory, owner)
-        for file in self.directory.glob("*.claim"):
-            owner = _text(file)
-            if owner is not None and owner != self.session and not self._alive(owner):
+        """Remove the files that :meth:`leftovers` returned, which are in the store by now, and what else dead processes left."""
+        for file, size in self._taken.items():
+            with suppress(FileNotFoundError):
+                if file.stat().st_size == size:
+                    file.unlink()
+        self._taken = {}
+        for file in (*self.directory.glob("*.claim"), *self.directory.glob("*.session")):
+            owner = _read(file)
+            if owner is not None and owner["session"] != self.session and not self._lives(owner):
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             self.directory.rmdir()
 
     def check_writable(self) -> None:
-        """Raise :class:`OSError` if no file can be made here."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        probe = self.directory / f"{uuid.uuid4().hex}.probe"
-        probe.touch()
-        probe.unlink()
+        """Raise :class:`OSError` if no file can be made here; not for a full disk, which is waited out."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            probe = self.directory / f"{uuid.uuid4().hex}.probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            if not passing(error):
+                raise
 
     def _alive(self, session: str) -> bool:
-        if session == self.session:
-            return True
-        sign = self.directory / f"{session}.session"
+        owner = _read(self.directory / f"{session}.session")
+        return owner is not None and self._lives(owner)
+
+    def _lives(self, owner: dict) -> bool:
+        """Tell whether the process lives that made a claim or a session."""
+        if owner["host"] == socket.gethostname():
+            return _started(int(owner["pid"])) == owner["started"]
         try:
-            who, beat = json.loads(sign.read_text()), sign.stat().st_mtime
-        except (OSError, ValueError):
+            return time.time() - (self.directory / f"{owner['session']}.session").stat().st_mtime < LEASE
+        except FileNotFoundError:
             return False
-        if who["host"] == socket.gethostname():
-            return _started(int(who["pid"])) == who["started"]
-        return time.time() - beat < LEASE
 
 
-def append(journal: str, line: str) -> None:
+def append(journal: str, record: Record) -> None:
     """Add one result to the file of this process; called where the calculation ran."""
     with suppress(OSError), open(f"{journal}.{socket.gethostname()}-{os.getpid()}.jsonl", "a") as stream:
-        stream.write(line + "\n")  # a full disk must not lose the result, which also goes back to the caller
+        # A full disk must not lose the result, which also goes back to the caller; a line cut off by it must not spoil the next.
+        stream.write(f"\n{record.line()}\n")
 
 
-def _complete_lines(file: Path) -> list[str]:
-    lines = file.read_text().split("\n")
-    return [line for line in lines[:-1] if line]  # the last one is empty, or was cut off
+def _records(file: Path) -> list[Record]:
+    """Return the records of a file; lines that were cut off are left out."""
+    found = []
+    for line in file.read_text().split("\n"):
+        if line:
+            try:
+                found.append(Record.read(line))
+            except (ValueError, KeyError):
+                log.warning("%s: one result was only half written, by a full disk or a kill; it is calculated again", file)
+    return found
 
 
-def _beat(sign: Path, stop: threading.Event) -> None:
+def _sign(directory: Path, session: str) -> None:
+    """Make the file that says where this process runs; it appears with its content."""
+    directory.mkdir(parents=True, exist_ok=True)
+    part = directory / f"{session}.part"
+    who = {"session": session, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    part.write_text(json.dumps(who))
+    part.rename(directory / f"{session}.session")
+
+
+def _beat(directory: Path, session: str, stop: threading.Event) -> None:
     while not stop.wait(BEAT):
-        with suppress(OSError):
-            os.utime(sign)
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process of this machine started, ``None`` if there is none; numbers of dead processes are given out again."""
-    try:
-        os.kill(pid, 0)
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except ProcessLookupError:
-        return None
-    except (PermissionError, FileNotFoundError):
-        return "unknown"
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _clear(directory: Path, session: str) -> None:
-    for file in directory.glob(f"{session}.*"):
-        file.unlink(missing_ok=True)
+        try:
+            os.utime(directory / f"{session}.session")
+        except FileNotFoundError:  # somebody took this process for dead, after a suspension perhaps
+            with suppress(OSError):
+                _sign(directory, session)
+        except OSError:
+            continue
 
 
 def _end(directory: Path, session: str, stop: threading.Event) -> None:
@@ -173,8 +206,36 @@ def _end(directory: Path, session: str, stop: threading.Event) -> None:
         directory.rmdir()
 
 
-def _text(file: Path) -> str | None:
+def _copy(sign: Path, claim: Path) -> None:
+    """Make a claim, or raise :class:`FileExistsError`; a link, which is never half written, where the file system has links."""
     try:
-        return file.read_text()
-    except OSError:
+        os.link(sign, claim)
+    except OSError as error:
+        if isinstance(error, FileExistsError | FileNotFoundError) or passing(error):
+            raise
+        content = sign.read_text()
+        with open(claim, "x") as stream:
+            stream.write(content)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process of this machine started, ``None`` if there is none; numbers of dead processes are given out again."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+def _read(file: Path) -> dict | None:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
         return None

@@ -1,15 +1,12 @@
 """The label store: an ASE database that several studies may write at a time."""
 
-import hashlib
 import json
 import logging
 import os
 import sqlite3
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,82 +18,12 @@ from ase.db.row import AtomsRow
 
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
+from palirs.labels.patience import patiently
+from palirs.labels.record import Record, label_key, on_grid
 from palirs.labels.spool import Spool
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
-
-DECIMALS = 8
-"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a structure that went through a file
-is still the same structure."""
-
-PATIENCE = 900.0
-"""Seconds that finished labels wait in memory for a full disk or a locked database before the study ends with an error."""
-
-
-def on_grid(atoms: Atoms) -> Atoms:
-    """Return a copy with positions rounded to the grid of the files; no calculator, velocities or constraints."""
-    positions = np.round(atoms.positions, DECIMALS) + 0.0
-    return Atoms(atoms.numbers, positions=positions, info=dict(atoms.info))
-
-
-def structure_key(atoms: Atoms) -> str:
-    """Return a digest of elements and positions (to 1e-8 Å)."""
-    digest = hashlib.sha256(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
-    digest.update(np.rint(atoms.positions * 10**DECIMALS).astype(np.int64).tobytes())
-    return digest.hexdigest()[:32]
-
-
-def label_key(engine: Engine, atoms: Atoms) -> str:
-    """Return the key of a structure calculated with an engine."""
-    return f"{engine.fingerprint}-{structure_key(atoms)}"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One calculation: what was asked, and what came of it.
-
-    Attributes
-    ----------
-    key : str
-        Of engine and structure.
-    atoms : Atoms
-        The structure; ``info`` names the molecule and the origin.
-    settings : dict
-        Of the engine.
-    result : Properties or EngineFailure
-        The label, or why there is none.
-    attempts : int
-        Calculations so far, of a failure.
-    """
-
-    key: str
-    atoms: Atoms
-    settings: dict
-    result: Properties | EngineFailure
-    attempts: int = 1
-
-    def line(self) -> str:
-        """Return the record as one line of JSON."""
-        result = self.result
-        outcome = (
-            {"failure": str(result), "final": result.final, "attempts": self.attempts}
-            if isinstance(result, EngineFailure)
-            else {"energy": result.energy, "forces": _plain(result.forces), "dipole": _plain(result.dipole)}
-        )
-        info = {name: str(self.atoms.info[name]) for name in (keys.MOLECULE, keys.ORIGIN) if name in self.atoms.info}
-        structure = {"numbers": self.atoms.numbers.tolist(), "positions": self.atoms.positions.tolist(), "info": info}
-        return json.dumps({"key": self.key, **structure, "settings": self.settings, **outcome})
-
-    @classmethod
-    def read(cls, line: str) -> "Record":
-        """Read the line that :meth:`line` wrote."""
-        found = json.loads(line)
-        atoms = Atoms(found["numbers"], positions=found["positions"], info=found["info"])
-        if "failure" in found:
-            return cls(found["key"], atoms, found["settings"], EngineFailure(found["failure"], found["final"]), found["attempts"])
-        dipole = None if found["dipole"] is None else np.array(found["dipole"])
-        return cls(found["key"], atoms, found["settings"], Properties(found["energy"], np.array(found["forces"]), dipole))
 
 
 class LabelStore:
@@ -132,12 +59,7 @@ class LabelStore:
         self._seen = (0, 0)
         self.spool = Spool(self.path.with_name(self.path.name + ".spool"))
         self.refresh()
-        if self.spool.directory.is_dir():
-            left = [record for record in self.spool.leftovers() if not self.settled(record.key, record.attempts)]
-            if left:
-                log.info("label store %s: %d finished labels found that a killed study left behind", self.path, len(left))
-            self.take_in(left)
-            self.spool.forget()
+        self.take_in_leftovers()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -150,15 +72,13 @@ class LabelStore:
         """Tell whether the structure was calculated before, with or without success."""
         return label_key(engine, atoms) in self._rows
 
-    def attempts(self, key: str) -> tuple[int, bool]:
-        """Return how often a structure was calculated without success, and whether the engine said that this is final."""
-        failure, attempts = self._failures.get(key, (None, 0))
-        return attempts, bool(failure and failure.final)
+    def attempts(self, key: str) -> int:
+        """Return how often a structure was calculated without success; 0 if it has a label or was never calculated."""
+        return self._failures[key][1] if key in self._failures else 0
 
     def settled(self, key: str, attempts: int = 1) -> bool:
-        """Tell whether a structure needs no calculation: it has a label, or failed for good or ``attempts`` times."""
-        failed, final = self.attempts(key)
-        return key in self._rows and (key not in self._failures or final or failed >= attempts)
+        """Tell whether a structure needs no calculation: it has a label, or failed ``attempts`` times."""
+        return key in self._rows and (key not in self._failures or self.attempts(key) >= attempts)
 
     def get(self, engine: Engine, atoms: Atoms) -> Properties | EngineFailure | None:
         """Return the stored label, the recorded failure, or ``None`` if it was never calculated."""
@@ -181,7 +101,7 @@ class LabelStore:
     def put(self, engine: Engine, atoms: Atoms, label: Properties | EngineFailure) -> None:
         """Write one label or failure, durable when this returns."""
         key = label_key(engine, atoms)
-        self.take_in([Record(key, on_grid(atoms), engine.identity, label, self.attempts(key)[0] + 1)])
+        self.take_in([Record(key, on_grid(atoms), engine.identity, label, self.attempts(key) + 1)])
 
     def take_in(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; a key that has a label by now keeps it.
@@ -193,30 +113,24 @@ class LabelStore:
         PalirsError
             If the database cannot be written at all, or not within a quarter of an hour.
         """
-        if not records:
-            return None
-        deadline, told = time.monotonic() + PATIENCE, False
-        while True:
-            try:
-                return self._write(records)
-            except sqlite3.OperationalError as error:
-                reason = str(error)
-                if not any(word in reason for word in ("full", "locked", "busy", "disk I/O")):
-                    raise PalirsError(f"label store {self.path}: cannot be written ({reason}); check its permissions") from error
-                if time.monotonic() > deadline:
-                    raise PalirsError(
-                        f"label store {self.path}: {reason}; {len(records)} finished labels wait in {self.spool.directory}, if they could "
-                        f"be written there. Free space (or end the process that holds the database) and run again"
-                    ) from error
-                if not told:
-                    log.warning(
-                        "label store %s: %s. %d finished labels wait in memory: free space, the study goes on by itself",
-                        self.path,
-                        reason,
-                        len(records),
-                    )
-                    told = True
-                time.sleep(2)
+        if records:
+            what = f"label store {self.path}: {len(records)} finished labels wait in memory and in {self.spool.directory}"
+            patiently(lambda: self._write(records), what)
+
+    def rescue(self, records: Sequence[Record]) -> None:
+        """Write records without waiting for a full disk or a held database."""
+        if records:
+            self._write(records)
+
+    def take_in_leftovers(self) -> None:
+        """Take in what processes left in the spool that are dead now."""
+        if self.spool.directory.is_dir():
+            left = self.spool.leftovers()
+            new = [record for record in left if not self.settled(record.key, record.attempts)]
+            if new:
+                log.info("label store %s: %d finished labels found that a killed study left behind", self.path, len(new))
+            self.take_in(new)
+            self.spool.forget()
 
     def refresh(self, force: bool = True) -> None:
         """Learn of labels that others have written since; without ``force`` only if the file has changed."""
@@ -243,8 +157,8 @@ class LabelStore:
                 connection.rollback()
             self.spool.check_writable()
         except (sqlite3.OperationalError, OSError) as error:
-            if "locked" in str(error):
-                return
+            if isinstance(error, sqlite3.OperationalError) and "readonly" not in str(error):
+                return  # held by another process, or full: writing will wait for it
             raise PalirsError(
                 f"label store {self.path}: cannot be written ({error}); check the permissions of the file and of its directory, or copy it "
                 f"and give labels.store=<copy>"
@@ -259,21 +173,32 @@ class LabelStore:
                 yield Atoms(row.numbers, positions=row.positions, info=info), Properties(row.energy, row.forces, dipole), row.engine
 
     def _write(self, records: Sequence[Record]) -> None:
-        with self._database as database, database.managed_connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")  # between looking and writing nobody else may write
-            written = {}
-            for record in records:
-                known = connection.execute("SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (record.key,)).fetchone()
-                if known and connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", known).fetchone() is None:
-                    written[record.key] = known[0], None
-                    continue
-                number = database.write(_row(record), id=known[0] if known else None, data={"settings": record.settings}, **_pairs(record))
-                written[record.key] = known[0] if known else number, record
+        """Write records in one transaction, or none of them."""
+        written = {}
+        try:
+            with self._database as database, database.managed_connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")  # between looking and writing nobody else may write
+                for record in records:
+                    number, attempts = _known(connection, record.key)
+                    failed = isinstance(record.result, EngineFailure)
+                    if number is not None and (attempts == 0 or (failed and record.attempts <= attempts)):
+                        continue  # it has a label, or this failure is an old one
+                    row = database.write(_row(record), id=number, data={"settings": record.settings}, **_pairs(record))
+                    written[record.key] = row if number is None else number, record
+        except BaseException:  # ASE keeps its connection when the commit fails, and stumbles over it the next time
+            connection, self._database.connection = self._database.connection, None
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+                connection.close()
+            raise
         for key, (number, record) in written.items():
             self._rows[key] = number
             self._failures.pop(key, None)
-            if record is not None and isinstance(record.result, EngineFailure):
+            if isinstance(record.result, EngineFailure):
                 self._failures[key] = record.result, record.attempts
+        if len(written) < len(records):
+            self.refresh()  # others have written some of them
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -308,13 +233,20 @@ class LabelStore:
     def _refuse_foreign(self) -> None:
         """Raise if the file is there and not a label store."""
         advice = "give another labels.store=<file>, or move this one away"
-        connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+        # A writer that was killed leaves a journal that only a connection which may write can roll back.
+        mode = "rw" if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK) else "ro"
+        connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=60)
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-            if "systems" not in tables:
+            if tables and "systems" not in tables:
                 raise PalirsError(f"label store {self.path}: a SQLite database, but not one of ASE; {advice}")
-            labels = connection.execute("SELECT count(*) FROM text_key_values WHERE key='label_key'").fetchone()[0]
-            rows = connection.execute("SELECT count(*) FROM systems").fetchone()[0]
+            labels = connection.execute("SELECT count(*) FROM text_key_values WHERE key='label_key'").fetchone()[0] if tables else 0
+            rows = connection.execute("SELECT count(*) FROM systems").fetchone()[0] if tables else 0
+        except sqlite3.OperationalError as error:
+            raise PalirsError(
+                f"label store {self.path}: cannot be opened now ({error}); another process may hold it, or its journal cannot be written. "
+                f"End that process or mend the permissions, and run again; leave {self.path.name}-journal where it is"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise PalirsError(f"label store {self.path}: not a readable ASE database ({error}); {advice}") from error
         finally:
@@ -324,6 +256,15 @@ class LabelStore:
                 f"label store {self.path}: an ASE database of {rows} structures, none of them a label of palirs; to use what is in it, run "
                 f"task=import task.file={self.path} with another labels.store"
             )
+
+
+def _known(connection: sqlite3.Connection, key: str) -> tuple[int | None, int]:
+    """Return the row of a key and the attempts of its failure: 0 for a label, no row for neither."""
+    found = connection.execute("SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (key,)).fetchone()
+    if found is None:
+        return None, 0
+    failed = connection.execute("SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found).fetchone()
+    return found[0], int(failed[0]) if failed else 0
 
 
 def _row(record: Record) -> AtomsRow:
@@ -364,7 +305,3 @@ def _is_number(value: str | int) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _plain(array: np.ndarray | None) -> list | None:
-    return None if array is None else np.asarray(array).tolist()

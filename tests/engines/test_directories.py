@@ -189,3 +189,20 @@ def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):
     assert fingerprint(model=model, xc="PBE") != before
     (tmp_path / "model").write_text("other weights")
     assert fingerprint(model=model) != before
+    assert fingerprint(inp="a" * 5000) != fingerprint(inp="a" * 4999 + "b"), "a long text is no file name"
+    assert fingerprint(charges=np.arange(3)) != fingerprint(charges=np.arange(3) + 1)
+    positional = [ASE(calculator_of=functools.partial(dict, {name: 1})).fingerprint for name in "ab"]
+    assert positional[0] != positional[1]
+    with_dipole, without = ASE(calculator_of=dict), ASE(calculator_of=dict, properties=("energy", "forces"))
+    assert with_dipole.fingerprint != without.fingerprint
+
+
+def test_the_fingerprint_of_aims_follows_its_species(species):
+    def fingerprint():
+        return Aims(command="aims.x", species_directory=str(species)).fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    with open(species / "light" / "01_H_default", "a") as file:
+        file.write("     hydro 3 d 7\n")
+    assert fingerprint() != before

@@ -83,3 +83,22 @@ def test_shares_are_even_and_complete():
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         assert min(sizes) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.0, 0.5, 3.0])
+def test_closing_does_not_wait_for_what_has_begun(wait):
+    """Also when the worker is only being started."""
+    started = time.monotonic()
+    with Processes(workers=1).open() as executor:
+        future = executor.submit(time.sleep, 60)
+        time.sleep(wait)
+    assert time.monotonic() - started < 15
+    assert future.cancelled() or future.exception() is not None
+
+
+@pytest.mark.slow
+def test_an_error_of_a_worker_says_where_it_arose():
+    with Processes(workers=1).open() as executor, pytest.raises(KeyError) as error:
+        executor.submit(fail).result()
+    assert 'raise KeyError("nothing here")' in "".join(error.value.__notes__)

@@ -15,7 +15,7 @@ from ase.db import connect
 
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.labels.store import label_key, on_grid
+from palirs.labels.record import label_key, on_grid
 from tests.toy import Toy, frames, lines
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def finished(path: Path) -> set[str]:
     """Return the keys whose result is on disk, in the database or in the spool."""
     found = {row.label_key for row in connect(path, use_lock_file=False).select("energy>-1e9")} if path.exists() else set()
     for file in path.with_name("labels.db.spool").glob("*.jsonl"):
-        found |= {json.loads(line)["key"] for line in file.read_text().split("\n")[:-1]}
+        found |= {json.loads(line)["key"] for line in file.read_text().split("\n")[:-1] if line}
     return found
 
 

@@ -10,7 +10,8 @@ import ase.io
 import pytest
 from ase.db import connect
 
-from palirs.executors import Slurm, cluster
+from palirs.executors import Slurm
+from palirs.executors import slurm as watch
 from palirs.recipes import PalirsError
 from tests.toy import frames
 
@@ -83,7 +84,7 @@ def test_labels_arrive_once_though_a_job_is_cancelled(slurm, tmp_path):
 
 
 def test_jobs_that_end_are_replaced_while_there_is_work(slurm, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 2.0)
+    monkeypatch.setattr(watch, "PATIENCE", 2.0)
     with Slurm(jobs=2, memory="1GB", logs=str(tmp_path)).open() as executor:
         assert executor.workers == 2
         futures = [executor.submit(slowly, number) for number in range(60)]
@@ -95,17 +96,37 @@ def test_jobs_that_end_are_replaced_while_there_is_work(slurm, tmp_path, monkeyp
     wait_for(lambda: not jobs(), 30, "jobs are left in the queue")
 
 
+def test_jobs_that_end_while_nobody_needs_them_do_no_harm(slurm, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "PATIENCE", 1.0)
+    with Slurm(jobs=1, memory="1GB", logs=str(tmp_path)).open() as executor:
+        assert executor.submit(slowly, 1).result(timeout=120) == 1
+        subprocess.run(["scancel", *running()], check=True)
+        time.sleep(5)
+        assert not running(), "not replaced: there is no work"
+        assert executor.submit(slowly, 2).result(timeout=120) == 2
+
+
 def slowly(number):
     time.sleep(0.3)
     return number
 
 
 def test_jobs_that_end_at_once_are_reported_and_not_submitted_for_ever(slurm, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 2.0)
+    monkeypatch.setattr(watch, "PATIENCE", 2.0)
     with Slurm(jobs=1, memory="1GB", prologue=("exit 3",), logs=str(tmp_path)).open() as executor:
         future = executor.submit(slowly, 1)
-        with pytest.raises(PalirsError, match="end before they do any work"):
+        with pytest.raises(PalirsError, match="do no work, 3 rounds"):
             future.result(timeout=120)
+
+
+def test_what_sbatch_says_is_passed_on(slurm, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "PATIENCE", 2.0)
+    with Slurm(jobs=2, partition="nowhere", memory="1GB", logs=str(tmp_path)).open() as executor:
+        future = executor.submit(slowly, 1)
+        with pytest.raises(PalirsError, match=r"do no work.*invalid partition"):
+            future.result(timeout=120)
+        with pytest.raises(PalirsError, match="do no work"):
+            executor.submit(slowly, 2)
 
 
 def test_the_job_script_says_what_was_asked_for(tmp_path):

@@ -12,8 +12,9 @@ from ase.db import connect
 
 from palirs.engines import EngineFailure, Properties, TBLite
 from palirs.executors import SerialExecutor
-from palirs.labels import Labeller, LabelStore, on_grid, store, structure_key
-from palirs.labels.store import Record
+from palirs.labels import Labeller, LabelStore, on_grid, patience, structure_key
+from palirs.labels.record import Record
+from palirs.labels.spool import append
 from palirs.recipes import PalirsError
 from tests.toy import Toy, frames
 
@@ -111,33 +112,108 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path, make, says):
     assert path.read_bytes() == before
 
 
+def narrow(kept, monkeypatch, size):
+    """Let SQLite find the disk full beyond so many pages."""
+    plain = kept._database._connect
+
+    def connect_narrow(*arguments):
+        connection = plain(*arguments)
+        connection.execute(f"PRAGMA max_page_count={size()}")
+        return connection
+
+    monkeypatch.setattr(kept._database, "_connect", connect_narrow)
+
+
 def test_a_full_disk_is_waited_out(tmp_path, monkeypatch, caplog):
     """SQLite itself says that the disk is full; a moment later there is room."""
     kept = LabelStore(tmp_path / "labels.db")
     kept.put(Toy(), frames(1)[0], label())
     pages = [sqlite3.connect(kept.path).execute("PRAGMA page_count").fetchone()[0], 2**30]
-    plain = kept._database._connect
-
-    def narrow(*arguments):
-        connection = plain(*arguments)
-        connection.execute(f"PRAGMA max_page_count={pages[0]}")
-        return connection
-
-    monkeypatch.setattr(kept._database, "_connect", narrow)
-    monkeypatch.setattr(store.time, "sleep", lambda seconds: pages.pop(0))
-    many = [Record(f"x-{n}", atoms, {}, label()) for n, atoms in enumerate(frames(40))]
-    kept.take_in(many)
-    assert "full" in caplog.text
-    assert "40 finished labels wait in memory: free space" in caplog.text
+    narrow(kept, monkeypatch, lambda: pages[0])
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: pages.pop(0))
+    kept.take_in([Record(f"x-{n}", atoms, {}, label()) for n, atoms in enumerate(frames(40))])
+    assert "40 finished labels wait" in caplog.text
+    assert "full. Free space; the study goes on by itself" in caplog.text
     assert len(LabelStore(kept.path)) == 41
 
 
-def test_a_disk_that_stays_full_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
+    """The limit strikes when the pages are written out; ASE would keep its connection and refuse the next one."""
     kept = LabelStore(tmp_path / "labels.db")
-    monkeypatch.setattr(store, "PATIENCE", 0.0)
-    monkeypatch.setattr(kept, "_write", lambda records: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full")))
-    with pytest.raises(PalirsError, match=r"full; 1 finished labels wait in .*spool.*Free space"):
-        kept.take_in([Record("x-1", frames(1)[0], {}, label())])
+    plain, fails = kept._database._connect, [2]
+
+    class Failing(sqlite3.Connection):
+        def commit(self):
+            if fails[0]:
+                fails[0] -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+            super().commit()
+
+    monkeypatch.setattr(kept._database, "_connect", lambda *a: sqlite3.connect(kept.path, factory=Failing))
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    kept.take_in([Record("x-1", frames(1)[0], {}, label())])
+    monkeypatch.setattr(kept._database, "_connect", plain)
+    assert fails == [0]
+    assert len(LabelStore(kept.path)) == 1
+
+
+@pytest.mark.slow
+def test_what_a_disk_that_stays_full_keeps_out_is_taken_in_later(tmp_path):
+    """In a process of its own, with a database that cannot grow: it ends with what to do, and the next one loses nothing."""
+    code = (
+        "import sys; from palirs.labels import Labeller, LabelStore, patience; from palirs.executors import SerialExecutor\n"
+        "from palirs.recipes import PalirsError; from tests.toy import PairSprings, Toy, frames\n"
+        f"store = LabelStore({str(tmp_path / 'labels.db')!r}); patience.PATIENCE = 0.0\n"
+        "plain = store._database._connect\n"
+        "def narrow(*a):\n    c = plain(*a); c.execute('PRAGMA max_page_count=1'); return c\n"
+        "store._database._connect = narrow\n"
+        "try:\n    Labeller(Toy(delay=0.01), store, SerialExecutor()).label(frames(90), title='')\n"
+        "except PalirsError as error:\n    print(PairSprings.calls); sys.exit(str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "full. Free space" in done.stderr
+    assert "run again" in done.stderr
+    assert 1 < int(done.stdout) < 90
+    assert len(LabelStore(tmp_path / "labels.db")) == int(done.stdout), "all that were finished"
+    assert not (tmp_path / "labels.db.spool").exists()
+
+
+def test_half_a_line_in_the_spool_costs_one_label_and_not_the_store(tmp_path, caplog):
+    spool = tmp_path / "labels.db.spool"
+    spool.mkdir()
+    good = [Record(f"x-{n}", frames(1)[0], {}, label()) for n in (1, 2)]
+    append(str(spool / "dead"), good[0])
+    file = next(spool.glob("*.jsonl"))
+    file.write_text(file.read_text() + "\n" + good[1].line()[:100])
+    append(str(spool / "dead"), good[1])
+    assert len(LabelStore(tmp_path / "labels.db")) == 2
+    assert "only half written" in caplog.text
+    assert not spool.exists()
+
+
+@pytest.mark.slow
+def test_a_writer_killed_in_its_commit_does_not_make_the_store_foreign(tmp_path):
+    """SQLite's journal is there and has to be rolled back by whoever opens the database next."""
+    LabelStore(tmp_path / "labels.db").put(Toy(), frames(1)[0], label())
+    code = (
+        f"import os, sqlite3; c = sqlite3.connect({str(tmp_path / 'labels.db')!r}, isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size=1'); c.execute('PRAGMA cache_spill=1'); c.execute('BEGIN EXCLUSIVE')\n"
+        "for n in range(2000): c.execute('INSERT INTO text_key_values VALUES (?, ?, 1)', (f'k{n}', 'x' * 200))\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert (tmp_path / "labels.db-journal").stat().st_size > 1000
+    assert len(LabelStore(tmp_path / "labels.db")) == 1
+
+
+def test_an_old_failure_does_not_undo_quarantine(tmp_path):
+    kept, atoms = LabelStore(tmp_path / "labels.db"), frames(1)[0]
+    kept.take_in([Record("x-1", atoms, {}, EngineFailure("second"), 2)])
+    kept.take_in([Record("x-1", atoms, {}, EngineFailure("first"), 1)])
+    for again in (kept, LabelStore(kept.path)):
+        assert again.attempts("x-1") == 2
+        assert again.settled("x-1", 2)
 
 
 def test_a_read_only_store_is_refused_before_anything_is_calculated(tmp_path):

@@ -1,0 +1,174 @@
+"""Executors with a Dask scheduler in this process."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from palirs.executors.base import WorkerLost, cores
+from palirs.executors.local import WorkerPool
+from palirs.recipes import Count, PalirsError, Positive, recipe
+
+log = logging.getLogger(__name__)
+
+FAILURES = 3
+"""Workers that a call may lose before it counts as failed."""
+
+
+@recipe
+class Dask:
+    """Workers on this machine under a Dask scheduler: like ``Processes``, with Dask's dashboard.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; 0 takes as many as there are cores for ``threads`` each.
+    threads : int
+        Threads of each worker; a worker runs one call at a time.
+    memory : str
+        Of each worker, ``4GB``; one that takes more is restarted.
+    dashboard : str or None
+        Address of the dashboard, ``:8787``.
+    time_limit : float or None
+        Of each call [s]; one that takes longer is stopped and has failed.
+    """
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    threads: Count = 1
+    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
+    dashboard: str | None = None
+    time_limit: Positive | None = None
+
+    def __post_init__(self):
+        needs("distributed")
+        if max(self.workers, 1) * self.threads > cores():
+            raise PalirsError(
+                f"executor: {self.workers} workers × {self.threads} threads are more than the {cores()} cores of this machine; "
+                f"lower executor.*.workers or executor.*.threads"
+            )
+
+    @contextmanager
+    def open(self) -> Iterator[Executor]:
+        """Open scheduler and workers."""
+        from distributed import Client, LocalCluster
+
+        workers = self.workers or max(1, cores() // self.threads)
+        with (
+            settings(),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=self.memory,
+                dashboard_address=self.dashboard or ":0",
+                env=thread_variables(self.threads),
+                silence_logs=logging.ERROR,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield DaskExecutor(client, workers, self.time_limit)
+
+
+class DaskExecutor(Executor):
+    """A Dask client as an executor that knows its workers, limits the time of calls and says when a worker was lost."""
+
+    def __init__(self, client, workers: int, time_limit: float | None = None):
+        self.workers = workers
+        self.finished = 0
+        self._inner = client.get_executor(pure=False)
+        self._time_limit = time_limit
+        self._open: set[Future] = set()
+        self._hopeless: Exception | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are not finished."""
+        return len(self._open)
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        """Queue a call."""
+        if self._hopeless is not None:
+            raise self._hopeless
+        call = partial(fn, *args, **kwargs)
+        inner = self._inner.submit(outcome, call, self._time_limit)
+        outer: Future = Future()
+        self._open.add(outer)
+        inner.add_done_callback(lambda done: self._pass_on(done, outer))
+        outer.add_done_callback(lambda done: inner.cancel() if done.cancelled() else None)
+        return outer
+
+    def give_up(self, error: Exception) -> None:
+        """Fail every call that is not finished, and every later one."""
+        self._hopeless = error
+        for future in list(self._open):
+            with suppress(Exception):
+                future.set_exception(error)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Nothing to do: cluster and client are closed by the recipe that opened them."""
+
+    def _pass_on(self, inner: Future, outer: Future) -> None:
+        self._open.discard(outer)
+        self.finished += 1
+        with suppress(Exception):  # the caller may have cancelled it by now
+            if inner.cancelled():
+                outer.cancel()
+                return
+            error = inner.exception()
+            if type(error).__name__ == "KilledWorker":
+                outer.set_exception(WorkerLost(f"{FAILURES + 1} workers died or were cancelled while they worked on it"))
+                return
+            result, error = (None, error) if error is not None else inner.result()
+            if error is not None:
+                outer.set_exception(error)
+            else:
+                outer.set_result(result)
+
+
+def outcome(call: Callable[[], Any], seconds: float | None) -> tuple[Any, Exception | None]:
+    """Run in the worker: return result and error, which Dask would otherwise print as if it were its own."""
+    try:
+        return (within(seconds, call) if seconds else call()), None
+    except Exception as error:
+        return None, error
+
+
+def within(seconds: float, call: Callable[[], Any]) -> Any:
+    """Run a call in a process of its own, which is kept, and killed when a call takes longer."""
+    return _helper(seconds).submit(call).result()
+
+
+@cache
+def _helper(seconds: float) -> WorkerPool:
+    return WorkerPool(1, int(os.environ.get("OMP_NUM_THREADS", "1")), seconds)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment that holds a worker to its threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
+
+def settings():
+    """Return a context with Dask's settings as palirs needs them."""
+    import dask
+
+    return dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": FAILURES,
+            "distributed.worker.daemon": False,  # with a time limit a worker has a child
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.log-format": "%(message)s",
+        }
+    )
+
+
+def needs(package: str) -> None:
+    """Raise :class:`PalirsError` if a package is not installed."""
+    if find_spec(package) is None:
+        raise PalirsError(f"executor: {package} is not installed here; pip install 'palirs[cluster]'")

@@ -1,0 +1,229 @@
+"""Workers in Slurm jobs, through dask-jobqueue."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings, thread_variables
+from palirs.recipes import Count, PalirsError, Positive, recipe
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds; the queue is looked at every half of it."""
+
+
+@recipe
+class Slurm:
+    """Slurm jobs, each with Dask workers that ask the scheduler in this process for work (dask-jobqueue).
+
+    Jobs that end (walltime, cancelled, node lost) are replaced while there is work, and their calls run again elsewhere.
+
+    Parameters
+    ----------
+    jobs : int
+        Jobs at a time.
+    partition, account : str or None
+        ``#SBATCH -p`` and ``-A``.
+    cores : int
+        Of each job.
+    workers_per_job : int
+        Each runs one call at a time on its share of the cores.
+    memory : str
+        Of each job, ``16GB``.
+    walltime : str
+        Of each job, ``HH:MM:SS`` or ``D-HH:MM:SS``.
+    gpus : int
+        Of each job, ``--gres=gpu:N``.
+    prologue : tuple of str
+        Shell lines before the worker starts: ``module load …``, ``ulimit -s unlimited``.
+    directives : tuple of str
+        Further ``#SBATCH`` options, ``--constraint=…``.
+    interface : str or None
+        Network interface of the scheduler and the workers, ``ib0``; where the scheduler's host has several.
+    scratch : str or None
+        Fast directory on the nodes for Dask's files.
+    python : str or None
+        Interpreter of the workers; this one if ``None``.
+    logs : str
+        Directory of the jobs' output.
+    time_limit : float or None
+        Of each call [s]; one that takes longer is stopped and has failed.
+    """
+
+    jobs: Count = 1
+    partition: str | None = None
+    account: str | None = None
+    cores: Count = 1
+    workers_per_job: Count = 1
+    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
+    walltime: Annotated[str, Field(pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")] = "01:00:00"
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    prologue: tuple[str, ...] = ()
+    directives: tuple[str, ...] = ()
+    interface: str | None = None
+    scratch: str | None = None
+    python: str | None = None
+    logs: str = "slurm-logs"
+    time_limit: Positive | None = None
+
+    def __post_init__(self):
+        needs("dask_jobqueue")
+        if self.cores % self.workers_per_job:
+            raise PalirsError(f"executor: {self.cores} cores cannot be shared evenly by workers_per_job={self.workers_per_job}")
+
+    @property
+    def script(self) -> str:
+        """The job script that is submitted."""
+        from dask_jobqueue.slurm import SLURMJob
+
+        return SLURMJob(scheduler="tcp://<scheduler>:<port>", name="palirs", **self._options()).job_script()
+
+    def _options(self) -> dict[str, Any]:
+        variables = {**thread_variables(self.cores // self.workers_per_job), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+        return {
+            "queue": self.partition,
+            "account": self.account,
+            "cores": self.workers_per_job,  # Dask's threads; one call at a time each
+            "job_cpu": self.cores,
+            "processes": self.workers_per_job,
+            "memory": self.memory,
+            "walltime": self.walltime,
+            "job_extra_directives": [*([f"--gres=gpu:{self.gpus}"] if self.gpus else []), *self.directives],
+            "job_script_prologue": [*self.prologue, *(f"export {key}={value}" for key, value in variables.items())],
+            "interface": self.interface,
+            "local_directory": self.scratch,
+            "python": self.python or sys.executable,
+            "log_directory": self.logs,
+        }
+
+    def check(self) -> None:
+        """Raise :class:`PalirsError` where no jobs can be submitted."""
+        if not shutil.which("sbatch"):
+            raise PalirsError("executor: there is no sbatch command here; start this on a machine that submits Slurm jobs")
+
+    @contextmanager
+    def open(self) -> Iterator[Executor]:
+        """Open the scheduler and submit the jobs; leaving the context cancels them."""
+        self.check()
+        from dask_jobqueue import SLURMCluster
+        from distributed import Client
+
+        Path(self.logs).mkdir(parents=True, exist_ok=True)
+        dashboard = {"dashboard_address": ":0"}
+        with (
+            settings(),
+            SLURMCluster(**self._options(), scheduler_options=dashboard, silence_logs=logging.ERROR) as cluster,
+            Client(cluster) as client,
+        ):
+            executor = DaskExecutor(client, self.jobs * self.workers_per_job, self.time_limit)
+            with _Watch(cluster, self.jobs, executor, self.logs).running():
+                yield executor
+
+
+class _Watch:
+    """Submits Slurm jobs, and again for those that end while there is work, unless they end without doing any.
+
+    Parameters
+    ----------
+    cluster : dask_jobqueue.SLURMCluster
+        The scheduler; it submits and knows the jobs, but does not replace those that end.
+    jobs : int
+        Jobs to keep.
+    executor : DaskExecutor
+        Told when it is hopeless.
+    logs : str
+        Directory of the jobs' output, for the message.
+    """
+
+    def __init__(self, cluster, jobs: int, executor: DaskExecutor, logs: str):
+        self.cluster, self.jobs, self.executor, self.logs = cluster, jobs, executor, logs
+        self.rounds = self.finished = 0
+        self.reason = "they ended"
+        self.unsubmitted: set = set()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Look at the queue from time to time, in a thread."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._run, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.cluster.sync(_forget_unsubmitted, self.cluster)
+
+    def _run(self, stop: threading.Event) -> None:
+        self._submit(set())
+        while not stop.wait(PATIENCE / 2):
+            try:
+                self._look()
+            except Exception as error:  # of Slurm's commands or of Dask; the queue is looked at again
+                log.warning("cannot look at the Slurm queue: %s", error)
+
+    def _look(self) -> None:
+        if self.executor.finished > self.finished:
+            self.rounds, self.finished = 0, self.executor.finished
+        if not self.executor.waiting:
+            return  # jobs that end now are not needed, and their end is no sign of trouble
+        lost = self._lost()
+        if lost and self.rounds >= FAILURES:
+            text = f"executor: Slurm jobs do no work, {self.rounds} rounds of them ({self.reason}); see their output in {self.logs}/"
+            self.executor.give_up(PalirsError(text))
+        elif lost:
+            self.rounds += 1
+            log.warning("%d Slurm job(s) ended or could not be submitted, submitting again", len(lost))
+            self._submit(lost)
+
+    def _lost(self) -> set:
+        """Return the names of jobs that are gone from the queue, or that were not there at two looks in a row."""
+        command = ["squeue", "--me", "--noheader", "--format=%i"]
+        queue = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+        jobs = dict(self.cluster.workers)
+        numbers = {name: getattr(job, "job_id", None) for name, job in jobs.items()}
+        gone = {name for name, number in numbers.items() if number is not None and str(number) not in queue}
+        unsubmitted = {name for name, number in numbers.items() if number is None} | (set(self.cluster.worker_spec) - set(jobs))
+        twice, self.unsubmitted = unsubmitted & self.unsubmitted, unsubmitted
+        return gone | twice
+
+    def _submit(self, lost: set) -> None:
+        """Have Dask submit what is missing."""
+        try:
+            while len(self.cluster.worker_spec) < self.jobs:
+                self.cluster.worker_spec.update(self.cluster.new_worker_spec())
+            self.cluster.sync(_replace, self.cluster, lost)
+        except Exception as error:  # sbatch's message is in it
+            self.reason = str(error).strip().replace("\n", " ")[-500:]
+            log.warning("Slurm job not submitted: %s", self.reason)
+
+
+async def _forget_unsubmitted(cluster) -> None:
+    for name in [name for name, job in cluster.workers.items() if getattr(job, "job_id", None) is None]:
+        _drop(cluster, name)
+        cluster.worker_spec.pop(name, None)
+
+
+async def _replace(cluster, lost: set) -> None:
+    for name in lost:
+        _drop(cluster, name)
+    await cluster._correct_state()
+
+
+def _drop(cluster, name) -> None:
+    """Have Dask forget a job that ended, or that Slurm never took, without closing it."""
+    from distributed.core import Status
+
+    job = cluster.workers.pop(name, None)
+    if job is not None:
+        job.status = Status.failed

@@ -1,0 +1,84 @@
+"""What is kept of one calculation, and under which key."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from palirs import keys
+from palirs.engines import Engine, EngineFailure, Properties
+
+DECIMALS = 8
+"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a structure that went through a file
+is still the same structure."""
+
+
+def on_grid(atoms: Atoms) -> Atoms:
+    """Return a copy with positions rounded to the grid of the files; no calculator, velocities or constraints."""
+    positions = np.round(atoms.positions, DECIMALS) + 0.0
+    return Atoms(atoms.numbers, positions=positions, info=dict(atoms.info))
+
+
+def structure_key(atoms: Atoms) -> str:
+    """Return a digest of elements and positions (to 1e-8 Å)."""
+    digest = hashlib.sha256(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
+    digest.update(np.rint(atoms.positions * 10**DECIMALS).astype(np.int64).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def label_key(engine: Engine, atoms: Atoms) -> str:
+    """Return the key of a structure calculated with an engine."""
+    return f"{engine.fingerprint}-{structure_key(atoms)}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One calculation: what was asked, and what came of it.
+
+    Attributes
+    ----------
+    key : str
+        Of engine and structure.
+    atoms : Atoms
+        The structure; ``info`` names the molecule and the origin.
+    settings : dict
+        Of the engine.
+    result : Properties or EngineFailure
+        The label, or why there is none.
+    attempts : int
+        Calculations so far, of a failure.
+    """
+
+    key: str
+    atoms: Atoms
+    settings: dict
+    result: Properties | EngineFailure
+    attempts: int = 1
+
+    def line(self) -> str:
+        """Return the record as one line of JSON."""
+        result = self.result
+        outcome = (
+            {"failure": str(result), "final": result.final, "attempts": self.attempts}
+            if isinstance(result, EngineFailure)
+            else {"energy": result.energy, "forces": _plain(result.forces), "dipole": _plain(result.dipole)}
+        )
+        info = {name: str(self.atoms.info[name]) for name in (keys.MOLECULE, keys.ORIGIN) if name in self.atoms.info}
+        structure = {"numbers": self.atoms.numbers.tolist(), "positions": self.atoms.positions.tolist(), "info": info}
+        return json.dumps({"key": self.key, **structure, "settings": self.settings, **outcome})
+
+    @classmethod
+    def read(cls, line: str) -> "Record":
+        """Read the line that :meth:`line` wrote."""
+        found = json.loads(line)
+        atoms = Atoms(found["numbers"], positions=found["positions"], info=found["info"])
+        if "failure" in found:
+            return cls(found["key"], atoms, found["settings"], EngineFailure(found["failure"], found["final"]), found["attempts"])
+        dipole = None if found["dipole"] is None else np.array(found["dipole"])
+        return cls(found["key"], atoms, found["settings"], Properties(found["energy"], np.array(found["forces"]), dipole))
+
+
+def _plain(array: np.ndarray | None) -> list | None:
+    return None if array is None else np.asarray(array).tolist()
