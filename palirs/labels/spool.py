@@ -137,10 +137,9 @@ class Spool:
     def check_writable(self) -> None:
         """Raise :class:`OSError` if no file can be made here; not for a full disk, which is waited out."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            probe = self.directory / f"{uuid.uuid4().hex}.probe"
-            probe.touch()
-            probe.unlink()
+            name = f"{uuid.uuid4().hex}.probe"
+            _make(self.directory, name, "")
+            (self.directory / name).unlink()
         except OSError as error:
             if not passing(error):
                 raise
@@ -180,11 +179,22 @@ def _records(file: Path) -> list[Record]:
 
 def _sign(directory: Path, session: str) -> None:
     """Make the file that says where this process runs; it appears with its content."""
-    directory.mkdir(parents=True, exist_ok=True)
-    part = directory / f"{session}.part"
     who = {"session": session, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
-    part.write_text(json.dumps(who))
-    part.rename(directory / f"{session}.session")
+    _make(directory, f"{session}.session", json.dumps(who))
+
+
+def _make(directory: Path, name: str, content: str) -> None:
+    """Make a file that appears with its content, in a directory that others may be removing because it is empty."""
+    for _ in range(100):
+        directory.mkdir(parents=True, exist_ok=True)
+        part = directory / f"{uuid.uuid4().hex}.part"
+        try:
+            part.write_text(content)
+            part.rename(directory / name)
+            return
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(f"{directory} is removed again and again")
 
 
 def _beat(directory: Path, session: str, stop: threading.Event) -> None:

@@ -1,0 +1,19 @@
+"""What ``run.py`` can do: one short function per entry in ``conf/task``."""
+
+from palirs.tasks.labels import contract, export_labels, import_labels, label
+from palirs.tasks.stages import active_learning, aimd, analyse, check, dipole, harmonic, spectra, study
+
+__all__ = [
+    "active_learning",
+    "aimd",
+    "analyse",
+    "check",
+    "contract",
+    "dipole",
+    "export_labels",
+    "harmonic",
+    "import_labels",
+    "label",
+    "spectra",
+    "study",
+]

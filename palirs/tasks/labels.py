@@ -1,0 +1,109 @@
+"""Tasks that touch nothing but the label store."""
+
+from pathlib import Path
+
+import ase.io
+
+from palirs import keys
+from palirs.engines.contract import contract as engine_contract
+from palirs.labels import exchange
+from palirs.molecules import check as check_molecule
+from palirs.molecules import read_frames
+from palirs.recipes import PalirsError
+from palirs.study import Session
+
+
+def label(session: Session, frames: str | None, output: str, check: bool) -> None:
+    """Label every structure of a file with the engine and write them as extended XYZ.
+
+    Parameters
+    ----------
+    session : Session
+        The study; its label store is used.
+    frames : str
+        File with structures, any format ASE reads.
+    output : str
+        File to write, relative to the study directory.
+    check : bool
+        Check the engine instead; see :func:`contract`.
+    """
+    if check:
+        contract(session)
+        return
+    if frames is None:
+        raise PalirsError("task.frames: needs a value, the file with the structures")
+    if not Path(frames).is_file():
+        raise PalirsError(f"task.frames = {frames!r}: there is no such file")
+    structures = read_frames(frames)
+    for number, atoms in enumerate(structures):
+        atoms.info.setdefault(keys.MOLECULE, f"{Path(frames).stem}-{number}")
+        check_molecule(atoms)
+        session.study.engine.check(atoms)
+    labelled = session.labeller.label(structures, "labels")
+    ase.io.write(session.directory / output, labelled, format="extxyz")
+    failed = len(structures) - len(labelled)
+    print(f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed (reasons in {session.labeller.store.path})")
+
+
+def contract(session: Session) -> None:
+    """Check the engine on the first molecule of the study: derivatives, translation, rotation, units, failure.
+
+    Raises
+    ------
+    PalirsError
+        If a check fails.
+    """
+    engine, atoms = session.study.engine, session.molecules[0]
+    print(f"{engine.name} on {atoms.info[keys.MOLECULE]}; {engine.identity}")
+    failed = 0
+    for finding in engine_contract(engine, atoms):
+        print(finding, flush=True)
+        failed += not finding.passed
+    if failed:
+        raise PalirsError(f"{engine.name} fails {failed} of the checks; a model trained on it would learn its mistakes")
+    print("the engine fulfils the contract")
+
+
+def import_labels(
+    session: Session, file: str, energy: str | None, forces: str | None, dipole: str | None, units: dict[str, str], verify: int
+) -> None:
+    """Take labels that were calculated elsewhere into the label store, as labels of the configured engine.
+
+    Parameters
+    ----------
+    session : Session
+        The study; its engine and label store are used.
+    file : str
+        Extended XYZ or ASE database.
+    energy, forces, dipole : str or None
+        Keys in the file.
+    units : dict
+        Of the three.
+    verify : int
+        Structures to calculate again and compare.
+    """
+    labels = exchange.read_labels(file, energy, forces, dipole, units)
+    for line in exchange.check_labels(labels):
+        print(line)
+    engine = session.study.engine
+    for atoms, _ in labels:
+        check_molecule(atoms)
+        engine.check(atoms)
+    if verify:
+        print(exchange.verify_labels(labels, engine.calculate, verify))
+    new = exchange.import_labels(session.labeller.store, engine, labels)
+    print(f"{new} labels of {engine.name} imported into {session.labeller.store.path}, {len(labels) - new} were there already")
+
+
+def export_labels(session: Session, output: str) -> None:
+    """Write every label of the configured engine as extended XYZ.
+
+    Parameters
+    ----------
+    session : Session
+        The study; its engine and label store are used.
+    output : str
+        File to write, relative to the study directory.
+    """
+    count = exchange.export_labels(session.labeller.store, session.study.engine, session.directory / output)
+    print(f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]")
