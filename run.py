@@ -56,6 +56,7 @@ def run(config: DictConfig) -> None:
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     study.checked_molecules()
+    check_files(config.task)
     from palirs.study import LABELS_ONLY, open_session  # torch and mace, which take seconds, only after everything was checked
 
     task = _instantiate(config.task, "task")
@@ -110,6 +111,16 @@ def _instantiate(node: DictConfig, where: str):
         if isinstance(cause, PalirsError):
             raise cause from error
         raise PalirsError(f"{place}: {cause or error}") from error
+
+
+def check_files(task: DictConfig) -> None:
+    """See that the file a task reads is there."""
+    for key in ("frames", "file"):
+        path = task.get(key)
+        if path is None and key in task and not task.get("check"):
+            raise PalirsError(f"task.{key}: needs a value, the file with the structures")
+        if path is not None and not Path(str(path)).is_file():
+            raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
 
 
 def study_directory(config: DictConfig) -> Path:

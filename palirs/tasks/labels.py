@@ -30,10 +30,7 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     if check:
         contract(session)
         return
-    if frames is None:
-        raise PalirsError("task.frames: needs a value, the file with the structures")
-    if not Path(frames).is_file():
-        raise PalirsError(f"task.frames = {frames!r}: there is no such file")
+    assert frames is not None, "run.py has seen to it"
     structures = read_frames(frames)
     for number, atoms in enumerate(structures):
         atoms.info.setdefault(keys.MOLECULE, f"{Path(frames).stem}-{number}")
