@@ -37,7 +37,7 @@ GROUPS = (
     "labels",
     "learning",
 )
-CONTINUED = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "committee", "learning", "seed")
+CONTINUED = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "committee", "labels", "learning", "seed")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

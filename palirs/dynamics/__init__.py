@@ -3,6 +3,25 @@
 from palirs.dynamics.fields import CommitteeField, EngineField, Field
 from palirs.dynamics.langevin import langevin
 from palirs.dynamics.noise import Noise
-from palirs.dynamics.state import State, initial_state, kinetic_temperature
+from palirs.dynamics.nose_hoover import Chain, chain, conserved, nose_hoover
+from palirs.dynamics.state import State, initial_state, kinetic_energy, kinetic_temperature, without_rotation
+from palirs.dynamics.verlet import berendsen, verlet
 
-__all__ = ["CommitteeField", "EngineField", "Field", "Noise", "State", "initial_state", "kinetic_temperature", "langevin"]
+__all__ = [
+    "Chain",
+    "CommitteeField",
+    "EngineField",
+    "Field",
+    "Noise",
+    "State",
+    "berendsen",
+    "chain",
+    "conserved",
+    "initial_state",
+    "kinetic_energy",
+    "kinetic_temperature",
+    "langevin",
+    "nose_hoover",
+    "verlet",
+    "without_rotation",
+]

@@ -102,9 +102,33 @@ def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectori
     return velocities - (momentum / total)[system]
 
 
+def without_rotation(state: State) -> State:
+    """Take the rotation of each trajectory about its centre of mass away: v ← v − ω × r with I ω = L.
+
+    The moment of inertia of a linear molecule has no inverse about its axis; there the component of ω is zero.
+    """
+    trajectories, system = len(state.counts), state.system
+    total = state.masses.new_zeros(trajectories, 1).index_add(0, system, state.masses)
+    centre = state.positions.new_zeros(trajectories, 3).index_add(0, system, state.masses * state.positions) / total
+    arms = state.positions - centre[system]
+    momentum = arms.new_zeros(trajectories, 3).index_add(0, system, state.masses * torch.linalg.cross(arms, state.velocities))
+    squares = (arms**2).sum(dim=1)[:, None, None] * torch.eye(3, dtype=arms.dtype) - arms[:, :, None] * arms[:, None, :]
+    inertia = arms.new_zeros(trajectories, 3, 3).index_add(0, system, state.masses[:, :, None] * squares)
+    rotation = (torch.linalg.pinv(inertia, rtol=1e-8, hermitian=True) @ momentum[:, :, None])[:, :, 0]
+    return replace(state, velocities=state.velocities - torch.linalg.cross(rotation[system], arms))
+
+
+def kinetic_energy(state: State) -> Tensor:
+    """Return the kinetic energy of each trajectory, shape ``[B]`` [eV]."""
+    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum(dim=1)
+    return kinetic.new_zeros(len(state.counts)).index_add(0, state.system, kinetic)
+
+
+def degrees_of_freedom(state: State) -> Tensor:
+    """Return 3N − 3 for each trajectory, shape ``[B]``: the centre of mass is at rest."""
+    return 3 * torch.tensor(state.counts) - 3
+
+
 def kinetic_temperature(state: State) -> Tensor:
     """Return the temperature of each trajectory ``[B]`` [K] over its 3N − 3 degrees of freedom."""
-    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum(dim=1)
-    sums = kinetic.new_zeros(len(state.counts)).index_add(0, state.system, kinetic)
-    freedom = 3 * torch.tensor(state.counts) - 3
-    return 2 * sums / (freedom * BOLTZMANN)
+    return 2 * kinetic_energy(state) / (degrees_of_freedom(state) * BOLTZMANN)

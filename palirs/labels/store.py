@@ -263,8 +263,10 @@ def _known(connection: sqlite3.Connection, key: str) -> tuple[int | None, int]:
     found = connection.execute("SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (key,)).fetchone()
     if found is None:
         return None, 0
-    failed = connection.execute("SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found).fetchone()
-    return found[0], int(failed[0]) if failed else 0
+    if connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", found).fetchone() is None:
+        return found[0], 0
+    attempts = connection.execute("SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found).fetchone()
+    return found[0], int(attempts[0]) if attempts else 1
 
 
 def _row(record: Record) -> AtomsRow:
