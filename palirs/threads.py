@@ -22,10 +22,15 @@ def limit(threads: int, whole_process: bool = False) -> None:
     global _allowed
     _allowed = threads
     if whole_process:
-        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
+        os.environ.update(variables(threads))
     threadpool_limits(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+
+
+def variables(threads: int) -> dict[str, str]:
+    """Return the environment variables that hold a process, and what it starts, to ``threads``."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
 
 def allowed() -> int | None:

@@ -1,7 +1,7 @@
 """What every engine must fulfil, as a check that can be run on any of them: ``python run.py task=contract engine=…``.
 
-Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later says so. The tolerances are a tenth of
-what the potential itself gets wrong.
+Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later says so. The tolerances let the
+noise of a usable integration grid pass, and no wrong sign, unit or missing term.
 """
 
 from collections.abc import Iterator

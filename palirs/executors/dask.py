@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib.util import find_spec
@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from palirs import threads
 from palirs.executors.base import WorkerLost, cores
 from palirs.executors.local import WorkerPool
 from palirs.recipes import Count, PalirsError, Positive, recipe
-
-log = logging.getLogger(__name__)
 
 FAILURES = 3
 """Workers that a call may lose before it counts as failed."""
@@ -67,7 +66,7 @@ class Dask:
                 processes=True,
                 memory_limit=self.memory,
                 dashboard_address=self.dashboard or ":0",
-                env=thread_variables(self.threads),
+                env=threads.variables(self.threads),
                 silence_logs=logging.ERROR,
             ) as cluster,
             Client(cluster) as client,
@@ -107,7 +106,7 @@ class DaskExecutor(Executor):
         """Fail every call that is not finished, and every later one."""
         self._hopeless = error
         for future in list(self._open):
-            with suppress(Exception):
+            with suppress(InvalidStateError):  # it was finished or cancelled by now
                 future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -116,7 +115,7 @@ class DaskExecutor(Executor):
     def _pass_on(self, inner: Future, outer: Future) -> None:
         self._open.discard(outer)
         self.finished += 1
-        with suppress(Exception):  # the caller may have cancelled it by now
+        with suppress(InvalidStateError):  # the caller may have cancelled it by now
             if inner.cancelled():
                 outer.cancel()
                 return
@@ -147,11 +146,6 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
 @cache
 def _helper(seconds: float) -> WorkerPool:
     return WorkerPool(1, int(os.environ.get("OMP_NUM_THREADS", "1")), seconds)
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """Return the environment that holds a worker to its threads."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
 
 def settings():

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings, thread_variables
+from palirs import threads
+from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings
 from palirs.recipes import Count, PalirsError, Positive, recipe
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Slurm:
         return SLURMJob(scheduler="tcp://<scheduler>:<port>", name="palirs", **self._options()).job_script()
 
     def _options(self) -> dict[str, Any]:
-        variables = {**thread_variables(self.cores // self.workers_per_job), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+        variables = {**threads.variables(self.cores // self.workers_per_job), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
         return {
             "queue": self.partition,
             "account": self.account,

@@ -18,7 +18,6 @@ from palirs.recipes import PalirsError
 NEAR = 0.35
 """Two frames of a molecule whose atoms lie within this [Å] are compared: along the line between them the forces give the energy."""
 
-
 MISFIT = 1.35
 """Factor between energies and forces that anharmonicity may make; the smallest of a wrong unit is 1.89."""
 

@@ -10,8 +10,8 @@ from palirs.recipes import PalirsError
 SMALL = {"basis": "sto-3g", "dispersion": None}
 
 
-def test_published_energies():
-    """RHF/cc-pVDZ water at the geometry of PySCF's own examples and PBE against a plain PySCF script."""
+def test_a_plain_script_gives_the_same():
+    """PBE of water against a plain PySCF script."""
     from pyscf import dft, gto
 
     atoms = molecule("H2O")
