@@ -160,9 +160,11 @@ class Spool:
 
 def append(journal: str, record: Record) -> None:
     """Add one result to the file of this process; called where the calculation ran."""
-    with suppress(OSError), open(f"{journal}.{socket.gethostname()}-{os.getpid()}.jsonl", "a") as stream:
-        # A full disk must not lose the result, which also goes back to the caller; a line cut off by it must not spoil the next.
-        stream.write(f"\n{record.line()}\n")
+    try:
+        with open(f"{journal}.{socket.gethostname()}-{os.getpid()}.jsonl", "a") as stream:
+            stream.write(f"\n{record.line()}\n")  # a line that was cut off by a full disk must not spoil the next
+    except OSError as error:  # the result also goes back to the caller
+        log.warning("%s: a result is only in memory until it is in the database (%s)", journal, error)
 
 
 def _records(file: Path) -> list[Record]:

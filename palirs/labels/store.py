@@ -68,10 +68,6 @@ class LabelStore:
         """Return the key of a structure calculated with an engine."""
         return label_key(engine, atoms)
 
-    def has(self, engine: Engine, atoms: Atoms) -> bool:
-        """Tell whether the structure was calculated before, with or without success."""
-        return label_key(engine, atoms) in self._rows
-
     def attempts(self, key: str) -> int:
         """Return how often a structure was calculated without success; 0 if it has a label or was never calculated."""
         return self._failures[key][1] if key in self._failures else 0
