@@ -1,0 +1,74 @@
+"""Compiling the C code for one architecture, once per machine."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("mace.c")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+
+
+class CompilerError(Exception):
+    """There is no C compiler, or it failed."""
+
+
+@lru_cache(maxsize=32)
+def library(header: str) -> ctypes.CDLL:
+    """Compile the code for this header and load it; what was compiled before on this kind of machine is taken from the cache.
+
+    The cache is ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). ``$CC`` names the compiler, else ``cc``, ``gcc`` or ``clang`` is taken.
+
+    Raises
+    ------
+    CompilerError
+        If there is no compiler or it fails.
+    """
+    compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
+    if compiler is None:
+        raise CompilerError("no C compiler (cc, gcc, clang) found")
+    key = "\n".join([header, SOURCE.read_text(), *FLAGS, compiler, _version(compiler), _processor()])
+    place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
+    if not place.exists():
+        _compile(compiler, header, place)
+    return ctypes.CDLL(str(place))
+
+
+def _compile(compiler: str, header: str, place: Path) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            (Path(folder) / "shape.h").write_text(header)
+            built = Path(folder) / "built.so"
+            done = subprocess.run(
+                [compiler, *FLAGS, f"-I{folder}", str(SOURCE), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise CompilerError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
+            built.replace(place)  # several processes may do this at once
+    except OSError as error:
+        raise CompilerError(f"{compiler} could not write to {place.parent}: {error}") from error
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palirs"
+
+
+@lru_cache(maxsize=4)
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    """What -march=native depends on: home directories are shared between machines that differ."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()} {platform.node()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
