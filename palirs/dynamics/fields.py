@@ -11,7 +11,7 @@ from torch import Tensor
 from palirs.engines import Engine
 
 if TYPE_CHECKING:
-    from palirs.mace import Committee
+    from palirs.mace.evaluators import Evaluator
 
 
 class Found(NamedTuple):
@@ -36,20 +36,17 @@ class CommitteeField:
 
     Parameters
     ----------
-    committee : Committee
-        The potentials.
-    molecules : sequence of Atoms
-        One per trajectory; only their elements matter.
+    evaluator : Evaluator
+        From :meth:`palirs.mace.Committee.evaluator`.
     """
 
-    def __init__(self, committee: "Committee", molecules: Sequence[Atoms]):
-        start = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
-        self._forces = committee.recorded(committee.graph([atoms.numbers for atoms in molecules]), start)
+    def __init__(self, evaluator: "Evaluator"):
+        self.evaluator = evaluator
 
     def __call__(self, positions: Tensor) -> Found:
         """Evaluate every member at once."""
-        energy, members = self._forces(positions)
-        return Found(energy.mean(dim=0), members.mean(dim=0).double(), members)
+        energy, members = self.evaluator(positions)
+        return Found(energy.mean(dim=0), members.mean(dim=0), members)
 
 
 class EngineField:

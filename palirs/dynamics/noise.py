@@ -1,5 +1,6 @@
 """Random streams: each trajectory has its own, so its noise is the same whatever else is in the batch."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,15 +23,49 @@ class Noise:
     """
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence], counts: Sequence[int]):
-        self._generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-        self._counts = tuple(counts)
-        self._block = torch.empty(0)
-        self._next = 0
+        self._set([np.random.Generator(np.random.Philox(seed)) for seed in seeds], counts)
+
+    def _set(self, generators: list[np.random.Generator], counts: Sequence[int]) -> None:
+        self._generators, self._counts = generators, tuple(counts)
+        self._block, self._next = torch.empty(0), 0
+        self._before = [generator.bit_generator.state for generator in generators]
 
     def draw(self) -> Tensor:
         """Return the numbers of the next step, shape ``[N, 3]``, float64."""
         if self._next == len(self._block):
-            parts = [g.standard_normal((BLOCK, count, 3)) for g, count in zip(self._generators, self._counts, strict=True)]
-            self._block, self._next = torch.tensor(np.concatenate(parts, axis=1)), 0
+            self._fill(0)
         self._next += 1
         return self._block[self._next - 1]
+
+    def _fill(self, start: int) -> None:
+        self._before = [generator.bit_generator.state for generator in self._generators]
+        parts = [g.standard_normal((BLOCK, count, 3)) for g, count in zip(self._generators, self._counts, strict=True)]
+        self._block, self._next = torch.tensor(np.concatenate(parts, axis=1)), start
+
+    def position(self, trajectory: int) -> str:
+        """Return where a stream stands, as text for :meth:`resumed`."""
+        state = {"before": self._before[trajectory], "drawn": self._next, "block": len(self._block)}
+        return json.dumps(state, default=lambda array: array.tolist())
+
+    @classmethod
+    def resumed(cls, positions: Sequence[str], counts: Sequence[int]) -> "Noise":
+        """Go on where streams stood; all must have drawn the same number of steps."""
+        states = [json.loads(text) for text in positions]
+        if len({(state["drawn"], state["block"]) for state in states}) != 1:
+            raise ValueError("streams of different length cannot share a batch")
+        generators = []
+        for state in states:
+            philox = np.random.Philox()
+            inner = state["before"]["state"]
+            inner = {name: np.array(values, dtype=np.uint64) for name, values in inner.items()}
+            philox.state = {**state["before"], "state": inner, "buffer": np.array(state["before"]["buffer"], dtype=np.uint64)}
+            generators.append(np.random.Generator(philox))
+        noise = cls.__new__(cls)
+        noise._set(generators, counts)
+        if states[0]["block"]:
+            noise._fill(states[0]["drawn"])
+        return noise
+
+    def only(self, trajectories: Sequence[int]) -> "Noise":
+        """Return the streams of some of the trajectories, where they stand."""
+        return Noise.resumed([self.position(i) for i in trajectories], [self._counts[i] for i in trajectories])

@@ -31,6 +31,8 @@ class State:
         Shape ``[members, N, 3]`` [eV/Å], forces of each member of a committee.
     dipole : Tensor or None
         Shape ``[B, 3]`` [e·Å], if the field gives it.
+    heat : Tensor
+        Shape ``[B]`` [eV], energy that thermostats have given so far.
     masses : Tensor
         Shape ``[N, 1]`` [amu].
     system : Tensor
@@ -45,6 +47,7 @@ class State:
     energy: Tensor
     members: Tensor | None
     dipole: Tensor | None
+    heat: Tensor
     masses: Tensor
     system: Tensor
     counts: tuple[int, ...]
@@ -60,6 +63,24 @@ class State:
             energy=found.energy,
             members=found.members,
             dipole=found.dipole,
+        )
+
+    def only(self, trajectories: Sequence[int]) -> "State":
+        """Return the state of some of the trajectories."""
+        pieces = torch.arange(len(self.system)).split(self.counts)
+        atoms, chosen = torch.cat([pieces[i] for i in trajectories]), torch.tensor(list(trajectories))
+        counts = tuple(self.counts[i] for i in trajectories)
+        return State(
+            positions=self.positions[atoms],
+            velocities=self.velocities[atoms],
+            forces=self.forces[atoms],
+            energy=self.energy[chosen],
+            members=None if self.members is None else self.members[:, atoms],
+            dipole=None if self.dipole is None else self.dipole[chosen],
+            heat=self.heat[chosen],
+            masses=self.masses[atoms],
+            system=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)),
+            counts=counts,
         )
 
 
@@ -92,7 +113,8 @@ def initial_state(
         drawn = torch.cat(given)
     positions = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
     found = field(positions)
-    return State(positions, drawn, found.forces, found.energy, found.members, found.dipole, masses, system, counts)
+    heat = torch.zeros(len(counts), dtype=torch.float64)
+    return State(positions, drawn, found.forces, found.energy, found.members, found.dipole, heat, masses, system, counts)
 
 
 def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectories: int) -> Tensor:
@@ -118,10 +140,20 @@ def without_rotation(state: State) -> State:
     return replace(state, velocities=state.velocities - torch.linalg.cross(rotation[system], arms))
 
 
-def kinetic_energy(state: State) -> Tensor:
-    """Return the kinetic energy of each trajectory, shape ``[B]`` [eV]."""
-    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum(dim=1)
+def kinetic_energy(state: State, velocities: Tensor | None = None) -> Tensor:
+    """Return the kinetic energy of each trajectory, shape ``[B]`` [eV], at its own or at other velocities ``[N, 3]`` [Å/fs]."""
+    moving = state.velocities if velocities is None else velocities
+    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * moving**2).sum(dim=1)
     return kinetic.new_zeros(len(state.counts)).index_add(0, state.system, kinetic)
+
+
+def total_energy(state: State) -> Tensor:
+    """Return what exact dynamics would conserve under Verlet, Berendsen or Langevin, shape ``[B]`` [eV].
+
+    Potential and kinetic energy, less the heat that the thermostat has given (Bussi and Parrinello 2007, doi:10.1103/PhysRevE.75.056707).
+    For Nosé-Hoover chains see :func:`palirs.dynamics.conserved`.
+    """
+    return state.energy + kinetic_energy(state) - state.heat
 
 
 def degrees_of_freedom(state: State) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from palirs.dynamics.fields import Field
-from palirs.dynamics.state import State, kinetic_temperature
+from palirs.dynamics.state import State, kinetic_energy, kinetic_temperature
 from palirs.units import EV_PER_AMU_A2_FS2
 
 
@@ -52,4 +52,5 @@ def berendsen(state: State, field: Field, timestep: float, relaxation: float, te
     moved = verlet(state, field, timestep)
     ratio = temperature / kinetic_temperature(moved).clamp_min(1e-6)
     scale = torch.sqrt((1 + timestep / relaxation * (ratio - 1)).clamp(0.81, 1.21))
-    return replace(moved, velocities=scale[state.system][:, None] * moved.velocities)
+    given = kinetic_energy(moved) * (scale**2 - 1)
+    return replace(moved, velocities=scale[state.system][:, None] * moved.velocities, heat=moved.heat + given)

@@ -1,7 +1,9 @@
 """A committee of potentials: energies and forces of every member for a whole batch of molecules, and what their spread tells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,16 @@ from ase import Atoms
 from torch import Tensor
 
 from palirs.engines import Properties
-from palirs.mace.dipole import chunks
+from palirs.mace.evaluators import Evaluator, checked_kernel, evaluator, isolated
 from palirs.mace.graphs import Graph, graph
+from palirs.mace.native import Kernel
 from palirs.mace.potential import PotentialShape
-from palirs.mace.tracing import record
+from palirs.mace.settings import Evaluation
 from palirs.recipes import PalirsError
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Predictions:
     """What the members say of a list of structures.
 
     Attributes
@@ -76,12 +79,18 @@ class Committee:
             copies.append(copy.double())
         return Committee(self.shapes, copies)
 
-    def graph(self, numbers: Sequence[np.ndarray]) -> Graph:
+    def to(self, device: str) -> "Committee":
+        """Return the committee on a device: itself on the CPU, else a copy."""
+        if device == "cpu":
+            return self
+        return Committee(self.shapes, [deepcopy(member).to(device) for member in self.members])
+
+    def graph(self, numbers: Sequence[np.ndarray], device: str = "cpu") -> Graph:
         """Return the static graph of a batch of molecules, given their atomic numbers."""
-        return graph(numbers, self.elements, self.dtype)
+        return graph(numbers, self.elements, self.dtype, device)
 
     def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate every member on one batch.
+        """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
 
         Parameters
         ----------
@@ -93,52 +102,42 @@ class Committee:
         Returns
         -------
         energy : Tensor
-            Shape ``[members, B]`` [eV], float64: the interaction energy in the precision of the model plus E0 in double, since a total
-            energy of thousands of eV has no meV left in single precision.
+            Shape ``[members, B]`` [eV], float64.
         forces : Tensor
             Shape ``[members, N, 3]`` [eV/Å].
         """
-        energy, forces = self._interaction(batch, positions.to(self.dtype))
-        return energy.double() + self._isolated(batch), forces
+        energy, forces = self.interaction(batch, positions.to(self.dtype))
+        return energy.double() + isolated(self, batch.species.numpy(), batch.counts), forces
 
-    def recorded(self, batch: Graph, positions: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Return :meth:`forces` for one batch as a recording, for MD: same numbers, less overhead.
+    def evaluator(self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False) -> Evaluator:
+        """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
 
         Parameters
         ----------
-        batch : Graph
-            The batch, fixed from now on.
-        positions : Tensor
-            Any positions of it, ``[N, 3]`` [Å].
+        numbers : sequence of arrays
+            Atomic numbers of each molecule.
+        how : Evaluation, optional
+            Backend and device.
+        once : bool
+            The batch will be evaluated once only.
         """
-        replay = record(lambda x: self._interaction(batch, x), [positions.to(self.dtype)])
-        isolated = self._isolated(batch)
+        return evaluator(self, numbers, how or Evaluation(), once)
 
-        def forces(x: Tensor) -> tuple[Tensor, Tensor]:
-            energy, found = replay(x.to(self.dtype))
-            return energy.double() + isolated, found
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The members as compiled code, or ``None``, with a warning, where that cannot be had."""
+        return checked_kernel(self)
 
-        return forces
-
-    def _interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""
         found = [member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members]
         return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack([out["forces"].detach() for out in found])
 
-    def _isolated(self, batch: Graph) -> Tensor:
-        e0 = torch.tensor([shape.atomic_energies for shape in self.shapes], dtype=torch.float64)[:, batch.species]
-        return torch.zeros(len(self), len(batch.counts), dtype=torch.float64).index_add(1, batch.system, e0)
-
-    def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> Evaluation:
-        """Evaluate structures of any mixture of molecules in batches of at most ``batch_atoms`` atoms."""
-        energies: list[np.ndarray] = []
-        forces: list[np.ndarray] = []
-        for part in chunks(frames, batch_atoms):
-            chosen = [frames[i] for i in part]
-            centred = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in chosen])
-            energy, force = self.forces(self.graph([atoms.numbers for atoms in chosen]), torch.tensor(centred))
-            energies.append(energy.numpy())
-            forces += [piece.double().numpy() for piece in force.split([len(atoms) for atoms in chosen], dim=1)]
-        return Evaluation(np.concatenate(energies, axis=1), forces)
+    def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
+        """Evaluate structures of any mixture of molecules, all in one batch; what does not fit the memory is cut."""
+        centred = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
+        energy, forces = self.evaluator([atoms.numbers for atoms in frames], once=True)(torch.tensor(centred))
+        return Predictions(energy.numpy(), [piece.numpy() for piece in forces.split([len(atoms) for atoms in frames], dim=1)])
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Return the committee mean of each structure, in the form that engines give (no dipole)."""

@@ -9,8 +9,10 @@ latent charge; the charges are shifted so that they sum to the charge of the mol
 The dipole of a translated molecule is therefore the same, and it turns with the molecule.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,9 +30,13 @@ from palirs.mace.backend import (
     building,
     o3,
 )
-from palirs.mace.graphs import Graph, graph, mean_neighbours
+from palirs.mace.evaluators import chunks
+from palirs.mace.graphs import Graph, graph, mean_neighbours, species
+from palirs.mace.native import CompilerError, Kernel, UnsupportedError
 from palirs.mace.potential import hidden_irreps, length
 from palirs.mace.settings import Architecture, Training
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,8 @@ class DipoleNetwork(nn.Module):
         lengths = torch.linalg.norm(arms, dim=-1, keepdim=True)
         attributes = self.spherical(arms)
         radial, cutoff = self.radial(lengths, inputs["node_attrs"], inputs["edge_index"], None)
-        features = self.embedding(inputs["node_attrs"])
-        vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
-        for interaction, product, vector, charge in zip(self.interactions, self.products, self.vectors, self.charges, strict=True):
+        features, of_layers = self.embedding(inputs["node_attrs"]), []
+        for interaction, product in zip(self.interactions, self.products, strict=True):
             features, skip = interaction(
                 node_attrs=inputs["node_attrs"],
                 node_feats=features,
@@ -139,6 +144,13 @@ class DipoleNetwork(nn.Module):
                 cutoff=cutoff,
             )
             features = product(node_feats=features, sc=skip, node_attrs=inputs["node_attrs"])
+            of_layers.append(features)
+        return self.read(of_layers, positions, system, molecules)
+
+    def read(self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int) -> Tensor:
+        """Return the dipoles from the features of every layer, each ``[N, irreps]``."""
+        vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
+        for features, vector, charge in zip(of_layers, self.vectors, self.charges, strict=True):
             vectors = vectors + vector(features)
             charges = charges + charge(features)[:, 0]
         neutral = charges - _mean_of_each(charges[:, None], system, molecules)[system, 0]
@@ -194,32 +206,37 @@ class DipoleModel:
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
 
-    @torch.no_grad()
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The layers as compiled code, or ``None`` where that cannot be had."""
+        try:
+            return Kernel([self.network])
+        except (CompilerError, UnsupportedError) as problem:
+            log.warning("dipoles take the slower path, MACE's own code: %s", problem)
+            return None
+
     def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
         """Return dipoles of the frames, shape ``[1, B, 3]`` [e·Å] (leading axis: members)."""
-        return np.concatenate(
-            [
-                self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part])
-                for part in chunks(frames, batch_atoms)
-            ],
-            axis=1,
-        )
+        parts = chunks([len(atoms) for atoms in frames], batch_atoms)
+        found = [self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part]) for part in parts]
+        return np.concatenate(found, axis=1)
 
     @torch.no_grad()
     def of_positions(self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]) -> np.ndarray:
         """Return dipoles ``[1, B, 3]`` [e·Å] of one batch given as arrays."""
         dtype = getattr(torch, self.shape.architecture.dtype)
         centred = np.concatenate([x - x.mean(axis=0) for x in positions])
-        inputs = graph(numbers, self.shape.elements, dtype).inputs(torch.tensor(centred, dtype=dtype))
-        return self.network(inputs).double().numpy()[None]
+        if self.kernel is None:
+            inputs = graph(numbers, self.shape.elements, dtype).inputs(torch.tensor(centred, dtype=dtype))
+            return self.network(inputs).double().numpy()[None]
+        counts = [len(z) for z in numbers]
+        layers = self.kernel.batch(species(numbers, self.shape.elements), counts).features(centred)[0]
+        system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        features = [_irreps(torch.from_numpy(layer), self.shape.architecture.channels) for layer in layers]
+        return self.network.read(features, torch.tensor(centred, dtype=dtype), system, len(counts)).double().numpy()[None]
 
 
-def chunks(frames: Sequence[Atoms], batch_atoms: int) -> list[range]:
-    """Cut a list of frames into runs of at most ``batch_atoms`` atoms (at least one frame each)."""
-    parts, start, atoms = [], 0, 0
-    for number, frame in enumerate(frames):
-        if atoms and atoms + len(frame) > batch_atoms:
-            parts.append(range(start, number))
-            start, atoms = number, 0
-        atoms += len(frame)
-    return [*parts, range(start, len(frames))] if len(frames) else []
+def _irreps(components: Tensor, channels: int) -> Tensor:
+    """From ``[N, components, padded channels]`` to the order of e3nn, ``[N, irreps]``."""
+    orders = range(int(components.shape[1] ** 0.5))
+    return torch.cat([components[:, o * o : (o + 1) ** 2, :channels].transpose(1, 2).flatten(1) for o in orders], dim=1)

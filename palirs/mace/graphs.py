@@ -76,22 +76,32 @@ def graph(numbers: Sequence[np.ndarray], elements: Sequence[int], dtype: torch.d
 
 @lru_cache(maxsize=256)
 def _graph(numbers: tuple[tuple[int, ...], ...], elements: tuple[int, ...], dtype: torch.dtype, device: str) -> Graph:
-    unknown = {z for molecule in numbers for z in molecule} - set(elements)
-    if unknown:
-        raise PalirsError(
-            f"the model knows the elements {list(elements)} (atomic numbers), not {sorted(unknown)}; train it on molecules with them"
-        )
     counts = tuple(len(molecule) for molecule in numbers)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     pairs = [_pairs(count) + offset for count, offset in zip(counts, offsets[:-1], strict=True)]
-    species = torch.tensor([elements.index(z) for molecule in numbers for z in molecule], device=device)
+    kinds = torch.tensor(species([np.array(z) for z in numbers], elements), device=device)
     return Graph(
-        species=species,
-        one_hot=torch.nn.functional.one_hot(species, len(elements)).to(dtype),
+        species=kinds,
+        one_hot=torch.nn.functional.one_hot(kinds, len(elements)).to(dtype),
         edges=torch.tensor(np.concatenate(pairs, axis=1), device=device),
         system=torch.tensor(np.repeat(np.arange(len(counts)), counts), device=device),
         counts=counts,
     )
+
+
+def species(numbers: Sequence[np.ndarray], elements: Sequence[int]) -> np.ndarray:
+    """Index of each atom's element in the model's table, shape ``[N]``.
+
+    Raises
+    ------
+    PalirsError
+        If a molecule has an element the model does not know.
+    """
+    every = np.concatenate([np.asarray(z) for z in numbers])
+    unknown = sorted(map(int, set(every) - set(elements)))
+    if unknown:
+        raise PalirsError(f"the model knows the elements {list(elements)} (atomic numbers), not {unknown}; train it on molecules with them")
+    return np.searchsorted(np.array(elements), every)
 
 
 @lru_cache(maxsize=64)

@@ -85,3 +85,24 @@ class Training:
     patience: Annotated[float, Field(gt=0, le=1)] = 0.4
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
+
+
+@recipe
+class Evaluation:
+    """How a trained committee is evaluated in MD.
+
+    Parameters
+    ----------
+    backend : {"auto", "native", "recorded", "eager"}
+        ``native``: compiled C code on the CPU, needs a C compiler. ``recorded``: MACE's operations recorded once per batch and replayed.
+        ``eager``: MACE itself. ``auto``: native where possible, else recorded, with a warning.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.
+    """
+
+    backend: Literal["auto", "native", "recorded", "eager"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+
+    def __post_init__(self):
+        if self.backend == "native" and self.device != "cpu":
+            raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")

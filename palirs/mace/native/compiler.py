@@ -66,7 +66,7 @@ def _version(compiler: str) -> str:
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """What -march=native depends on: home directories are shared between machines that differ."""
+    """Return what -march=native depends on: home directories are shared between machines that differ."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

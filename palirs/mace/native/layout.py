@@ -101,7 +101,9 @@ def program(module: Any) -> Program:
     readouts = list(getattr(module, "readouts", []))
     scale = float(module.scale_shift.scale) if readouts else 1.0
     rows = [
-        _layer(number, interaction, block, embedding, readouts[number] if number < len(readouts) - 1 else None, scale, sizes, tables, writer)
+        _layer(
+            number, interaction, block, embedding, readouts[number] if number < len(readouts) - 1 else None, scale, sizes, tables, writer
+        )
         for number, (interaction, block) in enumerate(zip(interactions, products, strict=True))
     ]
     last = _last_readout(readouts[-1] if readouts else None, scale, sizes, writer)
@@ -140,7 +142,11 @@ def _check(module: Any, interactions: list, products: list, radial: Any) -> None
     if type(interactions[0]) is not RealAgnosticInteractionBlock:
         wrong.append(f"first interaction {type(interactions[0]).__name__}")
     wrong += [f"interaction {type(i).__name__}" for i in interactions[1:] if type(i) is not RealAgnosticResidualInteractionBlock]
-    if hasattr(radial, "distance_transform") or type(radial.bessel_fn).__name__ != "BesselBasis" or not getattr(radial, "apply_cutoff", True):
+    if (
+        hasattr(radial, "distance_transform")
+        or type(radial.bessel_fn).__name__ != "BesselBasis"
+        or not getattr(radial, "apply_cutoff", True)
+    ):
         wrong.append("radial basis")
     if hasattr(module, "pair_repulsion"):
         wrong.append("pair repulsion")
@@ -210,16 +216,16 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     shape["groups"] = elements if number == 0 else 1
 
     tables.shapes.append("{" + ", ".join(f".{key} = {_c(value)}" for key, value in shape.items()) + "}")
-    tables.at_least(
-        MIDDLE=shape["middle"], HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]), PATHS=sum(count), TENSOR=shape["tensor"]
-    )
+    tables.at_least(MIDDLE=shape["middle"], HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]), PATHS=sum(count), TENSOR=shape["tensor"])
     return shape["rows_out"]
 
 
 def _paths(product_: Any, shape: dict, tables: _Tables) -> tuple[list[int], list[int]]:
     """Write paths and couplings; return the instruction of each path, in our order, and the paths that end in each order."""
     instructions = list(enumerate(product_.instructions))
-    ls = [(product_.irreps_in1[i.i_in1].ir.l, product_.irreps_in2[i.i_in2].ir.l, product_.irreps_out[i.i_out].ir.l) for _, i in instructions]
+    ls = [
+        (product_.irreps_in1[i.i_in1].ir.l, product_.irreps_in2[i.i_in2].ir.l, product_.irreps_out[i.i_out].ir.l) for _, i in instructions
+    ]
     count = [sum(l3 == end for _, _, l3 in ls) for end in range(max(l3 for *_, l3 in ls) + 1)]
     shape["paths"], shape["couplings"], tensor = len(tables.paths), len(tables.couplings), 0
     seen: Counter = Counter()
@@ -371,8 +377,8 @@ def _header(sizes: _Sizes, tables: _Tables, last: dict[str, int], correlation: i
         **last,
         "REAL": "float" if single else "double",
         "BITS": "int" if single else "long long",
-        "BIAS": 127 if single else 1023,
         "MANTISSA": 23 if single else 52,
+        "ROUND": 1.5 * 2.0 ** (23 if single else 52),
     }
     many, ends = sizes.ell + 1, len(widths) + 1
     lines = [f"#define {name} {value}" for name, value in numbers.items()]

@@ -5,7 +5,7 @@
  * that depends on the molecule alone, so its forces do not depend on what else is in the batch, to the last bit.
  *
  * "shape.h" is written by layout.py for one architecture. It defines
- *   REAL, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL, LAYERS, SPECIES, CORRELATION, the tables declared below, and
+ *   REAL and the integer BITS of its size, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL, LAYERS, SPECIES, CORRELATION, the tables declared below, and
  *   FOR_TRIPLES(X), which lists the triples X(kind, l1, l3) of the tensor products.
  *
  * Arrays are [atom][component][channel], channels last; components of order l are l*l ... l*l + 2l.
@@ -21,6 +21,7 @@
 #define BYTES 32
 #define LANES ((int)(BYTES / sizeof(REAL)))
 typedef REAL V __attribute__((vector_size(BYTES), aligned(sizeof(REAL))));
+typedef BITS I __attribute__((vector_size(BYTES), aligned(sizeof(REAL))));
 
 INLINE V load(const REAL *p) { return *(const V *)p; }
 INLINE void store(REAL *p, V v) { *(V *)p = v; }
@@ -144,22 +145,28 @@ static int plain_rows(int count, int stride_in, int stride_out, int *in, int *ou
     return count;
 }
 
-INLINE REAL exponential(REAL x) { /* to the last digits; below -87 the result is small, not zero */
-    const REAL low = -87, high = 87;
-    x = x < low ? low : x > high ? high : x;
-    REAL n = (REAL)(int)(x * (REAL)1.4426950408889634 + (x < 0 ? (REAL)-0.5 : (REAL)0.5));
-    REAL r = (x - n * (REAL)0.693359375) + n * (REAL)2.12194440054690583e-4, e = 1;
-    UNROLL for (int k = sizeof(REAL) == 4 ? 8 : 14; k > 0; k--) e = 1 + e * r * (REAL)(1.0 / k);
-    union { REAL real; BITS bits; } two = {.bits = ((BITS)(int)n + BIAS) << MANTISSA};
-    return e * two.real;
+INLINE V below(V x, V bound, V instead) { /* where x < bound take the other */
+    I mask = x < bound;
+    return (V)((mask & (I)instead) | (~mask & (I)x));
 }
 
-/* z σ(z) and its derivative */
+/* To the last digits; below -87 the result is small, not zero. */
+INLINE V exponential(V x) {
+    const V low = (V){0} - 87, zero = {0};
+    x = below(x, low, low);
+    x = zero - below(zero - x, low, low);
+    V shifted = x * (REAL)1.4426950408889634 + (REAL)ROUND, n = shifted - (REAL)ROUND; /* adding it rounds to an integer in the last bits */
+    V r = (x - n * (REAL)0.693359375) + n * (REAL)2.12194440054690583e-4, e = zero + 1;
+    UNROLL for (int k = sizeof(REAL) == 4 ? 8 : 14; k > 0; k--) e = 1 + e * r * (REAL)(1.0 / k);
+    return (V)((I)e + ((I)shifted << MANTISSA));
+}
+
+/* z σ(z) and its derivative; n is a multiple of LANES */
 static void silu(int n, REAL *value, REAL *slope) {
-    for (int i = 0; i < n; i++) {
-        REAL z = value[i], s = 1 / (1 + exponential(-z));
-        value[i] = z * s + (z - z); /* not-a-number stays what it is */
-        slope[i] = s * (1 + z * (1 - s));
+    for (int i = 0; i < n; i += LANES) {
+        V z = load(value + i), s = 1 / (1 + exponential((V){0} - z));
+        store(value + i, z * s + (z - z)); /* not-a-number stays what it is */
+        store(slope + i, s * (1 + z * (1 - s)));
     }
 }
 
