@@ -34,6 +34,7 @@ GROUPS = (
     "executor",
     "tracker",
     "committee",
+    "evaluation",
     "labels",
     "learning",
 )

@@ -25,7 +25,7 @@ from palirs.executors import shares
 from palirs.labels import Labeller, on_grid, structure_key
 from palirs.mace.committee import Committee
 from palirs.mace.files import load
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.mace.training import split, train_committee
 from palirs.molecules import read_frames
 from palirs.randomness import stream
@@ -50,6 +50,7 @@ class Plan:
     sampler: Sampler
     selector: Any
     references: tuple[Harmonic, ...]
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     else:
         parts = shares(state.walkers, executor)
         place_before = complete_iterations(plan.directory)[-1]
-        jobs = [executor.submit(_explore, place_before, part, plan.sampler, plan.seed, state.iteration) for part in parts]
+        jobs = [executor.submit(_explore, place_before, part, plan.sampler, plan.seed, state.iteration, plan.evaluation) for part in parts]
         trajectories = [trajectory for job in jobs for trajectory in job.result()]
         frames, group = choose(trajectories, plan, state.iteration), [trajectory.walker for trajectory in trajectories]
     if frames:
@@ -192,11 +193,11 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     return frames, group
 
 
-def _explore(place: Path, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int) -> list[Trajectory]:
+def _explore(place: Path, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int, how: Evaluation) -> list[Trajectory]:
     """Run in the worker: its share of the walkers, which move as they would all together."""
     committee = load(place)
     assert isinstance(committee, Committee)
-    return explore(committee, group, sampler, seed, iteration)
+    return explore(committee, group, sampler, seed, iteration, how)
 
 
 def choose(trajectories: Sequence[Trajectory], plan: Plan, iteration: int) -> list[Atoms]:

@@ -9,8 +9,9 @@ from ase import Atoms
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, Noise, State, initial_state, langevin
+from palirs.dynamics import CommitteeField, Integrity, Noise, State, initial_state, langevin
 from palirs.mace.committee import Committee, force_spread, relative_force_error
+from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
 from palirs.settings import Sampler
 
@@ -90,8 +91,10 @@ def walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
     ]
 
 
-def explore(committee: Committee, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int) -> list[Trajectory]:
-    """Run every walker for one iteration, all in one batch.
+def explore(
+    committee: Committee, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int, how: Evaluation | None = None
+) -> list[Trajectory]:
+    """Run every walker for one iteration, all in one batch; one that has to be stopped leaves it.
 
     Parameters
     ----------
@@ -103,6 +106,8 @@ def explore(committee: Committee, group: Sequence[Walker], sampler: Sampler, see
         Settings.
     seed, iteration : int
         Name the random stream of each walker.
+    how : Evaluation, optional
+        Backend and device of the committee.
     """
     molecules = [walker.molecule for walker in group]
     noise = Noise(
@@ -110,70 +115,81 @@ def explore(committee: Committee, group: Sequence[Walker], sampler: Sampler, see
         [len(atoms) for atoms in molecules],
     )
     temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
-    field = CommitteeField(committee, molecules)
+    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
     state = initial_state(molecules, field, temperature, noise, [walker.velocities for walker in group])
-    recorder = _Recorder(state, sampler)
+    recorder = _Recorder(group, sampler)
     bar = tqdm(range(1, sampler.steps + 1), desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2)
     for step in bar:
-        state = recorder.hold(state, langevin(state, field, noise, sampler.timestep, sampler.friction, temperature))
-        recorder.look(step, state)
-        if not recorder.alive.any():
+        state = langevin(state, field, noise, sampler.timestep, sampler.friction, temperature)
+        stays = recorder.look(step, state)
+        if not any(stays):
             break
-    return [recorder.trajectory(number, walker, state) for number, walker in enumerate(group)]
+        if not all(stays):
+            rest = [place for place, stay in enumerate(stays) if stay]
+            state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
+            field = CommitteeField(field.evaluator.only(rest))
+    return recorder.trajectories(state)
 
 
 class _Recorder:
     """Keeps frames and spreads, and ends trajectories that can no longer be trusted."""
 
-    def __init__(self, state: State, sampler: Sampler):
-        self.sampler = sampler
-        self.alive = torch.ones(len(state.counts), dtype=torch.bool)
-        self.reasons = [""] * len(state.counts)
-        self._frames: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    def __init__(self, group: Sequence[Walker], sampler: Sampler):
+        self.group, self.sampler = group, sampler
+        self.present = list(range(len(group)))
+        self.integrity = Integrity([walker.molecule for walker in group])
+        self.reasons = [""] * len(group)
+        self._frames: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in group]
 
-    def hold(self, before: State, after: State) -> State:
-        """Let stopped trajectories stay where they were."""
-        if self.alive.all():
-            return after
-        moving = self.alive[after.system][:, None]
-        return replace(
-            after,
-            positions=torch.where(moving, after.positions, before.positions),
-            velocities=torch.where(moving, after.velocities, 0.0),
-        )
+    def look(self, step: int, state: State) -> list[bool]:
+        """Check the trajectories that are present, record at the interval; return which of them stay."""
+        assert state.members is not None, "exploration needs the forces of every member"
+        relative = largest(relative_force_error(state.members, self.sampler.epsilon), state)
+        good = relative <= self.sampler.relative_force_error  # not so for a number that is none
+        recorded = step % self.sampler.stride == 0
+        if bool(good.all()) and not recorded:
+            return [True] * len(self.present)
+        time = step * self.sampler.timestep
+        broken = self.integrity.broken(state.positions)
+        spread = largest(force_spread(state.members), state)
+        stays = []
+        for place, (number, positions) in enumerate(zip(self.present, state.positions.split(state.counts), strict=True)):
+            if place in broken:
+                self.reasons[number] = f"{broken[place]}, after {time:g} fs"
+            elif not good[place]:
+                error = float(relative[place])
+                what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
+                self.reasons[number] = f"{what} after {time:g} fs"
+            elif recorded:
+                self._frames[number].append((time, positions.numpy(), float(spread[place])))
+            stays.append(not self.reasons[number])
+        if not all(stays):
+            self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
+            self.integrity = Integrity([self.group[number].molecule for number in self.present])
+        return stays
 
-    def look(self, step: int, state: State) -> None:
-        """Check every trajectory; record at the interval."""
-        members = state.members
-        assert members is not None, "exploration needs the forces of every member"
-        relative = largest(relative_force_error(members, self.sampler.epsilon), state)
-        bad = self.alive & ~(relative <= self.sampler.relative_force_error)  # NaN is bad too
-        for number in bad.nonzero()[:, 0].tolist():
-            self.reasons[number] = f"relative force error {float(relative[number]):.2f} after {step * self.sampler.timestep:g} fs"
-        self.alive = self.alive & ~bad
-        if step % self.sampler.stride == 0:
-            self._frames.append((step, state.positions.clone(), largest(force_spread(members), state), self.alive.clone()))
-
-    def trajectory(self, number: int, walker: Walker, state: State) -> Trajectory:
-        """Return what was recorded of one trajectory while it was alive."""
-        kept = [
-            (step, positions.split(state.counts)[number].numpy(), float(spread[number]))
-            for step, positions, spread, alive in self._frames
-            if alive[number]
-        ]
-        if self.reasons[number]:
-            walker = replace(walker, molecule=walker.optimum, velocities=None)
-        else:
-            molecule = walker.molecule.copy()
-            molecule.positions = state.positions.split(state.counts)[number].numpy()
-            walker = replace(walker, molecule=molecule, velocities=state.velocities.split(state.counts)[number].numpy())
-        return Trajectory(
-            walker=walker,
-            times=np.array([step * self.sampler.timestep for step, _, _ in kept]),
-            positions=np.array([positions for _, positions, _ in kept]).reshape(-1, len(walker.molecule), 3),
-            spread=np.array([spread for _, _, spread in kept]),
-            stopped=self.reasons[number],
-        )
+    def trajectories(self, state: State) -> list[Trajectory]:
+        """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""
+        positions, velocities = state.positions.split(state.counts), state.velocities.split(state.counts)
+        found = []
+        for number, walker in enumerate(self.group):
+            if self.reasons[number]:
+                walker = replace(walker, molecule=walker.optimum, velocities=None)
+            else:
+                place, molecule = self.present.index(number), walker.molecule.copy()
+                molecule.positions = positions[place].numpy()
+                walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
+            times, frames, spread = zip(*self._frames[number], strict=True) if self._frames[number] else ((), (), ())
+            found.append(
+                Trajectory(
+                    walker,
+                    np.array(times),
+                    np.array(frames).reshape(-1, len(walker.molecule), 3),
+                    np.array(spread),
+                    self.reasons[number],
+                )
+            )
+        return found
 
 
 def largest(per_atom: torch.Tensor, state: State) -> torch.Tensor:

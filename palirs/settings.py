@@ -11,7 +11,7 @@ from pydantic import Field
 
 from palirs import keys
 from palirs.engines import Engine
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.molecules import Molecules
 from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, PalirsError, Picoseconds, Positive, Wavenumber, recipe
 from palirs.spectra import read_jcamp
@@ -92,10 +92,15 @@ class Spectroscopy:
         Trajectories driven by the reference engine; ``None`` leaves them out.
     timestep : float
         [fs].
+    thermostat : {"langevin", "nose_hoover"}
+        Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by Berendsen's with 0.1 ps, as in the
+        published reference MD; it leaves lines as narrow as they are, but a small molecule may keep energy in few of its modes.
     friction : float
-        [ps⁻¹].
+        Of Langevin dynamics [ps⁻¹].
     dipole_interval : float
         Time between dipoles [fs].
+    geometry_interval : float
+        Time between geometries that are kept [fs].
     max_lag : float
         Depth of the autocorrelation [fs].
     method : {"physical", "schnetpack"}
@@ -109,8 +114,10 @@ class Spectroscopy:
     production: MD = Field(default_factory=MD)
     reference: MD | None = Field(default_factory=MD)
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
+    thermostat: Literal["langevin", "nose_hoover"] = "langevin"
     friction: Friction = 0.98
     dipole_interval: Femtoseconds = 1.0
+    geometry_interval: Femtoseconds = 100.0
     max_lag: Femtoseconds = 1000.0
     method: Literal["physical", "schnetpack"] = "physical"
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
@@ -265,6 +272,8 @@ class Study:
         The recipes of the configuration groups.
     committee : CommitteeSize
         Size of the committee.
+    evaluation : Evaluation
+        How the committee is evaluated in MD.
     labels : Labels
         Store and retries of reference calculations.
     learning : Learning
@@ -286,6 +295,7 @@ class Study:
     tracker: Any
     labels: Labels
     committee: CommitteeSize
+    evaluation: Evaluation
     learning: Learning
     temperature: Kelvin
     seed: Annotated[int, Field(ge=0, lt=2**63)]

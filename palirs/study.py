@@ -83,6 +83,7 @@ class Session:
             sampler=s.sampler,
             selector=s.selector,
             references=self.references,
+            evaluation=s.evaluation,
         )
 
     @property

@@ -2,13 +2,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from palirs import keys
+from palirs.mace.committee import Committee
+from palirs.mace.potential import PotentialShape
+from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
 from palirs.sampling import explore, walkers
 from palirs.settings import Sampler
 
-SHORT = Sampler(temperatures=(300.0, 700.0), replicas=2, length=0.02, interval=2.0, relative_force_error=1e9)
+SHORT = Sampler(temperatures=(30.0, 70.0), replicas=2, length=0.02, interval=2.0, relative_force_error=1e9)
+
+
+@pytest.fixture(scope="module")
+def committee(small, frames):
+    """Untrained members too weak to tear a molecule apart."""
+    members = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        shape = replace(PotentialShape.of(frames, small), scale=0.05)
+        members.append((shape, shape.build()))
+    return Committee.of(members)
 
 
 @pytest.fixture(scope="module")
@@ -54,4 +69,36 @@ def test_the_sanity_stop_ends_one_trajectory_and_says_why(committee, group):
 
 def test_frames_know_where_they_come_from(first):
     frame = first[2].frame(0, 4)
-    assert frame.info == {keys.MOLECULE: "methanol", keys.ORIGIN: "exploration", keys.ITERATION: 4, keys.TEMPERATURE: 700.0}
+    assert frame.info == {keys.MOLECULE: "methanol", keys.ORIGIN: "exploration", keys.ITERATION: 4, keys.TEMPERATURE: 70.0}
+
+
+@pytest.mark.parametrize("backend", ["native", "eager"])
+def test_a_broken_trajectory_leaves_and_the_others_do_not_notice(committee, group, first, backend):
+    """One molecule flies apart, one falls into itself, one has no numbers: each says so, the others move as before."""
+    broken = list(group)
+    for number, change in ((0, 3.0), (5, 0.2), (6, np.nan)):
+        molecule = group[number].molecule.copy()
+        molecule.positions *= change
+        broken[number] = replace(group[number], molecule=molecule)
+    found = explore(committee, broken, SHORT, seed=1, iteration=1, how=Evaluation(backend=backend))
+    assert found[0].stopped.startswith("dissociated")
+    assert found[5].stopped.startswith("collapsed")
+    assert found[6].stopped.startswith("not a number")
+    for number in (1, 2, 3, 4, 7):
+        assert not found[number].stopped
+        np.testing.assert_allclose(found[number].positions, first[number].positions, atol=1e-9)
+
+
+def test_a_molecule_that_rearranges_is_whole():
+    from ase import Atoms
+
+    from palirs.dynamics import Integrity
+
+    there = Atoms("HCN", positions=[[-1.07, 0, 0], [0, 0, 0], [1.16, 0, 0]])
+    here = Atoms("HCN", positions=[[2.16, 0, 0], [0, 0, 0], [1.16, 0, 0]])
+    watch = Integrity([there, here])
+    assert watch.broken(torch.tensor(np.concatenate([there.positions, here.positions]))) == {}
+    stretched = here.positions + [[2.0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    reasons = watch.broken(torch.tensor(np.concatenate([there.positions, stretched])))
+    assert list(reasons) == [1]
+    assert "dissociated" in reasons[1]

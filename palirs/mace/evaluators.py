@@ -34,8 +34,8 @@ class Evaluator(Protocol):
         """Evaluate every member."""
         ...
 
-    def only(self, molecules: Sequence[int]) -> "Evaluator | None":
-        """Return the evaluator of some of the molecules, or ``None`` where making it costs more than it saves."""
+    def only(self, molecules: Sequence[int]) -> "Evaluator":
+        """Return the evaluator of some of the molecules."""
         ...
 
 
@@ -145,8 +145,9 @@ class Static:
         energy, forces = (torch.cat(pieces, dim=1) for pieces in zip(*found, strict=True))
         return energy + self._isolated, forces
 
-    def only(self, molecules: Sequence[int]) -> None:
-        """Return ``None``: a new batch would have to be recorded, which takes seconds."""
+    def only(self, molecules: Sequence[int]) -> "_Some":
+        """Return the evaluator of some of the molecules: the others rest, since a new recording takes longer than they do."""
+        return _Some(self, list(molecules), self._starts)
 
     def _run(self, part: range, positions: Tensor) -> tuple[Tensor, Tensor]:
         x = positions.to(self._device, self._committee.dtype)
@@ -156,6 +157,32 @@ class Static:
             self._ready[part] = record(evaluate, [x]) if self._recorded else evaluate  # pyright: ignore[reportArgumentType]
         energy, forces = self._ready[part](x)
         return energy.double().cpu(), forces.double().cpu()
+
+
+class _Some:
+    """Some molecules of a batch of fixed shape; the others stay at harmless positions, and are left out of the result."""
+
+    def __init__(self, whole: Static, molecules: list[int], starts: np.ndarray):
+        self._whole, self._molecules, self._starts = whole, molecules, starts
+        self._atoms = torch.tensor(np.concatenate([np.arange(starts[i], starts[i + 1]) for i in molecules]))
+        self._positions: Tensor | None = None
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate every member."""
+        if self._positions is None:
+            self._positions = _spread_out(int(self._starts[-1]))
+        self._positions[self._atoms] = positions
+        energy, forces = self._whole(self._positions)
+        return energy[:, self._molecules], forces[:, self._atoms]
+
+    def only(self, molecules: Sequence[int]) -> "_Some":
+        """Return the evaluator of some of these."""
+        return _Some(self._whole, [self._molecules[i] for i in molecules], self._starts)
+
+
+def _spread_out(atoms: int) -> Tensor:
+    """Harmless positions: a row of atoms 1.5 Å apart."""
+    return torch.arange(atoms, dtype=torch.float64)[:, None] * torch.tensor([[1.5, 0.0, 0.0]], dtype=torch.float64)
 
 
 def isolated(committee: "Committee", kinds: np.ndarray, counts: Sequence[int]) -> Tensor:

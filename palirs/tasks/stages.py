@@ -16,7 +16,7 @@ from palirs.mace.dipole import DipoleModel
 from palirs.mace.files import load
 from palirs.mace.training import train_dipole
 from palirs.molecules import read_frames
-from palirs.production import Run, Source, fingerprint, simulate, spectrum_of
+from palirs.production import Run, Source, simulate, spectrum_of
 from palirs.recipes import PalirsError
 from palirs.settings import MD
 from palirs.spectra import Spectrum, pearson, read_jcamp, wasserstein
@@ -143,7 +143,12 @@ def spectra(session: Session) -> None:
             run.dipoles, settings, temperature, f"palirs, {temperature:g} K, {len(run.dipoles)} × {settings.production.length:g} ps"
         )
         write_csv(_spectrum_file(session, name, "predicted"), predicted)
-        metrics = {f"md.{name}.temperature_K": float(run.temperature.mean()), f"md.{name}.force_std_max_eV_per_A": float(run.spread.max())}
+        metrics = {
+            f"md.{name}.temperature_K": float(run.temperature.mean()),
+            f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
+            f"md.{name}.drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
+            f"md.{name}.broken": sum(map(bool, run.broken)),
+        }
         session.tracker.metrics(metrics)
         _compare(session, name)
 
@@ -167,7 +172,12 @@ def aimd(session: Session) -> None:
         name = atoms.info[keys.MOLECULE]
         label = f"{session.study.engine.name} MD, {temperature:g} K, {len(run.dipoles)} × {settings.reference.length:g} ps"
         write_csv(_spectrum_file(session, name, "reference"), spectrum_of(run.dipoles, settings, temperature, label))
-        session.tracker.metrics({f"md.{name}.reference_temperature_K": float(run.temperature.mean())})
+        session.tracker.metrics(
+            {
+                f"md.{name}.reference_temperature_K": float(run.temperature.mean()),
+                f"md.{name}.reference_drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
+            }
+        )
 
 
 def analyse(session: Session) -> None:
@@ -238,22 +248,10 @@ def _above(optima: dict[str, float], frames: list[Atoms]) -> np.ndarray:
 
 
 def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
-    """Take the trajectories that were run with these settings from their files; run and keep the others."""
-    settings, temperature, seed = session.study.spectrum, session.study.temperature, session.study.seed
-    files = {
-        a.info[keys.MOLECULE]: session.directory / "trajectories" / f"{a.info[keys.MOLECULE]}-{temperature:g}K-{kind}.npz"
-        for a in session.optima
-    }
-    wanted = fingerprint(md, settings, temperature, seed)
-    missing = [a for a in session.optima if not _made_with(files[a.info[keys.MOLECULE]], wanted)]
-    if missing:
-        for atoms, run in zip(missing, simulate(source, missing, md, settings, temperature, seed, session.movers), strict=True):
-            run.save(files[atoms.info[keys.MOLECULE]])
-    return [Run.read(files[a.info[keys.MOLECULE]]) for a in session.optima]
-
-
-def _made_with(path: Path, settings: str) -> bool:
-    return path.exists() and Run.read(path).settings == settings
+    """Run the trajectories, or what is missing of them."""
+    s = session.study
+    place = session.directory / "trajectories"
+    return simulate(source, session.optima, md, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
 
 
 def _spectrum_file(session: Session, name: str, kind: str) -> Path:

@@ -15,7 +15,7 @@ from palirs.mace.dipole import DipoleModel, DipoleObjective, DipoleShape
 from palirs.mace.fitting import Batches
 from palirs.mace.graphs import graph
 from palirs.mace.potential import PotentialShape, fitted_energies
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.molecules import Molecules
 from palirs.recipes import PalirsError
 
@@ -57,7 +57,7 @@ def test_forces_are_the_derivative_of_the_energy(committee, frames):
 def test_a_recording_replays_the_same_numbers_at_other_geometries(committee, frames):
     batch = committee.graph([frames[0].numbers, frames[25].numbers])
     start = torch.tensor(np.concatenate([frames[0].positions, frames[25].positions]))
-    replay = committee.recorded(batch, start)
+    replay = committee.evaluator([frames[0].numbers, frames[25].numbers], Evaluation(backend="recorded"))
     for scale in (1.0, 1.1, 3.0):  # at three times the size most pairs have left the cutoff
         expected, found = committee.forces(batch, start * scale), replay(start * scale)
         torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-10)

@@ -125,7 +125,14 @@ class _Sizes:
     def pad(self, matrix: np.ndarray, *axes: int) -> np.ndarray:
         """Pad channel axes with zeros."""
         missing = self.padded - self.channels
-        return np.pad(matrix, [(0, missing if axis in axes else 0) for axis in range(matrix.ndim)])
+        return _padded(matrix, [missing if axis in axes else 0 for axis in range(matrix.ndim)])
+
+
+def _padded(matrix: np.ndarray, more: Sequence[int]) -> np.ndarray:
+    """Add zeros at the end of every axis."""
+    filled = np.zeros([size + extra for size, extra in zip(matrix.shape, more, strict=True)])
+    filled[tuple(slice(size) for size in matrix.shape)] = matrix
+    return filled
 
 
 def _embedding(module: Any) -> Any:
@@ -256,7 +263,7 @@ def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, 
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
-        weight = np.pad(weight, [(0, -len(weight) % LANES), (0, -weight.shape[1] % LANES)])
+        weight = _padded(weight, [-len(weight) % LANES, -weight.shape[1] % LANES])
         shape["radial"].append(writer.put(weight))
         shape["radial_back"].append(writer.put(weight.T))
 

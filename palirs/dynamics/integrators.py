@@ -1,0 +1,94 @@
+"""Integrators with their settings, in one form: what drives exploration, production and the reference engine's own MD."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from palirs.dynamics import nose_hoover as chains
+from palirs.dynamics.fields import Field
+from palirs.dynamics.langevin import langevin
+from palirs.dynamics.noise import Noise
+from palirs.dynamics.nose_hoover import Chain
+from palirs.dynamics.state import State, total_energy
+from palirs.dynamics.verlet import berendsen
+
+
+class Integrator(Protocol):
+    """Moves a batch by one step; a thermostat with variables of its own keeps them in a :class:`Chain`."""
+
+    def begin(self, state: State) -> Chain | None:
+        """Return the variables of the thermostat at the start."""
+        ...
+
+    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain | None]:
+        """Advance every trajectory by one step."""
+        ...
+
+    def conserved(self, state: State, chain: Chain | None) -> Tensor:
+        """Return what exact dynamics would conserve, shape ``[B]`` [eV]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Langevin:
+    """BAOAB: time step [fs], friction [ps⁻¹] (none is velocity Verlet), temperature ``[B]`` [K]."""
+
+    timestep: float
+    friction: float
+    temperature: Tensor
+
+    def begin(self, state: State) -> None:
+        """Return ``None``: there are no other variables."""
+
+    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
+        """See :func:`palirs.dynamics.langevin`."""
+        return langevin(state, field, noise, self.timestep, self.friction, self.temperature), None
+
+    def conserved(self, state: State, chain: Chain | None) -> Tensor:
+        """See :func:`palirs.dynamics.total_energy`."""
+        return total_energy(state)
+
+
+@dataclass(frozen=True)
+class Berendsen:
+    """Time step [fs], relaxation time [fs], temperature ``[B]`` [K]; for equilibration."""
+
+    timestep: float
+    relaxation: float
+    temperature: Tensor
+
+    def begin(self, state: State) -> None:
+        """Return ``None``: there are no other variables."""
+
+    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
+        """See :func:`palirs.dynamics.berendsen`."""
+        return berendsen(state, field, self.timestep, self.relaxation, self.temperature), None
+
+    def conserved(self, state: State, chain: Chain | None) -> Tensor:
+        """See :func:`palirs.dynamics.total_energy`."""
+        return total_energy(state)
+
+
+@dataclass(frozen=True)
+class NoseHoover:
+    """Time step [fs], temperature ``[B]`` [K], frequency of the thermostats [cm⁻¹], their number."""
+
+    timestep: float
+    temperature: Tensor
+    frequency: float = 4000.0
+    length: int = 3
+
+    def begin(self, state: State) -> Chain:
+        """Return thermostats at rest."""
+        return chains.chain(state, self.temperature, self.frequency, self.length)
+
+    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain]:
+        """See :func:`palirs.dynamics.nose_hoover`."""
+        assert chain is not None
+        return chains.nose_hoover(state, chain, field, self.timestep)
+
+    def conserved(self, state: State, chain: Chain | None) -> Tensor:
+        """See :func:`palirs.dynamics.conserved`."""
+        assert chain is not None
+        return chains.conserved(state, chain)

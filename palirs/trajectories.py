@@ -1,0 +1,111 @@
+"""The files of one trajectory: it can be killed at any moment and goes on from its last checkpoint, as if nothing had happened.
+
+``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame) [e·Å], ``N.xyz`` some of the geometries
+(extended XYZ, for ASE), ``N.npz`` the checkpoint: where the trajectory stands, and how long the other two were then. What was written
+after the last checkpoint is cut off when the trajectory goes on, and ignored when it is read.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a trajectory stands.
+
+    Attributes
+    ----------
+    settings : str
+        What the trajectory depends on; one made with other settings is not continued.
+    step : int
+        Steps done, those of thermalisation included.
+    frames : int
+        Dipoles recorded.
+    geometry_bytes : int
+        Length of the file of geometries.
+    values : dict
+        Arrays of the state: positions, velocities, forces and so on.
+    """
+
+    settings: str
+    step: int = 0
+    frames: int = 0
+    geometry_bytes: int = 0
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Recording:
+    """The files of one trajectory.
+
+    Parameters
+    ----------
+    place : Path
+        Their common path, without suffix.
+    """
+
+    def __init__(self, place: Path):
+        self.place = place
+        self.dipole_file, self.geometry_file, self.checkpoint_file = (
+            place.parent / f"{place.name}{suffix}" for suffix in (".dipoles", ".xyz", ".npz")
+        )
+
+    def checkpoint(self, settings: str) -> Checkpoint:
+        """Return where the trajectory stands, at its start if there is none made with these settings."""
+        try:
+            with np.load(self.checkpoint_file) as stored:
+                values = {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            return Checkpoint(settings)
+        found = Checkpoint(
+            str(values.pop("settings")), int(values.pop("step")), int(values.pop("frames")), int(values.pop("geometry_bytes")), values
+        )
+        return found if found.settings == settings else Checkpoint(settings)
+
+    def resume(self, at: Checkpoint) -> None:
+        """Cut the files to their length at the checkpoint."""
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        for file, length in ((self.dipole_file, 24 * at.frames), (self.geometry_file, at.geometry_bytes)):
+            with file.open("ab") as stream:
+                if stream.tell() < length:
+                    raise OSError(f"{file} is shorter than when its checkpoint was written; delete {self.checkpoint_file} to start again")
+                stream.truncate(length)
+
+    def append(self, dipoles: np.ndarray, geometries: str) -> None:
+        """Append dipoles ``[frames, 3]`` [e·Å] and text."""
+        with self.dipole_file.open("ab") as stream:
+            stream.write(np.ascontiguousarray(dipoles, dtype="<f8").tobytes())
+        if geometries:
+            with self.geometry_file.open("ab") as stream:
+                stream.write(geometries.encode())
+
+    def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
+        """Write a checkpoint: everything before it is on the disk, and it appears by one rename."""
+        for file in (self.dipole_file, self.geometry_file):
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sizes = {"frames": self.dipole_file.stat().st_size // 24, "geometry_bytes": self.geometry_file.stat().st_size}
+        part = self.checkpoint_file.with_suffix(".part")
+        with part.open("wb") as stream:
+            np.savez(stream, settings=settings, step=step, **sizes, **values)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self.checkpoint_file)
+
+    def dipoles(self, frames: int) -> np.ndarray:
+        """Return the first dipoles, ``[frames, 3]`` [e·Å]."""
+        return np.fromfile(self.dipole_file, dtype="<f8", count=3 * frames).reshape(-1, 3)
+
+
+def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:
+    """Return one frame as extended XYZ; ``info`` goes into its second line."""
+    symbols: Sequence[str] = atoms.get_chemical_symbols()
+    header = (
+        f"{len(atoms)}\nProperties=species:S:1:pos:R:3 " + " ".join(f"{key}={value:.8f}" for key, value in info.items()) + ' pbc="F F F"\n'
+    )
+    return header + "".join(f"{symbol:2s} {x:14.8f} {y:14.8f} {z:14.8f}\n" for symbol, (x, y, z) in zip(symbols, positions, strict=True))
