@@ -165,7 +165,8 @@ class _Recorder:
             stays.append(not self.reasons[number])
         if not all(stays):
             self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
-            self.integrity = Integrity([self.group[number].molecule for number in self.present])
+            if self.present:
+                self.integrity = Integrity([self.group[number].molecule for number in self.present])
         return stays
 
     def trajectories(self, state: State) -> list[Trajectory]:

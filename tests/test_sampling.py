@@ -98,7 +98,7 @@ def test_a_molecule_that_rearranges_is_whole():
     here = Atoms("HCN", positions=[[2.16, 0, 0], [0, 0, 0], [1.16, 0, 0]])
     watch = Integrity([there, here])
     assert watch.broken(torch.tensor(np.concatenate([there.positions, here.positions]))) == {}
-    stretched = here.positions + [[2.0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    stretched = here.positions + np.array([[2.0, 0, 0], [0, 0, 0], [0, 0, 0]])
     reasons = watch.broken(torch.tensor(np.concatenate([there.positions, stretched])))
     assert list(reasons) == [1]
     assert "dissociated" in reasons[1]

@@ -134,9 +134,8 @@ class Static:
             except torch.OutOfMemoryError as error:
                 self._ready.pop(part, None)
                 if len(part) == 1:
-                    raise PalirsError(
-                        f"{self._device} has not enough memory for one molecule of {len(self._numbers[part[0]])} atoms"
-                    ) from error
+                    atoms = len(self._numbers[part[0]])
+                    raise PalirsError(f"evaluation.device = {self._device}: not enough memory for one molecule of {atoms} atoms") from error
                 middle = (part.start + part.stop) // 2
                 log.warning("%s is out of memory with %d molecules at once; going on with half as many", self._device, len(part))
                 self._parts[number : number + 1] = [range(part.start, middle), range(middle, part.stop)]

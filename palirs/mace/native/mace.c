@@ -94,39 +94,36 @@ size_t palirs_work(int atoms, int pairs) {
 
 /* ---- linear algebra: rows (given by offsets) times a matrix [k][n]; n is a multiple of LANES ---- */
 
-#define TILE 2 /* vectors of a row held in registers */
-INLINE void rows_times(const int count, const int tile, const int *in, const int *out, const REAL *x, const REAL *w, int k, int n, REAL *y,
-                       int add) {
-    V sum[6][TILE];
-    UNROLL for (int i = 0; i < count; i++)
+#define HEIGHT 6 /* rows and */
+#define TILE 2   /* vectors of each that are held in registers */
+INLINE void rows_times(const int tile, const int *in, const int *out, const REAL *x, const REAL *w, int k, int n, REAL *y, int add) {
+    V sum[HEIGHT][TILE];
+    UNROLL for (int i = 0; i < HEIGHT; i++)
         UNROLL for (int v = 0; v < tile; v++) sum[i][v] = add ? load(y + out[i] + v * LANES) : (V){0};
     for (int j = 0; j < k; j++) {
         V b[TILE];
         UNROLL for (int v = 0; v < tile; v++) b[v] = load(w + (size_t)j * n + v * LANES);
-        UNROLL for (int i = 0; i < count; i++)
+        UNROLL for (int i = 0; i < HEIGHT; i++)
             UNROLL for (int v = 0; v < tile; v++) sum[i][v] += x[in[i] + j] * b[v];
     }
-    UNROLL for (int i = 0; i < count; i++)
+    UNROLL for (int i = 0; i < HEIGHT; i++)
         UNROLL for (int v = 0; v < tile; v++) store(y + out[i] + v * LANES, sum[i][v]);
 }
 
+/* What is left over is filled up with its last row: with code of its own it would be rounded differently, and the forces of a molecule
+ * would depend on what else is in its block. */
 static void matmul(int m, const int *in, const int *out, const REAL *x, const REAL *w, int k, int n, REAL *y, int add) {
-#define ROWS(count, tile) rows_times(count, tile, in + i, out + i, x, w + col, k, n, y + col, add)
-#define BLOCK(tile)                                                                                                                        \
-    do {                                                                                                                                   \
-        int i = 0;                                                                                                                         \
-        for (; i + 6 <= m; i += 6) ROWS(6, tile);                                                                                          \
-        switch (m - i) {                                                                                                                   \
-            case 5: ROWS(5, tile); break;                                                                                                  \
-            case 4: ROWS(4, tile); break;                                                                                                  \
-            case 3: ROWS(3, tile); break;                                                                                                  \
-            case 2: ROWS(2, tile); break;                                                                                                  \
-            case 1: ROWS(1, tile); break;                                                                                                  \
-        }                                                                                                                                  \
-    } while (0)
+    int last_in[HEIGHT], last_out[HEIGHT], whole = m / HEIGHT * HEIGHT;
+    for (int i = 0; i < HEIGHT && m > 0; i++) {
+        int row = whole + i < m ? whole + i : m - 1;
+        last_in[i] = in[row], last_out[i] = out[row];
+    }
+#define COLUMNS(tile)                                                                                                                      \
+    for (int i = 0; i < whole; i += HEIGHT) rows_times(tile, in + i, out + i, x, w + col, k, n, y + col, add);                             \
+    if (whole < m) rows_times(tile, last_in, last_out, x, w + col, k, n, y + col, add)
     int col = 0;
-    for (; col + TILE * LANES <= n; col += TILE * LANES) BLOCK(TILE);
-    for (; col < n; col += LANES) BLOCK(1);
+    for (; col + TILE * LANES <= n; col += TILE * LANES) { COLUMNS(TILE); }
+    for (; col < n; col += LANES) { COLUMNS(1); }
 }
 
 /* Rows of order l of the atoms order[from..to): one per component. */
