@@ -1,0 +1,223 @@
+"""Committee MD, contestants in turn on one machine: palirs, ASE Langevin + MACECalculator, TorchSim.
+
+    pip install torch-sim-atomistic==0.3.0            # for this benchmark only; without it that column is left out
+    python -m tests.benchmarks.md                     # the table
+    python -m tests.benchmarks.md scaling <file.png>  # time per step against trajectories and atoms
+
+A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves one model, so its time counts three
+times. Weights are untrained and weak, and molecules cold, so that all stay near their geometry, as trained ones do.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from statistics import median
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.build import molecule
+from ase.md.langevin import Langevin
+from mace.calculators import MACECalculator
+
+from palirs.dynamics import CommitteeField, Noise, initial_state, langevin
+from palirs.mace.committee import Committee
+from palirs.mace.native import Kernel, compiler
+from palirs.mace.potential import PotentialShape
+from palirs.mace.settings import Architecture, Evaluation
+from palirs.molecules import Molecules, table
+from palirs.randomness import stream
+
+MEMBERS, TEMPERATURE, TIMESTEP, FRICTION, ROUNDS = 3, 20.0, 0.5, 1.0, 5
+
+
+def committee(channels: int, cutoff: float) -> Committee:
+    """Return untrained members of the published architecture in float32."""
+    architecture = Architecture(channels=channels, max_L=1, max_ell=3, correlation=2, cutoff=cutoff, dtype="float32")
+    shape = PotentialShape(architecture, (1, 6, 7, 8), (-13.0, -1030.0, -1485.0, -2042.0), 0.02, 4.0)
+    torch.manual_seed(0)
+    return Committee.of([(shape, shape.build()) for _ in range(MEMBERS)])
+
+
+class Palirs:
+    """Ours: all trajectories and members in one batch."""
+
+    def __init__(self, models: Committee, molecules: list[Atoms], backend: str = "auto"):
+        self.noise = Noise([stream(0, "benchmark", i) for i in range(len(molecules))], [len(a) for a in molecules])
+        self.temperature = torch.full((len(molecules),), TEMPERATURE, dtype=torch.float64)
+        self.field = CommitteeField(models.evaluator([a.numbers for a in molecules], Evaluation(backend=backend)))
+        self.state = initial_state(molecules, self.field, self.temperature, self.noise)
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.state = langevin(self.state, self.field, self.noise, TIMESTEP, FRICTION, self.temperature)
+
+
+class Ase:
+    """ASE: one trajectory after the other, the committee in one calculator."""
+
+    def __init__(self, models: Committee, molecules: list[Atoms]):
+        calculator = MACECalculator(models=models.members, device="cpu", default_dtype="float32")
+        self.dynamics = []
+        for number, template in enumerate(molecules):
+            atoms = template.copy()
+            atoms.calc = calculator
+            rng = np.random.default_rng(number)
+            self.dynamics.append(
+                Langevin(atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=FRICTION * 1e-3 / units.fs, rng=rng)
+            )
+
+    def run(self, steps: int) -> None:
+        for dynamics in self.dynamics:
+            dynamics.run(steps)
+
+
+class TorchSim:
+    """TorchSim: all trajectories in one batch, one model."""
+
+    def __init__(self, models: Committee, molecules: list[Atoms]):
+        import torch_sim as ts
+        from torch_sim.integrators import nvt_langevin
+        from torch_sim.models.mace import MaceModel
+
+        device = torch.device("cpu")
+        model = MaceModel(models.members[0], device=device, dtype=torch.float32, compute_forces=True, compute_stress=False)
+        boxed = []
+        for atoms in molecules:
+            atoms = atoms.copy()
+            atoms.set_cell([50.0] * 3)
+            boxed.append(atoms)
+        state = ts.io.atoms_to_state(boxed, device, torch.float32)
+        fs = 1e-3 * float(ts.units.MetalUnits.time)
+        heat = torch.tensor(TEMPERATURE * float(ts.units.MetalUnits.temperature), dtype=torch.float32)
+        start, self.step = nvt_langevin(model, dt=torch.tensor(TIMESTEP * fs), kT=heat, gamma=torch.tensor(FRICTION * 1e-3 / fs), seed=0)
+        self.state = start(state)
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.state = self.step(self.state)
+
+
+def seconds(contestant, steps: int) -> float:
+    """Return the time of a step [s]."""
+    started = time.perf_counter()
+    contestant.run(steps)
+    return (time.perf_counter() - started) / steps
+
+
+def compare(title: str, molecules: list[Atoms], channels: int, cutoff: float) -> None:
+    """Print one row: committee-steps per second of each, medians over rounds in turn, and ratios."""
+    models, count = committee(channels, cutoff), len(molecules)
+    contestants = {
+        "palirs": (Palirs(models, molecules), 1.0, 200 if count < 10 else 20),
+        "ASE": (Ase(models, molecules[: max(3, count // 3)]), 1.0, 3),
+    }
+    try:
+        contestants["TorchSim"] = (TorchSim(models, molecules), float(MEMBERS), 20 if count < 10 else 5)
+    except ImportError as error:
+        print(f"TorchSim left out: {error}")
+    for contestant, _, _ in contestants.values():
+        contestant.run(3)
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, (contestant, weight, steps) in contestants.items():
+            moved = len(contestant.dynamics) if isinstance(contestant, Ase) else count
+            rates[name].append(moved / (seconds(contestant, steps) * weight))
+    middle = {name: median(values) for name, values in rates.items()}
+    atoms = sum(map(len, molecules))
+    row = f"{title:22s} {channels:4d} {cutoff:4.1f}   " + "  ".join(f"{name} {value:7.0f}" for name, value in middle.items())
+    ratios = "  ".join(f"{middle['palirs'] / value:5.1f} x {name}" for name, value in middle.items() if name != "palirs")
+    print(f"{row}   {ratios}   {middle['palirs'] * atoms / count * MEMBERS:9.0f} atom-steps/s", flush=True)
+
+
+def compiling() -> None:
+    """Print how long the first use on a machine takes."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        for channels in (16, 128):
+            models = committee(channels, 5.0)
+            times = []
+            for _ in range(2):
+                compiler.library.cache_clear()
+                started = time.perf_counter()
+                Kernel(models.members)
+                times.append(time.perf_counter() - started)
+            print(f"compiling, {channels} channels: {times[0]:.1f} s, {times[1]:.2f} s from the cache")
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
+    compiler.library.cache_clear()
+
+
+def scaling(path: str) -> None:
+    """Draw time per step against the number of trajectories, and against atoms per molecule."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    chain = [molecule(name) for name in ("CH4", "C2H6", "C3H8", "trans-butane")] + [_alkane(carbons) for carbons in (6, 8, 10)]
+    for channels, colour in ((16, "tab:blue"), (128, "tab:red")):
+        models, methanol = committee(channels, 5.0), table()["methanol"]
+        counts = [1, 3, 10, 24, 72, 240]
+        times = [1e3 * _per_step(models, [methanol] * count) for count in counts]
+        left.loglog(counts, times, "o-", color=colour, label=f"{channels} channels")
+        left.loglog(counts, [times[-1] * count / counts[-1] for count in counts], ":", color=colour, lw=1)
+        sizes = [len(atoms) for atoms in chain]
+        grown = [1e3 * _per_step(models, [atoms] * 24) for atoms in chain]
+        right.loglog(sizes, grown, "o-", color=colour, label=f"{channels} channels")
+        print(
+            channels,
+            "channels: ms per step",
+            dict(zip(counts, np.round(times, 2), strict=True)),
+            dict(zip(sizes, np.round(grown, 2), strict=True)),
+        )
+    left.set(xlabel="trajectories of methanol", ylabel="time per step of the whole batch (ms)", title="dotted: proportional")
+    right.set(xlabel="atoms per molecule (alkanes)", ylabel="time per step of 24 trajectories (ms)", title="cutoff 5 Å")
+    sizes_shown = [5, 10, 20, 30]
+    right.set_xticks(sizes_shown, [str(size) for size in sizes_shown])
+    right.minorticks_off()
+    for axis in (left, right):
+        axis.legend(frameon=False)
+        axis.grid(alpha=0.3)
+    figure.suptitle(f"Committee of {MEMBERS}, float32, {torch.get_num_threads()} CPU threads")
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+
+
+def _alkane(carbons: int) -> Atoms:
+    """Zigzag chain with hydrogens about where they belong."""
+    symbols, places = [], []
+    for i in range(carbons):
+        side = 1 if i % 2 else -1
+        x, y = 1.27 * i, 0.42 * side
+        symbols += ["C", "H", "H"]
+        places += [[x, y, 0], [x, y + 0.63 * side, 0.89], [x, y + 0.63 * side, -0.89]]
+    symbols += ["H", "H"]
+    places += [[-0.9, 0.2, 0], [1.27 * (carbons - 1) + 0.9, -0.2, 0]]
+    return Atoms(symbols, positions=places)
+
+
+def _per_step(models: Committee, molecules: list[Atoms]) -> float:
+    contestant = Palirs(models, molecules)
+    contestant.run(3)
+    return median(seconds(contestant, max(5, 300 // len(molecules))) for _ in range(ROUNDS))
+
+
+def main() -> None:
+    """Print the table, or draw the figure."""
+    torch.set_num_threads(int(os.environ.get("THREADS", str(len(os.sched_getaffinity(0))))))
+    if sys.argv[1:2] == ["scaling"]:
+        scaling(sys.argv[2])
+        return
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, committee of {MEMBERS}; committee-steps per second")
+    compiling()
+    organics = Molecules(names=("organics24",)).load()
+    for channels in (16, 128):
+        for cutoff in (3.0, 5.0):
+            compare("methanol x 3", [table()["methanol"]] * 3, channels, cutoff)
+            compare("organics24 x 3", organics * 3, channels, cutoff)
+
+
+if __name__ == "__main__":
+    main()
