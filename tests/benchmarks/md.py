@@ -3,15 +3,18 @@
     pip install torch-sim-atomistic==0.3.0            # for this benchmark only; without it that column is left out
     python -m tests.benchmarks.md                     # the table
     python -m tests.benchmarks.md scaling <file.png>  # time per step against trajectories and atoms
+    python -m tests.benchmarks.md memory <ps>         # peak memory of a production of 72 trajectories
 
 A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves one model, so its time counts three
 times. Weights are untrained and weak, and molecules cold, so that all stay near their geometry, as trained ones do.
 """
 
 import os
+import resource
 import sys
 import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -23,11 +26,15 @@ from mace.calculators import MACECalculator
 
 from palirs.dynamics import CommitteeField, Noise, initial_state, langevin
 from palirs.mace.committee import Committee
+from palirs.mace.dipole import DipoleShape
+from palirs.mace.files import save
 from palirs.mace.native import Kernel, compiler
 from palirs.mace.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules, table
+from palirs.production import simulate
 from palirs.randomness import stream
+from palirs.settings import MD, Spectroscopy
 
 MEMBERS, TEMPERATURE, TIMESTEP, FRICTION, ROUNDS = 3, 20.0, 0.5, 1.0, 5
 
@@ -185,6 +192,25 @@ def scaling(path: str) -> None:
     figure.savefig(path, dpi=130)
 
 
+def memory(picoseconds: float) -> None:
+    """Print the peak memory of a production of organics24 x 3, dipoles every fs."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    models = committee(16, 5.0)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for member, (shape, module) in enumerate(zip(models.shapes, models.members, strict=True)):
+            save(place / f"potential-{member}.safetensors", shape, module)
+        dipole = DipoleShape(models.shapes[0].architecture, models.elements, 0.4, 4.0)
+        save(place / "dipole.safetensors", dipole, dipole.build())
+        settings = Spectroscopy(production=MD(thermalisation=0.01, length=picoseconds), reference=None, dipole_interval=1.0, max_lag=50.0)
+        organics, source = Molecules(names=("organics24",)).load(), (place, place / "dipole.safetensors")
+        with ThreadPoolExecutor(1) as executor:
+            simulate(source, organics, settings.production, settings, TEMPERATURE, 0, executor, place / "md", "benchmark", Evaluation())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"72 trajectories x {picoseconds:g} ps: peak memory {peak:.2f} GiB, torch and mace included")
+
+
 def _alkane(carbons: int) -> Atoms:
     """Zigzag chain with hydrogens about where they belong."""
     symbols, places = [], []
@@ -209,6 +235,9 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("THREADS", str(len(os.sched_getaffinity(0))))))
     if sys.argv[1:2] == ["scaling"]:
         scaling(sys.argv[2])
+        return
+    if sys.argv[1:2] == ["memory"]:
+        memory(float(sys.argv[2]))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, committee of {MEMBERS}; committee-steps per second")
     compiling()

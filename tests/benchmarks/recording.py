@@ -15,7 +15,7 @@ from palirs.labels import attach
 from palirs.mace.committee import Committee
 from palirs.mace.fitting import Batches, Gradients
 from palirs.mace.potential import PotentialObjective, PotentialShape
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.molecules import table
 
 SIZES = {"small preset": Architecture(channels=16, max_ell=2, correlation=3), "32 channels": Architecture(channels=32, correlation=2)}
@@ -56,7 +56,7 @@ def main() -> None:
             batch = committee.graph([atoms.numbers for atoms in frames[:count]])
             positions = torch.tensor(np.concatenate([atoms.positions for atoms in frames[:count]]))
             started = time.perf_counter()
-            replay = committee.recorded(batch, positions)
+            replay = committee.evaluator([atoms.numbers for atoms in frames[:count]], Evaluation(backend="recorded"))
             replay(positions)
             recording = time.perf_counter() - started
             eager, fast = seconds(lambda b=batch, x=positions, c=committee: c.forces(b, x)), seconds(lambda x=positions, r=replay: r(x))
