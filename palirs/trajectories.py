@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from palirs.recipes import PalirsError
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -68,12 +70,20 @@ class Recording:
         return found if found.settings == settings else Checkpoint(settings)
 
     def resume(self, at: Checkpoint) -> None:
-        """Cut the files to their length at the checkpoint."""
+        """Cut the files to their length at the checkpoint.
+
+        Raises
+        ------
+        PalirsError
+            If one is shorter than that.
+        """
         self.place.parent.mkdir(parents=True, exist_ok=True)
+        if at.step == 0:
+            self.checkpoint_file.unlink(missing_ok=True)  # one of other settings, whose files are given up here
         for file, length in ((self.dipole_file, 24 * at.frames), (self.geometry_file, at.geometry_bytes)):
             with file.open("ab") as stream:
                 if stream.tell() < length:
-                    raise OSError(f"{file} is shorter than when its checkpoint was written; delete {self.checkpoint_file} to start again")
+                    raise PalirsError(f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again")
                 stream.truncate(length)
 
     def append(self, dipoles: np.ndarray, geometries: str) -> None:

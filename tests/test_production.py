@@ -191,6 +191,15 @@ def test_other_settings_begin_anew(source, molecules, undisturbed, tmp_path):
     run(source, molecules, tmp_path)
     other = run(source, molecules, tmp_path, seed=4)
     assert np.abs(other[0].dipoles - undisturbed[0].dipoles).max() > 1e-6
+    same(run(source, molecules, tmp_path), undisturbed)
+
+
+def test_files_that_lost_something_are_not_gone_on_with(source, molecules, tmp_path):
+    run(source, molecules, tmp_path, replace(SETTINGS, production=replace(SETTINGS.production, length=0.2)))
+    with (tmp_path / "methanol-20K-test" / "1.dipoles").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(PalirsError, match=r"1\.dipoles is shorter.*delete .*1\.npz"):
+        run(source, molecules, tmp_path)
 
 
 def test_geometries_are_for_ase(source, molecules, tmp_path):

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from palirs.mace.committee import Committee
     from palirs.mace.dipole import DipoleModel
     from palirs.mace.files import load
+    from palirs.mace.source import Predictor
 
-__all__ = ["Architecture", "Committee", "DipoleModel", "Training", "load"]
+__all__ = ["Architecture", "Committee", "DipoleModel", "Predictor", "Training", "load"]
 
-_HOME = {"Committee": "palirs.mace.committee", "DipoleModel": "palirs.mace.dipole", "load": "palirs.mace.files"}
+_HOME = {
+    "Committee": "palirs.mace.committee",
+    "DipoleModel": "palirs.mace.dipole",
+    "Predictor": "palirs.mace.source",
+    "load": "palirs.mace.files",
+}
 
 
 def __getattr__(name: str) -> Any:

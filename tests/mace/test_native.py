@@ -12,8 +12,10 @@ from palirs.mace.graphs import graph
 from palirs.mace.native import CompilerError, Kernel, compiler
 from palirs.mace.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
+from palirs.mace.source import Predictor
 from palirs.molecules import Molecules
 from palirs.recipes import PalirsError
+from palirs.vibrations import finite_differences
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -129,6 +131,23 @@ def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, archit
         torch.tensor(np.concatenate([a.positions for a in molecules]))
     )
     np.testing.assert_allclose(model.evaluate(molecules)[0], model.network(inputs).numpy(), rtol=0, atol=1e-11)
+
+
+def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(molecules):
+    """All displacements go through one batch; one column of the result is checked by hand."""
+    committee = potentials(Architecture(channels=4, max_ell=2, radial_mlp=(8,), dtype="float64"))
+    shape = DipoleShape(committee.shapes[0].architecture, ELEMENTS, 0.4, 4.0)
+    predictor = Predictor(committee, DipoleModel(shape, shape.build()))
+    atoms = molecules[2]
+    hessian, gradient = finite_differences(atoms, predictor)
+    assert gradient is not None
+    moved = [atoms.copy() for _ in range(2)]
+    for copy, sign in zip(moved, (1, -1), strict=True):
+        copy.positions[1, 2] += 1e-3 * sign
+    up, down = predictor.dipole.evaluate(moved)[0]
+    np.testing.assert_allclose(gradient[5], (up - down) / 2e-3, atol=1e-5)
+    first, second = (found.forces.ravel() for found in committee.calculate(moved))
+    np.testing.assert_allclose(hessian[5], -(first - second) / 2e-3, atol=1e-3)
 
 
 def test_without_a_compiler_the_slower_path_is_taken_and_told(molecules, monkeypatch, caplog):
