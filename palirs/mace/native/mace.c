@@ -54,8 +54,8 @@ INLINE void *take(char **top, size_t bytes) {
 
 static size_t divide(struct work *w, char *base, size_t atoms, size_t pairs) {
     char *top = base;
-    size_t widest = (LMAX + 1) * (LMAX + 1), rows = atoms * (MIDDLE > NY ? MIDDLE : NY);
-    if (HIDDEN_ROWS > widest) widest = HIDDEN_ROWS;
+    size_t rows = MIDDLE > NY ? MIDDLE : NY;
+    rows = atoms * (HIDDEN_ROWS > rows ? HIDDEN_ROWS : rows);
 #define REALS(n) take(&top, (n) * sizeof(REAL))
 #define DOUBLES(n) take(&top, (n) * sizeof(double))
 #define INTS(n) take(&top, (n) * sizeof(int))
