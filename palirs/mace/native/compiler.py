@@ -10,7 +10,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("mace.c")
+SOURCES = {"evaluate": ("mace.c",), "train": ("train.c", "mace.c")}
+"""What is compiled for which purpose: the first file, which includes the others."""
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
 
 
@@ -19,7 +20,7 @@ class CompilerError(Exception):
 
 
 @lru_cache(maxsize=32)
-def library(header: str) -> ctypes.CDLL:
+def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
     """Compile the code for this header and load it; what was compiled before on this kind of machine is taken from the cache.
 
     The cache is ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). ``$CC`` names the compiler, else ``cc``, ``gcc`` or ``clang`` is taken.
@@ -32,21 +33,22 @@ def library(header: str) -> ctypes.CDLL:
     compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
-    key = "\n".join([header, SOURCE.read_text(), *FLAGS, compiler, _version(compiler), _processor()])
+    sources = [Path(__file__).with_name(name) for name in SOURCES[purpose]]
+    key = "\n".join([header, *(source.read_text() for source in sources), *FLAGS, compiler, _version(compiler), _processor()])
     place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not place.exists():
-        _compile(compiler, header, place)
+        _compile(compiler, header, sources[0], place)
     return ctypes.CDLL(str(place))
 
 
-def _compile(compiler: str, header: str, place: Path) -> None:
+def _compile(compiler: str, header: str, source: Path, place: Path) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             (Path(folder) / "shape.h").write_text(header)
             built = Path(folder) / "built.so"
             done = subprocess.run(
-                [compiler, *FLAGS, f"-I{folder}", str(SOURCE), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
+                [compiler, *FLAGS, f"-I{folder}", str(source), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
             )
             if done.returncode:
                 raise CompilerError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")

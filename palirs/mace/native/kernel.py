@@ -1,7 +1,7 @@
 """The compiled code, called from Python."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,20 @@ from palirs.mace.native.layout import program
 
 BLOCK = 48
 """Atoms that are worked on together: enough rows for the matrix products, little enough for the cache."""
+
+
+class Memory:
+    """Scratch memory of threads, kept from call to call."""
+
+    def __init__(self):
+        self._parts: dict[int, np.ndarray] = {}
+
+    def of(self, number: int, size: int) -> int:
+        """Return the address, on a cache line, of at least this many bytes; a number gets the same ones again."""
+        mine = self._parts.get(number)
+        if mine is None or len(mine) < size + 64:
+            mine = self._parts[number] = np.empty(size + 64, dtype=np.uint8)
+        return -(-mine.ctypes.data // 64) * 64
 
 
 class Kernel:
@@ -33,7 +47,9 @@ class Kernel:
     """
 
     def __init__(self, modules: Sequence[Any]):
-        self.programs = [program(module) for module in modules]
+        with torch.no_grad():
+            self.programs = [program(module) for module in modules]
+        self.weights = [one.weights.numpy().astype(one.dtype) for one in self.programs]
         libraries = [library(one.header) for one in self.programs]
         self._forces = [each.palirs_forces for each in libraries]
         self._features = [each.palirs_features for each in libraries]
@@ -45,9 +61,21 @@ class Kernel:
     def __len__(self) -> int:
         return len(self.programs)
 
-    def batch(self, species: np.ndarray, counts: Sequence[int]) -> "Batch":
+    def arguments(self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int) -> tuple:
+        """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
+        return (
+            ctypes.c_void_p(self.weights[member].ctypes.data),
+            ctypes.c_double(self.programs[member].cutoff),
+            ctypes.c_int(len(block.start) - 1),
+            ctypes.c_void_p(block.start.ctypes.data),
+            ctypes.c_void_p(species.ctypes.data + 4 * block.atom),
+            ctypes.c_void_p(x.ctypes.data + 24 * block.atom),
+            ctypes.c_void_p(memory),
+        )
+
+    def batch(self, species: np.ndarray, counts: Sequence[int], memory: Memory | None = None) -> "Batch":
         """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
-        return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
+        return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts), memory or Memory())
 
 
 class Batch:
@@ -57,12 +85,11 @@ class Batch:
     a molecule does not depend on its block.
     """
 
-    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
-        self.kernel, self.species, self.counts = kernel, species, counts
-        self._blocks = [_Block(part, counts) for part in _blocks(counts)]
+    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], memory: Memory):
+        self.kernel, self.species, self.counts, self._memory = kernel, species, counts, memory
+        self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
         work = kernel._work
         self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks)
-        self._memory: dict[int, np.ndarray] = {}
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate all members.
@@ -82,7 +109,7 @@ class Batch:
         x = np.ascontiguousarray(positions, dtype=np.float64)
         energy, forces = np.empty((len(self.kernel), len(self.counts))), np.empty((len(self.kernel), *x.shape))
 
-        def piece(member: int, block: _Block, memory: int) -> None:
+        def piece(member: int, block: Block, memory: int) -> None:
             self.kernel._forces[member](
                 *self._arguments(member, block, x, memory),
                 ctypes.c_void_p(energy[member].ctypes.data + 8 * block.first),
@@ -97,51 +124,39 @@ class Batch:
         x = np.ascontiguousarray(positions, dtype=np.float64)
         found: list[list[list[np.ndarray]]] = [[[] for _ in self._blocks] for _ in range(len(self.kernel))]
 
-        def piece(member: int, block: _Block, memory: int) -> None:
+        def piece(member: int, block: Block, memory: int) -> None:
             one = self.kernel.programs[member]
-            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.weights.dtype)
+            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.dtype)
             self.kernel._features[member](*self._arguments(member, block, x, memory), ctypes.c_void_p(flat.ctypes.data))
-            ends = np.cumsum([block.atoms * rows * one.channels for rows in one.rows])[:-1]
-            parts = np.split(flat, ends)
-            found[member][block.number] = [
-                part.reshape(block.atoms, rows, one.channels) for part, rows in zip(parts, one.rows, strict=True)
-            ]
+            found[member][block.number] = one.layers(flat, block.atoms)
 
         self._run(piece)
         return [[np.concatenate(layer) for layer in zip(*blocks, strict=True)] for blocks in found]
 
-    def _arguments(self, member: int, block: "_Block", x: np.ndarray, memory: int) -> tuple:
-        one = self.kernel.programs[member]
-        return (
-            ctypes.c_void_p(one.weights.ctypes.data),
-            ctypes.c_double(one.cutoff),
-            ctypes.c_int(len(block.start) - 1),
-            ctypes.c_void_p(block.start.ctypes.data),
-            ctypes.c_void_p(self.species.ctypes.data + 4 * block.atom),
-            ctypes.c_void_p(x.ctypes.data + 24 * block.atom),
-            ctypes.c_void_p(memory),
-        )
+    def _arguments(self, member: int, block: "Block", x: np.ndarray, memory: int) -> tuple:
+        return self.kernel.arguments(member, block, self.species, x, memory)
 
     def _run(self, piece) -> None:
         """Let threads take the pieces of work one after the other."""
         pieces = iter([(member, block) for block in self._blocks for member in range(len(self.kernel))])
 
         def thread(number: int) -> None:
-            memory = self._memory.get(number)
-            if memory is None:
-                memory = self._memory[number] = np.empty(self._memory_size + 64, dtype=np.uint8)
-            aligned = -(-memory.ctypes.data // 64) * 64
+            memory = self._memory.of(number, self._memory_size)
             for member, block in pieces:  # the interpreter's lock makes taking one safe
-                piece(member, block, aligned)
+                piece(member, block, memory)
 
-        threads = min(torch.get_num_threads(), len(self._blocks) * len(self.kernel))
-        others = [_pool(threads - 1).submit(thread, number) for number in range(1, threads)]
-        thread(0)
-        for other in others:
-            other.result()
+        in_threads(min(torch.get_num_threads(), len(self._blocks) * len(self.kernel)), thread)
 
 
-class _Block:
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Call ``work(0)`` here and ``work(1)``, ... in other threads; the compiled code lets go of the interpreter's lock."""
+    others = [_pool(count - 1).submit(work, number) for number in range(1, count)]
+    work(0)
+    for other in others:
+        other.result()
+
+
+class Block:
     """Consecutive molecules: the first one's number and first atom, start of each, atoms and pairs in all."""
 
     def __init__(self, part: tuple[int, range], counts: tuple[int, ...]):
@@ -152,16 +167,15 @@ class _Block:
         self.atoms, self.pairs = sum(mine), sum(n * (n - 1) // 2 for n in mine)
 
 
-def _blocks(counts: tuple[int, ...]) -> list[tuple[int, range]]:
-    """Cut into about equal blocks of at most ``BLOCK`` atoms (at least one molecule), two for each thread if there are enough molecules."""
-    limit = min(BLOCK, max(1, sum(counts) // (2 * torch.get_num_threads())))
+def blocks(counts: tuple[int, ...], limit: int) -> list[Block]:
+    """Cut into about equal blocks of at most ``limit`` atoms, and of ``BLOCK``, but at least one molecule."""
     parts, start, atoms = [], 0, 0
     for number, count in enumerate(counts):
-        if atoms and atoms + count > limit:
+        if atoms and atoms + count > min(BLOCK, limit):
             parts.append(range(start, number))
             start, atoms = number, 0
         atoms += count
-    return list(enumerate([*parts, range(start, len(counts))]))
+    return [Block(part, counts) for part in enumerate([*parts, range(start, len(counts))])]
 
 
 @lru_cache(maxsize=8)

@@ -1,11 +1,13 @@
 """From a MACE module to what the compiled code needs: tables that depend on the architecture (a C header), and one array of weights.
 
-All of e3nn's normalisations are folded into the numbers here, so that the compiled code only multiplies and adds.
+All of e3nn's normalisations are folded into the numbers here, so that the compiled code only multiplies and adds. The numbers are
+tensors: what the compiled code finds as the derivative by them goes back to the parameters of the module through them.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -31,8 +33,10 @@ class Program:
     ----------
     header : str
         ``shape.h``; the same for all models of one architecture.
-    weights : numpy.ndarray
-        One array in the precision of the model.
+    weights : Tensor
+        One array, float64; differentiable by the parameters of the module unless under ``torch.no_grad``.
+    dtype : numpy.dtype
+        Precision of the model.
     cutoff : float
         [Å].
     channels : int
@@ -42,25 +46,29 @@ class Program:
     """
 
     header: str
-    weights: np.ndarray
+    weights: Tensor
+    dtype: np.dtype
     cutoff: float
     channels: int
     rows: tuple[int, ...]
+
+    def layers(self, flat: np.ndarray, atoms: int) -> list[np.ndarray]:
+        """Cut the features of all layers into ``[atoms, components, channels]`` of each."""
+        parts = np.split(flat, np.cumsum([atoms * rows * self.channels for rows in self.rows])[:-1])
+        return [part.reshape(atoms, rows, self.channels) for part, rows in zip(parts, self.rows, strict=True)]
 
 
 @dataclass
 class _Writer:
     """Collects weights one after the other and gives their offsets."""
 
-    parts: list[np.ndarray] = field(default_factory=list)
+    parts: list[Tensor] = field(default_factory=list)
     size: int = 0
 
-    def put(self, values: np.ndarray) -> int:
-        start, flat = self.size, np.ascontiguousarray(values, dtype=np.float64).ravel()
-        filled = np.zeros(-(-flat.size // 16) * 16)  # every matrix begins on a cache line
-        filled[: flat.size] = flat
-        self.parts.append(filled)
-        self.size += filled.size
+    def put(self, values: Tensor) -> int:
+        start, flat = self.size, values.reshape(-1)
+        self.parts.append(_padded(flat, [-len(flat) % 16]))  # every matrix begins on a cache line
+        self.size += len(self.parts[-1])
         return start
 
 
@@ -109,8 +117,7 @@ def program(module: Any) -> Program:
     last = _last_readout(readouts[-1] if readouts else None, scale, sizes, writer)
     correlation = products[0].symmetric_contractions.contractions[0].correlation
     header = _header(sizes, tables, last, correlation, dtype, float(radial.cutoff_fn.p))
-    weights = np.concatenate(writer.parts).astype(np.float32 if dtype == torch.float32 else np.float64)
-    return Program(header, weights, float(radial.bessel_fn.r_max), sizes.padded, tuple(rows))
+    return Program(header, torch.cat(writer.parts), np.dtype(str(dtype).removeprefix("torch.")), float(radial.bessel_fn.r_max), sizes.padded, tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -122,17 +129,15 @@ class _Sizes:
     widths: Sequence[int]
     basis: int
 
-    def pad(self, matrix: np.ndarray, *axes: int) -> np.ndarray:
+    def pad(self, matrix: Tensor, *axes: int) -> Tensor:
         """Pad channel axes with zeros."""
         missing = self.padded - self.channels
         return _padded(matrix, [missing if axis in axes else 0 for axis in range(matrix.ndim)])
 
 
-def _padded(matrix: np.ndarray, more: Sequence[int]) -> np.ndarray:
+def _padded(matrix: Tensor, more: Sequence[int]) -> Tensor:
     """Add zeros at the end of every axis."""
-    filled = np.zeros([size + extra for size, extra in zip(matrix.shape, more, strict=True)])
-    filled[tuple(slice(size) for size in matrix.shape)] = matrix
-    return filled
+    return torch.nn.functional.pad(matrix, [width for extra in reversed(more) for width in (0, extra)]) if any(more) else matrix
 
 
 def _embedding(module: Any) -> Any:
@@ -175,14 +180,10 @@ def _correlation(block: Any) -> int:
     return block.symmetric_contractions.contractions[0].correlation
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()
-
-
-def _mixing(linear: Any, sizes: _Sizes, dims: int) -> np.ndarray:
+def _mixing(linear: Any, sizes: _Sizes, dims: int) -> Tensor:
     """Matrices ``[l, C, C]`` of an equivariant linear map of the first ``dims`` orders."""
-    weights = {int(i.i_in): i.path_weight * _numpy(w) for _, i, w in linear.weight_views(yield_instruction=True)}
-    return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
+    weights = {int(i.i_in): i.path_weight * w.double() for _, i, w in linear.weight_views(yield_instruction=True)}
+    return sizes.pad(torch.stack([weights[order] for order in range(dims)]), 1, 2)
 
 
 def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes, tables: _Tables, writer: _Writer) -> int:
@@ -196,8 +197,8 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     up = _mixing(interaction.linear_up, sizes, l_in + 1)
     if number == 0:
         (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
-        up = sizes.pad(instruction.path_weight * _numpy(weight), 1)[None] @ up
-    shape["up"], shape["up_back"] = writer.put(up), writer.put(up.transpose(0, 2, 1))
+        up = sizes.pad(instruction.path_weight * weight.double(), 1)[None] @ up
+    shape["up"], shape["up_back"] = writer.put(up), writer.put(up.mT)
 
     order, count = _paths(interaction.conv_tp, shape, tables)
     shape["row"] = [sum(count[k] * (2 * k + 1) for k in range(l3)) for l3 in ends]
@@ -208,17 +209,17 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     _contraction(block.symmetric_contractions, shape, sizes, tables, writer)
 
     mix = _mixing(block.linear, sizes, l_out + 1)
-    shape["product"], shape["product_back"] = writer.put(mix), writer.put(mix.transpose(0, 2, 1))
-    skip = np.zeros((1, 1, 1, 1))
+    shape["product"], shape["product_back"] = writer.put(mix), writer.put(mix.mT)
+    skip = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     if number > 0:
         skip = sizes.pad(_of_elements(interaction.skip_tp)[:, : l_out + 1], 2, 3)
-    shape["skip"], shape["skip_back"] = writer.put(skip), writer.put(skip.transpose(0, 1, 3, 2))
-    vector = np.zeros(padded)
+    shape["skip"], shape["skip_back"] = writer.put(skip), writer.put(skip.mT)
+    vector = torch.zeros(padded, dtype=torch.float64)
     if readout is not None:
         if not hasattr(readout, "linear"):
             raise UnsupportedError(f"read-out {type(readout).__name__}")
         (_, instruction, weight) = next(iter(readout.linear.weight_views(yield_instruction=True)))
-        vector[: sizes.channels] = scale * instruction.path_weight * _numpy(weight)[:, 0]
+        vector = sizes.pad(scale * instruction.path_weight * weight.double()[:, 0], 0)
     shape["readout"] = writer.put(vector)
     shape["groups"] = elements if number == 0 else 1
 
@@ -240,7 +241,7 @@ def _paths(product_: Any, shape: dict, tables: _Tables) -> tuple[list[int], list
         kind = tables.triples.setdefault((l1, l3), len(tables.triples))
         row = sum(count[k] * (2 * k + 1) for k in range(l3)) + seen[l3]
         tables.paths.append(f"{{{kind}, {l1}, {l2}, {tensor}, {row}, {count[l3]}}}")
-        coefficients = instruction.path_weight * _numpy(o3.wigner_3j(l1, l2, l3, dtype=torch.float64))
+        coefficients = instruction.path_weight * _wigner(l1, l2, l3)
         for m1, m2, m3 in product(*map(range, coefficients.shape)):
             if abs(coefficients[m1, m2, m3]) > 1e-12:
                 place = tensor + m1 * (2 * l3 + 1) + m3
@@ -257,7 +258,7 @@ def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, 
     layers = list(network)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
-        weight = gain * _numpy(layer.weight) / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
+        weight = gain * layer.weight.double() / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
         if last:
             paths = weight.reshape(len(weight), len(order), sizes.channels)
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
@@ -265,34 +266,34 @@ def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, 
             gain = layer.act.cst * np.sqrt(layer.var_out)
         weight = _padded(weight, [-len(weight) % LANES, -weight.shape[1] % LANES])
         shape["radial"].append(writer.put(weight))
-        shape["radial_back"].append(writer.put(weight.T))
+        shape["radial_back"].append(writer.put(weight.mT))
 
 
 def _messages(number: int, interaction: Any, count: list[int], sizes: _Sizes, shape: dict, writer: _Writer) -> None:
     """Write the mixing of paths; in the first layer with the matrix of the receiver's element behind it."""
-    views = [(i.i_in, i.i_out, i.path_weight * _numpy(w)) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
+    views = [(i.i_in, i.i_out, i.path_weight * w.double()) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
     out = interaction.linear.irreps_out
     shape["linear"], shape["linear_back"] = [], []
     elements = _of_elements(interaction.skip_tp) if number == 0 else None
     for end in range(sizes.ell + 1):
         mine = [sizes.pad(w, 0) for i_in, i_out, w in sorted(views, key=lambda v: v[0]) if out[i_out].ir.l == end]
-        matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
+        matrix = torch.cat(mine)[None] / float(interaction.avg_num_neighbors)
         if len(mine) != count[end]:
             raise UnsupportedError("mixing of messages")
         if elements is not None:
             matrix = matrix @ elements[:, end]
         matrix = sizes.pad(matrix, 2)
         shape["linear"].append(writer.put(matrix))
-        shape["linear_back"].append(writer.put(matrix.transpose(0, 2, 1)))
+        shape["linear_back"].append(writer.put(matrix.mT))
 
 
-def _of_elements(skip: Any) -> np.ndarray:
+def _of_elements(skip: Any) -> Tensor:
     """Matrices ``[element, l, C, C]`` of the tensor product with the one-hot element."""
     found = []
     for _, instruction, weight in skip.weight_views(yield_instruction=True):
         order = skip.irreps_in1[instruction.i_in1].ir.l
-        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * _numpy(weight).transpose(1, 0, 2))
-    return np.array(found).transpose(1, 0, 2, 3)
+        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * weight.double().transpose(0, 1))
+    return torch.stack(found, dim=1)
 
 
 def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, writer: _Writer) -> None:
@@ -300,39 +301,42 @@ def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, 
 
     Σ_ν Σ_k w_νk Σ U_ν[M, i.., k] x_i.. (Batatia et al. 2022, eq. 10), with equal monomials collected.
     """
-    one, gathered, row = (sizes.ell + 1) ** 2, {}, 0
+    one, row = (sizes.ell + 1) ** 2, 0
+    keys: list[tuple[tuple[int, ...], int]] = []
+    terms: list[Tensor] = []
     for part in contraction.contractions:
         weights = [*part.weights, part.weights_max] if part.correlation > 1 else [part.weights_max]
         orders = [*range(part.correlation - 1, 0, -1), part.correlation]
         components = 1
         for nu, weight in zip(orders, weights, strict=True):
-            if not bool(weight.detach().any()):
-                continue
-            u = _numpy(part.U_tensors(nu))
+            u = part.U_tensors(nu).numpy().astype(np.float64)
             u = u if u.ndim == nu + 2 else u[None]
+            if not u.any():  # nothing couples
+                continue
             components = len(u)
-            w = _numpy(weight)
+            gathered: dict[tuple[tuple[int, ...], int], np.ndarray] = {}
             for place in np.argwhere(np.abs(u).sum(axis=-1) > 1e-12):
                 key = (tuple(sorted(map(int, place[1:]))) + (one,) * (part.correlation - nu), row + int(place[0]))
-                term = np.einsum("k,ekc->ec", u[tuple(place)], w)
-                gathered[key] = gathered[key] + term if key in gathered else term
+                gathered[key] = gathered.get(key, 0) + u[tuple(place)]
+            keys += gathered
+            terms.append(torch.einsum("tk,ekc->etc", torch.tensor(np.array(list(gathered.values()))), weight.double()))
         row += components
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     shape["monomials"], shape["terms"] = len(tables.monomials), len(tables.terms)
-    keys = sorted(gathered)
     previous = None
-    for factors, output in keys:
+    for factors, output in (keys[place] for place in order):
         if factors != previous:
             tables.monomials.append(f"{{{{{', '.join(map(str, factors))}}}, {len(tables.terms)}}}")
             previous = factors
         tables.terms.append(output)
     shape["monomials_end"], shape["terms_end"] = len(tables.monomials), len(tables.terms)
-    shape["poly"] = writer.put(sizes.pad(np.array([gathered[key] for key in keys]).transpose(1, 0, 2), 2))
+    shape["poly"] = writer.put(sizes.pad(torch.cat(terms, dim=1)[:, order], 2))
 
 
 def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) -> dict[str, int]:
     """Write the non-linear read-out of the last layer."""
     width = LANES
-    into, out = np.zeros((sizes.padded, width)), np.zeros(width)
+    into, out = torch.zeros(sizes.padded, width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     if readout is not None:
         if not hasattr(readout, "linear_1"):
             raise UnsupportedError(f"read-out {type(readout).__name__}")
@@ -341,18 +345,24 @@ def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) ->
         )
         gain = float(readout.non_linearity.acts[0].cst)
         width = -(-inner.shape[1] // LANES) * LANES
-        into, out = np.zeros((sizes.padded, width)), np.zeros(width)
-        into[: sizes.channels, : inner.shape[1]] = first.path_weight * _numpy(inner)
-        out[: inner.shape[1]] = scale * gain * second.path_weight * _numpy(outer)[:, 0]
+        more = width - inner.shape[1]
+        into = sizes.pad(_padded(first.path_weight * inner.double(), [0, more]), 0)
+        out = _padded(scale * gain * second.path_weight * outer.double()[:, 0], [more])
     return {"READOUT": width, "READOUT_IN": writer.put(into), "READOUT_BACK": writer.put(into.T), "READOUT_OUT": writer.put(out)}
 
 
+@lru_cache(maxsize=256)
+def _wigner(l1: int, l2: int, l3: int) -> np.ndarray:
+    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
+
+
+@lru_cache(maxsize=8)
 def _ladder(ell: int) -> list[str]:
     """Harmonics of order l from those of orders 1 and l − 1: y_l = k Σ cg y_1 y_(l−1)."""
     direction = torch.tensor([[0.36, 0.48, 0.8]], dtype=torch.float64)
     entries = []
     for order in range(2, ell + 1):
-        cg = o3.wigner_3j(1, order - 1, order, dtype=torch.float64)
+        cg = torch.from_numpy(_wigner(1, order - 1, order))
         low = o3.spherical_harmonics(order - 1, direction, normalize=True, normalization="component")[0]
         high = o3.spherical_harmonics(order, direction, normalize=True, normalization="component")[0]
         raw = torch.einsum("abm,a,b->m", cg, 3**0.5 * direction[0], low)

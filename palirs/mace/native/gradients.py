@@ -1,0 +1,164 @@
+"""A module whose weights change: what it gives for the present weights, and the gradient of a loss by its parameters."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palirs.mace.native.compiler import library
+from palirs.mace.native.kernel import Block, Kernel, Memory, blocks, in_threads
+from palirs.mace.native.layout import program
+from palirs.mace.tracing import record
+
+
+class Learner:
+    """A potential or a dipole network in training.
+
+    Parameters
+    ----------
+    module : module
+        Its parameters are followed: call :meth:`refresh` when they have changed.
+
+    Raises
+    ------
+    UnsupportedError, CompilerError
+        As :class:`Kernel`.
+    """
+
+    def __init__(self, module: Any):
+        self.kernel = Kernel([module])
+        self.parameters = list(module.parameters())
+        self.library = library(self.kernel.programs[0].header, "train")
+        self.library.palirs_train_work.restype = ctypes.c_size_t
+        self.scratch, self.memory, self.gradients = Memory(), Memory(), list[np.ndarray]()
+        layout = _Layout(module)
+        names = [f"module.{name}" for name, _ in module.named_parameters()]
+
+        def laid_out(*parameters: Tensor) -> tuple[Tensor]:
+            return (torch.func.functional_call(layout, dict(zip(names, parameters, strict=True)), ()),)
+
+        def pulled_back(derivatives: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+            given = [parameter.detach().requires_grad_(True) for parameter in parameters]
+            with torch.enable_grad():
+                found = torch.autograd.grad(laid_out(*given)[0], given, derivatives, allow_unused=True)
+            return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(given, found, strict=True))
+
+        examples = [parameter.detach() for parameter in self.parameters]
+        with torch.no_grad():
+            self._lay_out = record(laid_out, examples)
+            self._pull_back = record(pulled_back, [laid_out(*examples)[0], *examples])
+
+    def refresh(self) -> None:
+        """Take over the present values of the parameters."""
+        np.copyto(self.kernel.weights[0], self._lay_out(*self.parameters)[0].numpy(), casting="same_kind")
+
+    def batch(self, species: np.ndarray, counts: Sequence[int]) -> "TrainingBatch":
+        """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
+        return TrainingBatch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
+
+    def accumulate(self, derivatives: np.ndarray) -> None:
+        """Put the gradient into the parameters, given that by the weights as they are laid out."""
+        found = self._pull_back(torch.from_numpy(derivatives).double(), *self.parameters)
+        for parameter, gradient in zip(self.parameters, found, strict=True):
+            parameter.grad = gradient
+
+
+class _Layout(nn.Module):
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self) -> Tensor:
+        return program(self.module).weights
+
+
+class TrainingBatch:
+    """One batch: what the module gives for its present weights, then the gradient, given the derivatives of the loss by that.
+
+    The molecules are dealt out to the threads in order, so that the sums, and with them the last bits of the gradient, depend on the
+    number of threads but not on who is first.
+    """
+
+    def __init__(self, learner: Learner, species: np.ndarray, counts: tuple[int, ...]):
+        self._learner, self._species, self._counts = learner, species, counts
+        self._threads = min(torch.get_num_threads(), len(counts))
+        self._blocks = blocks(counts, -(-sum(counts) // self._threads))
+
+    def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
+        batch = self._learner.kernel.batch(self._species, self._counts, self._learner.scratch)
+        energy, forces = batch.forces(positions)
+        return energy[0], forces[0]
+
+    def forces_back(self, positions: np.ndarray, by_energy: np.ndarray, by_forces: np.ndarray) -> None:
+        """Put the gradient into the parameters, given the derivatives of the loss by energies ``[B]`` and forces ``[N, 3]``."""
+        x, energy, along = _doubles(positions), _doubles(by_energy), _doubles(-by_forces)
+
+        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
+            self._learner.library.palirs_train_forces(
+                *self._learner.kernel.arguments(0, block, self._species, x, memory),
+                ctypes.c_void_p(energy.ctypes.data + 8 * block.first),
+                ctypes.c_void_p(along.ctypes.data + 24 * block.atom),
+                ctypes.c_void_p(gradient.ctypes.data),
+            )
+
+        self._learner.accumulate(self._gradient(2, piece, apart=False))
+
+    def features(self, positions: np.ndarray) -> list[np.ndarray]:
+        """Return the features ``[N, components, C]`` after each layer (C padded)."""
+        x, one = _doubles(positions), self._learner.kernel.programs[0]
+        found: list[list[np.ndarray]] = [[] for _ in self._blocks]
+
+        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
+            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.dtype)
+            self._learner.library.palirs_train_features(
+                *self._learner.kernel.arguments(0, block, self._species, x, memory), ctypes.c_void_p(flat.ctypes.data)
+            )
+            found[block.number] = one.layers(flat, block.atoms)
+
+        self._run(1, piece, apart=True)
+        return [np.concatenate(layer) for layer in zip(*found, strict=True)]
+
+    def features_back(self, by_features: Sequence[np.ndarray]) -> None:
+        """Put the gradient into the parameters, given the derivatives by what :meth:`features` gave, which must have been called last."""
+        dtype = self._learner.kernel.programs[0].dtype
+
+        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
+            mine = np.concatenate([layer[block.atom : block.atom + block.atoms].ravel() for layer in by_features]).astype(dtype, copy=False)
+            self._learner.library.palirs_train_features_back(
+                ctypes.c_void_p(self._learner.kernel.weights[0].ctypes.data),
+                ctypes.c_void_p(self._species.ctypes.data + 4 * block.atom),
+                ctypes.c_void_p(memory),
+                ctypes.c_void_p(mine.ctypes.data),
+                ctypes.c_void_p(gradient.ctypes.data),
+            )
+
+        self._learner.accumulate(self._gradient(1, piece, apart=True))
+
+    def _gradient(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> np.ndarray:
+        self._run(planes, piece, apart)
+        total = self._learner.gradients[0]
+        for other in self._learner.gradients[1 : self._threads]:
+            total += other
+        return total
+
+    def _run(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> None:
+        """Each thread takes every n-th block, with a gradient of its own; blocks have memory of their own if it is to last (``apart``)."""
+        sizes = [self._learner.library.palirs_train_work(ctypes.c_int(planes), ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks]
+        while len(self._learner.gradients) < self._threads:
+            self._learner.gradients.append(np.empty_like(self._learner.kernel.weights[0]))
+
+        def thread(number: int) -> None:
+            gradient = self._learner.gradients[number]
+            gradient.fill(0)
+            for block, size in list(zip(self._blocks, sizes, strict=True))[number :: self._threads]:
+                piece(block, self._learner.memory.of(block.number if apart else number, size), gradient)
+
+        in_threads(self._threads, thread)
+
+
+def _doubles(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float64)
