@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from palirs.mace.native.compiler import library
 from palirs.mace.native.kernel import Block, Kernel, Memory, blocks, in_threads
-from palirs.mace.native.layout import program
-from palirs.mace.tracing import record
+from palirs.mace.native.layout import UnsupportedError, program
 
 
 class Learner:
@@ -34,45 +33,55 @@ class Learner:
         self.library = library(self.kernel.programs[0].header, "train")
         self.library.palirs_train_work.restype = ctypes.c_size_t
         self.scratch, self.memory, self.gradients = Memory(), Memory(), list[np.ndarray]()
-        layout = _Layout(module)
-        names = [f"module.{name}" for name, _ in module.named_parameters()]
-
-        def laid_out(*parameters: Tensor) -> tuple[Tensor]:
-            return (torch.func.functional_call(layout, dict(zip(names, parameters, strict=True)), ()),)
-
-        def pulled_back(derivatives: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-            given = [parameter.detach().requires_grad_(True) for parameter in parameters]
-            with torch.enable_grad():
-                found = torch.autograd.grad(laid_out(*given)[0], given, derivatives, allow_unused=True)
-            return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(given, found, strict=True))
-
-        examples = [parameter.detach() for parameter in self.parameters]
-        with torch.no_grad():
-            self._lay_out = record(laid_out, examples)
-            self._pull_back = record(pulled_back, [laid_out(*examples)[0], *examples])
+        self.vector = flat(module)
+        self._parameter, self._constant, self._back = _origins(module, self.vector)
+        self.refresh()
 
     def refresh(self) -> None:
         """Take over the present values of the parameters."""
-        np.copyto(self.kernel.weights[0], self._lay_out(*self.parameters)[0].numpy(), casting="same_kind")
+        self._factors = self.vector.numpy()[self._parameter] * self._constant
+        self.kernel.weights[0] = self.kernel.programs[0].weights(self._factors)
 
     def batch(self, species: np.ndarray, counts: Sequence[int]) -> "TrainingBatch":
         """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
         return TrainingBatch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
-    def accumulate(self, derivatives: np.ndarray) -> None:
-        """Put the gradient into the parameters, given that by the weights as they are laid out."""
-        found = self._pull_back(torch.from_numpy(derivatives).double(), *self.parameters)
-        for parameter, gradient in zip(self.parameters, found, strict=True):
-            parameter.grad = gradient
+    def gradient(self, by_weights: np.ndarray) -> np.ndarray:
+        """Return the gradient by the parameters, in the order of :attr:`vector`, given that by the weights."""
+        return (self.kernel.programs[0].by_factors(self._factors, by_weights) * self._constant)[self._back]
 
 
-class _Layout(nn.Module):
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module = module
+def flat(module: nn.Module) -> Tensor:
+    """Put all parameters into one vector, of which they become views, and return it."""
+    with torch.no_grad():
+        vector = torch.cat([parameter.reshape(-1) for parameter in module.parameters()])
+        start = 0
+        for parameter in module.parameters():
+            parameter.data = vector[start : start + parameter.numel()].view(parameter.shape)
+            start += parameter.numel()
+    return vector
 
-    def forward(self) -> Tensor:
-        return program(self.module).weights
+
+def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each factor the parameter that it is a multiple of, and the constant; for each parameter its factor.
+
+    They are found by laying out a module whose parameters are all one, and one whose parameters are 1, 2, 3, ...
+    """
+    kept = vector.clone()
+    try:
+        vector.fill_(1.0)
+        constant = program(module).factors
+        vector.copy_(torch.arange(1, len(vector) + 1))
+        multiple = program(module).factors
+    finally:
+        vector.copy_(kept)
+    nothing = constant == 0
+    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1).astype(np.int64)
+    places = np.full(len(vector), -1)
+    places[parameter[~nothing]] = np.flatnonzero(~nothing)
+    if (places < 0).any() or len(places) != np.count_nonzero(~nothing):
+        raise UnsupportedError("parameters that are not used exactly once")
+    return parameter, constant.astype(kept.numpy().dtype), places
 
 
 class TrainingBatch:
@@ -93,8 +102,8 @@ class TrainingBatch:
         energy, forces = batch.forces(positions)
         return energy[0], forces[0]
 
-    def forces_back(self, positions: np.ndarray, by_energy: np.ndarray, by_forces: np.ndarray) -> None:
-        """Put the gradient into the parameters, given the derivatives of the loss by energies ``[B]`` and forces ``[N, 3]``."""
+    def forces_back(self, positions: np.ndarray, by_energy: np.ndarray, by_forces: np.ndarray) -> np.ndarray:
+        """Return the gradient by the parameters, given the derivatives of the loss by energies ``[B]`` and forces ``[N, 3]``."""
         x, energy, along = _doubles(positions), _doubles(by_energy), _doubles(-by_forces)
 
         def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
@@ -105,7 +114,7 @@ class TrainingBatch:
                 ctypes.c_void_p(gradient.ctypes.data),
             )
 
-        self._learner.accumulate(self._gradient(2, piece, apart=False))
+        return self._learner.gradient(self._gradient(2, piece, apart=False))
 
     def features(self, positions: np.ndarray) -> list[np.ndarray]:
         """Return the features ``[N, components, C]`` after each layer (C padded)."""
@@ -122,8 +131,8 @@ class TrainingBatch:
         self._run(1, piece, apart=True)
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 
-    def features_back(self, by_features: Sequence[np.ndarray]) -> None:
-        """Put the gradient into the parameters, given the derivatives by what :meth:`features` gave, which must have been called last."""
+    def features_back(self, by_features: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the gradient by the parameters, given the derivatives by what :meth:`features` gave, which must have been called last."""
         dtype = self._learner.kernel.programs[0].dtype
 
         def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
@@ -136,7 +145,7 @@ class TrainingBatch:
                 ctypes.c_void_p(gradient.ctypes.data),
             )
 
-        self._learner.accumulate(self._gradient(1, piece, apart=True))
+        return self._learner.gradient(self._gradient(1, piece, apart=True))
 
     def _gradient(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> np.ndarray:
         self._run(planes, piece, apart)
@@ -148,8 +157,9 @@ class TrainingBatch:
     def _run(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> None:
         """Each thread takes every n-th block, with a gradient of its own; blocks have memory of their own if it is to last (``apart``)."""
         sizes = [self._learner.library.palirs_train_work(ctypes.c_int(planes), ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks]
+        one = self._learner.kernel.programs[0]
         while len(self._learner.gradients) < self._threads:
-            self._learner.gradients.append(np.empty_like(self._learner.kernel.weights[0]))
+            self._learner.gradients.append(np.empty(one.size, one.dtype))
 
         def thread(number: int) -> None:
             gradient = self._learner.gradients[number]

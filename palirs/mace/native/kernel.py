@@ -47,9 +47,8 @@ class Kernel:
     """
 
     def __init__(self, modules: Sequence[Any]):
-        with torch.no_grad():
-            self.programs = [program(module) for module in modules]
-        self.weights = [one.weights.numpy().astype(one.dtype) for one in self.programs]
+        self.programs = [program(module) for module in modules]
+        self.weights = [one.weights(one.factors) for one in self.programs]
         libraries = [library(one.header) for one in self.programs]
         self._forces = [each.palirs_forces for each in libraries]
         self._features = [each.palirs_features for each in libraries]

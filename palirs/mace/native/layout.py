@@ -1,13 +1,14 @@
 """From a MACE module to what the compiled code needs: tables that depend on the architecture (a C header), and one array of weights.
 
-All of e3nn's normalisations are folded into the numbers here, so that the compiled code only multiplies and adds. The numbers are
-tensors: what the compiled code finds as the derivative by them goes back to the parameters of the module through them.
+All of e3nn's normalisations are folded into the numbers here, so that the compiled code only multiplies and adds. Every number is a
+parameter of the module times a constant, or comes from a few products of matrices of such numbers; so what the compiled code finds as
+derivatives by the numbers is easily carried back to the parameters.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -33,10 +34,16 @@ class Program:
     ----------
     header : str
         ``shape.h``; the same for all models of one architecture.
-    weights : Tensor
-        One array, float64; differentiable by the parameters of the module unless under ``torch.no_grad``.
+    factors : numpy.ndarray
+        Multiples of single parameters, float64; :meth:`weights` makes of them what the compiled code takes.
     dtype : numpy.dtype
         Precision of the model.
+    products : list of Product
+        What is multiplied.
+    turned : numpy.ndarray
+        Where in the weights the transposed copies are, that follow them.
+    size : int
+        Of the weights without the transposed copies.
     cutoff : float
         [Å].
     channels : int
@@ -46,11 +53,33 @@ class Program:
     """
 
     header: str
-    weights: Tensor
+    factors: np.ndarray
     dtype: np.dtype
+    products: "list[Product]"
+    turned: np.ndarray
+    size: int
     cutoff: float
     channels: int
     rows: tuple[int, ...]
+
+    def weights(self, factors: np.ndarray) -> np.ndarray:
+        """Return the weights with their transposed copies, given factors like :attr:`factors`."""
+        weights = factors[: self.size].copy()
+        for product_ in self.products:
+            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
+            product_.out.of(weights)[...] = left @ right
+        return np.concatenate([weights, weights[self.turned]]).astype(self.dtype, copy=False)
+
+    def by_factors(self, factors: np.ndarray, by_weights: np.ndarray) -> np.ndarray:
+        """Return derivatives by the factors, given them and the derivatives by the weights; the transposed copies have none."""
+        found = np.zeros(len(factors), factors.dtype)
+        found[: self.size] = by_weights
+        for product_ in self.products:
+            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
+            out = product_.out.of(by_weights)
+            product_.left.add(found[self.size :], out @ right.swapaxes(-1, -2))
+            product_.right.add(found[self.size :], left.swapaxes(-1, -2) @ out)
+        return found
 
     def layers(self, flat: np.ndarray, atoms: int) -> list[np.ndarray]:
         """Cut the features of all layers into ``[atoms, components, channels]`` of each."""
@@ -58,18 +87,74 @@ class Program:
         return [part.reshape(atoms, rows, self.channels) for part, rows in zip(parts, self.rows, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Matrices in an array: offset and shape; or constant ones."""
+
+    start: int
+    shape: tuple[int, ...]
+    constant: np.ndarray | None = None
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Return a view of them."""
+        return self.constant if self.constant is not None else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
+
+    def add(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Add to them, after summing over leading axes that they do not have; constants need nothing."""
+        if self.constant is None:
+            broadcast = tuple(axis for axis, (size, mine) in enumerate(zip(values.shape, self.shape, strict=True)) if size != mine)
+            self.of(array)[...] += values.sum(axis=broadcast, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Matrices among the weights that are products of others, which follow the weights among the factors."""
+
+    out: _Place
+    left: _Place
+    right: _Place
+
+
 @dataclass
 class _Writer:
     """Collects weights one after the other and gives their offsets."""
 
-    parts: list[Tensor] = field(default_factory=list)
+    parts: list[np.ndarray] = field(default_factory=list)
     size: int = 0
+    turned: list[np.ndarray] = field(default_factory=list)
+    turned_size: int = 0
+    factors: list[np.ndarray] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
 
-    def put(self, values: Tensor) -> int:
-        start, flat = self.size, values.reshape(-1)
-        self.parts.append(_padded(flat, [-len(flat) % 16]))  # every matrix begins on a cache line
-        self.size += len(self.parts[-1])
+    def put(self, values: np.ndarray) -> int:
+        start, flat = self.size, np.ascontiguousarray(values, dtype=np.float64).ravel()
+        self.parts.append(np.pad(flat, (0, -flat.size % 16)))  # every matrix begins on a cache line
+        self.size += self.parts[-1].size
         return start
+
+    def put_both(self, matrices: np.ndarray) -> tuple[int, str]:
+        """Put matrices, and their transposed copies, which the backward pass needs, behind everything else; a C expression says where."""
+        start = self.put(matrices)
+        return start, self._turn(start, matrices.shape)
+
+    def put_product(self, left: np.ndarray, right: np.ndarray, constant: bool = False) -> tuple[int, str]:
+        """As :meth:`put_both` for ``left @ right``; ``left`` may be constant."""
+        shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
+        start = self.put(np.zeros(shape))
+        one = _Place(0, left.shape, left) if constant else self._factor(left)
+        self.products.append(Product(_Place(start, shape), one, self._factor(right)))
+        return start, self._turn(start, shape)
+
+    def _factor(self, matrices: np.ndarray) -> _Place:
+        start = sum(len(part) for part in self.factors)
+        self.factors.append(np.ascontiguousarray(matrices).ravel())
+        return _Place(start, matrices.shape)
+
+    def _turn(self, start: int, shape: tuple[int, ...]) -> str:
+        back, places = self.turned_size, (start + np.arange(math.prod(shape))).reshape(shape).swapaxes(-1, -2).ravel()
+        self.turned.append(np.pad(places, (0, -len(places) % 16), constant_values=start))
+        self.turned_size += len(self.turned[-1])
+        return f"TURNED + {back}"
 
 
 @dataclass
@@ -117,7 +202,17 @@ def program(module: Any) -> Program:
     last = _last_readout(readouts[-1] if readouts else None, scale, sizes, writer)
     correlation = products[0].symmetric_contractions.contractions[0].correlation
     header = _header(sizes, tables, last, correlation, dtype, float(radial.cutoff_fn.p))
-    return Program(header, torch.cat(writer.parts), np.dtype(str(dtype).removeprefix("torch.")), float(radial.bessel_fn.r_max), sizes.padded, tuple(rows))
+    return Program(
+        header=f"#define TURNED {writer.size}\n{header}",
+        factors=np.concatenate([*writer.parts, *writer.factors]),
+        dtype=np.dtype(str(dtype).removeprefix("torch.")),
+        products=writer.products,
+        turned=np.concatenate(writer.turned),
+        size=writer.size,
+        cutoff=float(radial.bessel_fn.r_max),
+        channels=sizes.padded,
+        rows=tuple(rows),
+    )
 
 
 @dataclass(frozen=True)
@@ -129,15 +224,17 @@ class _Sizes:
     widths: Sequence[int]
     basis: int
 
-    def pad(self, matrix: Tensor, *axes: int) -> Tensor:
+    def pad(self, matrix: np.ndarray, *axes: int) -> np.ndarray:
         """Pad channel axes with zeros."""
         missing = self.padded - self.channels
         return _padded(matrix, [missing if axis in axes else 0 for axis in range(matrix.ndim)])
 
 
-def _padded(matrix: Tensor, more: Sequence[int]) -> Tensor:
+def _padded(matrix: np.ndarray, more: Sequence[int]) -> np.ndarray:
     """Add zeros at the end of every axis."""
-    return torch.nn.functional.pad(matrix, [width for extra in reversed(more) for width in (0, extra)]) if any(more) else matrix
+    filled = np.zeros([size + extra for size, extra in zip(matrix.shape, more, strict=True)])
+    filled[tuple(slice(size) for size in matrix.shape)] = matrix
+    return filled
 
 
 def _embedding(module: Any) -> Any:
@@ -180,10 +277,14 @@ def _correlation(block: Any) -> int:
     return block.symmetric_contractions.contractions[0].correlation
 
 
-def _mixing(linear: Any, sizes: _Sizes, dims: int) -> Tensor:
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().cpu().numpy()
+
+
+def _mixing(linear: Any, sizes: _Sizes, dims: int) -> np.ndarray:
     """Matrices ``[l, C, C]`` of an equivariant linear map of the first ``dims`` orders."""
-    weights = {int(i.i_in): i.path_weight * w.double() for _, i, w in linear.weight_views(yield_instruction=True)}
-    return sizes.pad(torch.stack([weights[order] for order in range(dims)]), 1, 2)
+    weights = {int(i.i_in): i.path_weight * _numpy(w) for _, i, w in linear.weight_views(yield_instruction=True)}
+    return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
 
 
 def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes, tables: _Tables, writer: _Writer) -> int:
@@ -197,8 +298,9 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     up = _mixing(interaction.linear_up, sizes, l_in + 1)
     if number == 0:
         (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
-        up = sizes.pad(instruction.path_weight * weight.double(), 1)[None] @ up
-    shape["up"], shape["up_back"] = writer.put(up), writer.put(up.mT)
+        shape["up"], shape["up_back"] = writer.put_product(sizes.pad(instruction.path_weight * _numpy(weight), 1)[None], up)
+    else:
+        shape["up"], shape["up_back"] = writer.put_both(up)
 
     order, count = _paths(interaction.conv_tp, shape, tables)
     shape["row"] = [sum(count[k] * (2 * k + 1) for k in range(l3)) for l3 in ends]
@@ -209,17 +311,17 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     _contraction(block.symmetric_contractions, shape, sizes, tables, writer)
 
     mix = _mixing(block.linear, sizes, l_out + 1)
-    shape["product"], shape["product_back"] = writer.put(mix), writer.put(mix.mT)
-    skip = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    shape["product"], shape["product_back"] = writer.put_both(mix)
+    skip = np.zeros((1, 1, 1, 1))
     if number > 0:
         skip = sizes.pad(_of_elements(interaction.skip_tp)[:, : l_out + 1], 2, 3)
-    shape["skip"], shape["skip_back"] = writer.put(skip), writer.put(skip.mT)
-    vector = torch.zeros(padded, dtype=torch.float64)
+    shape["skip"], shape["skip_back"] = writer.put_both(skip)
+    vector = np.zeros(padded)
     if readout is not None:
         if not hasattr(readout, "linear"):
             raise UnsupportedError(f"read-out {type(readout).__name__}")
         (_, instruction, weight) = next(iter(readout.linear.weight_views(yield_instruction=True)))
-        vector = sizes.pad(scale * instruction.path_weight * weight.double()[:, 0], 0)
+        vector[: sizes.channels] = scale * instruction.path_weight * _numpy(weight)[:, 0]
     shape["readout"] = writer.put(vector)
     shape["groups"] = elements if number == 0 else 1
 
@@ -241,7 +343,7 @@ def _paths(product_: Any, shape: dict, tables: _Tables) -> tuple[list[int], list
         kind = tables.triples.setdefault((l1, l3), len(tables.triples))
         row = sum(count[k] * (2 * k + 1) for k in range(l3)) + seen[l3]
         tables.paths.append(f"{{{kind}, {l1}, {l2}, {tensor}, {row}, {count[l3]}}}")
-        coefficients = instruction.path_weight * _wigner(l1, l2, l3)
+        coefficients = instruction.path_weight * _numpy(o3.wigner_3j(l1, l2, l3, dtype=torch.float64))
         for m1, m2, m3 in product(*map(range, coefficients.shape)):
             if abs(coefficients[m1, m2, m3]) > 1e-12:
                 place = tensor + m1 * (2 * l3 + 1) + m3
@@ -258,42 +360,41 @@ def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, 
     layers = list(network)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
-        weight = gain * layer.weight.double() / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
+        weight = gain * _numpy(layer.weight) / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
         if last:
             paths = weight.reshape(len(weight), len(order), sizes.channels)
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
         weight = _padded(weight, [-len(weight) % LANES, -weight.shape[1] % LANES])
-        shape["radial"].append(writer.put(weight))
-        shape["radial_back"].append(writer.put(weight.mT))
+        for key, place in zip(("radial", "radial_back"), writer.put_both(weight), strict=True):
+            shape[key].append(place)
 
 
 def _messages(number: int, interaction: Any, count: list[int], sizes: _Sizes, shape: dict, writer: _Writer) -> None:
     """Write the mixing of paths; in the first layer with the matrix of the receiver's element behind it."""
-    views = [(i.i_in, i.i_out, i.path_weight * w.double()) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
+    views = [(i.i_in, i.i_out, i.path_weight * _numpy(w)) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
     out = interaction.linear.irreps_out
     shape["linear"], shape["linear_back"] = [], []
     elements = _of_elements(interaction.skip_tp) if number == 0 else None
     for end in range(sizes.ell + 1):
         mine = [sizes.pad(w, 0) for i_in, i_out, w in sorted(views, key=lambda v: v[0]) if out[i_out].ir.l == end]
-        matrix = torch.cat(mine)[None] / float(interaction.avg_num_neighbors)
+        matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
         if len(mine) != count[end]:
             raise UnsupportedError("mixing of messages")
-        if elements is not None:
-            matrix = matrix @ elements[:, end]
         matrix = sizes.pad(matrix, 2)
-        shape["linear"].append(writer.put(matrix))
-        shape["linear_back"].append(writer.put(matrix.mT))
+        places = writer.put_both(matrix) if elements is None else writer.put_product(matrix, sizes.pad(elements[:, end], 1, 2))
+        for key, place in zip(("linear", "linear_back"), places, strict=True):
+            shape[key].append(place)
 
 
-def _of_elements(skip: Any) -> Tensor:
+def _of_elements(skip: Any) -> np.ndarray:
     """Matrices ``[element, l, C, C]`` of the tensor product with the one-hot element."""
     found = []
     for _, instruction, weight in skip.weight_views(yield_instruction=True):
         order = skip.irreps_in1[instruction.i_in1].ir.l
-        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * weight.double().transpose(0, 1))
-    return torch.stack(found, dim=1)
+        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * _numpy(weight).transpose(1, 0, 2))
+    return np.array(found).transpose(1, 0, 2, 3)
 
 
 def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, writer: _Writer) -> None:
@@ -301,42 +402,46 @@ def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, 
 
     Σ_ν Σ_k w_νk Σ U_ν[M, i.., k] x_i.. (Batatia et al. 2022, eq. 10), with equal monomials collected.
     """
-    one, row = (sizes.ell + 1) ** 2, 0
-    keys: list[tuple[tuple[int, ...], int]] = []
-    terms: list[Tensor] = []
+    one, row, column = (sizes.ell + 1) ** 2, 0, 0
+    gathered: dict[tuple[tuple[int, ...], int], tuple[int, np.ndarray]] = {}
+    stacked: list[np.ndarray] = []
     for part in contraction.contractions:
         weights = [*part.weights, part.weights_max] if part.correlation > 1 else [part.weights_max]
         orders = [*range(part.correlation - 1, 0, -1), part.correlation]
         components = 1
         for nu, weight in zip(orders, weights, strict=True):
-            u = part.U_tensors(nu).numpy().astype(np.float64)
+            u = _numpy(part.U_tensors(nu))
             u = u if u.ndim == nu + 2 else u[None]
             if not u.any():  # nothing couples
                 continue
             components = len(u)
-            gathered: dict[tuple[tuple[int, ...], int], np.ndarray] = {}
             for place in np.argwhere(np.abs(u).sum(axis=-1) > 1e-12):
                 key = (tuple(sorted(map(int, place[1:]))) + (one,) * (part.correlation - nu), row + int(place[0]))
-                gathered[key] = gathered.get(key, 0) + u[tuple(place)]
-            keys += gathered
-            terms.append(torch.einsum("tk,ekc->etc", torch.tensor(np.array(list(gathered.values()))), weight.double()))
+                before = gathered.get(key, (column, 0))[1]
+                gathered[key] = (column, before + u[tuple(place)])
+            stacked.append(_numpy(weight))
+            column += weight.shape[1]
         row += components
-    order = sorted(range(len(keys)), key=keys.__getitem__)
+    keys = sorted(gathered)
+    mixed = np.zeros((1, len(keys), column))  # [terms, weights of all parts and orders]
+    for number, key in enumerate(keys):
+        start, coefficients = gathered[key]
+        mixed[0, number, start : start + len(coefficients)] = coefficients
     shape["monomials"], shape["terms"] = len(tables.monomials), len(tables.terms)
     previous = None
-    for factors, output in (keys[place] for place in order):
+    for factors, output in keys:
         if factors != previous:
             tables.monomials.append(f"{{{{{', '.join(map(str, factors))}}}, {len(tables.terms)}}}")
             previous = factors
         tables.terms.append(output)
     shape["monomials_end"], shape["terms_end"] = len(tables.monomials), len(tables.terms)
-    shape["poly"] = writer.put(sizes.pad(torch.cat(terms, dim=1)[:, order], 2))
+    shape["poly"] = writer.put_product(mixed, sizes.pad(np.concatenate(stacked, axis=1), 2), constant=True)[0]
 
 
 def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) -> dict[str, int]:
     """Write the non-linear read-out of the last layer."""
     width = LANES
-    into, out = torch.zeros(sizes.padded, width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
+    into, out = np.zeros((sizes.padded, width)), np.zeros(width)
     if readout is not None:
         if not hasattr(readout, "linear_1"):
             raise UnsupportedError(f"read-out {type(readout).__name__}")
@@ -345,24 +450,19 @@ def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) ->
         )
         gain = float(readout.non_linearity.acts[0].cst)
         width = -(-inner.shape[1] // LANES) * LANES
-        more = width - inner.shape[1]
-        into = sizes.pad(_padded(first.path_weight * inner.double(), [0, more]), 0)
-        out = _padded(scale * gain * second.path_weight * outer.double()[:, 0], [more])
-    return {"READOUT": width, "READOUT_IN": writer.put(into), "READOUT_BACK": writer.put(into.T), "READOUT_OUT": writer.put(out)}
+        into, out = np.zeros((sizes.padded, width)), np.zeros(width)
+        into[: sizes.channels, : inner.shape[1]] = first.path_weight * _numpy(inner)
+        out[: inner.shape[1]] = scale * gain * second.path_weight * _numpy(outer)[:, 0]
+    forth, back = writer.put_both(into)
+    return {"READOUT": width, "READOUT_IN": forth, "READOUT_BACK": back, "READOUT_OUT": writer.put(out)}
 
 
-@lru_cache(maxsize=256)
-def _wigner(l1: int, l2: int, l3: int) -> np.ndarray:
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
-
-
-@lru_cache(maxsize=8)
 def _ladder(ell: int) -> list[str]:
     """Harmonics of order l from those of orders 1 and l − 1: y_l = k Σ cg y_1 y_(l−1)."""
     direction = torch.tensor([[0.36, 0.48, 0.8]], dtype=torch.float64)
     entries = []
     for order in range(2, ell + 1):
-        cg = torch.from_numpy(_wigner(1, order - 1, order))
+        cg = o3.wigner_3j(1, order - 1, order, dtype=torch.float64)
         low = o3.spherical_harmonics(order - 1, direction, normalize=True, normalization="component")[0]
         high = o3.spherical_harmonics(order, direction, normalize=True, normalization="component")[0]
         raw = torch.einsum("abm,a,b->m", cg, 3**0.5 * direction[0], low)

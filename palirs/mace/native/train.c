@@ -9,7 +9,7 @@
  * no second backward pass, nothing recorded, nothing approximate. Every array has one plane (dipole models: values only) or two (values,
  * then derivatives along v), [plane][atom][component][channel]; PLANES is a constant wherever it is used.
  *
- * The gradient has the layout of the weights and is added to what is there. The transposed copies in the weights get none.
+ * The gradient has the layout of the weights and is added to what is there. The transposed copies that follow the weights get none.
  */
 #include "mace.c"
 
