@@ -10,7 +10,7 @@ The dipole of a translated molecule is therefore the same, and it turns with the
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -32,8 +32,8 @@ from palirs.mace.backend import (
 )
 from palirs.mace.evaluators import chunks
 from palirs.mace.graphs import Graph, graph, mean_neighbours, species
-from palirs.mace.native import CompilerError, Kernel, UnsupportedError
-from palirs.mace.potential import hidden_irreps, length
+from palirs.mace.native import CompilerError, Kernel, TrainingBatch, UnsupportedError
+from palirs.mace.potential import hidden_irreps, norm
 from palirs.mace.settings import Architecture, Training
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class DipoleNetwork(nn.Module):
         attributes, scalars = o3.Irreps(f"{len(shape.elements)}x0e"), o3.Irreps(f"{a.channels}x0e")
         edge = o3.Irreps.spherical_harmonics(a.max_ell)
         messages = (edge * a.channels).sort()[0].simplify()
-        self.scale = shape.scale
+        self.scale, self.channels = shape.scale, a.channels
         self.embedding = LinearNodeEmbeddingBlock(attributes, scalars)
         self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
         self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")
@@ -147,6 +147,12 @@ class DipoleNetwork(nn.Module):
             of_layers.append(features)
         return self.read(of_layers, positions, system, molecules)
 
+    def read_compiled(self, of_layers: Sequence[Tensor], positions: np.ndarray, counts: Sequence[int]) -> Tensor:
+        """:meth:`read` for features as compiled code gives them, ``[N, components, padded channels]``."""
+        system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        features = [_irreps(layer, self.channels) for layer in of_layers]
+        return self.read(features, torch.tensor(positions, dtype=features[0].dtype), system, len(counts))
+
     def read(self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int) -> Tensor:
         """Return the dipoles from the features of every layer, each ``[N, irreps]``."""
         vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
@@ -176,17 +182,29 @@ class DipoleObjective:
         """Return the reference dipoles [e·Å]."""
         return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
 
-    def errors(
-        self, model: DipoleNetwork, graph: Graph, positions: Tensor, targets: dict[str, Tensor], training: bool
-    ) -> dict[str, Tensor]:
-        """Return the deviations ``[B, 3]`` [e·Å]."""
+    def predict(self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+        """Return the dipoles ``[B, 3]`` [e·Å]."""
         with torch.set_grad_enabled(training):
-            return {"dipole": model(graph.inputs(positions)) - targets["dipole"]}
+            return {"dipole": model(graph.inputs(positions))}
 
-    def loss(self, errors: dict[str, Tensor]) -> Tensor:
+    def predict_compiled(
+        self, model: DipoleNetwork, batch: TrainingBatch, positions: np.ndarray
+    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
+        """Return the same with compiled layers, and a function that gives the layers' part of the gradient after ``backward``."""
+        layers = [torch.from_numpy(layer).requires_grad_(True) for layer in batch.features(positions)]
+
+        def gradient() -> np.ndarray:
+            return batch.features_back([layer.grad.numpy() for layer in layers])  # pyright: ignore[reportOptionalMemberAccess]
+
+        return {"dipole": model.read_compiled(layers, positions, batch.counts)}, gradient
+
+    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Return the deviations ``[B, 3]`` [e·Å]."""
+        return {"dipole": predictions["dipole"] - targets["dipole"]}
+
+    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
         """Error in units of the scale of the data, see :class:`Training`."""
-        deviation = errors["dipole"] / self.shape.scale
-        return (deviation**2).mean() if self.training.loss == "mse" else length(deviation).mean()
+        return norm(errors["dipole"] / self.shape.scale, self.training)
 
 
 class DipoleModel:
@@ -231,9 +249,7 @@ class DipoleModel:
             return self.network(inputs).double().numpy()[None]
         counts = [len(z) for z in numbers]
         layers = self.kernel.batch(species(numbers, self.shape.elements), counts).features(centred)[0]
-        system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        features = [_irreps(torch.from_numpy(layer), self.shape.architecture.channels) for layer in layers]
-        return self.network.read(features, torch.tensor(centred, dtype=dtype), system, len(counts)).double().numpy()[None]
+        return self.network.read_compiled([torch.from_numpy(layer) for layer in layers], centred, counts).double().numpy()[None]
 
 
 def _irreps(components: Tensor, channels: int) -> Tensor:

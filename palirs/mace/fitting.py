@@ -1,75 +1,46 @@
 """The training loop that potentials and dipole models share.
 
-Data are put into tensors once. The learning rate follows one cycle; an exponential moving average of the weights is validated after
-every epoch, the best average is kept, and training ends early when it has stopped improving.
+An exponential moving average of the weights is validated after every epoch, the best average is kept, and training ends early when it has
+stopped improving. What is needed to go on from the end of an epoch is written now and then: a training that was killed gives the same
+weights, bit for bit, as one that was not (on a CPU, with the same number of threads).
 """
 
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from palirs.mace.graphs import Graph, graph
+from palirs import keys
+from palirs.mace.gradients import Data, Gradients, Objective
+from palirs.mace.optimisers import Optimiser
 from palirs.mace.settings import Training
-from palirs.mace.tracing import record
 
 IMPROVEMENT = 1e-4
 """A relative drop of the validation loss smaller than this does not count as progress."""
 
 
-class Objective(Protocol):
-    """What is learnt: targets of the frames, deviations of a batch, and their weight in the loss."""
-
-    shape: Any
-
-    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
-        """Return for each property one tensor per frame."""
-        ...
-
-    def errors(self, model: Any, graph: Graph, positions: Tensor, targets: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
-        """Return the deviations of a batch from its targets."""
-        ...
-
-    def loss(self, errors: dict[str, Tensor]) -> Tensor:
-        """Return the scalar to minimise."""
-        ...
-
-
 @dataclass
-class Batches:
-    """Labelled frames as tensors, cut into batches."""
+class Progress:
+    """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON."""
 
-    objective: Objective
-    numbers: list[np.ndarray]
-    positions: list[Tensor]
-    targets: dict[str, list[Tensor]]
-
-    @classmethod
-    def of(cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype) -> "Batches":
-        """Turn frames into tensors; positions are centred, which costs float32 nothing and changes no force."""
-        centred = [torch.tensor(atoms.positions - atoms.positions.mean(axis=0), dtype=dtype) for atoms in frames]
-        return cls(objective, [atoms.numbers for atoms in frames], centred, objective.targets(frames, dtype))
-
-    def batch(self, chosen: Sequence[int]) -> tuple[Graph, Tensor, dict[str, Tensor]]:
-        """Return graph, positions and targets of the chosen frames."""
-        dtype = self.positions[0].dtype
-        return (
-            graph([self.numbers[i] for i in chosen], self.objective.shape.elements, dtype),
-            torch.cat([self.positions[i] for i in chosen]),
-            {name: torch.cat([values[i] for i in chosen]) for name, values in self.targets.items()},
-        )
-
-    def split(self, order: Sequence[int], size: int) -> list[Sequence[int]]:
-        """Cut an order of frames into batches of at most ``size``."""
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    epoch: int = 0
+    best: float = float("inf")
+    since: int = 0
+    late: bool = False
+    seconds: float = 0.0
+    random: Any = None
 
 
 def fit(
@@ -100,102 +71,136 @@ def fit(
     title, position
         Of the progress bar.
     log : path, optional
-        File that gets one JSON line per epoch.
+        File that gets one JSON line per epoch. Beside it, with the suffix ``.resume``, is what a killed training goes on from; it is
+        taken if it belongs to the same model, data and settings, and removed at the end.
 
     Returns
     -------
     list of dict
-        Per epoch: ``epoch``, ``updates``, ``loss``, ``valid_loss``, RMSE of each property in its own unit, ``seconds``.
+        Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE of each property in its own unit, ``seconds``.
     """
-    dtype = next(model.parameters()).dtype
-    data, held = Batches.of(train, objective, dtype), Batches.of(valid, objective, dtype)
+    model.to(training.device)
+    gradients = Gradients(model, objective, training)
+    vector, dtype = gradients.vector, gradients.vector.dtype
+    data, held = (Data.of(frames, objective, dtype, training.device) for frames in (train, valid))
     size = min(training.batch_size, len(train))
     per_epoch = len(train) // size
     epochs = max(1, round(training.updates / per_epoch))
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate, amsgrad=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=epochs * per_epoch, pct_start=0.1)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(training.ema_decay))
-    gradients = Gradients(model, objective)
-    rng = np.random.default_rng(seed)
+    optimiser = Optimiser(vector, gradients.gradient, training, epochs * per_epoch, per_epoch)
+    average, best = vector.clone(), vector.clone()
+    rng, at = np.random.default_rng(seed), Progress()
+    resume = _Resume(log, model, train, valid, training, seed) if log is not None else None
     history: list[dict[str, float]] = []
-    best, best_weights, since = np.inf, None, 0
-    started = time.perf_counter()
-    bar = tqdm(range(epochs), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
+    if resume is not None and (found := resume.read()) is not None:
+        tensors, at, rest = found
+        for mine, name in ((vector, "vector"), (average, "average"), (best, "best")):
+            mine.copy_(tensors.pop(name))
+        optimiser.restore(tensors, rest)
+        rng.bit_generator.state = at.random
+        history = resume.history(at.epoch)
+    started = saved = time.perf_counter()
+    before = at.seconds
+    bar = tqdm(range(at.epoch, epochs), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
     for epoch in bar:
-        losses = []
-        for chosen in data.split(rng.permutation(len(train)), size)[:per_epoch]:  # frames that do not fill a batch wait an epoch
-            losses.append(gradients(*data.batch(chosen)))
-            torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_gradient)
+        if training.second_stage and not at.late and epoch >= training.second_stage.start * epochs:
+            at.late, at.best, at.since = True, float("inf"), 0  # the errors are weighted anew, so no earlier loss can be compared
+            if training.second_stage.learning_rate:
+                optimiser.fix(training.second_stage.learning_rate)
+        learning_rate, losses = optimiser.learning_rate, []
+        order = rng.permutation(len(train))
+        for start in range(0, per_epoch * size, size):  # frames that do not fill a batch wait an epoch
+            losses.append(gradients(data.batch(order[start : start + size]), at.late))
             optimiser.step()
-            schedule.step()
-            average.update_parameters(model)
-        entry = {"epoch": epoch, "updates": (epoch + 1) * per_epoch, "loss": float(torch.stack(losses).mean())}
-        entry |= {**validate(average.module, held), "seconds": time.perf_counter() - started}
+            if training.optimiser != "schedule_free":
+                average.lerp_(vector, 1 - _decay(training, epoch * per_epoch + start // size))
+        if training.optimiser == "schedule_free":
+            optimiser.average(True)
+            average.copy_(vector)
+        with gradients.holding(average):
+            measured = validate(gradients, objective, held, at.late)
+        optimiser.average(False)
+        optimiser.validated(measured["valid_loss"])
+        at.since = 0 if measured["valid_loss"] < at.best * (1 - IMPROVEMENT) else at.since + per_epoch
+        if measured["valid_loss"] < at.best:
+            at.best = measured["valid_loss"]
+            best.copy_(average)
+        at.epoch, at.seconds, at.random = epoch + 1, before + time.perf_counter() - started, rng.bit_generator.state
+        entry = {
+            "epoch": epoch,
+            "updates": at.epoch * per_epoch,
+            "learning_rate": learning_rate,
+            "loss": float(torch.stack(losses).mean()),
+            **measured,
+            "seconds": at.seconds,
+        }
         history.append(entry)
         if log is not None:
             with log.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
         bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}")
-        since = 0 if entry["valid_loss"] < best * (1 - IMPROVEMENT) else since + per_epoch
-        if entry["valid_loss"] < best:
-            best = entry["valid_loss"]
-            best_weights = {name: value.clone() for name, value in average.module.state_dict().items()}
-        if since > training.patience * training.updates:
+        if at.since > training.patience * training.updates:
             break
-    if best_weights is not None:
-        model.load_state_dict(best_weights)
+        if resume is not None and time.perf_counter() - saved >= training.save_interval:
+            resume.write({"vector": vector, "average": average, "best": best}, at, optimiser)
+            saved = time.perf_counter()
+    vector.copy_(best)
+    model.to("cpu")
     return history
 
 
-class Gradients:
-    """Loss and gradient of a batch; recorded when all batches look alike, which they do when there is one molecule."""
-
-    def __init__(self, model: torch.nn.Module, objective: Objective):
-        self._model, self._objective = model, objective
-        self._names = [name for name, _ in model.named_parameters()]
-        self._parameters = [parameter for _, parameter in model.named_parameters()]
-        self._recorded: dict[int, Callable[..., tuple[Tensor, ...]]] = {}
-        self._seen: Graph | None = None
-
-    def __call__(self, batch: Graph, positions: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Put the gradient of the loss into the parameters and return the loss."""
-        keys, values = list(targets), list(targets.values())
-
-        def loss_and_gradient(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-            given = dict(zip(keys, rest[: len(keys)], strict=True))
-            parameters = rest[len(keys) :]
-            module = _Functional(self._model, dict(zip(self._names, parameters, strict=True)))
-            loss = self._objective.loss(self._objective.errors(module, batch, x, given, training=True))
-            return loss.detach(), *torch.autograd.grad(loss, parameters)
-
-        run: Callable[..., tuple[Tensor, ...]] = loss_and_gradient
-        if batch is self._seen:
-            if id(batch) not in self._recorded:
-                self._recorded = {id(batch): record(loss_and_gradient, [positions, *values, *self._parameters])}
-            run = self._recorded[id(batch)]
-        self._seen = batch
-        loss, *gradients = run(positions, *values, *self._parameters)
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return loss
+def _decay(training: Training, step: int) -> float:
+    """Decay of the average; the first steps, which start from random weights, are forgotten sooner."""
+    return min(training.ema_decay, (1 + step) / (10 + step))
 
 
-class _Functional:
-    """A module called with parameters given from outside."""
-
-    def __init__(self, module: torch.nn.Module, parameters: dict[str, Tensor]):
-        self._module, self._parameters = module, parameters
-
-    def __call__(self, inputs: dict[str, Tensor], **kwargs: bool) -> Any:
-        return torch.func.functional_call(self._module, self._parameters, (inputs,), kwargs)
-
-
-def validate(model: torch.nn.Module, held: Batches, size: int = 64) -> dict[str, float]:
+def validate(gradients: Gradients, objective: Objective, held: Data, late: bool = False) -> dict[str, float]:
     """Return the loss and the RMSE of each property over all held-out frames."""
-    collected: dict[str, list[Tensor]] = {}
-    for chosen in held.split(range(len(held.numbers)), size):
-        for name, deviation in held.objective.errors(model, *held.batch(chosen), training=False).items():
-            collected.setdefault(name, []).append(deviation.detach())
-    errors = {name: torch.cat(parts) for name, parts in collected.items()}
-    result = {"valid_loss": float(held.objective.loss(errors))}
-    return result | {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()) for name, deviation in errors.items()}
+    with torch.no_grad() if gradients.compiled else torch.enable_grad():
+        errors = gradients.errors(held)
+        result = {"valid_loss": float(objective.loss(errors, late))}
+        return result | {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()) for name, deviation in errors.items()}
+
+
+class _Resume:
+    """The file that a killed training goes on from."""
+
+    def __init__(self, log: Path, model: torch.nn.Module, train: Sequence[Atoms], valid: Sequence[Atoms], training: Training, seed: int):
+        self._log, self._file = log, log.with_suffix(".resume")
+        digest = sha256(repr((training, seed, torch.get_num_threads(), torch.__version__)).encode())
+        for value in model.state_dict().values():
+            digest.update(value.detach().cpu().numpy().tobytes())
+        for frames in (train, valid):
+            for atoms in frames:
+                for values in (atoms.numbers, atoms.positions, atoms.info.get(keys.ENERGY), atoms.arrays.get(keys.FORCES)):
+                    digest.update(np.asarray(values, dtype=float).tobytes())
+                digest.update(np.asarray(atoms.info.get(keys.DIPOLE, 0.0), dtype=float).tobytes())
+        self._identity = digest.hexdigest()
+
+    def write(self, tensors: dict[str, Tensor], at: Progress, optimiser: Optimiser) -> None:
+        """Write atomically."""
+        state, rest = optimiser.state()
+        part = self._file.with_name(self._file.name + ".part")
+        everything = {name: value.detach().cpu().contiguous() for name, value in {**tensors, **state}.items()}
+        save_file(everything, part, metadata={"identity": self._identity, "progress": json.dumps(at.__dict__), "optimiser": rest})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(self._file)
+
+    def read(self) -> tuple[dict[str, Tensor], Progress, str] | None:
+        """Return tensors, progress and the optimiser's state, or nothing if there is no such training to go on from."""
+        if not self._file.exists():
+            self._log.unlink(missing_ok=True)
+            return None
+        with safe_open(self._file, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("identity") != self._identity:
+                self._log.unlink(missing_ok=True)
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return tensors, Progress(**json.loads(metadata["progress"])), metadata["optimiser"]
+
+    def history(self, epochs: int) -> list[dict[str, float]]:
+        """Return the log of the epochs that count, and cut off what came after them."""
+        lines = self._log.read_text().splitlines()[:epochs]
+        self._log.write_text("".join(line + "\n" for line in lines))
+        return [json.loads(line) for line in lines]

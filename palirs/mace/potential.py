@@ -1,6 +1,6 @@
 """The MACE potential: from an architecture and data to a module, and its training objective."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from palirs import keys
 from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE, building, o3
 from palirs.mace.graphs import Graph, mean_neighbours
+from palirs.mace.native import TrainingBatch
 from palirs.mace.settings import Architecture, Training
 
 
@@ -127,23 +128,44 @@ class PotentialObjective:
             "forces": [torch.tensor(atoms.arrays[keys.FORCES], dtype=dtype) for atoms in frames],
         }
 
-    def errors(
-        self, model: ScaleShiftMACE, graph: Graph, positions: Tensor, targets: dict[str, Tensor], training: bool
-    ) -> dict[str, Tensor]:
+    def predict(self, model: ScaleShiftMACE, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE's own code."""
+        out = model(graph.inputs(positions.requires_grad_(True)), training=training)
+        return {"energy": out["interaction_energy"], "forces": out["forces"]}
+
+    def predict_compiled(
+        self, model: ScaleShiftMACE, batch: TrainingBatch, positions: np.ndarray
+    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
+        """Return the same by compiled code, and a function that gives the gradient after ``backward``."""
+        energy, forces = (torch.from_numpy(values).requires_grad_(True) for values in batch.forces(positions))
+
+        def gradient() -> np.ndarray:
+            by_energy, by_forces = (torch.zeros_like(x) if x.grad is None else x.grad for x in (energy, forces))
+            return batch.forces_back(positions, by_energy.numpy(), by_forces.numpy())
+
+        return {"energy": energy, "forces": forces}, gradient
+
+    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
         """Return the deviations: energy per atom ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
-        out = model(graph.inputs(positions), training=training)
-        counts = torch.tensor(graph.counts, dtype=positions.dtype)
         return {
-            "energy": (out["interaction_energy"] - targets["energy"]) / counts,
-            "forces": out["forces"] - targets["forces"],
+            "energy": (predictions["energy"] - targets["energy"]) / counts,
+            "forces": predictions["forces"] - targets["forces"],
         }
 
-    def loss(self, errors: dict[str, Tensor]) -> Tensor:
-        """Weighted errors of energy per atom and forces, see :class:`Training`."""
+    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+        """Weighted errors of energy per atom and forces, see :class:`Training`; ``late`` takes the weights of the second stage."""
+        stage = self.training.second_stage if late and self.training.second_stage else self.training
         energy, forces = errors["energy"], errors["forces"]
-        if self.training.loss == "mse":
-            return self.training.energy_weight * (energy**2).mean() + self.training.forces_weight * (forces**2).mean()
-        return self.training.energy_weight * energy.abs().mean() + self.training.forces_weight * length(forces).mean()
+        return stage.energy_weight * norm(energy[:, None], self.training) + stage.forces_weight * norm(forces, self.training)
+
+
+def norm(errors: Tensor, training: Training) -> Tensor:
+    """Mean of the deviations ``[n, components]`` in the norm of the loss."""
+    if training.loss == "mse":
+        return (errors**2).mean()
+    if training.loss == "huber":
+        return torch.nn.functional.huber_loss(errors, torch.zeros_like(errors), delta=training.huber_delta)
+    return errors.abs().mean() if errors.shape[1] == 1 else length(errors).mean()
 
 
 def length(vectors: Tensor) -> Tensor:

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Literal
 
+from ase.data import chemical_symbols
 from pydantic import Field
 
 from palirs.recipes import Angstrom, Count, Fraction, NonNegative, Positive, recipe
+
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")]
 
 
 @recipe
@@ -45,6 +48,26 @@ class Architecture:
 
 
 @recipe
+class SecondStage:
+    """The last part of a training, with other weights in the loss (MACE's "stage two").
+
+    Parameters
+    ----------
+    start : float
+        Share of the updates after which it begins.
+    energy_weight, forces_weight : float
+        See :class:`Training`.
+    learning_rate : float or None
+        Kept to the end; ``None`` goes on with the schedule.
+    """
+
+    start: Fraction = 0.75
+    energy_weight: NonNegative = 100.0
+    forces_weight: NonNegative = 10.0
+    learning_rate: Positive | None = None
+
+
+@recipe
 class Training:
     """How a model is trained.
 
@@ -54,14 +77,27 @@ class Training:
         Optimiser steps at most; the number of epochs follows from the size of the data set, so the cost does not grow with it.
     batch_size : int
         Structures per step.
+    optimiser : {"amsgrad", "adamw", "schedule_free"}
+        Adam with AMSGrad (Reddi et al. 2018), AdamW (Loshchilov and Hutter 2019), or schedule-free AdamW (Defazio et al. 2024), which
+        averages by itself: it needs ``schedule=constant`` and ignores ``ema_decay``.
     learning_rate : float
-        Peak of the one-cycle schedule (Smith and Topin 2017, arXiv:1708.07120).
-    loss : {"l1l2", "mse"}
+        Peak of the schedule.
+    schedule : {"one_cycle", "cosine", "plateau", "constant"}
+        ``one_cycle``: Smith and Topin 2017, arXiv:1708.07120. ``plateau``: times 0.8 when the validation error has not improved for 5 % of
+        the updates.
+    weight_decay : float
+        Decoupled, of all weights; not with ``amsgrad``.
+    loss : {"l1l2", "mse", "huber"}
         ``l1l2``: mean of |ΔE|/atom [eV] and of the length of ΔF of an atom [eV/Å] (MACE's ``l1l2energyforces``); distorted frames with
         their large forces do not drown those near the optimum, which the harmonic frequencies depend on. ``mse``: mean squares of
-        ΔE/atom and of the components of ΔF. The dipole model uses the same norms of its own error.
+        ΔE/atom and of the components of ΔF. ``huber``: the same up to ``huber_delta``, linear beyond. The dipole model uses the same norms
+        of its own error.
+    huber_delta : float
+        [eV], [eV/Å], or the unit of the dipoles' scale.
     energy_weight, forces_weight : float
-        Weights of the two terms.
+        Weights of the two terms; the dipole model has one term and needs none.
+    second_stage : SecondStage or None
+        Other weights towards the end; not for the dipole model.
     ema_decay : float
         Decay per step of the exponential moving average of the weights; the average is what is validated and kept.
     clip_gradient : float
@@ -72,19 +108,53 @@ class Training:
         Share of the frames set aside for the reported errors, drawn anew whenever the data set grows.
     validation_fraction : float
         Share of the rest that decides on early stopping and on the weights that are kept.
+    atomic_energies : "fitted" or dict
+        E0 of the elements, by symbol [eV]: fitted to the data by least squares, or given, as for isolated atoms calculated by the engine.
+    start : str
+        ``scratch``; ``previous``: the same member of the iteration before (the potential only); or a model file to go on from
+        (fine-tuning), which then sets size, elements and scales.
+    backend : {"auto", "native", "eager"}
+        ``native``: compiled C code on the CPU. ``eager``: MACE's modules and autograd. ``auto``: native where possible, else eager, with a
+        warning.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.
+    save_interval : float
+        Seconds between the points that a killed training goes on from. 0: every epoch.
     """
 
     updates: Count = 5000
     batch_size: Count = 5
+    optimiser: Literal["amsgrad", "adamw", "schedule_free"] = "amsgrad"
     learning_rate: Positive = 0.01
-    loss: Literal["l1l2", "mse"] = "l1l2"
+    schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
+    weight_decay: NonNegative = 0.0
+    loss: Literal["l1l2", "mse", "huber"] = "l1l2"
+    huber_delta: Positive = 0.01
     energy_weight: NonNegative = 10.0
     forces_weight: NonNegative = 10.0
-    ema_decay: Fraction = 0.99
+    second_stage: SecondStage | None = None
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     clip_gradient: Positive = 10.0
     patience: Annotated[float, Field(gt=0, le=1)] = 0.4
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
+    atomic_energies: Literal["fitted"] | dict[str, float] = "fitted"
+    start: str = "scratch"
+    backend: Literal["auto", "native", "eager"] = "auto"
+    device: Device = "cpu"
+    save_interval: NonNegative = 10.0
+
+    def __post_init__(self):
+        if self.optimiser == "schedule_free" and self.schedule != "constant":
+            raise ValueError(f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant")
+        if self.optimiser == "amsgrad" and self.weight_decay:
+            raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
+        if self.backend == "native" and self.device != "cpu":
+            raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
+        if isinstance(self.atomic_energies, dict):
+            unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))
+            if unknown:
+                raise ValueError(f"atomic_energies: {', '.join(unknown)} are not symbols of elements")
 
 
 @recipe
@@ -101,7 +171,7 @@ class Evaluation:
     """
 
     backend: Literal["auto", "native", "recorded", "eager"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    device: Device = "cpu"
 
     def __post_init__(self):
         if self.backend == "native" and self.device != "cpu":

@@ -10,8 +10,9 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = {"evaluate": ("mace.c",), "train": ("train.c", "mace.c")}
-"""What is compiled for which purpose: the first file, which includes the others."""
+PURPOSES = {"evaluate": ("mace.c",), "train potential": ("train.c", "mace.c"), "train dipole": ("train.c", "mace.c")}
+"""What is compiled: the first file, which includes the others."""
+PLANES = {"evaluate": 0, "train potential": 2, "train dipole": 1}
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
 
 
@@ -33,7 +34,8 @@ def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
     compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
-    sources = [Path(__file__).with_name(name) for name in SOURCES[purpose]]
+    header = f"#define PLANES {PLANES[purpose]}\n{header}" if PLANES[purpose] else header
+    sources = [Path(__file__).with_name(name) for name in PURPOSES[purpose]]
     key = "\n".join([header, *(source.read_text() for source in sources), *FLAGS, compiler, _version(compiler), _processor()])
     place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not place.exists():

@@ -19,7 +19,9 @@ class Learner:
     Parameters
     ----------
     module : module
-        Its parameters are followed: call :meth:`refresh` when they have changed.
+        What is trained.
+    vector : Tensor
+        Its parameters, from :func:`flat`; call :meth:`refresh` when they have changed.
 
     Raises
     ------
@@ -27,13 +29,12 @@ class Learner:
         As :class:`Kernel`.
     """
 
-    def __init__(self, module: Any):
+    def __init__(self, module: Any, vector: Tensor):
         self.kernel = Kernel([module])
-        self.parameters = list(module.parameters())
-        self.library = library(self.kernel.programs[0].header, "train")
+        self.library = library(self.kernel.programs[0].header, "train potential" if hasattr(module, "readouts") else "train dipole")
         self.library.palirs_train_work.restype = ctypes.c_size_t
         self.scratch, self.memory, self.gradients = Memory(), Memory(), list[np.ndarray]()
-        self.vector = flat(module)
+        self.vector = vector
         self._parameter, self._constant, self._back = _origins(module, self.vector)
         self.refresh()
 
@@ -47,23 +48,28 @@ class Learner:
         return TrainingBatch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
     def gradient(self, by_weights: np.ndarray) -> np.ndarray:
-        """Return the gradient by the parameters, in the order of :attr:`vector`, given that by the weights."""
-        return (self.kernel.programs[0].by_factors(self._factors, by_weights) * self._constant)[self._back]
+        """Return the gradient by the parameters, in the order of :attr:`vector`, given that by the weights.
+
+        It is zero for parameters that the compiled code does not use, those of the read-outs of a dipole network.
+        """
+        by_factors = self.kernel.programs[0].by_factors(self._factors, by_weights) * self._constant
+        return np.where(self._back < 0, 0, by_factors[self._back])
 
 
 def flat(module: nn.Module) -> Tensor:
-    """Put all parameters into one vector, of which they become views, and return it."""
+    """Put all parameters that are trained into one vector, of which they become views, and return it."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with torch.no_grad():
-        vector = torch.cat([parameter.reshape(-1) for parameter in module.parameters()])
+        vector = torch.cat([parameter.reshape(-1) for parameter in trained])
         start = 0
-        for parameter in module.parameters():
+        for parameter in trained:
             parameter.data = vector[start : start + parameter.numel()].view(parameter.shape)
             start += parameter.numel()
     return vector
 
 
 def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each factor the parameter that it is a multiple of, and the constant; for each parameter its factor.
+    """For each factor the parameter that it is a multiple of, and the constant; for each parameter its factor, or −1 if it has none.
 
     They are found by laying out a module whose parameters are all one, and one whose parameters are 1, 2, 3, ...
     """
@@ -79,8 +85,10 @@ def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray,
     parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1).astype(np.int64)
     places = np.full(len(vector), -1)
     places[parameter[~nothing]] = np.flatnonzero(~nothing)
-    if (places < 0).any() or len(places) != np.count_nonzero(~nothing):
-        raise UnsupportedError("parameters that are not used exactly once")
+    if np.count_nonzero(places >= 0) != np.count_nonzero(~nothing):
+        raise UnsupportedError("parameters that are used more than once")
+    if (places < 0).any() and hasattr(module, "readouts"):
+        raise UnsupportedError("parameters that are not used")
     return parameter, constant.astype(kept.numpy().dtype), places
 
 
@@ -92,13 +100,13 @@ class TrainingBatch:
     """
 
     def __init__(self, learner: Learner, species: np.ndarray, counts: tuple[int, ...]):
-        self._learner, self._species, self._counts = learner, species, counts
+        self._learner, self._species, self.counts = learner, species, counts
         self._threads = min(torch.get_num_threads(), len(counts))
         self._blocks = blocks(counts, -(-sum(counts) // self._threads))
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
-        batch = self._learner.kernel.batch(self._species, self._counts, self._learner.scratch)
+        batch = self._learner.kernel.batch(self._species, self.counts, self._learner.scratch)
         energy, forces = batch.forces(positions)
         return energy[0], forces[0]
 
@@ -114,7 +122,7 @@ class TrainingBatch:
                 ctypes.c_void_p(gradient.ctypes.data),
             )
 
-        return self._learner.gradient(self._gradient(2, piece, apart=False))
+        return self._learner.gradient(self._gradient(piece, apart=False))
 
     def features(self, positions: np.ndarray) -> list[np.ndarray]:
         """Return the features ``[N, components, C]`` after each layer (C padded)."""
@@ -128,7 +136,7 @@ class TrainingBatch:
             )
             found[block.number] = one.layers(flat, block.atoms)
 
-        self._run(1, piece, apart=True)
+        self._run(piece, apart=True)
         return [np.concatenate(layer) for layer in zip(*found, strict=True)]
 
     def features_back(self, by_features: Sequence[np.ndarray]) -> np.ndarray:
@@ -145,18 +153,18 @@ class TrainingBatch:
                 ctypes.c_void_p(gradient.ctypes.data),
             )
 
-        return self._learner.gradient(self._gradient(1, piece, apart=True))
+        return self._learner.gradient(self._gradient(piece, apart=True))
 
-    def _gradient(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> np.ndarray:
-        self._run(planes, piece, apart)
+    def _gradient(self, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> np.ndarray:
+        self._run(piece, apart)
         total = self._learner.gradients[0]
         for other in self._learner.gradients[1 : self._threads]:
             total += other
         return total
 
-    def _run(self, planes: int, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> None:
+    def _run(self, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> None:
         """Each thread takes every n-th block, with a gradient of its own; blocks have memory of their own if it is to last (``apart``)."""
-        sizes = [self._learner.library.palirs_train_work(ctypes.c_int(planes), ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks]
+        sizes = [self._learner.library.palirs_train_work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks]
         one = self._learner.kernel.programs[0]
         while len(self._learner.gradients) < self._threads:
             self._learner.gradients.append(np.empty(one.size, one.dtype))

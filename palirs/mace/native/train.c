@@ -7,7 +7,8 @@
  *
  * so that one forward pass carries values and their derivatives along v, and one backward pass through both gives the whole gradient:
  * no second backward pass, nothing recorded, nothing approximate. Every array has one plane (dipole models: values only) or two (values,
- * then derivatives along v), [plane][atom][component][channel]; PLANES is a constant wherever it is used.
+ * then derivatives along v), [plane][atom][component][channel]; PLANES is set
+ * when this is compiled, the number of them.
  *
  * The gradient has the layout of the weights and is added to what is there. The transposed copies that follow the weights get none.
  */
@@ -29,13 +30,13 @@ struct pass {
     int atoms, pairs, group[SPECIES + 1];
 };
 
-static size_t divide_pass(struct pass *p, const int planes, char *base, size_t atoms, size_t pairs) {
+static size_t divide_pass(struct pass *p, char *base, size_t atoms, size_t pairs) {
     char *top = base + ((sizeof(struct pass) + 63) & ~(size_t)63);
     size_t widest = MIDDLE > NY ? MIDDLE : NY, rows;
     widest = HIDDEN_ROWS > widest ? HIDDEN_ROWS : widest;
     rows = atoms * widest > pairs ? atoms * widest : pairs;
     rows = rows + HEIGHT;
-    size_t a = planes * atoms * C, e = planes * pairs;
+    size_t a = PLANES * atoms * C, e = PLANES * pairs;
     for (int t = 0; t <= LAYERS; t++) {
         struct tape *l = &p->tape[t];
         l->h = REALS(a * HIDDEN_ROWS);
@@ -59,15 +60,15 @@ static size_t divide_pass(struct pass *p, const int planes, char *base, size_t a
     p->dh = REALS(a * HIDDEN_ROWS); p->dnext = REALS(a * HIDDEN_ROWS); p->dup = REALS(a * HIDDEN_ROWS);
     p->da = REALS(a * NY); p->dmid = REALS(a * MIDDLE); p->dr = REALS(e * PATHS * C);
     p->dact = REALS(e * WIDEST); p->other = REALS(e * WIDEST);
-    p->hidden = REALS(planes * atoms * READOUT); p->dhidden = REALS(planes * atoms * READOUT);
+    p->hidden = REALS(PLANES * atoms * READOUT); p->dhidden = REALS(PLANES * atoms * READOUT);
     p->slope = REALS(atoms * READOUT); p->bend = REALS(atoms * READOUT);
-    p->in = INTS(planes * rows); p->out = INTS(planes * rows);
+    p->in = INTS(PLANES * rows); p->out = INTS(PLANES * rows);
     return (size_t)(top - base);
 }
 
-size_t palirs_train_work(int planes, int atoms, int pairs) {
+size_t palirs_train_work(int atoms, int pairs) {
     struct pass p;
-    return divide_pass(&p, planes, NULL, atoms, pairs);
+    return divide_pass(&p, NULL, atoms, pairs);
 }
 
 /* ---- linear algebra ---- */
@@ -96,38 +97,38 @@ static void outer(int m, const int *in, const int *out, const REAL *x, const REA
 }
 
 /* Repeat m rows for the second plane, which lies so much further on; the number of rows in all. */
-INLINE int in_planes(const int planes, int m, int *in, int *out, size_t in_plane, size_t out_plane) {
-    for (int i = 0; i < m && planes > 1; i++) in[m + i] = in[i] + (int)in_plane, out[m + i] = out[i] + (int)out_plane;
-    return planes * m;
+INLINE int in_planes(int m, int *in, int *out, size_t in_plane, size_t out_plane) {
+    for (int i = 0; i < m && PLANES > 1; i++) in[m + i] = in[i] + (int)in_plane, out[m + i] = out[i] + (int)out_plane;
+    return PLANES * m;
 }
 
 /* Rows of order l of some atoms, in all planes. */
-INLINE int order_rows(const int planes, const struct pass *p, int from, int to, int l, int stride_in, int stride_out) {
+INLINE int order_rows(const struct pass *p, int from, int to, int l, int stride_in, int stride_out) {
     int m = rows_of(p->geometry.order, from, to, l, stride_in, stride_out, p->in, p->out);
-    return in_planes(planes, m, p->in, p->out, (size_t)p->atoms * stride_in * C, (size_t)p->atoms * stride_out * C);
+    return in_planes(m, p->in, p->out, (size_t)p->atoms * stride_in * C, (size_t)p->atoms * stride_out * C);
 }
 
 /* Rows of one order of all paths of some atoms, and of the mixed ones. */
-INLINE int middle_rows(const int planes, const struct shape *s, const struct pass *p, int from, int to, int o) {
+INLINE int middle_rows(const struct shape *s, const struct pass *p, int from, int to, int o) {
     int m = 0;
     for (int i = from; i < to; i++)
         for (int c = 0; c < 2 * o + 1; c++, m++) {
             p->in[m] = (p->geometry.order[i] * s->middle + s->row[o] + c * s->count[o]) * C;
             p->out[m] = (p->geometry.order[i] * NY + o * o + c) * C;
         }
-    return in_planes(planes, m, p->in, p->out, (size_t)p->atoms * s->middle * C, (size_t)p->atoms * NY * C);
+    return in_planes(m, p->in, p->out, (size_t)p->atoms * s->middle * C, (size_t)p->atoms * NY * C);
 }
 
 /* The planes of pairs and of the read-out follow each other row by row. */
 INLINE int pair_rows(const struct pass *p, int rows, int stride_in, int stride_out) { return plain_rows(rows, stride_in, stride_out, p->in, p->out); }
 
 /* z σ(z) in all planes; the first and the second derivative are kept */
-INLINE void silu_planes(const int planes, int n, REAL *value, REAL *slope, REAL *bend) {
+INLINE void silu_planes(int n, REAL *value, REAL *slope, REAL *bend) {
     for (int i = 0; i < n; i += LANES) {
         V z = load(value + i), s = 1 / (1 + exponential((V){0} - z)), first = s * (1 + z * (1 - s));
         store(value + i, z * s);
         store(slope + i, first);
-        if (planes > 1) {
+        if (PLANES > 1) {
             V along = load(value + n + i);
             store(bend + i, along * s * (1 - s) * (2 + z * (1 - 2 * s)));
             store(value + n + i, along * first);
@@ -135,10 +136,10 @@ INLINE void silu_planes(const int planes, int n, REAL *value, REAL *slope, REAL 
     }
 }
 
-INLINE void silu_planes_back(const int planes, int n, const REAL *slope, const REAL *bend, REAL *d) {
+INLINE void silu_planes_back(int n, const REAL *slope, const REAL *bend, REAL *d) {
     for (int i = 0; i < n; i += LANES) {
         V value = load(d + i) * load(slope + i);
-        if (planes > 1) {
+        if (PLANES > 1) {
             value += load(d + n + i) * load(bend + i);
             store(d + n + i, load(d + n + i) * load(slope + i));
         }
@@ -165,73 +166,73 @@ static void geometry_along(struct pass *p, const double *v) {
 
 /* ---- tensor product of an edge; second planes lie so much further on ---- */
 
-struct planes { size_t r, h, mid; };
+struct further { size_t r, h, mid; };
 
-INLINE void path_along(const int planes, const int d1, const int d3, REAL sign, const REAL *t, const REAL *dt, const REAL *r, const REAL *h,
-                       REAL *mid, int stride, struct planes next) {
+INLINE void path_along(const int d1, const int d3, REAL sign, const REAL *t, const REAL *dt, const REAL *r, const REAL *h,
+                       REAL *mid, int stride, struct further next) {
     for (int c = 0; c < C; c += LANES) {
         V r0 = load(r + c) * sign, r1 = {0}, g0[7], g1[7];
-        if (planes > 1) r1 = load(r + next.r + c) * sign;
+        if (PLANES > 1) r1 = load(r + next.r + c) * sign;
         UNROLL for (int i = 0; i < d1; i++) {
             V h0 = load(h + i * C + c);
             g0[i] = r0 * h0;
-            if (planes > 1) g1[i] = r1 * h0 + r0 * load(h + next.h + i * C + c);
+            if (PLANES > 1) g1[i] = r1 * h0 + r0 * load(h + next.h + i * C + c);
         }
         UNROLL for (int k = 0; k < d3; k++) {
             REAL *place = mid + (size_t)k * stride + c;
             V sum = load(place), along = {0};
-            if (planes > 1) along = load(place + next.mid);
+            if (PLANES > 1) along = load(place + next.mid);
             UNROLL for (int i = 0; i < d1; i++) {
                 sum += t[i * d3 + k] * g0[i];
-                if (planes > 1) along += t[i * d3 + k] * g1[i] + dt[i * d3 + k] * g0[i];
+                if (PLANES > 1) along += t[i * d3 + k] * g1[i] + dt[i * d3 + k] * g0[i];
             }
             store(place, sum);
-            if (planes > 1) store(place + next.mid, along);
+            if (PLANES > 1) store(place + next.mid, along);
         }
     }
 }
 
-INLINE void path_along_back(const int planes, const int d1, const int d3, REAL sign, const REAL *t, const REAL *dt, const REAL *r,
-                            const REAL *h, const REAL *dmid, int stride, REAL *dr, REAL *dh, struct planes next) {
+INLINE void path_along_back(const int d1, const int d3, REAL sign, const REAL *t, const REAL *dt, const REAL *r,
+                            const REAL *h, const REAL *dmid, int stride, REAL *dr, REAL *dh, struct further next) {
     for (int c = 0; c < C; c += LANES) {
         V r0 = load(r + c), r1 = {0}, m0[9], m1[9], dr0 = load(dr + c), dr1 = {0};
-        if (planes > 1) r1 = load(r + next.r + c), dr1 = load(dr + next.r + c);
+        if (PLANES > 1) r1 = load(r + next.r + c), dr1 = load(dr + next.r + c);
         UNROLL for (int k = 0; k < d3; k++) {
             m0[k] = load(dmid + (size_t)k * stride + c) * sign;
-            if (planes > 1) m1[k] = load(dmid + next.mid + (size_t)k * stride + c) * sign;
+            if (PLANES > 1) m1[k] = load(dmid + next.mid + (size_t)k * stride + c) * sign;
         }
         UNROLL for (int i = 0; i < d1; i++) {
             V s0 = {0}, s1 = {0}, h0 = load(h + i * C + c);
             UNROLL for (int k = 0; k < d3; k++) {
                 s0 += t[i * d3 + k] * m0[k];
-                if (planes > 1) s0 += dt[i * d3 + k] * m1[k], s1 += t[i * d3 + k] * m1[k];
+                if (PLANES > 1) s0 += dt[i * d3 + k] * m1[k], s1 += t[i * d3 + k] * m1[k];
             }
             dr0 += s0 * h0;
-            if (planes > 1) dr0 += s1 * load(h + next.h + i * C + c), dr1 += s1 * h0;
+            if (PLANES > 1) dr0 += s1 * load(h + next.h + i * C + c), dr1 += s1 * h0;
             if (dh) {
                 REAL *place = dh + i * C + c;
                 store(place, load(place) + s0 * r0 + s1 * r1);
-                if (planes > 1) store(place + next.h, load(place + next.h) + s1 * r0);
+                if (PLANES > 1) store(place + next.h, load(place + next.h) + s1 * r0);
             }
         }
         store(dr + c, dr0);
-        if (planes > 1) store(dr + next.r + c, dr1);
+        if (PLANES > 1) store(dr + next.r + c, dr1);
     }
 }
 
 /* Every pair, path and direction; forward fills mid, backward dr and dup. */
-INLINE void convolve_along(const int planes, const int forward, const struct shape *s, struct pass *p, struct tape *l, int inner) {
+INLINE void convolve_along(const int forward, const struct shape *s, struct pass *p, struct tape *l, int inner) {
     const int paths = s->paths_end - s->paths;
-    const struct planes next = {(size_t)p->pairs * paths * C, (size_t)p->atoms * s->rows_in * C, (size_t)p->atoms * s->middle * C};
-    if (forward) memset(l->mid, 0, sizeof(REAL) * planes * next.mid);
+    const struct further next = {(size_t)p->pairs * paths * C, (size_t)p->atoms * s->rows_in * C, (size_t)p->atoms * s->middle * C};
+    if (forward) memset(l->mid, 0, sizeof(REAL) * PLANES * next.mid);
     else {
-        memset(p->dr, 0, sizeof(REAL) * planes * next.r);
-        memset(p->dup, 0, sizeof(REAL) * planes * next.h);
+        memset(p->dr, 0, sizeof(REAL) * PLANES * next.r);
+        memset(p->dup, 0, sizeof(REAL) * PLANES * next.h);
     }
     for (int e = 0; e < p->pairs; e++) {
         REAL t[TENSOR], dt[TENSOR];
         couple(s, p->geometry.y + (size_t)e * NY, t);
-        if (planes > 1) couple(s, p->turn + (size_t)e * NY, dt);
+        if (PLANES > 1) couple(s, p->turn + (size_t)e * NY, dt);
         for (int path = s->paths; path < s->paths_end; path++) {
             const struct path *q = &PATH[path];
             const size_t place = ((size_t)e * paths + path - s->paths) * C;
@@ -244,10 +245,10 @@ INLINE void convolve_along(const int planes, const int forward, const struct sha
 #define ALONG(kind, l1, l3)                                                                                                                \
     case kind:                                                                                                                             \
         if (forward)                                                                                                                       \
-            path_along(planes, 2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, dt + q->t, l->r + place, l->up + row, l->mid + middle,              \
+            path_along(2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, dt + q->t, l->r + place, l->up + row, l->mid + middle,              \
                        q->stride * C, next);                                                                                               \
         else                                                                                                                               \
-            path_along_back(planes, 2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, dt + q->t, l->r + place, l->up + row, p->dmid + middle,        \
+            path_along_back(2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, dt + q->t, l->r + place, l->up + row, p->dmid + middle,        \
                             q->stride * C, p->dr + place, dh, next);                                                                       \
         break;
                     FOR_TRIPLES(ALONG)
@@ -259,7 +260,7 @@ INLINE void convolve_along(const int planes, const int forward, const struct sha
 
 /* ---- symmetric contraction ---- */
 
-INLINE void contract_along(const int planes, const struct shape *s, const REAL *weight, const struct pass *p, const int *species,
+INLINE void contract_along(const struct shape *s, const REAL *weight, const struct pass *p, const int *species,
                            const struct tape *l) {
     const size_t a_plane = (size_t)p->atoms * NY * C, b_plane = (size_t)p->atoms * s->rows_out * C;
     for (int i = 0; i < p->atoms; i++) {
@@ -268,33 +269,33 @@ INLINE void contract_along(const int planes, const struct shape *s, const REAL *
             V x[NY + 1], dx[NY + 1], b[HIDDEN_ROWS], db[HIDDEN_ROWS];
             for (int m = 0; m < NY; m++) {
                 x[m] = load(l->a + ((size_t)i * NY + m) * C + c);
-                if (planes > 1) dx[m] = load(l->a + a_plane + ((size_t)i * NY + m) * C + c);
+                if (PLANES > 1) dx[m] = load(l->a + a_plane + ((size_t)i * NY + m) * C + c);
             }
             x[NY] = (V){0} + 1, dx[NY] = (V){0};
             for (int m = 0; m < s->rows_out; m++) b[m] = db[m] = (V){0};
             for (int n = s->monomials; n < s->monomials_end; n++) {
                 V product = x[MONOMIAL[n].factor[0]], along = dx[MONOMIAL[n].factor[0]];
                 UNROLL for (int f = 1; f < CORRELATION; f++) {
-                    if (planes > 1) along = along * x[MONOMIAL[n].factor[f]] + product * dx[MONOMIAL[n].factor[f]];
+                    if (PLANES > 1) along = along * x[MONOMIAL[n].factor[f]] + product * dx[MONOMIAL[n].factor[f]];
                     product *= x[MONOMIAL[n].factor[f]];
                 }
                 for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++) {
                     V k = load(w + (size_t)(t - s->terms) * C + c);
                     b[TERM[t]] += k * product;
-                    if (planes > 1) db[TERM[t]] += k * along;
+                    if (PLANES > 1) db[TERM[t]] += k * along;
                 }
             }
             for (int m = 0; m < s->rows_out; m++) {
                 REAL *place = l->poly + ((size_t)i * s->rows_out + m) * C + c;
                 store(place, b[m]);
-                if (planes > 1) store(place + b_plane, db[m]);
+                if (PLANES > 1) store(place + b_plane, db[m]);
             }
         }
     }
 }
 
 /* From dpoly to da; the weights of an element are added up for all its atoms, a few channels at a time, to stay in the cache. */
-INLINE void contract_along_back(const int planes, const struct shape *s, const REAL *weight, const struct pass *p, const struct tape *l,
+INLINE void contract_along_back(const struct shape *s, const REAL *weight, const struct pass *p, const struct tape *l,
                                 const REAL *dpoly, REAL *gradient) {
     const size_t a_plane = (size_t)p->atoms * NY * C, b_plane = (size_t)p->atoms * s->rows_out * C;
     for (int g = 0; g < SPECIES; g++) {
@@ -305,42 +306,42 @@ INLINE void contract_along_back(const int planes, const struct shape *s, const R
                 V x[NY + 1], dx[NY + 1], ax[NY + 1], adx[NY + 1], ab[HIDDEN_ROWS], adb[HIDDEN_ROWS]; /* a…: derivatives of S */
                 for (int m = 0; m < NY; m++) {
                     x[m] = load(l->a + ((size_t)i * NY + m) * C + c), ax[m] = (V){0};
-                    if (planes > 1) dx[m] = load(l->a + a_plane + ((size_t)i * NY + m) * C + c), adx[m] = (V){0};
+                    if (PLANES > 1) dx[m] = load(l->a + a_plane + ((size_t)i * NY + m) * C + c), adx[m] = (V){0};
                 }
                 x[NY] = (V){0} + 1, dx[NY] = ax[NY] = adx[NY] = (V){0};
                 for (int m = 0; m < s->rows_out; m++) {
                     ab[m] = load(dpoly + ((size_t)i * s->rows_out + m) * C + c);
-                    if (planes > 1) adb[m] = load(dpoly + b_plane + ((size_t)i * s->rows_out + m) * C + c);
+                    if (PLANES > 1) adb[m] = load(dpoly + b_plane + ((size_t)i * s->rows_out + m) * C + c);
                 }
                 for (int q = s->monomials; q < s->monomials_end; q++) {
                     const int *f = MONOMIAL[q].factor;
                     V product = x[f[0]], along = dx[f[0]], d = {0}, dd = {0};
                     UNROLL for (int j = 1; j < CORRELATION; j++) {
-                        if (planes > 1) along = along * x[f[j]] + product * dx[f[j]];
+                        if (PLANES > 1) along = along * x[f[j]] + product * dx[f[j]];
                         product *= x[f[j]];
                     }
                     for (int t = MONOMIAL[q].terms; t < MONOMIAL[q + 1].terms; t++) {
                         const size_t place = start + (size_t)(t - s->terms) * C + c;
                         V k = load(weight + place), sum = load(gradient + place) + ab[TERM[t]] * product;
                         d += k * ab[TERM[t]];
-                        if (planes > 1) dd += k * adb[TERM[t]], sum += adb[TERM[t]] * along;
+                        if (PLANES > 1) dd += k * adb[TERM[t]], sum += adb[TERM[t]] * along;
                         store(gradient + place, sum);
                     }
                     UNROLL for (int j = 0; j < CORRELATION; j++) {
                         V others = (V){0} + 1, turned = {0};
                         UNROLL for (int k = 0; k < CORRELATION; k++)
                             if (k != j) {
-                                if (planes > 1) turned = turned * x[f[k]] + others * dx[f[k]];
+                                if (PLANES > 1) turned = turned * x[f[k]] + others * dx[f[k]];
                                 others *= x[f[k]];
                             }
                         ax[f[j]] += d * others;
-                        if (planes > 1) ax[f[j]] += dd * turned, adx[f[j]] += dd * others;
+                        if (PLANES > 1) ax[f[j]] += dd * turned, adx[f[j]] += dd * others;
                     }
                 }
                 for (int m = 0; m < NY; m++) {
                     REAL *place = p->da + ((size_t)i * NY + m) * C + c;
                     store(place, ax[m]);
-                    if (planes > 1) store(place + a_plane, adx[m]);
+                    if (PLANES > 1) store(place + a_plane, adx[m]);
                 }
             }
     }
@@ -348,37 +349,37 @@ INLINE void contract_along_back(const int planes, const struct shape *s, const R
 
 /* ---- one layer ---- */
 
-INLINE void layer_along(const int planes, const struct shape *s, const REAL *weight, struct pass *p, int t, const int *species) {
+INLINE void layer_along(const struct shape *s, const REAL *weight, struct pass *p, int t, const int *species) {
     struct tape *l = &p->tape[t], *next = &p->tape[t + 1];
-    const int paths = s->paths_end - s->paths, atoms = p->atoms, rows = planes * p->pairs;
+    const int paths = s->paths_end - s->paths, atoms = p->atoms, rows = PLANES * p->pairs;
     if (t == 0) {
         for (int i = 0; i < atoms; i++) memcpy(l->up + (size_t)i * C, weight + s->up + (size_t)species[i] * C, C * sizeof(REAL));
-        if (planes > 1) memset(l->up + (size_t)atoms * C, 0, sizeof(REAL) * (size_t)atoms * C);
+        if (PLANES > 1) memset(l->up + (size_t)atoms * C, 0, sizeof(REAL) * (size_t)atoms * C);
     } else
         for (int o = 0; o <= s->l_in; o++) {
-            int m = order_rows(planes, p, 0, atoms, o, s->rows_in, s->rows_in);
+            int m = order_rows(p, 0, atoms, o, s->rows_in, s->rows_in);
             matmul(m, p->in, p->out, l->h, weight + s->up + (size_t)o * C * C, C, C, l->up, 0);
         }
     const REAL *x = p->bessel;
     for (int d = 0, k = BESSEL; d < DEPTH; k = WIDTH[d], x = l->act[d], d++) {
         pair_rows(p, rows, k, WIDTH[d]);
         matmul(rows, p->in, p->out, x, weight + s->radial[d], k, WIDTH[d], l->act[d], 0);
-        silu_planes(planes, p->pairs * WIDTH[d], l->act[d], l->slope[d], l->bend[d]);
+        silu_planes(p->pairs * WIDTH[d], l->act[d], l->slope[d], l->bend[d]);
     }
     pair_rows(p, rows, WIDTH[DEPTH - 1], paths * C);
     matmul(rows, p->in, p->out, x, weight + s->radial[DEPTH], WIDTH[DEPTH - 1], paths * C, l->r, 0);
-    convolve_along(planes, 1, s, p, l, 0);
+    convolve_along(1, s, p, l, 0);
     for (int g = 0; g < s->groups; g++)
         for (int o = 0; o <= LMAX; o++) {
-            int m = middle_rows(planes, s, p, s->groups > 1 ? p->group[g] : 0, s->groups > 1 ? p->group[g + 1] : atoms, o);
+            int m = middle_rows(s, p, s->groups > 1 ? p->group[g] : 0, s->groups > 1 ? p->group[g + 1] : atoms, o);
             matmul(m, p->in, p->out, l->mid, weight + s->linear[o] + (size_t)g * s->count[o] * C * C, s->count[o] * C, C, l->a, 0);
         }
-    contract_along(planes, s, weight, p, species, l);
+    contract_along(s, weight, p, species, l);
     for (int o = 0; o <= s->l_out; o++) {
-        int m = order_rows(planes, p, 0, atoms, o, s->rows_out, s->rows_out);
+        int m = order_rows(p, 0, atoms, o, s->rows_out, s->rows_out);
         matmul(m, p->in, p->out, l->poly, weight + s->product + (size_t)o * C * C, C, C, next->h, 0);
         for (int g = 0; g < SPECIES && t > 0; g++) {
-            m = order_rows(planes, p, p->group[g], p->group[g + 1], o, s->rows_in, s->rows_out);
+            m = order_rows(p, p->group[g], p->group[g + 1], o, s->rows_in, s->rows_out);
             matmul(m, p->in, p->out, l->h, weight + s->skip + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, next->h, 1);
         }
     }
@@ -386,37 +387,37 @@ INLINE void layer_along(const int planes, const struct shape *s, const REAL *wei
 
 
 /* From p->dnext to p->dh, adding to the gradient. */
-INLINE void layer_along_back(const int planes, const struct shape *s, const REAL *weight, struct pass *p, int t, const int *species,
+INLINE void layer_along_back(const struct shape *s, const REAL *weight, struct pass *p, int t, const int *species,
                              REAL *gradient) {
     struct tape *l = &p->tape[t];
-    const int paths = s->paths_end - s->paths, atoms = p->atoms, rows = planes * p->pairs;
-    memset(p->dh, 0, sizeof(REAL) * planes * (size_t)atoms * s->rows_in * C);
+    const int paths = s->paths_end - s->paths, atoms = p->atoms, rows = PLANES * p->pairs;
+    memset(p->dh, 0, sizeof(REAL) * PLANES * (size_t)atoms * s->rows_in * C);
     for (int o = 0; o <= s->l_out; o++) {
         for (int g = 0; g < SPECIES && t > 0; g++) {
             const size_t place = ((size_t)g * (s->l_out + 1) + o) * C * C;
-            int m = order_rows(planes, p, p->group[g], p->group[g + 1], o, s->rows_in, s->rows_out);
+            int m = order_rows(p, p->group[g], p->group[g + 1], o, s->rows_in, s->rows_out);
             outer(m, p->in, p->out, l->h, p->dnext, C, C, gradient + s->skip + place);
             matmul(m, p->out, p->in, p->dnext, weight + s->skip_back + place, C, C, p->dh, 0);
         }
-        int m = order_rows(planes, p, 0, atoms, o, s->rows_out, s->rows_out);
+        int m = order_rows(p, 0, atoms, o, s->rows_out, s->rows_out);
         outer(m, p->in, p->out, l->poly, p->dnext, C, C, gradient + s->product + (size_t)o * C * C);
         matmul(m, p->in, p->out, p->dnext, weight + s->product_back + (size_t)o * C * C, C, C, l->poly, 0); /* no longer needed */
     }
-    contract_along_back(planes, s, weight, p, l, l->poly, gradient);
+    contract_along_back(s, weight, p, l, l->poly, gradient);
     for (int g = 0; g < s->groups; g++)
         for (int o = 0; o <= LMAX; o++) {
             const int k = s->count[o] * C;
-            int m = middle_rows(planes, s, p, s->groups > 1 ? p->group[g] : 0, s->groups > 1 ? p->group[g + 1] : atoms, o);
+            int m = middle_rows(s, p, s->groups > 1 ? p->group[g] : 0, s->groups > 1 ? p->group[g + 1] : atoms, o);
             outer(m, p->in, p->out, l->mid, p->da, k, C, gradient + s->linear[o] + (size_t)g * k * C);
             matmul(m, p->out, p->in, p->da, weight + s->linear_back[o] + (size_t)g * k * C, C, k, p->dmid, 0);
         }
-    convolve_along(planes, 0, s, p, l, 1);
+    convolve_along(0, s, p, l, 1);
     if (t == 0) { /* the table of elements does not move along v */
         for (int i = 0; i < atoms; i++)
             for (int c = 0; c < C; c++) gradient[s->up + (size_t)species[i] * C + c] += p->dup[(size_t)i * C + c];
     } else
         for (int o = 0; o <= s->l_in; o++) {
-            int m = order_rows(planes, p, 0, atoms, o, s->rows_in, s->rows_in);
+            int m = order_rows(p, 0, atoms, o, s->rows_in, s->rows_in);
             outer(m, p->in, p->out, l->h, p->dup, C, C, gradient + s->up + (size_t)o * C * C);
             matmul(m, p->in, p->out, p->dup, weight + s->up_back + (size_t)o * C * C, C, C, p->dh, 1);
         }
@@ -426,13 +427,15 @@ INLINE void layer_along_back(const int planes, const struct shape *s, const REAL
     matmul(rows, p->out, p->in, p->dr, weight + s->radial_back[DEPTH], paths * C, last, p->dact, 0);
     for (int d = DEPTH - 1; d >= 0; d--) {
         const int n = d ? WIDTH[d - 1] : BESSEL;
-        silu_planes_back(planes, p->pairs * WIDTH[d], l->slope[d], l->bend[d], p->dact);
+        silu_planes_back(p->pairs * WIDTH[d], l->slope[d], l->bend[d], p->dact);
         pair_rows(p, rows, n, WIDTH[d]);
         outer(rows, p->in, p->out, d ? l->act[d - 1] : p->bessel, p->dact, n, WIDTH[d], gradient + s->radial[d]);
         if (d) matmul(rows, p->out, p->in, p->dact, weight + s->radial_back[d], WIDTH[d], n, p->other, 0);
         REAL *swap = p->dact; p->dact = p->other; p->other = swap;
     }
 }
+
+#if PLANES == 2
 
 /* ---- read-out of energies ---- */
 
@@ -443,7 +446,7 @@ static void readout_back(const REAL *weight, struct pass *p, int molecules, cons
     int m = plain_rows(2 * atoms, stride, READOUT, p->in, p->out);
     const REAL *h = p->tape[LAYERS].h;
     matmul(m, p->in, p->out, h, weight + READOUT_IN, C, READOUT, p->hidden, 0);
-    silu_planes(2, n, p->hidden, p->slope, p->bend);
+    silu_planes(n, p->hidden, p->slope, p->bend);
     for (int k = 0; k < molecules; k++)
         for (int i = start[k]; i < start[k + 1]; i++)
             for (int j = 0; j < READOUT; j++) {
@@ -452,7 +455,7 @@ static void readout_back(const REAL *weight, struct pass *p, int molecules, cons
                 p->dhidden[at] = (REAL)e[k] * weight[READOUT_OUT + j];
                 p->dhidden[n + at] = weight[READOUT_OUT + j];
             }
-    silu_planes_back(2, n, p->slope, p->bend, p->dhidden);
+    silu_planes_back(n, p->slope, p->bend, p->dhidden);
     outer(m, p->in, p->out, h, p->dhidden, C, READOUT, gradient + READOUT_IN);
     memset(p->dnext, 0, sizeof(REAL) * 2 * (size_t)atoms * stride);
     matmul(m, p->out, p->in, p->dhidden, weight + READOUT_BACK, READOUT, C, p->dnext, 0);
@@ -472,40 +475,46 @@ static void linear_back(const REAL *weight, struct pass *p, int t, int molecules
             }
 }
 
+#endif
+
 /* ---- the whole ---- */
 
-INLINE struct pass *begin(const int planes, double cutoff, int molecules, const int *start, const int *species, const double *x,
+INLINE struct pass *begin(double cutoff, int molecules, const int *start, const int *species, const double *x,
                           char *memory) {
     struct pass *p = (struct pass *)memory;
     int atoms = start[molecules], most = 0;
     for (int k = 0; k < molecules; k++) most += (start[k + 1] - start[k]) * (start[k + 1] - start[k] - 1) / 2;
-    divide_pass(p, planes, memory, atoms, most);
+    divide_pass(p, memory, atoms, most);
     p->atoms = atoms;
     p->pairs = find_pairs(&p->geometry, molecules, start, x, cutoff);
     sort_by_species(atoms, species, p->geometry.order, p->group);
     return p;
 }
 
+#if PLANES == 2
+
 /* Gradient of a loss of energies and forces: energy[molecules] = ∂loss/∂E, along[atoms][3] = −∂loss/∂F. */
 void palirs_train_forces(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x,
                          char *memory, const double *energy, const double *along, REAL *gradient) {
-    struct pass *p = begin(2, cutoff, molecules, start, species, x, memory);
+    struct pass *p = begin(cutoff, molecules, start, species, x, memory);
     geometry_along(p, along);
-    for (int t = 0; t < LAYERS; t++) layer_along(2, &SHAPE[t], weight, p, t, species);
+    for (int t = 0; t < LAYERS; t++) layer_along(&SHAPE[t], weight, p, t, species);
     readout_back(weight, p, molecules, start, energy, gradient);
     for (int t = LAYERS - 1; t >= 0; t--) {
-        layer_along_back(2, &SHAPE[t], weight, p, t, species, gradient);
+        layer_along_back(&SHAPE[t], weight, p, t, species, gradient);
         if (t > 0) linear_back(weight, p, t, molecules, start, energy, gradient);
         REAL *swap = p->dnext; p->dnext = p->dh; p->dh = swap;
     }
 }
 
+#else
+
 /* Features of all layers; memory keeps what the backward pass needs. */
 void palirs_train_features(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x,
                            char *memory, REAL *features) {
-    struct pass *p = begin(1, cutoff, molecules, start, species, x, memory);
+    struct pass *p = begin(cutoff, molecules, start, species, x, memory);
     for (int t = 0; t < LAYERS; t++) {
-        layer_along(1, &SHAPE[t], weight, p, t, species);
+        layer_along(&SHAPE[t], weight, p, t, species);
         const size_t size = (size_t)p->atoms * SHAPE[t].rows_out * C;
         memcpy(features, p->tape[t + 1].h, sizeof(REAL) * size);
         features += size;
@@ -522,7 +531,9 @@ void palirs_train_features_back(const REAL *weight, const int *species, char *me
         if (t == LAYERS - 1) memcpy(p->dnext, derivatives, sizeof(REAL) * size);
         else
             for (size_t i = 0; i < size; i++) p->dnext[i] += derivatives[i];
-        layer_along_back(1, &SHAPE[t], weight, p, t, species, gradient);
+        layer_along_back(&SHAPE[t], weight, p, t, species, gradient);
         REAL *swap = p->dnext; p->dnext = p->dh; p->dh = swap;
     }
 }
+
+#endif

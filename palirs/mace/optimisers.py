@@ -1,0 +1,113 @@
+"""Optimisers and learning-rate schedules from torch and schedulefree, for one vector of parameters, with a state that can be written."""
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palirs.mace.settings import Training
+
+PLATEAU = 0.05
+"""Share of the updates without improvement after which ``schedule=plateau`` lowers the learning rate."""
+
+
+class Optimiser:
+    """Optimiser, schedule and gradient clipping.
+
+    Parameters
+    ----------
+    vector, gradient : Tensor
+        Parameters, and where their gradient will be.
+    training : Training
+        Settings.
+    steps : int
+        Updates in all.
+    per_epoch : int
+        Updates per epoch.
+    """
+
+    def __init__(self, vector: Tensor, gradient: Tensor, training: Training, steps: int, per_epoch: int):
+        self._training, self._gradient, self._vector = training, gradient, vector
+        vector.grad = gradient
+        self._optimiser: Any = _optimiser(vector, training)
+        self._schedule: Any = _schedule(self._optimiser, training, steps, per_epoch)
+        self._fixed = False
+
+    def step(self) -> None:
+        """Clip the gradient and change the parameters."""
+        torch.nn.utils.clip_grad_norm_([self._vector], self._training.clip_gradient)
+        self._optimiser.step()
+        if self._schedule is not None and not self._fixed and self._training.schedule != "plateau":
+            self._schedule.step()
+
+    def validated(self, loss: float) -> None:
+        """Hear of a validation, at the end of an epoch."""
+        if self._schedule is not None and not self._fixed and self._training.schedule == "plateau":
+            self._schedule.step(loss)
+
+    def fix(self, learning_rate: float) -> None:
+        """Keep this learning rate from now on."""
+        self._fixed = True
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def average(self, on: bool) -> None:
+        """Switch between the point where gradients are taken and the average that is the result (schedule-free only)."""
+        if self._training.optimiser == "schedule_free":
+            (self._optimiser.eval if on else self._optimiser.train)()
+
+    def state(self) -> tuple[dict[str, Tensor], str]:
+        """Return everything that later steps depend on: tensors, and the rest as JSON."""
+        state = self._optimiser.state_dict()
+        known = state["state"].get(0, {})
+        tensors = {name: value for name, value in known.items() if isinstance(value, Tensor)}
+        rest = {
+            "state": {name: value for name, value in known.items() if not isinstance(value, Tensor)},
+            "groups": state["param_groups"],
+            "schedule": self._schedule.state_dict() if self._schedule is not None else None,
+            "fixed": self._fixed,
+        }
+        return tensors, json.dumps(rest)
+
+    def restore(self, tensors: dict[str, Tensor], text: str) -> None:
+        """Go on from :meth:`state`."""
+        rest = json.loads(text)
+        state = {0: {**tensors, **rest["state"]}} if tensors else {}
+        self._optimiser.load_state_dict({"state": state, "param_groups": [_with_tuples(group) for group in rest["groups"]]})
+        if self._schedule is not None:
+            self._schedule.load_state_dict(rest["schedule"])
+        self._fixed = rest["fixed"]
+
+
+def _optimiser(vector: Tensor, training: Training) -> Any:
+    if training.optimiser == "amsgrad":
+        return torch.optim.Adam([vector], lr=training.learning_rate, amsgrad=True)
+    if training.optimiser == "adamw":
+        return torch.optim.AdamW([vector], lr=training.learning_rate, weight_decay=training.weight_decay)
+    from schedulefree import AdamWScheduleFree
+
+    optimiser = AdamWScheduleFree([vector], lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimiser.train()
+    return optimiser
+
+
+def _schedule(optimiser: Any, training: Training, steps: int, per_epoch: int) -> Any:
+    kinds = torch.optim.lr_scheduler
+    if training.schedule == "one_cycle":
+        return kinds.OneCycleLR(optimiser, training.learning_rate, total_steps=steps + 1, pct_start=0.1)
+    if training.schedule == "cosine":
+        return kinds.CosineAnnealingLR(optimiser, steps)
+    if training.schedule == "plateau":
+        return kinds.ReduceLROnPlateau(optimiser, factor=0.8, patience=max(1, round(PLATEAU * steps / per_epoch)))
+    return None
+
+
+def _with_tuples(group: dict) -> dict:
+    """JSON turns the betas into a list."""
+    return {key: tuple(value) if key == "betas" else value for key, value in group.items()}
