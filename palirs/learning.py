@@ -140,7 +140,10 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     dataset = [*state.dataset, *labelled]
     train, test = split(dataset, plan.training.test_fraction, plan.seed, "test", state.iteration)
     with clock("training"):
-        committee = train_committee(place, train, plan.members, plan.architecture, plan.training, plan.seed, state.iteration, trainers)
+        before = complete_iterations(plan.directory)[-1] if state.iteration else None
+        committee = train_committee(
+            place, train, plan.members, plan.architecture, plan.training, plan.seed, state.iteration, trainers, before
+        )
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
     energy, forces, spread = potential_parity(committee, test)

@@ -27,7 +27,7 @@ from palirs.engines import Engine
 from palirs.executors import shares
 from palirs.mace.committee import Committee, force_spread
 from palirs.mace.dipole import DipoleModel
-from palirs.mace.files import load
+from palirs.mace.files import load, load_dipoles
 from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
@@ -96,8 +96,8 @@ class Job:
     seed: np.random.SeedSequence
 
 
-Source = tuple[Path, Path] | Engine
-"""Where forces and dipoles come from: a directory with a committee and the file of a dipole model, or an engine."""
+Source = tuple[Path, tuple[Path, ...]] | Engine
+"""Where forces and dipoles come from: a directory with a committee and the files of dipole models, or an engine."""
 
 
 def simulate(
@@ -378,11 +378,12 @@ def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:
 def _open(source: Source, molecules: Sequence[Atoms], how: Evaluation) -> tuple[Field, DipoleModel | None]:
     if isinstance(source, Engine):
         return EngineField(source, molecules), None
-    committee, model = (load(path) for path in source)
-    assert isinstance(committee, Committee) and isinstance(model, DipoleModel)
-    return CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how)), model
+    place, dipoles = source
+    committee = load(place)
+    assert isinstance(committee, Committee)
+    return CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how)), load_dipoles(dipoles)
 
 
 def _dipoles(model: DipoleModel | None, atoms: Atoms, positions: np.ndarray) -> np.ndarray:
     assert model is not None, "the field gives no dipoles and there is no dipole model"
-    return model.of_positions([atoms.numbers] * len(positions), list(positions))[0]
+    return model.of_positions([atoms.numbers] * len(positions), list(positions)).mean(axis=0)

@@ -1,9 +1,11 @@
 """One HTML page with everything a study found; figures are inside the file, so it can be sent by mail."""
 
 import base64
+import csv
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -63,3 +65,13 @@ def _table(rows: Sequence[Mapping[str, object]]) -> str:
 
 def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with the same keys as CSV, atomically."""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    part.replace(path)

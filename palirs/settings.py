@@ -187,9 +187,12 @@ class CommitteeSize:
     ----------
     size : int
         Members; they differ by seed only. One member has no spread, so nothing is uncertain: use at least two for active learning.
+    dipoles : int
+        Dipole models; the spectrum is that of their mean, their spread says how sure it is.
     """
 
     size: Annotated[int, Field(ge=1, le=64)] = 3
+    dipoles: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 @recipe

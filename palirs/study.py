@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels")
 """Tasks that touch at most the label store."""
 
+FREE = (".backend", ".device", ".save_interval")
+"""Endings of keys among these that may change between runs of a study: they say where and how fast, not what."""
 IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
 temperature, executor and tracker may."""
@@ -92,9 +94,11 @@ class Session:
         return final_committee(self.directory)
 
     @property
-    def dipole_file(self) -> Path:
-        """File of the dipole model; its name tells the iteration whose data it learnt from."""
-        return self.directory / f"dipole-{complete_iterations(self.directory)[-1].name}.safetensors"
+    def dipole_files(self) -> tuple[Path, ...]:
+        """Files of the dipole models; their names tell the iteration whose data they learnt from."""
+        last = complete_iterations(self.directory)[-1].name
+        others = [f"dipole-{last}-{member}.safetensors" for member in range(1, self.study.committee.dipoles)]
+        return tuple(self.directory / name for name in (f"dipole-{last}.safetensors", *others))
 
 
 @contextmanager
@@ -145,7 +149,7 @@ def _claim(directory: Path, resolved: dict) -> None:
     mine = _flat({key: resolved[key] for key in IDENTITY})
     if file.exists():
         theirs = json.loads(file.read_text())
-        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
+        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not key.endswith(FREE)]
         if changed:
             lines = "\n".join(f"  {key}: {theirs.get(key)} -> {mine.get(key)}" for key in changed)
             raise PalirsError(

@@ -7,7 +7,7 @@ next call that succeeds, at the latest by the next run on the same study.
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the MLflow pages open on training runs, not on traces of language models."""
 
+BATCH = 1000
+"""MLflow takes as many metrics in one call."""
+
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
 
@@ -28,6 +31,10 @@ class Tracker(Protocol):
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log numbers; ``step`` is the iteration."""
+        ...
+
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log numbers of many steps at once."""
         ...
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -47,6 +54,9 @@ class Off:
 
 class _Silent:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Keep nothing."""
+
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Keep nothing."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -114,6 +124,10 @@ class _Outbox:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Queue numbers; the same numbers of the same step are logged once."""
         self._add({"kind": "metrics", "values": {key: float(value) for key, value in values.items()}, "step": step})
+
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Queue numbers of many steps as one entry."""
+        self._add({"kind": "series", "steps": [[step, {key: float(value) for key, value in part.items()}] for step, part in values]})
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Queue a file or directory by its path."""
@@ -193,6 +207,13 @@ class _Outbox:
 
             now = int(time.time() * 1000)
             self._client.log_batch(run, metrics=[Metric(key, value, now, entry["step"]) for key, value in entry["values"].items()])
+        elif entry["kind"] == "series":
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            every = [Metric(key, value, now, step) for step, values in entry["steps"] for key, value in values.items()]
+            for start in range(0, len(every), BATCH):
+                self._client.log_batch(run, metrics=every[start : start + BATCH])
         elif Path(entry["path"]).is_dir():
             self._client.log_artifacts(run, entry["path"], entry["folder"] or None)
         elif Path(entry["path"]).exists():

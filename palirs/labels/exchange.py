@@ -1,7 +1,6 @@
 """Labels that were paid for elsewhere, in; labels as extended XYZ, out. What comes in is checked before it is believed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import ase.io
@@ -9,17 +8,12 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys, units
+from palirs.consistency import MISFIT, consistency, guess
 from palirs.engines import Engine, Properties
 from palirs.labels.labeller import attach
 from palirs.labels.record import Record, label_key, on_grid
 from palirs.labels.store import LabelStore
 from palirs.recipes import PalirsError
-
-NEAR = 0.35
-"""Two frames of a molecule whose atoms lie within this [Å] are compared: along the line between them the forces give the energy."""
-
-MISFIT = 1.35
-"""Factor between energies and forces that anharmonicity may make; the smallest of a wrong unit is 1.89."""
 
 
 def read_labels(
@@ -98,7 +92,7 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
     else:
         report.append(f"energy differences follow the forces with a factor of {slope:.3f}")
         if not 1 / MISFIT < slope < MISFIT:
-            raise PalirsError(f"energy differences are {slope:.3g} times what the forces say{_guess(slope)}; mend task.units")
+            raise PalirsError(f"energy differences are {slope:.3g} times what the forces say{guess(slope)}; mend task.units")
     dipoles = [(a, p.dipole) for a, p in labels if p.dipole is not None]
     report.append(f"{len(dipoles)} of {len(labels)} frames have a dipole")
     for atoms, dipole in dipoles:
@@ -109,27 +103,6 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
                 f"(task.units.dipole=Debye) or atomic units (task.units.dipole=e·Bohr)"
             )
     return report
-
-
-def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) -> float | None:
-    """Return the slope of energy differences of near frames against the work of the mean force between them; 1 if units agree.
-
-    The trapezoidal rule leaves out the anharmonicity, which is of third order in the distance, so the nearest pairs are taken; a tenth of
-    an Å still leaves ten per cent. ``None`` without such pairs.
-    """
-    groups: dict[bytes, list[tuple[Atoms, Properties]]] = {}
-    for atoms, properties in labels:
-        groups.setdefault(atoms.numbers.tobytes(), []).append((atoms, properties))
-    found = []  # distance, work, difference
-    for group in groups.values():
-        chosen = group[:: max(1, len(group) // 60)]
-        for (a, p), (b, q) in combinations(chosen, 2):
-            step = b.positions - a.positions
-            distance = abs(step).max()
-            if 1e-4 < distance < NEAR:
-                found.append((distance, -0.5 * ((p.forces + q.forces) * step).sum(), q.energy - p.energy))
-    _, work, difference = np.array(sorted(found)[:pairs]).reshape(-1, 3).T
-    return float(work @ difference / (work @ work)) if len(work) >= 3 and work @ work > 0 else None
 
 
 def verify_labels(labels: Sequence[tuple[Atoms, Properties]], calculate: Callable[[Sequence[Atoms]], list[Properties]], count: int) -> str:
@@ -224,14 +197,3 @@ def _factor(name: str, unit: str) -> float:
     if unit not in table:
         raise PalirsError(f"task.units.{name} = {unit!r}: allowed are {', '.join(table)}")
     return table[unit]
-
-
-def _guess(slope: float) -> str:
-    """Name the unit that would make the slope 1, if there is one within a third."""
-    if slope < 0:
-        return ": forces are gradients, with the sign turned" if abs(slope + 1) < MISFIT - 1 else ""
-    fits = {f"energies in {name}": slope * factor for name, factor in units.ENERGY.items() if factor != 1}
-    fits |= {f"forces in {name}": slope / factor for name, factor in units.FORCE.items() if factor != 1}
-    best = min(fits.values(), key=lambda fit: abs(np.log(fit)))
-    names = [name for name, fit in fits.items() if abs(np.log(fit / best)) < 0.02 and abs(np.log(fit)) < np.log(MISFIT)]
-    return f": as if {' or '.join(names)}" if names else ""

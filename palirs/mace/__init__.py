@@ -7,20 +7,23 @@ it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, SecondStage, Training
 
 if TYPE_CHECKING:
     from palirs.mace.committee import Committee
     from palirs.mace.dipole import DipoleModel
+    from palirs.mace.exchange import export_mace, import_mace
     from palirs.mace.files import load
     from palirs.mace.source import Predictor
 
-__all__ = ["Architecture", "Committee", "DipoleModel", "Predictor", "Training", "load"]
+__all__ = ["Architecture", "Committee", "DipoleModel", "Predictor", "SecondStage", "Training", "export_mace", "import_mace", "load"]
 
 _HOME = {
     "Committee": "palirs.mace.committee",
     "DipoleModel": "palirs.mace.dipole",
     "Predictor": "palirs.mace.source",
+    "export_mace": "palirs.mace.exchange",
+    "import_mace": "palirs.mace.exchange",
     "load": "palirs.mace.files",
 }
 

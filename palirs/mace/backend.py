@@ -27,11 +27,20 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), conte
         NonLinearReadoutBlock,
         RadialEmbeddingBlock,
     )
+    from mace.tools.scripts_utils import extract_config_mace_model
 
 if _before is None:
     os.environ.pop(_VARIABLE, None)
 else:
     os.environ[_VARIABLE] = _before
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what MACE prints on the way off the screen."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager
@@ -56,5 +65,7 @@ __all__ = [
     "RealAgnosticResidualInteractionBlock",
     "ScaleShiftMACE",
     "building",
+    "extract_config_mace_model",
     "o3",
+    "quietly",
 ]

@@ -35,6 +35,7 @@ from palirs.mace.graphs import Graph, graph, mean_neighbours, species
 from palirs.mace.native import CompilerError, Kernel, TrainingBatch, UnsupportedError
 from palirs.mace.potential import hidden_irreps, norm
 from palirs.mace.settings import Architecture, Training
+from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
 
@@ -208,48 +209,58 @@ class DipoleObjective:
 
 
 class DipoleModel:
-    """A trained dipole model, ready to evaluate.
+    """A trained dipole model, or several that differ by seed, ready to evaluate.
 
     Parameters
     ----------
-    shape : DipoleShape
-        Architecture and scales.
-    network : DipoleNetwork
-        Its weights.
+    *members : pairs of DipoleShape and DipoleNetwork
+        Architecture and scales, and the weights.
     """
 
-    def __init__(self, shape: DipoleShape, network: DipoleNetwork):
-        self.shape = shape
-        self.network = network.eval()
-        for parameter in self.network.parameters():
+    def __init__(self, *members: tuple[DipoleShape, DipoleNetwork]):
+        self.shapes = [shape for shape, _ in members]
+        self.networks = [network.eval() for _, network in members]
+        if len({shape.elements for shape in self.shapes}) != 1:
+            raise PalirsError("the members of a committee of dipole models must know the same elements")
+        for parameter in (parameter for network in self.networks for parameter in network.parameters()):
             parameter.requires_grad_(False)
+
+    def __len__(self) -> int:
+        return len(self.networks)
 
     @cached_property
     def kernel(self) -> Kernel | None:
         """The layers as compiled code, or ``None`` where that cannot be had."""
         try:
-            return Kernel([self.network])
+            return Kernel(self.networks)
         except (CompilerError, UnsupportedError) as problem:
             log.warning("dipoles take the slower path, MACE's own code: %s", problem)
             return None
 
     def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
-        """Return dipoles of the frames, shape ``[1, B, 3]`` [e·Å] (leading axis: members)."""
+        """Return dipoles of the frames, shape ``[members, B, 3]`` [e·Å]; their spread over the members is the uncertainty."""
         parts = chunks([len(atoms) for atoms in frames], batch_atoms)
         found = [self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part]) for part in parts]
         return np.concatenate(found, axis=1)
 
     @torch.no_grad()
     def of_positions(self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]) -> np.ndarray:
-        """Return dipoles ``[1, B, 3]`` [e·Å] of one batch given as arrays."""
-        dtype = getattr(torch, self.shape.architecture.dtype)
+        """Return dipoles ``[members, B, 3]`` [e·Å] of one batch given as arrays."""
+        elements, counts = self.shapes[0].elements, [len(z) for z in numbers]
         centred = np.concatenate([x - x.mean(axis=0) for x in positions])
-        if self.kernel is None:
-            inputs = graph(numbers, self.shape.elements, dtype).inputs(torch.tensor(centred, dtype=dtype))
-            return self.network(inputs).double().numpy()[None]
-        counts = [len(z) for z in numbers]
-        layers = self.kernel.batch(species(numbers, self.shape.elements), counts).features(centred)[0]
-        return self.network.read_compiled([torch.from_numpy(layer) for layer in layers], centred, counts).double().numpy()[None]
+        if self.kernel is not None:
+            layers = self.kernel.batch(species(numbers, elements), counts).features(centred)
+            found = [
+                network.read_compiled([torch.from_numpy(layer) for layer in mine], centred, counts)
+                for network, mine in zip(self.networks, layers, strict=True)
+            ]
+        else:
+            types = [getattr(torch, shape.architecture.dtype) for shape in self.shapes]
+            found = [
+                network(graph(numbers, elements, dtype).inputs(torch.tensor(centred, dtype=dtype)))
+                for network, dtype in zip(self.networks, types, strict=True)
+            ]
+        return torch.stack(found).double().numpy()
 
 
 def _irreps(components: Tensor, channels: int) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,25 @@ def load(path: str | Path) -> Committee | DipoleModel:
         return Committee.of([read(file) for file in potential_files(path)])
     shape, module = read(path)
     if isinstance(shape, DipoleShape):
-        return DipoleModel(shape, module)
+        return DipoleModel((shape, module))
     return Committee.of([(shape, module)])
+
+
+def load_dipoles(paths: Sequence[Path]) -> DipoleModel:
+    """Load dipole models that differ by seed as one.
+
+    Raises
+    ------
+    PalirsError
+        If a file holds something else.
+    """
+    members = []
+    for path in paths:
+        shape, module = read(path)
+        if not isinstance(shape, DipoleShape):
+            raise PalirsError(f"{path}: not a dipole model; remove the file to train one")
+        members.append((shape, module))
+    return DipoleModel(*members)
 
 
 def potential_files(directory: Path) -> list[Path]:

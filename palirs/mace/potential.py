@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from palirs import keys
@@ -13,6 +14,7 @@ from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidu
 from palirs.mace.graphs import Graph, mean_neighbours
 from palirs.mace.native import TrainingBatch
 from palirs.mace.settings import Architecture, Training
+from palirs.recipes import PalirsError
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class PotentialShape:
         Unit of the interaction energy of an atom [eV]: the RMS force of the data in eV/Å times 1 Å.
     mean_neighbours : float
         Normalisation of the messages.
+    residual_first : bool
+        Whether the first interaction is of MACE's residual kind.
+    mlp : int
+        Width of the last read-out.
+    envelope : int
+        Order of the polynomial of the cutoff.
     """
 
     architecture: Architecture
@@ -39,16 +47,19 @@ class PotentialShape:
     scale: float
     mean_neighbours: float
     kind: str = "potential"
+    residual_first: bool = False
+    mlp: int = 16
+    envelope: int = 5
 
     @classmethod
-    def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "PotentialShape":
-        """Derive elements, E0s and scales from labelled frames."""
+    def of(cls, frames: Sequence[Atoms], architecture: Architecture, energies: dict[str, float] | None = None) -> "PotentialShape":
+        """Derive elements, scales and, unless given by symbol [eV], E0s from labelled frames."""
         elements = tuple(sorted({int(z) for atoms in frames for z in atoms.numbers}))
         forces = np.concatenate([atoms.arrays[keys.FORCES].ravel() for atoms in frames])
         return cls(
             architecture=architecture,
             elements=elements,
-            atomic_energies=tuple(map(float, fitted_energies(frames, elements))),
+            atomic_energies=fitted_energies(frames, elements) if energies is None else given_energies(energies, elements),
             scale=float(max(np.sqrt((forces**2).mean()), 1e-3)),
             mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
         )
@@ -78,14 +89,14 @@ class PotentialShape:
                 atomic_inter_shift=0.0,
                 r_max=a.cutoff,
                 num_bessel=a.bessel,
-                num_polynomial_cutoff=5,
+                num_polynomial_cutoff=self.envelope,
                 max_ell=a.max_ell,
                 interaction_cls=RealAgnosticResidualInteractionBlock,
-                interaction_cls_first=RealAgnosticInteractionBlock,
+                interaction_cls_first=RealAgnosticResidualInteractionBlock if self.residual_first else RealAgnosticInteractionBlock,
                 num_interactions=a.layers,
                 num_elements=len(self.elements),
                 hidden_irreps=hidden_irreps(a),
-                MLP_irreps=o3.Irreps("16x0e"),
+                MLP_irreps=o3.Irreps(f"{self.mlp}x0e"),
                 atomic_energies=np.array([self.atomic_energies]),
                 avg_num_neighbors=self.mean_neighbours,
                 atomic_numbers=list(self.elements),
@@ -101,15 +112,33 @@ def hidden_irreps(architecture: Architecture) -> "o3.Irreps":
     return o3.Irreps(text)  # pyright: ignore[reportReturnType]
 
 
-def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> np.ndarray:
-    """Atomic energies E0 [eV] by least squares of the total energies on the compositions.
+def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> tuple[float, ...]:
+    """Atomic energies E0 [eV] by least squares of the total energies on the compositions, see :func:`least_norm`."""
+    return tuple(map(float, least_norm(frames, elements, np.array([atoms.info[keys.ENERGY] for atoms in frames]))))
+
+
+def least_norm(frames: Sequence[Atoms], elements: Sequence[int], energies: np.ndarray) -> np.ndarray:
+    """Energy of each element [eV] whose sums are nearest to the energies of the frames.
 
     One molecule, or molecules of one composition, leave the problem singular; the solution of least norm is then taken, which still
     reproduces the mean energy of each composition, so that the network has only the differences to learn.
     """
     counts = np.array([[(atoms.numbers == z).sum() for z in elements] for atoms in frames], dtype=float)
-    energies = np.array([atoms.info[keys.ENERGY] for atoms in frames])
     return np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
+
+
+def given_energies(energies: dict[str, float], elements: Sequence[int]) -> tuple[float, ...]:
+    """Atomic energies E0 [eV] by symbol, in the order of the elements.
+
+    Raises
+    ------
+    PalirsError
+        If an element is missing.
+    """
+    missing = [chemical_symbols[z] for z in elements if chemical_symbols[z] not in energies]
+    if missing:
+        raise PalirsError(f"training.atomic_energies: no energy of {', '.join(missing)}; give it, or atomic_energies=fitted")
+    return tuple(float(energies[chemical_symbols[z]]) for z in elements)
 
 
 @dataclass

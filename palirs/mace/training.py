@@ -2,25 +2,26 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 
 from palirs import keys
+from palirs.mace.checks import check_labels
 from palirs.mace.committee import Committee
 from palirs.mace.dipole import DipoleModel, DipoleObjective, DipoleShape
-from palirs.mace.files import load, save
+from palirs.mace.files import load, load_dipoles, read, save
 from palirs.mace.fitting import fit
-from palirs.mace.potential import PotentialObjective, PotentialShape
+from palirs.mace.graphs import species
+from palirs.mace.potential import PotentialObjective, PotentialShape, given_energies, least_norm
 from palirs.mace.settings import Architecture, Training
 from palirs.randomness import integer, stream
 from palirs.recipes import PalirsError
-
-MINIMUM_FRAMES = 10
-"""Fewer labelled frames than this cannot be split into training, validation and test."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Job:
         Recipes.
     seed : int
         Of the first weights and the order of the frames.
+    start : path or None
+        A model file to go on from.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Job:
     architecture: Architecture
     training: Training
     seed: int
+    start: Path | None = None
     title: str = ""
     position: int = 0
 
@@ -75,39 +79,48 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
     return [f for i, f in enumerate(frames) if i not in aside], [f for i, f in enumerate(frames) if i in aside]
 
 
-def check_labels(frames: Sequence[Atoms]) -> None:
-    """Raise :class:`PalirsError` for frames without complete, finite labels, before the first step of a training."""
-    if len(frames) < MINIMUM_FRAMES:
-        raise PalirsError(f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; sample or label more")
-    for number, atoms in enumerate(frames):
-        place = f"training frame {number} ({atoms.info.get(keys.MOLECULE)})"
-        for key, value in (
-            (keys.ENERGY, atoms.info.get(keys.ENERGY)),
-            (keys.DIPOLE, atoms.info.get(keys.DIPOLE)),
-            (keys.FORCES, atoms.arrays.get(keys.FORCES)),
-        ):
-            if value is None:
-                raise PalirsError(f"{place}: no {key}; label the frame or remove it")
-            if not np.isfinite(value).all():
-                raise PalirsError(f"{place}: {key} is not finite; remove the frame")
-
-
 def train(job: Job) -> list[dict[str, float]]:
     """Train one model and write its file; returns the history, empty if the file was there."""
     if job.path.exists():
         return []
     torch.manual_seed(job.seed)
-    objective: PotentialObjective | DipoleObjective
-    if job.kind == "potential":
-        objective = PotentialObjective(PotentialShape.of(job.train, job.architecture), job.training)
-    else:
-        objective = DipoleObjective(DipoleShape.of(job.train, job.architecture), job.training)
-    model = objective.shape.build()
+    shape, model = _begin(job)
+    objective = PotentialObjective(shape, job.training) if isinstance(shape, PotentialShape) else DipoleObjective(shape, job.training)
     log = job.path.with_suffix(".jsonl")
-    log.unlink(missing_ok=True)
     history = fit(model, objective, job.train, job.valid, job.training, job.seed, job.title, job.position, log)
-    save(job.path, objective.shape, model)
+    save(job.path, shape, model)
+    log.with_suffix(".resume").unlink(missing_ok=True)
     return history
+
+
+def _begin(job: Job) -> tuple[PotentialShape | DipoleShape, Any]:
+    """Make a model with fresh weights, or take one from a file, with E0s that fit the new labels."""
+    given = job.training.atomic_energies
+    if job.start is None:
+        if job.kind == "dipole":
+            shape: PotentialShape | DipoleShape = DipoleShape.of(job.train, job.architecture)
+        else:
+            shape = PotentialShape.of(job.train, job.architecture, given if isinstance(given, dict) else None)
+        return shape, shape.build()
+    shape, model = read(job.start)
+    if shape.kind != job.kind:
+        raise PalirsError(f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} model")
+    species([atoms.numbers for atoms in job.train], shape.elements)  # an error for those it does not know
+    if isinstance(shape, PotentialShape):
+        energies = refitted_energies(shape, model, job.train) if given == "fitted" else given_energies(given, shape.elements)
+        shape = replace(shape, atomic_energies=energies)
+        model.atomic_energies_fn.atomic_energies.copy_(torch.tensor([energies]))
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return shape, model
+
+
+def refitted_energies(shape: PotentialShape, model: Any, frames: Sequence[Atoms]) -> tuple[float, ...]:
+    """Atomic energies with which a trained potential best gives the energies of new labels, say of another engine."""
+    found = Committee.of([(shape, deepcopy(model))]).evaluate(frames).energy[0]
+    missing = np.array([atoms.info[keys.ENERGY] for atoms in frames]) - found
+    shift = least_norm(frames, shape.elements, missing)
+    return tuple(float(e + d) for e, d in zip(shape.atomic_energies, shift, strict=True))
 
 
 def train_committee(
@@ -119,12 +132,14 @@ def train_committee(
     seed: int,
     iteration: int,
     executor: Executor,
+    previous: Path | None = None,
 ) -> Committee:
     """Train the members on one split, differing by seed, and return the committee.
 
-    Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are.
+    Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are. ``previous`` is the directory of the
+    iteration before, for ``training.start=previous``.
     """
-    check_labels(frames)
+    check_labels(frames, dipoles=False)
     train_frames, valid = split(frames, training.validation_fraction, seed, "validation", iteration)
     jobs = [
         Job(
@@ -135,6 +150,7 @@ def train_committee(
             architecture=architecture,
             training=training,
             seed=integer(seed, "potential", iteration, member),
+            start=starting_point(training, previous, member),
             title=f"iteration {iteration} potential {member}",
             position=member,
         )
@@ -145,15 +161,54 @@ def train_committee(
     return Committee.of([(c.shapes[0], c.members[0]) for c in (load(job.path) for job in jobs) if isinstance(c, Committee)])
 
 
-def train_dipole(
-    path: Path, frames: Sequence[Atoms], architecture: Architecture, training: Training, seed: int, executor: Executor
+def starting_point(training: Training, previous: Path | None, member: int) -> Path | None:
+    """Return the model file that a member starts from, if any.
+
+    Raises
+    ------
+    PalirsError
+        If a file is named that is not there, or is MACE's own format.
+    """
+    if training.start == "scratch":
+        return None
+    if training.start == "previous":
+        return None if previous is None else previous / f"potential-{member}.safetensors"
+    path = Path(training.start)
+    if not path.is_file():
+        raise PalirsError(f"training.start = {training.start!r}: neither scratch nor previous, and there is no such file")
+    if path.suffix != ".safetensors":
+        raise PalirsError(f"training.start = {training.start!r}: turn it into a palirs model file first (task=import_model task.file=...)")
+    return path.resolve()
+
+
+def train_dipoles(
+    paths: Sequence[Path],
+    frames: Sequence[Atoms],
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    executor: Executor,
 ) -> DipoleModel:
-    """Train the dipole model on labelled frames, or load it if its file is there."""
+    """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
     train_frames, valid = split(frames, training.validation_fraction, seed, "dipole validation")
-    job = Job("dipole", path, train_frames, valid, architecture, training, integer(seed, "dipole"), "dipole model")
-    executor.submit(train, job).result()
-    model = load(path)
-    if not isinstance(model, DipoleModel):
-        raise PalirsError(f"{path}: not a dipole model; remove the file to train one")
-    return model
+    if training.start == "previous":
+        raise PalirsError("training.dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
+    jobs = [
+        Job(
+            kind="dipole",
+            path=path,
+            train=train_frames,
+            valid=valid,
+            architecture=architecture,
+            training=training,
+            seed=integer(seed, "dipole", *([member] if member else [])),
+            start=starting_point(training, None, member),
+            title=f"dipole model {member}",
+            position=member,
+        )
+        for member, path in enumerate(paths)
+    ]
+    for future in [executor.submit(train, job) for job in jobs]:
+        future.result()
+    return load_dipoles(paths)

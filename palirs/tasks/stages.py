@@ -12,9 +12,8 @@ from ase import Atoms
 
 from palirs import analysis, figures, keys, report
 from palirs.learning import State, complete_iterations, learn, read_dataset
-from palirs.mace.dipole import DipoleModel
-from palirs.mace.files import load
-from palirs.mace.training import train_dipole
+from palirs.mace.files import load_dipoles
+from palirs.mace.training import train_dipoles
 from palirs.molecules import read_frames
 from palirs.production import Run, Source, simulate, spectrum_of
 from palirs.recipes import PalirsError
@@ -96,7 +95,9 @@ def active_learning(session: Session) -> None:
             m["forces.mae_meV_per_A"],
             m["energy.mae_meV"],
         )
-        _log_training(session, complete_iterations(session.directory)[state.iteration - 1])
+        place = complete_iterations(session.directory)[state.iteration - 1]
+        for file in sorted(place.glob("potential-*.jsonl")):
+            _log_training(session, file, f"training.{place.name}.{file.stem.rpartition('-')[2]}")
 
     state = learn(plan, session.labeller, session.trainers, session.movers, after)
     last = complete_iterations(session.directory)[-1]
@@ -120,23 +121,28 @@ def dipole(session: Session) -> None:
     last = _last_iteration(session)
     train = read_frames(last / "train.xyz")
     with _timed(session, "dipole"):
-        model = train_dipole(
-            session.dipole_file, train, session.study.model.dipole, session.study.training.dipole, session.study.seed, session.trainers
+        model = train_dipoles(
+            session.dipole_files, train, session.study.model.dipole, session.study.training.dipole, session.study.seed, session.trainers
         )
-    metrics = analysis.dipole_parity(model, read_frames(last / "test.xyz")).metrics("dipole", "mD")
+    test = read_frames(last / "test.xyz")
+    metrics = analysis.dipole_parity(model, test).metrics("dipole", "mD")
+    if len(model) > 1:
+        metrics["dipole.std_mD"] = analysis.dipole_spread(model, test)
     session.tracker.metrics(metrics, step=len(complete_iterations(session.directory)) - 1)
-    session.tracker.artifact(session.dipole_file, "models")
+    for file in session.dipole_files:
+        session.tracker.artifact(file, "models")
+        _log_training(session, file.with_suffix(".jsonl"), f"training.{file.stem}")
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
 
 
 def spectra(session: Session) -> None:
     """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
     last = _last_iteration(session)
-    if not session.dipole_file.exists():
+    if not all(file.exists() for file in session.dipole_files):
         raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
     settings, temperature = session.study.spectrum, session.study.temperature
     with _timed(session, "production"):
-        runs = _trajectories(session, (last, session.dipole_file), settings.production, last.name)
+        runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
     for atoms, run in zip(session.optima, runs, strict=True):
         name = atoms.info[keys.MOLECULE]
         predicted = spectrum_of(
@@ -195,14 +201,21 @@ def analyse(session: Session) -> None:
     first, final = (_above(optima, read_dataset(place)) for place in (complete_iterations(session.directory)[0], last))
     drawn.append(("Energies of the data", figures.save(figures.energy_distribution(first, final), folder / "energy_distribution.png")))
     test = read_frames(last / "test.xyz")
-    _, forces, _ = analysis.potential_parity(session.committee, test)
+    energy, forces, _ = analysis.potential_parity(session.committee, test)
+    relative = analysis.above(energy, optima)
+    drawn.append(("Energies", figures.save(figures.parity("Energy above the optimum", "meV", relative), folder / "energy_parity.png")))
     drawn.append(("Forces", figures.save(figures.parity("Forces", "meV/Å", forces), folder / "forces_parity.png")))
-    if session.dipole_file.exists():
-        model = load(session.dipole_file)
-        assert isinstance(model, DipoleModel)
-        drawn.append(
-            ("Dipoles", figures.save(figures.parity("Dipole", "mDebye", analysis.dipole_parity(model, test)), folder / "dipole_parity.png"))
-        )
+    by_molecule = [energy.by_molecule("energy", "meV"), forces.by_molecule("forces", "meV_per_A")]
+    if all(file.exists() for file in session.dipole_files):
+        dipoles = analysis.dipole_parity(load_dipoles(session.dipole_files), test)
+        by_molecule.append(dipoles.by_molecule("dipole", "mD"))
+        drawn.append(("Dipoles", figures.save(figures.parity("Dipole", "mDebye", dipoles), folder / "dipole_parity.png")))
+    errors = [
+        {"molecule": name, "test_frames": energy.count(name), **{key: value for part in by_molecule for key, value in part[name].items()}}
+        for name in by_molecule[0]
+    ]
+    report.write_table(session.directory / "errors.csv", errors)
+    session.tracker.artifact(session.directory / "errors.csv")
     comparisons = []
     for atoms in session.optima:
         name = atoms.info[keys.MOLECULE]
@@ -221,7 +234,11 @@ def analyse(session: Session) -> None:
         f"{history[-1]['dataset.size']:.0f} labelled structures after {len(history)} iterations; "
         f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average."
     ]
-    tables = [("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd)", comparisons), ("Iterations", rows)]
+    tables = [
+        ("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd)", comparisons),
+        ("Errors on the test frames of the last iteration, by molecule", errors),
+        ("Iterations", rows),
+    ]
     page = report.write(
         session.directory / "report.html",
         f"Study {session.directory.name}",
@@ -303,17 +320,17 @@ def _draw_spectrum(session: Session, name: str, metrics: dict[str, float]) -> Pa
     return figures.save(figure, session.directory / "figures" / f"{name}-{session.study.temperature:g}K.png")
 
 
-def _log_training(session: Session, place: Path) -> None:
-    """Log the per-epoch history of the members of an iteration; the step is the epoch."""
-    for file in sorted(place.glob("potential-*.jsonl")):
-        member = file.stem.rpartition("-")[2]
-        for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            values = {
-                f"training.{place.name}.{member}.{key}": entry[key]
-                for key in ("loss", "valid_loss", "valid_forces_rmse", "valid_energy_rmse")
-            }
-            session.tracker.metrics(values, step=int(entry["epoch"]))
+def _log_training(session: Session, file: Path, name: str) -> None:
+    """Log the history of a training; the step is the epoch."""
+    if not file.exists():
+        return
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    session.tracker.series(
+        [
+            (int(entry["epoch"]), {f"{name}.{key}": value for key, value in entry.items() if key not in ("epoch", "updates", "seconds")})
+            for entry in entries
+        ]
+    )
 
 
 @contextmanager

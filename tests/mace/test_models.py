@@ -97,7 +97,7 @@ def test_an_unknown_element_is_named(committee, frames):
 def dipole(small, frames):
     torch.manual_seed(0)
     shape = DipoleShape.of(frames, small)
-    return DipoleModel(shape, shape.build())
+    return DipoleModel((shape, shape.build()))
 
 
 def test_dipole_of_a_moved_molecule_is_the_same(dipole, frames):

@@ -125,7 +125,7 @@ def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, archit
 
     torch.manual_seed(0)
     shape = DipoleShape(replace(architecture, dtype="float64", cutoff=3.0), ELEMENTS, 0.4, 4.0)
-    model = DipoleModel(shape, shape.build())
+    model = DipoleModel((shape, shape.build()))
     assert model.kernel is not None
     inputs = graph([a.numbers for a in molecules], ELEMENTS, torch.float64).inputs(
         torch.tensor(np.concatenate([a.positions for a in molecules]))
@@ -137,7 +137,7 @@ def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(mol
     """All displacements go through one batch; one column of the result is checked by hand."""
     committee = potentials(Architecture(channels=4, max_ell=2, radial_mlp=(8,), dtype="float64"))
     shape = DipoleShape(committee.shapes[0].architecture, ELEMENTS, 0.4, 4.0)
-    predictor = Predictor(committee, DipoleModel(shape, shape.build()))
+    predictor = Predictor(committee, DipoleModel((shape, shape.build())))
     atoms = molecules[2]
     hessian, gradient = finite_differences(atoms, predictor)
     assert gradient is not None

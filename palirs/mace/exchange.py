@@ -1,0 +1,187 @@
+"""To and from MACE's own ``.model`` files, which are pickles: opening one runs whatever code its author put there.
+
+Everything else in palirs reads safetensors (:mod:`palirs.mace.files`). An exported potential opens in ``mace.calculators.MACECalculator``;
+an exported dipole model too (``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
+"""
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palirs.mace.backend import (
+    NonLinearReadoutBlock,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    ScaleShiftMACE,
+    extract_config_mace_model,
+    quietly,
+)
+from palirs.mace.dipole import DipoleNetwork, DipoleShape
+from palirs.mace.files import read, save
+from palirs.mace.potential import PotentialShape
+from palirs.mace.settings import Architecture
+from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
+
+
+class ExportedDipole(nn.Module):
+    """A dipole network as ``MACECalculator`` calls its models."""
+
+    def __init__(self, shape: DipoleShape, network: DipoleNetwork):
+        super().__init__()
+        self.network, self.described, self.heads = network, shape.as_dict(), ["Default"]
+        self.register_buffer("r_max", torch.tensor(shape.architecture.cutoff))
+        self.register_buffer("atomic_numbers", torch.tensor(shape.elements))
+
+    def forward(self, data: dict[str, Tensor], **ignored: Any) -> dict[str, Tensor]:
+        """Return ``dipole`` ``[B, 3]`` [e·Å]."""
+        return {"dipole": self.network(data)}
+
+
+def export_mace(model: str | Path, path: str | Path) -> None:
+    """Write a palirs model file as MACE's ``.model``.
+
+    Parameters
+    ----------
+    model : path
+        A palirs model file, potential or dipole model.
+    path : path
+        File to write.
+    """
+    shape, module = read(Path(model))
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    whole = ExportedDipole(shape, module) if isinstance(shape, DipoleShape) else module
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    torch.save(whole.eval(), part)
+    part.replace(path)
+
+
+def import_mace(path: str | Path, model: str | Path) -> PotentialShape | DipoleShape:
+    """Write MACE's ``.model`` as a palirs model file. This runs code from the file: import only what you would execute.
+
+    Parameters
+    ----------
+    path : path
+        A ``ScaleShiftMACE`` (with one head and the interactions of the default MACE), or what :func:`export_mace` wrote.
+    model : path
+        File to write.
+
+    Raises
+    ------
+    PalirsError
+        If it is not such a file, or has a part that palirs does not build.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PalirsError(f"{path}: there is no such file")
+    log.warning("%s is a pickle: opening it runs the code in it. Import only files from people you trust", path)
+    try:
+        with quietly():
+            module: Any = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
+        raise PalirsError(f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a .model file of MACE") from error
+    if isinstance(module, ExportedDipole):
+        shape: PotentialShape | DipoleShape = DipoleShape.from_dict(module.described)
+        save(Path(model), shape, module.network)
+        return shape
+    shape, weights = _described(path, module)
+    fresh = shape.build()
+    unknown = fresh.load_state_dict(weights, strict=False)
+    if unknown.missing_keys or unknown.unexpected_keys:
+        raise PalirsError(f"{path}: parts that palirs does not build: {', '.join([*unknown.missing_keys, *unknown.unexpected_keys][:6])}")
+    _compare(path, module, fresh)
+    save(Path(model), shape, fresh)
+    return shape
+
+
+def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tensor]]:
+    """Return shape and weights; a shift of the energy of an atom goes into its E0."""
+    if type(module) is not ScaleShiftMACE:
+        raise PalirsError(f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models")
+    found = extract_config_mace_model(module)
+    hidden, mlp = found["hidden_irreps"], found["MLP_irreps"]
+    wrong = [
+        name
+        for name, bad in {
+            "several heads": len(found["heads"]) != 1,
+            f"interaction {found['interaction_cls'].__name__}": found["interaction_cls"] is not RealAgnosticResidualInteractionBlock,
+            f"first interaction {found['interaction_cls_first'].__name__}": found["interaction_cls_first"]
+            not in (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock),
+            f"radial functions {found['radial_type']}": found["radial_type"] != "bessel",
+            f"distance transform {found['distance_transform']}": found["distance_transform"] is not None,
+            "pair repulsion": found["pair_repulsion"],
+            "cutoff not applied": not found["apply_cutoff"],
+            "agnostic products": found["use_agnostic_product"],
+            f"hidden irreps {hidden}": any(ir.p != (-1) ** ir.l for _, ir in hidden) or len({mul for mul, _ in hidden}) != 1,
+            f"read-out {found['readout_cls'].__name__}": found["readout_cls"] is not NonLinearReadoutBlock,
+            f"gate {found['gate']}": "silu" not in str(found["gate"]).lower(),
+        }.items()
+        if bad
+    ]
+    if wrong:
+        raise PalirsError(f"{path}: palirs does not build models with {', '.join(wrong)}")
+    weights = dict(module.state_dict())
+    shift, energies = float(np.ravel(found["atomic_inter_shift"])[0]), np.ravel(found["atomic_energies"]).astype(float)
+    energies = energies + shift
+    weights["scale_shift.shift"] = torch.zeros_like(weights["scale_shift.shift"])
+    weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(weights["atomic_energies_fn.atomic_energies"])
+    architecture = Architecture(
+        channels=hidden[0].mul,
+        max_L=hidden.lmax,
+        max_ell=int(found["max_ell"]),
+        correlation=int(found["correlation"]),
+        layers=int(found["num_interactions"]),
+        cutoff=float(found["r_max"]),
+        bessel=int(found["num_bessel"]),
+        radial_mlp=tuple(found["radial_MLP"]),
+        dtype=str(next(module.parameters()).dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
+    )
+    shape = PotentialShape(
+        architecture=architecture,
+        elements=tuple(int(z) for z in found["atomic_numbers"]),
+        atomic_energies=tuple(map(float, energies)),
+        scale=float(np.ravel(found["atomic_inter_scale"])[0]),
+        mean_neighbours=float(found["avg_num_neighbors"]),
+        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
+        mlp=mlp.dim,
+        envelope=int(found["num_polynomial_cutoff"]),
+    )
+    return shape, _in_shape(weights, shape)
+
+
+def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Tensor]:
+    """Scale and shift are numbers in some versions of MACE and one-element arrays in others."""
+    expected = shape.build().state_dict()
+    return {
+        name: value.reshape(expected[name].shape) if name in expected and value.numel() == expected[name].numel() else value
+        for name, value in weights.items()
+    }
+
+
+def _compare(path: Path, theirs: Any, ours: Any) -> None:
+    """See that the rebuilt model gives the energy and forces of the one in the file, on a few atoms of every element."""
+    from palirs.mace.graphs import graph
+
+    elements = [int(z) for z in theirs.atomic_numbers]
+    dtype = next(ours.parameters()).dtype
+    rng = np.random.default_rng(0)
+    numbers = np.array([*elements, *elements])[:12]
+    positions = torch.tensor(rng.normal(0, 1.0, (len(numbers), 3)) + 1.2 * np.arange(len(numbers))[:, None] * [0.6, 0.6, 0], dtype=dtype)
+    found = []
+    for model in (theirs, ours):
+        inputs = graph([numbers], elements, dtype).inputs(positions.clone().requires_grad_(True))
+        out = model({**inputs, "head": torch.zeros(1, dtype=torch.long)})
+        found.append((out["energy"].detach().double(), out["forces"].detach().double()))
+    tolerance = 1e-8 if dtype == torch.float64 else 1e-3
+    (e, f), (g, h) = found
+    if float((f - h).abs().max()) > tolerance * max(1.0, float(f.abs().max())) or float((e - g).abs()) > tolerance * max(1.0, float(e.abs())):
+        raise PalirsError(f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs does not know")
