@@ -226,6 +226,12 @@ class Trainings:
     potential: Training
     dipole: Training
 
+    def __post_init__(self):
+        if self.dipole.start == "previous":
+            raise ValueError("dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
+        if self.dipole.second_stage is not None:
+            raise ValueError("dipole.second_stage: the dipole model has one error, so nothing to weight; give null")
+
 
 @recipe
 class Executors:

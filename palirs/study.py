@@ -23,7 +23,7 @@ from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
-LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels")
+LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels", "import_model")
 """Tasks that touch at most the label store."""
 
 FREE = (".backend", ".device", ".save_interval")

@@ -105,6 +105,8 @@ def import_mace(path: str | Path, model: str | Path) -> PotentialShape | DipoleS
 
 def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tensor]]:
     """Return shape and weights; a shift of the energy of an atom goes into its E0."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise PalirsError(f"{path}: a compiled model, whose parts cannot be read; import the .model file that MACE wrote beside it")
     if type(module) is not ScaleShiftMACE:
         raise PalirsError(f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models")
     found = extract_config_mace_model(module)

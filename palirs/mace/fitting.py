@@ -77,7 +77,8 @@ def fit(
     Returns
     -------
     list of dict
-        Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE of each property in its own unit, ``seconds``.
+        Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE and MAE of each property in its own unit,
+        ``seconds``.
     """
     model.to(training.device)
     gradients = Gradients(model, objective, training)
@@ -154,11 +155,13 @@ def _decay(training: Training, step: int) -> float:
 
 
 def validate(gradients: Gradients, objective: Objective, held: Data, late: bool = False) -> dict[str, float]:
-    """Return the loss and the RMSE of each property over all held-out frames."""
+    """Return the loss, and RMSE and MAE of each property over all held-out frames."""
     with torch.no_grad() if gradients.compiled else torch.enable_grad():
         errors = gradients.errors(held)
         result = {"valid_loss": float(objective.loss(errors, late))}
-        return result | {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()) for name, deviation in errors.items()}
+        for name, deviation in errors.items():
+            result |= {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()), f"valid_{name}_mae": float(deviation.abs().mean())}
+        return result
 
 
 class _Resume:

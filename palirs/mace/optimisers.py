@@ -100,7 +100,8 @@ def _optimiser(vector: Tensor, training: Training) -> Any:
 def _schedule(optimiser: Any, training: Training, steps: int, per_epoch: int) -> Any:
     kinds = torch.optim.lr_scheduler
     if training.schedule == "one_cycle":
-        return kinds.OneCycleLR(optimiser, training.learning_rate, total_steps=steps + 1, pct_start=0.1)
+        total = steps + 1
+        return kinds.OneCycleLR(optimiser, training.learning_rate, total_steps=total, pct_start=max(0.1, min(2 / total, 0.9)))
     if training.schedule == "cosine":
         return kinds.CosineAnnealingLR(optimiser, steps)
     if training.schedule == "plateau":

@@ -1,5 +1,6 @@
 """Recipes of the models and their training; importing them needs neither torch nor mace."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from ase.data import chemical_symbols
@@ -151,6 +152,12 @@ class Training:
             raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
         if self.backend == "native" and self.device != "cpu":
             raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
+        if self.start not in ("scratch", "previous"):
+            path = Path(self.start)
+            if not path.is_file():
+                raise ValueError(f"start = {self.start!r}: neither scratch nor previous, and there is no such file")
+            if path.suffix != ".safetensors":
+                raise ValueError(f"start = {self.start!r}: make it a palirs model file first (task=import_model file=... output=...)")
         if isinstance(self.atomic_energies, dict):
             unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))
             if unknown:

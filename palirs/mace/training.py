@@ -162,23 +162,12 @@ def train_committee(
 
 
 def starting_point(training: Training, previous: Path | None, member: int) -> Path | None:
-    """Return the model file that a member starts from, if any.
-
-    Raises
-    ------
-    PalirsError
-        If a file is named that is not there, or is MACE's own format.
-    """
+    """Return the model file that a member starts from, if any."""
     if training.start == "scratch":
         return None
     if training.start == "previous":
         return None if previous is None else previous / f"potential-{member}.safetensors"
-    path = Path(training.start)
-    if not path.is_file():
-        raise PalirsError(f"training.start = {training.start!r}: neither scratch nor previous, and there is no such file")
-    if path.suffix != ".safetensors":
-        raise PalirsError(f"training.start = {training.start!r}: turn it into a palirs model file first (task=import_model task.file=...)")
-    return path.resolve()
+    return Path(training.start).resolve()
 
 
 def train_dipoles(
@@ -192,8 +181,6 @@ def train_dipoles(
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
     train_frames, valid = split(frames, training.validation_fraction, seed, "dipole validation")
-    if training.start == "previous":
-        raise PalirsError("training.dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
     jobs = [
         Job(
             kind="dipole",

@@ -1,4 +1,4 @@
-"""Eager evaluation against a recording, in one process and one run: committee forces for MD, and the gradient of a training step.
+"""Eager evaluation against a recording, in one process and one run: committee forces for MD.
 
 python tests/benchmarks/recording.py [threads]
 """
@@ -13,9 +13,8 @@ from palirs import keys
 from palirs.engines import TBLite
 from palirs.labels import attach
 from palirs.mace.committee import Committee
-from palirs.mace.fitting import Batches, Gradients
-from palirs.mace.potential import PotentialObjective, PotentialShape
-from palirs.mace.settings import Architecture, Evaluation, Training
+from palirs.mace.potential import PotentialShape
+from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import table
 
 SIZES = {"small preset": Architecture(channels=16, max_ell=2, correlation=3), "32 channels": Architecture(channels=32, correlation=2)}
@@ -62,25 +61,6 @@ def main() -> None:
             eager, fast = seconds(lambda b=batch, x=positions, c=committee: c.forces(b, x)), seconds(lambda x=positions, r=replay: r(x))
             difference = float((committee.forces(batch, positions)[1] - replay(positions)[1]).abs().max())
             show(f"{label}: forces of 3 members × {count} molecules", eager, fast, recording, difference)
-        objective = PotentialObjective(shape, Training())
-        for count in (5, 16):
-            model = shape.build()
-            batch = Batches.of(frames, objective, torch.float32).batch(range(count))
-            eager_gradients, gradients = Gradients(model, objective), Gradients(model, objective)
-
-            def forget(g=eager_gradients, b=batch):
-                g._seen = None
-                return g(*b)
-
-            gradients(*batch)
-            started = time.perf_counter()
-            gradients(*batch)
-            recording = time.perf_counter() - started
-            fast = seconds(lambda g=gradients, b=batch: g(*b))
-            found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-            eager = seconds(forget)
-            difference = max(float((a - p.grad).abs().max()) for a, p in zip(found, model.parameters(), strict=True) if p.grad is not None)
-            show(f"{label}: gradient of a batch of {count}", eager, fast, recording, difference)
 
 
 def show(what: str, eager: float, fast: float, recording: float, difference: float) -> None:

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from palirs.mace.committee import Committee, force_spread, relative_force_error
 from palirs.mace.dipole import DipoleModel, DipoleObjective, DipoleShape
-from palirs.mace.fitting import Batches
+from palirs.mace.gradients import Data, Gradients
 from palirs.mace.graphs import graph
 from palirs.mace.potential import PotentialShape, fitted_energies
 from palirs.mace.settings import Architecture, Evaluation, Training
@@ -105,8 +105,8 @@ def test_dipole_of_a_moved_molecule_is_the_same(dipole, frames):
     moved.translate([10.0, -20.0, 30.0])
     here, there = dipole.evaluate([frames[0], moved])[0]
     np.testing.assert_allclose(here, there, atol=1e-12)
-    inputs = graph([frames[0].numbers], dipole.shape.elements, torch.float64).inputs(torch.tensor(moved.positions))
-    np.testing.assert_allclose(dipole.network(inputs)[0].numpy(), here, atol=1e-10)
+    inputs = graph([frames[0].numbers], dipole.shapes[0].elements, torch.float64).inputs(torch.tensor(moved.positions))
+    np.testing.assert_allclose(dipole.networks[0](inputs)[0].numpy(), here, atol=1e-10)
 
 
 def test_dipole_turns_with_the_molecule(dipole, frames):
@@ -130,8 +130,8 @@ def test_every_parameter_of_the_dipole_model_is_alive(architecture, frames):
     torch.manual_seed(0)
     objective = DipoleObjective(DipoleShape.of(frames, architecture), Training())
     network = objective.shape.build()
-    batch = Batches.of(frames, objective, next(network.parameters()).dtype).batch(range(len(frames)))
-    objective.loss(objective.errors(network, *batch, training=True)).backward()
+    data = Data.of(frames, objective, next(network.parameters()).dtype)
+    Gradients(network, objective, Training(backend="eager"))(data.batch(range(len(frames))))
     for name, parameter in network.named_parameters():
         if parameter.numel() == 0:
             continue

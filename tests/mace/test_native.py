@@ -130,7 +130,7 @@ def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, archit
     inputs = graph([a.numbers for a in molecules], ELEMENTS, torch.float64).inputs(
         torch.tensor(np.concatenate([a.positions for a in molecules]))
     )
-    np.testing.assert_allclose(model.evaluate(molecules)[0], model.network(inputs).numpy(), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(model.evaluate(molecules)[0], model.networks[0](inputs).numpy(), rtol=0, atol=1e-11)
 
 
 def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(molecules):

@@ -13,7 +13,7 @@ from pathlib import Path
 PURPOSES = {"evaluate": ("mace.c",), "train potential": ("train.c", "mace.c"), "train dipole": ("train.c", "mace.c")}
 """What is compiled: the first file, which includes the others."""
 PLANES = {"evaluate": 0, "train potential": 2, "train dipole": 1}
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
 
 
 class CompilerError(Exception):

@@ -1,0 +1,51 @@
+"""Tasks that turn model files into MACE's and back."""
+
+from pathlib import Path
+
+from palirs.learning import complete_iterations
+from palirs.mace.exchange import export_mace, import_mace
+from palirs.mace.files import potential_files
+from palirs.recipes import PalirsError
+from palirs.study import Session
+
+
+def export_model(session: Session, model: str | None, output: str) -> None:
+    """Write models as ``.model`` files that MACE's calculator opens.
+
+    Parameters
+    ----------
+    session : Session
+        The study; its last committee and dipole models are taken unless a model is named.
+    model : str or None
+        A palirs model file.
+    output : str
+        Directory, relative to the study directory.
+    """
+    if model is not None:
+        files = [Path(model)]
+    else:
+        if not complete_iterations(session.directory):
+            raise PalirsError(f"{session.directory}: no trained models here; run task=active_learning first, or give task.model=<file>")
+        files = [*potential_files(session.directory), *(file for file in session.dipole_files if file.exists())]
+    for file in files:
+        written = session.directory / output / f"{file.stem}.model"
+        export_mace(file, written)
+        print(f"{file} -> {written}")
+
+
+def import_model(session: Session, file: str, output: str) -> None:
+    """Write a ``.model`` file of MACE as a palirs model file. This runs code from the file.
+
+    Parameters
+    ----------
+    session : Session
+        Not used but for its place.
+    file : str
+        The ``.model`` file.
+    output : str
+        File to write, ending in ``.safetensors``.
+    """
+    if not output.endswith(".safetensors"):
+        raise PalirsError(f"task.output = {output!r}: a palirs model file ends in .safetensors")
+    shape = import_mace(file, output)
+    print(f"{file} -> {output}: {shape.kind}, {shape.architecture}, elements {shape.elements}")

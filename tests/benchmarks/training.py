@@ -1,0 +1,232 @@
+"""Training side by side on one machine, in turn: MACE's own command and palirs, from process start to the same held-out error.
+
+    python -m tests.benchmarks.training potential methanol|mixed [seeds] [threads]
+    python -m tests.benchmarks.training dipole methanol|mixed [seeds] [threads]
+    python -m tests.benchmarks.training presets                       # accuracy against cost of model sizes
+
+Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules. Same architecture (32 channels, L = 1,
+3 Å, correlation 2, float32), loss (mean squares, 1 : 100), batch size, epochs, data and split; MACE gets our E0s, because its own fit is
+singular for one composition. MACE's seed and ours drive the first weights and the order of the frames. Held out: frames that neither
+takes gradients of; MACE's error is that of the epoch, printed by itself, ours that of the averaged weights after the epoch.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+from palirs import keys
+from palirs.engines import TBLite
+from palirs.labels import attach
+from palirs.mace.settings import Architecture, Training
+from palirs.molecules import table
+from palirs.units import MILLIDEBYE
+
+SETS = {
+    "methanol": ["methanol"],
+    "mixed": ["methanol", "formamide", "acetic_acid", "ethylamine", "acetonitrile", "dimethyl_ether", "nitromethane", "ethene"],
+}
+FRAMES = {"methanol": (240, 40, 80), "mixed": (320, 64, 128)}  # train, held out, test
+ARCHITECTURE = Architecture(channels=32, max_L=1, max_ell=3, correlation=2, cutoff=3.0)
+EPOCHS, BATCH = 100, 5
+POTENTIAL = Training(batch_size=BATCH, loss="mse", energy_weight=1.0, forces_weight=100.0, learning_rate=0.01, patience=1.0)
+DIPOLE = Training(batch_size=BATCH, loss="mse", learning_rate=0.01, patience=1.0)
+
+
+def frames_of(name: str, count: int) -> list[Atoms]:
+    """Frames of MD at 300 and 700 K, half of each, in the order of time."""
+    from tblite.ase import TBLite as Calculator
+
+    found = []
+    for temperature in (300, 700):
+        atoms = table()[name].copy()
+        atoms.info = {keys.MOLECULE: name}
+        atoms.calc = Calculator(method="GFN2-xTB", verbosity=0)
+        MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=np.random.default_rng(temperature))
+        dynamics = Langevin(
+            atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=np.random.default_rng(temperature + 1)
+        )
+        dynamics.run(400)
+        for _ in range(count // 2):
+            dynamics.run(20)
+            frame = atoms.copy()
+            frame.calc = None
+            found.append(frame)
+    return found
+
+
+def data(which: str, place: Path) -> dict[str, list[Atoms]]:
+    """Labelled frames split at random into train, valid and test; written as extended XYZ for both contestants."""
+    sizes, names = FRAMES[which], SETS[which]
+    frames = [frame for name in names for frame in frames_of(name, sum(sizes) // len(names))]
+    labelled = [attach(atoms, label) for atoms, label in zip(frames, TBLite().calculate(frames), strict=True)]
+    order = np.random.default_rng(0).permutation(len(labelled))
+    ends = np.cumsum(sizes)
+    parts = {
+        key: [labelled[i] for i in order[start:end]]
+        for key, start, end in zip(("train", "valid", "test"), (0, *ends[:-1]), ends, strict=True)
+    }
+    for key, part in parts.items():
+        for atoms in part:
+            atoms.info["dipole_debye"] = np.asarray(atoms.info[keys.DIPOLE]) * MILLIDEBYE / 1e3  # the unit MACE's tables expect
+        ase.io.write(place / f"{key}.xyz", part, format="extxyz")
+    return parts
+
+
+def mace(kind: str, place: Path, seed: int, energies: dict[int, float], environment: dict) -> dict:
+    """Run MACE's command; return times and held-out errors by epoch, and the model file."""
+    work = place / f"mace-{kind}-{seed}"
+    work.mkdir()
+    a = ARCHITECTURE
+    common = {
+        "name": "m", "train_file": "../train.xyz", "valid_file": "../valid.xyz", "r_max": a.cutoff, "max_ell": a.max_ell,
+        "num_interactions": a.layers, "interaction_first": "RealAgnosticInteractionBlock", "hidden_irreps": f"{a.channels}x0e+{a.channels}x1o", "correlation": a.correlation, "lr": 0.01,
+        "batch_size": BATCH, "valid_batch_size": 64, "max_num_epochs": EPOCHS, "default_dtype": a.dtype, "device": "cpu", "seed": seed,
+        "eval_interval": 1, "ema_decay": 0.99, "E0s": str(energies), "plot": False,
+    }  # fmt: skip
+    special = {
+        "potential": {
+            "model": "ScaleShiftMACE", "loss": "weighted", "energy_weight": 1.0, "forces_weight": 100.0, "energy_key": keys.ENERGY,
+            "forces_key": keys.FORCES, "error_table": "TotalMAE",
+        },
+        "dipole": {"model": "AtomicDipolesMACE", "loss": "dipole", "dipole_key": "dipole_debye", "error_table": "DipoleRMSE"},
+    }[kind]  # fmt: skip
+    command = ["mace_run_train", "--ema", "--amsgrad", *(f"--{key}={value}" for key, value in {**common, **special}.items())]
+    command[0] = str(Path(sys.executable).with_name("mace_run_train"))
+    started = time.time()
+    with (work / "out").open("w") as out:
+        subprocess.run(command, cwd=work, stdout=out, stderr=subprocess.STDOUT, env=environment, check=True)
+    whole = time.time() - started
+    pattern = re.compile(r"^(\S+ \S+) INFO: Epoch (\d+).*?MAE_(?:F|MU\S*)=\s*([\d.]+)")
+    curve = []
+    for line in (work / "out").read_text().splitlines():
+        if found := pattern.search(line):
+            curve.append((datetime.fromisoformat(found[1].replace(",", ".")).timestamp() - started, float(found[3])))
+    return {"seconds": whole, "curve": curve, "model": work / "m.model"}
+
+
+def ours(kind: str, place: Path, seed: int, epochs: int, environment: dict) -> dict:
+    """Run ours as a process of its own; the same."""
+    work = place / f"palirs-{kind}-{seed}-{epochs}"
+    work.mkdir()
+    started = time.time()
+    command = [sys.executable, "-m", "tests.benchmarks.training", "--train", kind, str(place), str(work), str(seed), str(epochs)]
+    subprocess.run(command, env=environment, check=True, stderr=(work / "err").open("w"))
+    whole = time.time() - started
+    begun = json.loads((work / "begun.json").read_text()) - started
+    history = [json.loads(line) for line in (work / "model.jsonl").read_text().splitlines()]
+    key, factor = ("valid_forces_mae", 1e3) if kind == "potential" else ("valid_dipole_mae", MILLIDEBYE)
+    return {"seconds": whole, "curve": [(begun + h["seconds"], h[key] * factor) for h in history], "model": work / "model.safetensors"}
+
+
+def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
+    """The process that :func:`ours` times."""
+    import torch
+
+    from palirs.mace.training import Job
+    from palirs.mace.training import train as train_model
+
+    torch.set_num_threads(int(__import__("os").environ["OMP_NUM_THREADS"]))
+    parts = {key: ase.io.read(place / f"{key}.xyz", ":") for key in ("train", "valid")}
+    settings = replace(POTENTIAL if kind == "potential" else DIPOLE, updates=epochs * (len(parts["train"]) // BATCH))
+    (work / "begun.json").write_text(json.dumps(time.time()))
+    train_model(Job(kind, work / "model.safetensors", parts["train"], parts["valid"], ARCHITECTURE, settings, seed))
+
+
+def errors(kind: str, model: Path, test: list[Atoms], stock: bool) -> dict[str, float]:
+    """MAE and RMSE of a model file on the test frames: forces [meV/Å] and energy [meV], or dipole components [mDebye]."""
+    from palirs.mace import import_mace, load
+
+    if kind == "potential":
+        if stock:
+            import_mace(model, model.with_suffix(".safetensors"))
+            model = model.with_suffix(".safetensors")
+        found = load(model).evaluate(test)
+        energy = (found.energy[0] - [atoms.info[keys.ENERGY] for atoms in test]) * 1e3
+        forces = np.concatenate([(f[0] - atoms.arrays[keys.FORCES]).ravel() for f, atoms in zip(found.forces, test, strict=True)]) * 1e3
+        return {"mae": np.abs(forces).mean(), "rmse": np.sqrt((forces**2).mean()), "energy": np.abs(energy).mean()}
+    if stock:
+        import torch
+        from mace.calculators import MACECalculator
+
+        calculator = MACECalculator(models=[torch.load(model, weights_only=False)], model_type="DipoleMACE", default_dtype="float32")
+        values = []
+        for atoms in test:
+            copy = atoms.copy()
+            copy.calc = calculator
+            values.append(copy.get_dipole_moment() * 1e3)
+        predicted = np.array(values)
+    else:
+        predicted = load(model).evaluate(test)[0] * MILLIDEBYE
+    deviation = predicted - np.array([atoms.info[keys.DIPOLE] for atoms in test]) * MILLIDEBYE
+    return {"mae": np.abs(deviation).mean(), "rmse": np.sqrt((deviation**2).mean())}
+
+
+def reached(curve: list[tuple[float, float]], goal: float) -> float:
+    """Seconds until the error is at most the goal."""
+    return next((seconds for seconds, error in curve if error <= goal), float("inf"))
+
+
+def compare(kind: str, which: str, seeds: int, threads: int) -> None:
+    """Print one row per seed, and the median."""
+    import os
+
+    from palirs.mace.potential import PotentialShape
+
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        parts = data(which, place)
+        shape = PotentialShape.of(parts["train"], ARCHITECTURE)
+        energies = dict(zip(shape.elements, shape.atomic_energies, strict=True))
+        print(f"{kind}, {which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {threads} thread(s)", flush=True)
+        run = _potentials if kind == "potential" else _dipoles
+        ratios = [run(place, seed, energies, parts["test"], environment) for seed in range(1, seeds + 1)]
+        what = "times faster to the same held-out force MAE" if kind == "potential" else "times lower test MAE after the same time"
+        print(f"median: {median(ratios):.1f} {what}")
+
+
+def _potentials(place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict) -> float:
+    """Print the times to the best held-out force MAE of MACE, and return their ratio."""
+    theirs, mine = mace("potential", place, seed, energies, environment), ours("potential", place, seed, EPOCHS, environment)
+    goal = min(error for _, error in theirs["curve"])
+    times = [reached(contestant["curve"], goal) for contestant in (theirs, mine)]
+    print(f"seed {seed}: held-out force MAE {goal:.1f} meV/Å after {times[0]:.1f} s (MACE), {times[1]:.1f} s (palirs)")
+    for name, contestant in (("MACE", theirs), ("palirs", mine)):
+        e = errors("potential", contestant["model"], test, name == "MACE")
+        print(f"  {name:7s} {EPOCHS} epochs {contestant['seconds']:6.1f} s; test: forces MAE {e['mae']:.1f}, RMSE {e['rmse']:.1f} meV/Å, "
+              f"energy MAE {e['energy']:.1f} meV", flush=True)  # fmt: skip
+    return times[0] / times[1]
+
+
+def _dipoles(place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict) -> float:
+    """Print the test errors after MACE's time, and return their ratio."""
+    theirs, short = mace("dipole", place, seed, energies, environment), ours("dipole", place, seed, EPOCHS, environment)
+    longer = max(EPOCHS, int(EPOCHS * 0.9 * theirs["seconds"] / short["seconds"]))
+    mine = ours("dipole", place, seed, longer, environment)
+    found = []
+    for name, epochs, contestant in (("MACE", EPOCHS, theirs), ("palirs", EPOCHS, short), ("palirs", longer, mine)):
+        e = errors("dipole", contestant["model"], test, name == "MACE")
+        print(f"seed {seed}: {name:7s} {epochs:4d} epochs {contestant['seconds']:6.1f} s; test MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} mD", flush=True)
+        found.append(e["mae"])
+    return found[0] / found[2]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--train":
+        train(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))
+    else:
+        rest = [int(value) for value in sys.argv[3:]]
+        compare(sys.argv[1], sys.argv[2], *([*rest, *(3, 1)[len(rest) :]]))
