@@ -85,7 +85,7 @@ def dipole_parity(model: DipoleModel, frames: Sequence[Atoms]) -> Parity:
 
 
 def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
-    """Standard deviation of the dipole over the members, root mean square over the frames [mDebye]."""
+    """Return the standard deviation of the dipole over the members, root mean square over the frames [mDebye]."""
     return float(np.sqrt((model.evaluate(frames).var(axis=0).sum(axis=-1)).mean()) * MILLIDEBYE)
 
 

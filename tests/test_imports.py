@@ -8,7 +8,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"recipes", "units", "keys", "randomness", "threads"},
-    {"molecules", "engines", "consistency", "mace", "dynamics", "spectra", "selection", "descriptors", "executors", "tracking", "trajectories"},
+    {
+        "molecules",
+        "engines",
+        "consistency",
+        "mace",
+        "dynamics",
+        "spectra",
+        "selection",
+        "descriptors",
+        "executors",
+        "tracking",
+        "trajectories",
+    },
     {"settings"},
     {"labels", "vibrations", "sampling", "production"},
     {"learning", "analysis", "figures", "report"},

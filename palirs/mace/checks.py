@@ -108,5 +108,5 @@ def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> lis
         middle = float(np.median(column))
         spread = float(np.median(np.abs(column - middle)))
         far = np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))
-        lines += [f"frame {members[k]} ({name}): {what} {column[k]:.4g}, the median is {middle:.4g}" for k in far]
+        lines += [f"frame {members[int(k)]} ({name}): {what} {column[k]:.4g}, the median is {middle:.4g}" for k in far]
     return lines

@@ -106,7 +106,8 @@ class DipoleNetwork(nn.Module):
         before = scalars
         for layer in range(a.layers):
             after = hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")  # what nobody reads would be dead
-            block = RealAgnosticResidualInteractionBlock if layer else RealAgnosticInteractionBlock
+            residual = layer > 0 or a.residual_first
+            block = RealAgnosticResidualInteractionBlock if residual else RealAgnosticInteractionBlock
             self.interactions.append(
                 block(
                     node_attrs_irreps=attributes,
@@ -120,7 +121,7 @@ class DipoleNetwork(nn.Module):
                 )
             )
             self.products.append(
-                EquivariantProductBasisBlock(messages, after, a.correlation, use_sc=layer > 0, num_elements=len(shape.elements))
+                EquivariantProductBasisBlock(messages, after, a.correlation, use_sc=residual, num_elements=len(shape.elements))
             )
             self.vectors.append(o3.Linear(after, o3.Irreps("1x1o")))
             self.charges.append(NonLinearReadoutBlock(after, o3.Irreps("16x0e"), nn.functional.silu))

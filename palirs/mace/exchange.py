@@ -145,6 +145,7 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
         cutoff=float(found["r_max"]),
         bessel=int(found["num_bessel"]),
         radial_mlp=tuple(found["radial_MLP"]),
+        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
         dtype=str(next(module.parameters()).dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
     )
     shape = PotentialShape(
@@ -153,7 +154,6 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
         atomic_energies=tuple(map(float, energies)),
         scale=float(np.ravel(found["atomic_inter_scale"])[0]),
         mean_neighbours=float(found["avg_num_neighbors"]),
-        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
         mlp=mlp.dim,
         envelope=int(found["num_polynomial_cutoff"]),
     )
@@ -185,5 +185,7 @@ def _compare(path: Path, theirs: Any, ours: Any) -> None:
         found.append((out["energy"].detach().double(), out["forces"].detach().double()))
     tolerance = 1e-8 if dtype == torch.float64 else 1e-3
     (e, f), (g, h) = found
-    if float((f - h).abs().max()) > tolerance * max(1.0, float(f.abs().max())) or float((e - g).abs()) > tolerance * max(1.0, float(e.abs())):
+    if float((f - h).abs().max()) > tolerance * max(1.0, float(f.abs().max())) or float((e - g).abs()) > tolerance * max(
+        1.0, float(e.abs())
+    ):
         raise PalirsError(f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs does not know")

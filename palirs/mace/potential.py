@@ -33,8 +33,6 @@ class PotentialShape:
         Unit of the interaction energy of an atom [eV]: the RMS force of the data in eV/Å times 1 Å.
     mean_neighbours : float
         Normalisation of the messages.
-    residual_first : bool
-        Whether the first interaction is of MACE's residual kind.
     mlp : int
         Width of the last read-out.
     envelope : int
@@ -47,7 +45,6 @@ class PotentialShape:
     scale: float
     mean_neighbours: float
     kind: str = "potential"
-    residual_first: bool = False
     mlp: int = 16
     envelope: int = 5
 
@@ -92,7 +89,7 @@ class PotentialShape:
                 num_polynomial_cutoff=self.envelope,
                 max_ell=a.max_ell,
                 interaction_cls=RealAgnosticResidualInteractionBlock,
-                interaction_cls_first=RealAgnosticResidualInteractionBlock if self.residual_first else RealAgnosticInteractionBlock,
+                interaction_cls_first=RealAgnosticResidualInteractionBlock if a.residual_first else RealAgnosticInteractionBlock,
                 num_interactions=a.layers,
                 num_elements=len(self.elements),
                 hidden_irreps=hidden_irreps(a),

@@ -33,6 +33,8 @@ class Architecture:
         Radial Bessel functions.
     radial_mlp : tuple of int
         Widths of the radial network.
+    residual_first : bool
+        Whether the first interaction has a residual connection too, as MACE's command builds it unless told otherwise.
     dtype : {"float32", "float64"}
         Precision of training and MD.
     """
@@ -45,6 +47,7 @@ class Architecture:
     cutoff: Angstrom = 5.0
     bessel: Annotated[int, Field(ge=1, le=32)] = 8
     radial_mlp: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64, 64)
+    residual_first: bool = False
     dtype: Literal["float32", "float64"] = "float32"
 
 

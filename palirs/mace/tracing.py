@@ -1,7 +1,7 @@
 """Recording a computation on fixed shapes once, gradients included, and replaying it without Python or autograd.
 
-Isolated molecules have static graphs, so the same few thousand small tensor operations run at every step of MD where there is no compiled code
-(:mod:`palirs.mace.native`). On a
+Isolated molecules have static graphs, so the same few thousand small tensor operations run at every step of MD where there is
+no compiled code (:mod:`palirs.mace.native`). On a
 CPU, dispatching them through Python and building the autograd graph takes longer than the arithmetic. ``make_fx`` records the plain
 operations, those of the backward passes too, and TorchScript replays them: the same numbers bit for bit, two to three times faster, for
 a few seconds of recording (``docs/results/recording.md``).

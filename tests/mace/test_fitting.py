@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,4 +122,4 @@ def test_the_second_stage_minimises_the_energies(frames, small):
 def test_the_plateau_lowers_the_learning_rate(frames, small):
     rates = [entry["learning_rate"] for entry in fitted(VARIANTS["adamw, plateau"], frames, small)[1]]
     assert rates[-1] < rates[0]
-    assert all(abs(b / a - 1) < 1e-12 or b / a == pytest.approx(0.8) for a, b in zip(rates, rates[1:], strict=False))
+    assert all(abs(b / a - 1) < 1e-12 or b / a == pytest.approx(0.8) for a, b in pairwise(rates))

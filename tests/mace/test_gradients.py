@@ -16,7 +16,7 @@ from palirs.recipes import PalirsError
 ARCHITECTURES = [
     Architecture(channels=3, max_L=0, max_ell=1, correlation=1, radial_mlp=(9,), bessel=5, cutoff=4.0),
     Architecture(channels=4, max_L=1, max_ell=3, correlation=3, radial_mlp=(16, 24), cutoff=2.5),
-    Architecture(channels=3, max_L=2, max_ell=2, correlation=2, layers=3, radial_mlp=(8,), cutoff=3.0),
+    Architecture(channels=3, max_L=2, max_ell=2, correlation=2, layers=3, radial_mlp=(8,), cutoff=3.0, residual_first=True),
 ]
 KINDS = {"potential": (PotentialObjective, PotentialShape), "dipole": (DipoleObjective, DipoleShape)}
 

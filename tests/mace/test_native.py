@@ -62,7 +62,7 @@ def test_all_of_organics24_in_one_batch_is_what_maces_calculator_gives(molecules
         Architecture(channels=4, max_L=1, max_ell=2, correlation=3, radial_mlp=(16, 24), cutoff=2.5),
         Architecture(channels=6, max_L=2, max_ell=3, correlation=2, layers=3, radial_mlp=(16, 16), cutoff=5.0),
         Architecture(channels=3, max_L=1, max_ell=4, correlation=2, bessel=10, cutoff=3.0),
-        Architecture(channels=3, max_L=2, max_ell=2, correlation=3, radial_mlp=(8,), cutoff=3.0),
+        Architecture(channels=3, max_L=2, max_ell=2, correlation=3, radial_mlp=(8,), cutoff=3.0, residual_first=True),
     ],
     ids=lambda a: f"{a.channels}-{a.max_L}-{a.max_ell}-{a.correlation}-{a.layers}",
 )

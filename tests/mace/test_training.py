@@ -7,9 +7,9 @@ import torch
 
 from palirs import keys
 from palirs.executors import SerialExecutor
+from palirs.mace.checks import check_labels
 from palirs.mace.committee import Committee
 from palirs.mace.files import load, read, save
-from palirs.mace.checks import check_labels
 from palirs.mace.fitting import fit, validate
 from palirs.mace.gradients import Data, Gradients
 from palirs.mace.potential import PotentialObjective, PotentialShape

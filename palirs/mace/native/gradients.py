@@ -82,7 +82,9 @@ def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray,
     finally:
         vector.copy_(kept)
     nothing = constant == 0
-    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1).astype(np.int64)
+    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1).astype(
+        np.int64
+    )
     places = np.full(len(vector), -1)
     places[parameter[~nothing]] = np.flatnonzero(~nothing)
     if np.count_nonzero(places >= 0) != np.count_nonzero(~nothing):

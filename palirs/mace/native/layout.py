@@ -7,7 +7,6 @@ derivatives by the numbers is easily carried back to the parameters.
 
 from collections import Counter
 from collections.abc import Sequence
-import math
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, o3
+from palirs.mace.native.weights import Place, Program, Writer
 
 LANES = 8
 """Channels are padded to a multiple of this, the floats in a vector register of 32 bytes."""
@@ -24,137 +24,6 @@ LANES = 8
 
 class UnsupportedError(Exception):
     """The module has a part that the compiled code does not know."""
-
-
-@dataclass
-class Program:
-    """Header, weights and sizes of one model.
-
-    Attributes
-    ----------
-    header : str
-        ``shape.h``; the same for all models of one architecture.
-    factors : numpy.ndarray
-        Multiples of single parameters, float64; :meth:`weights` makes of them what the compiled code takes.
-    dtype : numpy.dtype
-        Precision of the model.
-    products : list of Product
-        What is multiplied.
-    turned : numpy.ndarray
-        Where in the weights the transposed copies are, that follow them.
-    size : int
-        Of the weights without the transposed copies.
-    cutoff : float
-        [Å].
-    channels : int
-        Padded number of channels.
-    rows : tuple of int
-        Components per atom of the features after each layer.
-    """
-
-    header: str
-    factors: np.ndarray
-    dtype: np.dtype
-    products: "list[Product]"
-    turned: np.ndarray
-    size: int
-    cutoff: float
-    channels: int
-    rows: tuple[int, ...]
-
-    def weights(self, factors: np.ndarray) -> np.ndarray:
-        """Return the weights with their transposed copies, given factors like :attr:`factors`."""
-        weights = factors[: self.size].copy()
-        for product_ in self.products:
-            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
-            product_.out.of(weights)[...] = left @ right
-        return np.concatenate([weights, weights[self.turned]]).astype(self.dtype, copy=False)
-
-    def by_factors(self, factors: np.ndarray, by_weights: np.ndarray) -> np.ndarray:
-        """Return derivatives by the factors, given them and the derivatives by the weights; the transposed copies have none."""
-        found = np.zeros(len(factors), factors.dtype)
-        found[: self.size] = by_weights
-        for product_ in self.products:
-            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
-            out = product_.out.of(by_weights)
-            product_.left.add(found[self.size :], out @ right.swapaxes(-1, -2))
-            product_.right.add(found[self.size :], left.swapaxes(-1, -2) @ out)
-        return found
-
-    def layers(self, flat: np.ndarray, atoms: int) -> list[np.ndarray]:
-        """Cut the features of all layers into ``[atoms, components, channels]`` of each."""
-        parts = np.split(flat, np.cumsum([atoms * rows * self.channels for rows in self.rows])[:-1])
-        return [part.reshape(atoms, rows, self.channels) for part, rows in zip(parts, self.rows, strict=True)]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Matrices in an array: offset and shape; or constant ones."""
-
-    start: int
-    shape: tuple[int, ...]
-    constant: np.ndarray | None = None
-
-    def of(self, array: np.ndarray) -> np.ndarray:
-        """Return a view of them."""
-        return self.constant if self.constant is not None else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
-
-    def add(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Add to them, after summing over leading axes that they do not have; constants need nothing."""
-        if self.constant is None:
-            broadcast = tuple(axis for axis, (size, mine) in enumerate(zip(values.shape, self.shape, strict=True)) if size != mine)
-            self.of(array)[...] += values.sum(axis=broadcast, keepdims=True)
-
-
-@dataclass(frozen=True)
-class Product:
-    """Matrices among the weights that are products of others, which follow the weights among the factors."""
-
-    out: _Place
-    left: _Place
-    right: _Place
-
-
-@dataclass
-class _Writer:
-    """Collects weights one after the other and gives their offsets."""
-
-    parts: list[np.ndarray] = field(default_factory=list)
-    size: int = 0
-    turned: list[np.ndarray] = field(default_factory=list)
-    turned_size: int = 0
-    factors: list[np.ndarray] = field(default_factory=list)
-    products: list[Product] = field(default_factory=list)
-
-    def put(self, values: np.ndarray) -> int:
-        start, flat = self.size, np.ascontiguousarray(values, dtype=np.float64).ravel()
-        self.parts.append(np.pad(flat, (0, -flat.size % 16)))  # every matrix begins on a cache line
-        self.size += self.parts[-1].size
-        return start
-
-    def put_both(self, matrices: np.ndarray) -> tuple[int, str]:
-        """Put matrices, and their transposed copies, which the backward pass needs, behind everything else; a C expression says where."""
-        start = self.put(matrices)
-        return start, self._turn(start, matrices.shape)
-
-    def put_product(self, left: np.ndarray, right: np.ndarray, constant: bool = False) -> tuple[int, str]:
-        """As :meth:`put_both` for ``left @ right``; ``left`` may be constant."""
-        shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
-        start = self.put(np.zeros(shape))
-        one = _Place(0, left.shape, left) if constant else self._factor(left)
-        self.products.append(Product(_Place(start, shape), one, self._factor(right)))
-        return start, self._turn(start, shape)
-
-    def _factor(self, matrices: np.ndarray) -> _Place:
-        start = sum(len(part) for part in self.factors)
-        self.factors.append(np.ascontiguousarray(matrices).ravel())
-        return _Place(start, matrices.shape)
-
-    def _turn(self, start: int, shape: tuple[int, ...]) -> str:
-        back, places = self.turned_size, (start + np.arange(math.prod(shape))).reshape(shape).swapaxes(-1, -2).ravel()
-        self.turned.append(np.pad(places, (0, -len(places) % 16), constant_values=start))
-        self.turned_size += len(self.turned[-1])
-        return f"TURNED + {back}"
 
 
 @dataclass
@@ -190,7 +59,7 @@ def program(module: Any) -> Program:
     ell = max(ir.l for _, ir in first.edge_attrs_irreps)
     dtype = next(module.parameters()).dtype
     sizes = _Sizes(channels, -(-channels // LANES) * LANES, elements, ell, first.radial_MLP, len(radial.bessel_fn.bessel_weights))
-    tables, writer = _Tables(), _Writer()
+    tables, writer = _Tables(), Writer()
     readouts = list(getattr(module, "readouts", []))
     scale = float(module.scale_shift.scale) if readouts else 1.0
     rows = [
@@ -248,7 +117,8 @@ def _radial(module: Any) -> Any:
 def _check(module: Any, interactions: list, products: list, radial: Any) -> None:
     """Refuse what is not written out in C."""
     wrong = []
-    if type(interactions[0]) is not RealAgnosticInteractionBlock:
+    residual = type(interactions[0]) is RealAgnosticResidualInteractionBlock
+    if not residual and type(interactions[0]) is not RealAgnosticInteractionBlock:
         wrong.append(f"first interaction {type(interactions[0]).__name__}")
     wrong += [f"interaction {type(i).__name__}" for i in interactions[1:] if type(i) is not RealAgnosticResidualInteractionBlock]
     if (
@@ -263,7 +133,7 @@ def _check(module: Any, interactions: list, products: list, radial: Any) -> None
         wrong.append("several heads")
     if float(getattr(getattr(module, "scale_shift", None), "shift", 0.0)) != 0.0:
         wrong.append("energy shift")
-    if products[0].use_sc or any(p.use_agnostic_product for p in products) or len({_correlation(p) for p in products}) != 1:
+    if products[0].use_sc != residual or any(p.use_agnostic_product for p in products) or len({_correlation(p) for p in products}) != 1:
         wrong.append("product basis")
     if any(ir.p != (-1) ** ir.l for i in interactions for irreps in (i.node_feats_irreps, i.target_irreps) for _, ir in irreps):
         wrong.append("features of unnatural parity")
@@ -287,7 +157,7 @@ def _mixing(linear: Any, sizes: _Sizes, dims: int) -> np.ndarray:
     return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
 
 
-def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes, tables: _Tables, writer: _Writer) -> int:
+def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes, tables: _Tables, writer: Writer) -> int:
     """Lay one layer out; return the components per atom that it gives."""
     padded, elements, ell = sizes.padded, sizes.elements, sizes.ell
     l_in = 0 if number == 0 else max(ir.l for _, ir in interaction.node_feats_irreps)
@@ -296,9 +166,16 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     shape: dict[str, Any] = {"l_in": l_in, "rows_in": (l_in + 1) ** 2, "l_out": l_out, "rows_out": (l_out + 1) ** 2}
 
     up = _mixing(interaction.linear_up, sizes, l_in + 1)
+    residual = type(interaction) is RealAgnosticResidualInteractionBlock
+    shape["table"], shape["residual"] = 0, int(residual)
     if number == 0:
         (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
-        shape["up"], shape["up_back"] = writer.put_product(sizes.pad(instruction.path_weight * _numpy(weight), 1)[None], up)
+        vectors = writer.factor(sizes.pad(instruction.path_weight * _numpy(weight), 1)[None])  # of the elements
+        place = writer.put_product(vectors, writer.factor(up))
+        shape["up"], shape["up_back"] = place.start, writer.turn(place)
+        if residual:  # what the skip connection adds is fixed by the element
+            matrices = writer.factor(sizes.pad(_of_elements(interaction.skip_tp)[:, 0], 1, 2))
+            shape["table"] = writer.put_product(Place(vectors.start, (elements, 1, padded)), matrices).start
     else:
         shape["up"], shape["up_back"] = writer.put_both(up)
 
@@ -307,7 +184,7 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
     shape["count"] = count
     shape["middle"] = sum(count[l3] * (2 * l3 + 1) for l3 in ends)
     _radial_network(interaction.conv_tp_weights, order, sizes, shape, writer)
-    _messages(number, interaction, count, sizes, shape, writer)
+    _messages(interaction, count, sizes, shape, writer)
     _contraction(block.symmetric_contractions, shape, sizes, tables, writer)
 
     mix = _mixing(block.linear, sizes, l_out + 1)
@@ -322,8 +199,8 @@ def _layer(number, interaction, block, embedding, readout, scale, sizes: _Sizes,
             raise UnsupportedError(f"read-out {type(readout).__name__}")
         (_, instruction, weight) = next(iter(readout.linear.weight_views(yield_instruction=True)))
         vector[: sizes.channels] = scale * instruction.path_weight * _numpy(weight)[:, 0]
-    shape["readout"] = writer.put(vector)
-    shape["groups"] = elements if number == 0 else 1
+    shape["readout"] = writer.put(vector).start
+    shape["groups"] = 1 if residual else elements
 
     tables.shapes.append("{" + ", ".join(f".{key} = {_c(value)}" for key, value in shape.items()) + "}")
     tables.at_least(MIDDLE=shape["middle"], HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]), PATHS=sum(count), TENSOR=shape["tensor"])
@@ -354,7 +231,7 @@ def _paths(product_: Any, shape: dict, tables: _Tables) -> tuple[list[int], list
     return [number for number, _ in instructions], count
 
 
-def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, writer: _Writer) -> None:
+def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, writer: Writer) -> None:
     """Write the layers of the radial network; what e3nn multiplies activations with goes into the next matrix."""
     shape["radial"], shape["radial_back"], gain = [], [], 1.0
     layers = list(network)
@@ -371,21 +248,24 @@ def _radial_network(network: Any, order: list[int], sizes: _Sizes, shape: dict, 
             shape[key].append(place)
 
 
-def _messages(number: int, interaction: Any, count: list[int], sizes: _Sizes, shape: dict, writer: _Writer) -> None:
-    """Write the mixing of paths; in the first layer with the matrix of the receiver's element behind it."""
+def _messages(interaction: Any, count: list[int], sizes: _Sizes, shape: dict, writer: Writer) -> None:
+    """Write the mixing of paths; without a residual with the matrix of the receiver's element behind it."""
     views = [(i.i_in, i.i_out, i.path_weight * _numpy(w)) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
     out = interaction.linear.irreps_out
     shape["linear"], shape["linear_back"] = [], []
-    elements = _of_elements(interaction.skip_tp) if number == 0 else None
+    elements = None if type(interaction) is RealAgnosticResidualInteractionBlock else _of_elements(interaction.skip_tp)
     for end in range(sizes.ell + 1):
         mine = [sizes.pad(w, 0) for i_in, i_out, w in sorted(views, key=lambda v: v[0]) if out[i_out].ir.l == end]
         matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
         if len(mine) != count[end]:
             raise UnsupportedError("mixing of messages")
         matrix = sizes.pad(matrix, 2)
-        places = writer.put_both(matrix) if elements is None else writer.put_product(matrix, sizes.pad(elements[:, end], 1, 2))
-        for key, place in zip(("linear", "linear_back"), places, strict=True):
-            shape[key].append(place)
+        if elements is None:
+            place = writer.put(matrix)
+        else:
+            place = writer.put_product(writer.factor(matrix), writer.factor(sizes.pad(elements[:, end], 1, 2)))
+        shape["linear"].append(place.start)
+        shape["linear_back"].append(writer.turn(place))
 
 
 def _of_elements(skip: Any) -> np.ndarray:
@@ -397,7 +277,7 @@ def _of_elements(skip: Any) -> np.ndarray:
     return np.array(found).transpose(1, 0, 2, 3)
 
 
-def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, writer: _Writer) -> None:
+def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, writer: Writer) -> None:
     """Write the symmetric contraction as a polynomial: monomials, the outputs each goes to, and their weights per element.
 
     Σ_ν Σ_k w_νk Σ U_ν[M, i.., k] x_i.. (Batatia et al. 2022, eq. 10), with equal monomials collected.
@@ -435,10 +315,10 @@ def _contraction(contraction: Any, shape: dict, sizes: _Sizes, tables: _Tables, 
             previous = factors
         tables.terms.append(output)
     shape["monomials_end"], shape["terms_end"] = len(tables.monomials), len(tables.terms)
-    shape["poly"] = writer.put_product(mixed, sizes.pad(np.concatenate(stacked, axis=1), 2), constant=True)[0]
+    shape["poly"] = writer.put_product(Place(0, mixed.shape, mixed), writer.factor(sizes.pad(np.concatenate(stacked, axis=1), 2))).start
 
 
-def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) -> dict[str, int]:
+def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: Writer) -> dict[str, Any]:
     """Write the non-linear read-out of the last layer."""
     width = LANES
     into, out = np.zeros((sizes.padded, width)), np.zeros(width)
@@ -454,7 +334,7 @@ def _last_readout(readout: Any, scale: float, sizes: _Sizes, writer: _Writer) ->
         into[: sizes.channels, : inner.shape[1]] = first.path_weight * _numpy(inner)
         out[: inner.shape[1]] = scale * gain * second.path_weight * _numpy(outer)[:, 0]
     forth, back = writer.put_both(into)
-    return {"READOUT": width, "READOUT_IN": forth, "READOUT_BACK": back, "READOUT_OUT": writer.put(out)}
+    return {"READOUT": width, "READOUT_IN": forth, "READOUT_BACK": back, "READOUT_OUT": writer.put(out).start}
 
 
 def _ladder(ell: int) -> list[str]:
@@ -511,8 +391,9 @@ def _header(sizes: _Sizes, tables: _Tables, last: dict[str, int], correlation: i
         f"static const int TERM[] = {_c(tables.terms)};",
         "#define FOR_TRIPLES(X) " + " ".join(f"X({kind}, {l1}, {l3})" for (l1, l3), kind in tables.triples.items()),
         "struct shape { int l_in, rows_in, l_out, rows_out, paths, paths_end, couplings, couplings_end, tensor, middle, monomials, "
-        f"monomials_end, terms, terms_end, groups, row[{many}], count[{many}]; size_t up, up_back, linear[{many}], linear_back[{many}], "
-        f"radial[{ends}], radial_back[{ends}], poly, product, product_back, skip, skip_back, readout; }};",
+        f"monomials_end, terms, terms_end, groups, residual, row[{many}], count[{many}]; size_t up, up_back, "
+        f"linear[{many}], linear_back[{many}], "
+        f"radial[{ends}], radial_back[{ends}], poly, product, product_back, skip, skip_back, readout, table; }};",
         "static const struct shape SHAPE[] = {" + ", ".join(tables.shapes) + "};",
     ]
     return "\n".join(lines) + "\n"

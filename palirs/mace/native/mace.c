@@ -383,6 +383,8 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
             matmul(m, w->in, w->out, l->h, weight + s->skip + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, next->h, 1);
         }
     }
+    for (int i = 0; i < atoms && t == 0 && s->residual; i++)
+        for (int c = 0; c < C; c++) next->h[(size_t)i * s->rows_out * C + c] += weight[s->table + (size_t)species[i] * C + c];
 }
 
 /* From w->dnext, the derivative by what the layer gives, to w->dh, the one by what it gets; adds to w->dy and w->dbess. */

@@ -383,6 +383,8 @@ INLINE void layer_along(const struct shape *s, const REAL *weight, struct pass *
             matmul(m, p->in, p->out, l->h, weight + s->skip + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, next->h, 1);
         }
     }
+    for (int i = 0; i < atoms && t == 0 && s->residual; i++)
+        for (int c = 0; c < C; c++) next->h[(size_t)i * s->rows_out * C + c] += weight[s->table + (size_t)species[i] * C + c];
 }
 
 
@@ -392,6 +394,8 @@ INLINE void layer_along_back(const struct shape *s, const REAL *weight, struct p
     struct tape *l = &p->tape[t];
     const int paths = s->paths_end - s->paths, atoms = p->atoms, rows = PLANES * p->pairs;
     memset(p->dh, 0, sizeof(REAL) * PLANES * (size_t)atoms * s->rows_in * C);
+    for (int i = 0; i < atoms && t == 0 && s->residual; i++)
+        for (int c = 0; c < C; c++) gradient[s->table + (size_t)species[i] * C + c] += p->dnext[(size_t)i * s->rows_out * C + c];
     for (int o = 0; o <= s->l_out; o++) {
         for (int g = 0; g < SPECIES && t > 0; g++) {
             const size_t place = ((size_t)g * (s->l_out + 1) + o) * C * C;
