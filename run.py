@@ -119,7 +119,7 @@ def check_files(task: DictConfig) -> None:
     for key in ("frames", "file"):
         path = task.get(key)
         if path is None and key in task and not task.get("check"):
-            raise PalirsError(f"task.{key}: needs a value, the file with the structures")
+            raise PalirsError(f"task.{key}: needs a value, the file to read")
         if path is not None and not Path(str(path)).is_file():
             raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
 

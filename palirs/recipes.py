@@ -53,6 +53,9 @@ def explain(error: ValidationError, where: str) -> str:
     lines = []
     for item in error.errors(include_url=False):
         key = ".".join([where, *(str(part) for part in item["loc"])]).strip(".")
+        if item["type"] == "value_error":  # of several values together: the message names them
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            continue
         allowed = _ADVICE.get(item["type"], item["msg"].replace("Input should", "it should"))
         lines.append(f"{key} = {_short(item['input'])}: {allowed}")
     return "\n".join(lines)

@@ -51,9 +51,11 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     groups: dict[tuple[str, bytes], list[int]] = {}
     for number, atoms in enumerate(frames):
         groups.setdefault((str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()), []).append(number)
+    found = []
     for (name, _), members in groups.items():
-        _check_units(name, [frames[i] for i in members])
-    found = [line for (name, _), members in groups.items() for line in _outliers(name, frames, members)]
+        far = _outliers(name, frames, members)
+        _check_units(name, [frames[i] for i in members if i not in far])
+        found += far.values()
     for line in found:
         log.warning("labels: %s", line)
     return found
@@ -96,17 +98,18 @@ def _check_units(name: str, frames: Sequence[Atoms]) -> None:
         )
 
 
-def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> list[str]:
+def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> dict[int, str]:
+    """Return frames far from the others, and what is said of each."""
     if len(members) < MINIMUM_FRAMES:
-        return []
+        return {}
     values = {
         "energy [eV]": np.array([frames[i].info[keys.ENERGY] for i in members]),
         "largest force [eV/Å]": np.array([np.linalg.norm(frames[i].arrays[keys.FORCES], axis=1).max() for i in members]),
     }
-    lines = []
+    found = {}
     for what, column in values.items():
         middle = float(np.median(column))
         spread = float(np.median(np.abs(column - middle)))
         far = np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))
-        lines += [f"frame {members[int(k)]} ({name}): {what} {column[k]:.4g}, the median is {middle:.4g}" for k in far]
-    return lines
+        found |= {members[int(k)]: f"frame {members[int(k)]} ({name}): {what} {column[k]:.5g}, the median is {middle:.5g}" for k in far}
+    return found

@@ -9,23 +9,23 @@ from palirs.recipes import PalirsError
 from palirs.study import Session
 
 
-def export_model(session: Session, model: str | None, output: str) -> None:
+def export_model(session: Session, weights: str | None, output: str) -> None:
     """Write models as ``.model`` files that MACE's calculator opens.
 
     Parameters
     ----------
     session : Session
         The study; its last committee and dipole models are taken unless a model is named.
-    model : str or None
+    weights : str or None
         A palirs model file.
     output : str
         Directory, relative to the study directory.
     """
-    if model is not None:
-        files = [Path(model)]
+    if weights is not None:
+        files = [Path(weights)]
     else:
         if not complete_iterations(session.directory):
-            raise PalirsError(f"{session.directory}: no trained models here; run task=active_learning first, or give task.model=<file>")
+            raise PalirsError(f"{session.directory}: no trained models here; run task=active_learning first, or give weights=<file>")
         files = [*potential_files(session.directory), *(file for file in session.dipole_files if file.exists())]
     for file in files:
         written = session.directory / output / f"{file.stem}.model"

@@ -83,7 +83,7 @@ def test_one_composition_does_not_spoil_the_atomic_energies(frames):
     methanol = frames[:20]
     energies = fitted_energies(methanol, (1, 6, 8))
     mean = np.mean([atoms.info["REF_energy"] for atoms in methanol])
-    assert energies @ [4, 1, 1] == pytest.approx(mean, abs=1e-6)
+    assert np.dot(energies, [4, 1, 1]) == pytest.approx(mean, abs=1e-6)
 
 
 def test_an_unknown_element_is_named(committee, frames):

@@ -7,7 +7,6 @@ import torch
 
 from palirs import keys
 from palirs.executors import SerialExecutor
-from palirs.mace.checks import check_labels
 from palirs.mace.committee import Committee
 from palirs.mace.files import load, read, save
 from palirs.mace.fitting import fit, validate
@@ -96,17 +95,60 @@ def test_split_takes_a_share_of_every_molecule(frames):
     assert [a.info[keys.ENERGY] for a in test] != [a.info[keys.ENERGY] for a in again], "drawn anew every iteration"
 
 
-@pytest.mark.parametrize("key", [keys.ENERGY, keys.DIPOLE, keys.FORCES])
-def test_missing_and_broken_labels_are_named(frames, key):
-    for spoil in ("missing", "nan"):
-        bad = [atoms.copy() for atoms in frames]
-        store = bad[7].arrays if key == keys.FORCES else bad[7].info
-        if spoil == "missing":
-            del store[key]
-        else:
-            store[key] = np.full_like(store[key], np.nan, dtype=float)
-        with pytest.raises(PalirsError, match=rf"frame 7 \(methanol\).*{key}"):
-            check_labels(bad)
+def test_going_on_from_a_file_starts_where_that_one_ended(tmp_path, frames, small):
+    """New labels of another engine: shifted energies of the atoms are taken up by the E0s, so the first epoch is already good."""
+    first = replace(job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, updates=300))
+    before = train(first)
+    moved = [atoms.copy() for atoms in frames]
+    for atoms in moved:
+        atoms.info[keys.ENERGY] += 3.0 * len(atoms) + 2.0 * (atoms.numbers == 1).sum()
+    settings = replace(SHORT, updates=80, start=str(first.path), learning_rate=1e-3)
+    again = replace(job(tmp_path / "b.safetensors", moved, small), training=settings, start=first.path)
+    after = train(again)
+    assert after[0]["valid_loss"] < 1.3 * before[-1]["valid_loss"] < 0.5 * before[0]["valid_loss"]
+    shape = read(again.path)[0]
+    assert shape.scale == read(first.path)[0].scale
+    shift = np.array(shape.atomic_energies) - read(first.path)[0].atomic_energies
+    counts = [(atoms.numbers == np.array(shape.elements)[:, None]).sum(axis=1) for atoms in frames]
+    for count, atoms in zip(counts, frames, strict=True):
+        assert count @ shift == pytest.approx(3.0 * len(atoms) + 2.0 * (atoms.numbers == 1).sum(), abs=0.5)
+
+
+def test_members_start_from_those_of_the_iteration_before(tmp_path, frames, small):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    settings = replace(SHORT, updates=8, start="previous", learning_rate=1e-9)
+    first = train_committee(tmp_path / "0", frames, 2, small, settings, 1, 0, SerialExecutor())
+    second = train_committee(tmp_path / "1", frames, 2, small, settings, 1, 1, SerialExecutor(), tmp_path / "0")
+    for one, other in zip(first.members, second.members, strict=True):
+        for a, b in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
+    train(job(tmp_path / "a.safetensors", frames, small))
+    other = [atoms.copy() for atoms in frames]
+    other[0].numbers[0] = 9
+    with pytest.raises(PalirsError, match=r"not \[9\]"):
+        train(replace(job(tmp_path / "b.safetensors", other, small), start=tmp_path / "a.safetensors"))
+    with pytest.raises(PalirsError, match="is a potential model"):
+        train(replace(job(tmp_path / "c.safetensors", frames, small), kind="dipole", start=tmp_path / "a.safetensors"))
+    with pytest.raises(ValueError, match="neither scratch nor previous"):
+        Training(start="absent.safetensors")
+    (tmp_path / "mace.model").write_text("")
+    with pytest.raises(ValueError, match="task=import_model"):
+        Training(start=str(tmp_path / "mace.model"))
+
+
+def test_energies_of_isolated_atoms_are_taken_as_given(tmp_path, frames, small):
+    energies = {"H": -10.0, "C": -50.0, "N": -60.0, "O": -80.0}
+    one = job(tmp_path / "a.safetensors", frames, small)
+    train(replace(one, training=replace(one.training, atomic_energies=energies)))
+    assert read(one.path)[0].atomic_energies == (-10.0, -50.0, -60.0, -80.0)
+    with pytest.raises(PalirsError, match="no energy of N, O"):
+        train(replace(one, path=tmp_path / "b.safetensors", training=replace(one.training, atomic_energies={"H": -1.0, "C": -2.0})))
+    with pytest.raises(ValueError, match="Xx are not symbols"):
+        Training(atomic_energies={"Xx": 1.0})
 
 
 def test_a_pickle_is_not_opened(tmp_path):
