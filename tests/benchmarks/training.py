@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.training potential methanol|mixed [seeds] [threads]
     python -m tests.benchmarks.training dipole methanol|mixed [seeds] [threads]
-    python -m tests.benchmarks.training presets                       # accuracy against cost of model sizes
+    python -m tests.benchmarks.training presets methanol|mixed updates      # accuracy against cost of model sizes
 
 Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules. Same architecture (32 channels, L = 1,
 3 Å, correlation 2, float32), loss (mean squares, 1 : 100), batch size, epochs, data and split; MACE gets our E0s, because its own fit is
@@ -43,6 +43,7 @@ ARCHITECTURE = Architecture(channels=32, max_L=1, max_ell=3, correlation=2, cuto
 EPOCHS, LONGER, BATCH = 100, 200, 5
 """Of both; and ours again with so many, because schedules that end sooner or later cannot be compared epoch by epoch."""
 POTENTIAL = Training(batch_size=BATCH, loss="mse", energy_weight=1.0, forces_weight=100.0, learning_rate=0.01, patience=1.0)
+PRESET = Training(batch_size=BATCH, learning_rate=0.01, patience=1.0)
 DIPOLE = Training(batch_size=BATCH, loss="mse", learning_rate=0.01, patience=1.0)
 
 
@@ -210,7 +211,8 @@ def _potentials(place: Path, seed: int, energies: dict[int, float], test: list[A
     for name, epochs, run in runs:
         e = errors("potential", run["model"], test, name == "MACE")
         times.append(reached(run["curve"], goal))
-        print(f"seed {seed}: {name:7s} {epochs:4d} epochs {run['seconds']:6.1f} s, held-out force MAE at best {min(x for _, x in run['curve']):.2f}, "
+        print(f"seed {seed}: {name:7s} {epochs:4d} epochs {run['seconds']:6.1f} s, held-out force MAE "
+              f"{min(x for _, x in run['curve']):.2f} at best, "
               f"{goal:.2f} meV/Å after {times[-1]:.1f} s; test: forces MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} meV/Å, energy MAE "
               f"{e['energy']:.1f} meV", flush=True)  # fmt: skip
     return times[0] / min(times[1:])
@@ -232,9 +234,76 @@ def _dipoles(place: Path, seed: int, energies: dict[int, float], test: list[Atom
     return found[0] / found[2]
 
 
+GRID = [
+    Architecture(channels=channels, max_L=order, max_ell=ell, correlation=correlation, cutoff=cutoff, dtype=dtype)
+    for channels, order, ell, correlation, cutoff, dtype in [
+        (8, 1, 2, 2, 5.0, "float32"),
+        (16, 1, 2, 3, 5.0, "float32"),
+        (16, 1, 2, 3, 5.0, "float64"),
+        (32, 0, 3, 3, 5.0, "float32"),
+        (32, 1, 2, 3, 5.0, "float32"),
+        (32, 1, 3, 2, 3.0, "float32"),
+        (32, 1, 3, 2, 5.0, "float32"),
+        (32, 1, 3, 3, 5.0, "float32"),
+        (64, 1, 2, 3, 5.0, "float32"),
+        (64, 1, 3, 2, 5.0, "float32"),
+        (64, 1, 3, 3, 5.0, "float32"),
+        (64, 2, 3, 2, 5.0, "float32"),
+        (128, 1, 3, 2, 3.0, "float32"),
+        (128, 1, 3, 2, 5.0, "float32"),
+    ]
+]
+
+
+def presets(which: str, updates: int) -> None:
+    """Print accuracy against cost of model sizes, one training each, one thread."""
+    import torch
+
+    from palirs.mace import load
+    from palirs.mace.training import Job
+    from palirs.mace.training import train as train_model
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = data(which, Path(folder))
+        print(
+            f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {updates} updates of {BATCH}, one thread"
+        )
+        print(
+            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy MAE [meV]"
+        )
+        for number, a in enumerate(GRID):
+            job = Job("potential", Path(folder) / f"{number}.safetensors", parts["train"], parts["valid"], a, PRESET, 1)
+            started = time.perf_counter()
+            train_model(replace(job, training=replace(PRESET, updates=updates)))
+            seconds = time.perf_counter() - started
+            log = [json.loads(line) for line in job.path.with_suffix(".jsonl").read_text().splitlines()]
+            e = errors("potential", job.path, parts["test"], False)
+            committee = load(job.path)
+            batch = committee.kernel.batch(*_all(parts["test"], committee.elements))
+            positions = np.concatenate([atoms.positions for atoms in parts["test"]])
+            times = []
+            for _ in range(7):
+                begun = time.perf_counter()
+                batch.forces(positions)
+                times.append((time.perf_counter() - begun) / len(parts["test"]) * 1e3)
+            size = sum(parameter.numel() for parameter in committee.members[0].parameters())
+            print(f"{a.channels:8d} {a.max_L:2d} {a.max_ell:2d} {a.correlation:12d} {a.cutoff:7.1f}  {a.dtype} {size:11d} {seconds:5.0f} "
+                  f"{log[-1]['seconds'] / log[-1]['updates'] * 1e3:9.2f} {median(times):12.3f} {e['mae']:15.2f}, "
+                  f"{e['rmse']:.2f} {e['energy']:12.2f}", flush=True)  # fmt: skip
+
+
+def _all(frames: list[Atoms], elements: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
+    from palirs.mace.graphs import species
+
+    return species([atoms.numbers for atoms in frames], elements), [len(atoms) for atoms in frames]
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--train":
         train(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))
+    elif sys.argv[1] == "presets":
+        presets(sys.argv[2], int(sys.argv[3]))
     else:
         rest = [int(value) for value in sys.argv[3:]]
         compare(sys.argv[1], sys.argv[2], *([*rest, *(3, 1)[len(rest) :]]))
