@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from palirs.mace.graphs import Graph, graph, species
+from palirs.mace.graphs import Graph, graph, join, species
 from palirs.mace.native import CompilerError, Learner, TrainingBatch, UnsupportedError, flat
 from palirs.mace.settings import Training
 from palirs.recipes import PalirsError
@@ -51,45 +51,49 @@ class Objective(Protocol):
 class Batch:
     """Some labelled frames, put together."""
 
-    numbers: list[np.ndarray]
     species: np.ndarray
     counts: tuple[int, ...]
     positions: np.ndarray
     targets: Tensors
+    graphs: list[Graph]
+    places: list[Tensor]
 
 
 @dataclass
 class Data:
-    """Labelled frames as tensors, on the device once."""
+    """Labelled frames, on the device once: arrays of species and positions for compiled code, graphs and tensors for MACE's."""
 
-    objective: Objective
-    numbers: list[np.ndarray]
     species: list[np.ndarray]
     positions: list[np.ndarray]
     targets: dict[str, list[Tensor]]
+    graphs: list[Graph]
+    places: list[Tensor]
 
     @classmethod
     def of(cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu") -> "Data":
         """Turn frames into arrays; positions are centred, which costs float32 nothing and changes no force."""
+        centred = [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
+        elements = objective.shape.elements
         return cls(
-            objective,
-            [atoms.numbers for atoms in frames],
-            [species([atoms.numbers], objective.shape.elements) for atoms in frames],
-            [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames],
+            [species([atoms.numbers], elements) for atoms in frames],
+            centred,
             {name: [value.to(device) for value in values] for name, values in objective.targets(frames, dtype).items()},
+            [graph([atoms.numbers], elements, dtype, device) for atoms in frames],
+            [torch.tensor(positions, dtype=dtype, device=device) for positions in centred],
         )
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.species)
 
     def batch(self, chosen: Sequence[int]) -> Batch:
         """Put the chosen frames together."""
         return Batch(
-            [self.numbers[i] for i in chosen],
             np.concatenate([self.species[i] for i in chosen]),
-            tuple(len(self.numbers[i]) for i in chosen),
+            tuple(len(self.species[i]) for i in chosen),
             np.concatenate([self.positions[i] for i in chosen]),
             {name: torch.cat([values[i] for i in chosen]) for name, values in self.targets.items()},
+            [self.graphs[i] for i in chosen],
+            [self.places[i] for i in chosen],
         )
 
 
@@ -167,9 +171,7 @@ class Gradients:
             self.vector.copy_(kept)
 
     def _predict(self, batch: Batch, training: bool) -> Tensors:
-        together = graph(batch.numbers, self._objective.shape.elements, self.dtype, self._device)
-        positions = torch.tensor(batch.positions, dtype=self.dtype, device=self._device)
-        return self._objective.predict(self.model, together, positions, training)
+        return self._objective.predict(self.model, join(batch.graphs), torch.cat(batch.places), training)
 
 
 def _learner(model: Any, vector: Tensor, training: Training) -> Learner | None:

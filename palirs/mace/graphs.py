@@ -89,6 +89,20 @@ def _graph(numbers: tuple[tuple[int, ...], ...], elements: tuple[int, ...], dtyp
     )
 
 
+def join(parts: Sequence[Graph]) -> Graph:
+    """Make one graph of several, on their device."""
+    counts = tuple(count for part in parts for count in part.counts)
+    atoms = np.concatenate([[0], np.cumsum([len(part.species) for part in parts])])
+    systems = np.concatenate([[0], np.cumsum([len(part.counts) for part in parts])])
+    return Graph(
+        species=torch.cat([part.species for part in parts]),
+        one_hot=torch.cat([part.one_hot for part in parts]),
+        edges=torch.cat([part.edges + int(start) for part, start in zip(parts, atoms[:-1], strict=True)], dim=1),
+        system=torch.cat([part.system + int(start) for part, start in zip(parts, systems[:-1], strict=True)]),
+        counts=counts,
+    )
+
+
 def species(numbers: Sequence[np.ndarray], elements: Sequence[int]) -> np.ndarray:
     """Index of each atom's element in the model's table, shape ``[N]``.
 

@@ -156,7 +156,7 @@ class PotentialObjective:
 
     def predict(self, model: ScaleShiftMACE, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
         """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE's own code."""
-        out = model(graph.inputs(positions.requires_grad_(True)), training=training)
+        out = model(graph.inputs(positions.detach().requires_grad_(True)), training=training)
         return {"energy": out["interaction_energy"], "forces": out["forces"]}
 
     def predict_compiled(

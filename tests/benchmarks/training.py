@@ -270,7 +270,7 @@ def presets(which: str, updates: int) -> None:
             f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {updates} updates of {BATCH}, one thread"
         )
         print(
-            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy MAE [meV]"
+            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]"
         )
         for number, a in enumerate(GRID):
             job = Job("potential", Path(folder) / f"{number}.safetensors", parts["train"], parts["valid"], a, PRESET, 1)
