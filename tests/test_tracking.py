@@ -31,6 +31,16 @@ def test_a_study_that_goes_on_goes_on_in_its_run(store, tmp_path):
     assert found[0].info.status == "FINISHED"
 
 
+def test_the_epochs_of_a_training_are_logged_in_one_call(store, tmp_path):
+    epochs = [(number, {"loss": 1.0 / (1 + number), "valid_loss": 2.0}) for number in range(700)]
+    with store.open(tmp_path, "methanol", {}, None) as tracker:
+        tracker.series(epochs)
+        tracker.series(epochs)  # as when a study goes on
+    client, found = runs(store)
+    history = client.get_metric_history(found[0].info.run_id, "loss")
+    assert [(entry.step, entry.value) for entry in history] == [(number, values["loss"]) for number, values in epochs]
+
+
 def test_a_study_that_fails_is_marked(store, tmp_path):
     with pytest.raises(ZeroDivisionError), store.open(tmp_path, "x", {}, None):
         _ = 1 / 0

@@ -85,12 +85,29 @@ def train(job: Job) -> list[dict[str, float]]:
         return []
     torch.manual_seed(job.seed)
     shape, model = _begin(job)
-    objective = PotentialObjective(shape, job.training) if isinstance(shape, PotentialShape) else DipoleObjective(shape, job.training)
+    training = replace(job.training, device=_device(job.training.device, job.position))
+    objective = PotentialObjective(shape, training) if isinstance(shape, PotentialShape) else DipoleObjective(shape, training)
     log = job.path.with_suffix(".jsonl")
-    history = fit(model, objective, job.train, job.valid, job.training, job.seed, job.title, job.position, log)
+    history = fit(model, objective, job.train, job.valid, training, job.seed, job.title, job.position, log)
     save(job.path, shape, model)
     log.with_suffix(".resume").unlink(missing_ok=True)
     return history
+
+
+def _device(asked: str, position: int) -> str:
+    """Return the device; ``cuda`` without a number shares the members out among the GPUs there are.
+
+    Raises
+    ------
+    PalirsError
+        If it is not there.
+    """
+    count = torch.cuda.device_count()
+    if asked == "cuda" and count:
+        return f"cuda:{position % count}"
+    if asked != "cpu" and int(asked.partition(":")[2] or 0) >= count:
+        raise PalirsError(f"training.device = {asked}: this machine has {count} such devices; use device=cpu")
+    return asked
 
 
 def _begin(job: Job) -> tuple[PotentialShape | DipoleShape, Any]:

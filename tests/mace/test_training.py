@@ -140,6 +140,13 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
         Training(start=str(tmp_path / "mace.model"))
 
 
+def test_a_device_that_is_not_there_is_an_error(tmp_path, frames, small):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(PalirsError, match=r"training\.device = cuda:1"):
+        train(replace(job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, device="cuda:1")))
+
+
 def test_energies_of_isolated_atoms_are_taken_as_given(tmp_path, frames, small):
     energies = {"H": -10.0, "C": -50.0, "N": -60.0, "O": -80.0}
     one = job(tmp_path / "a.safetensors", frames, small)
