@@ -3,6 +3,7 @@
     python -m tests.benchmarks.training potential methanol|mixed [seeds] [threads]
     python -m tests.benchmarks.training dipole methanol|mixed [seeds] [threads]
     python -m tests.benchmarks.training presets methanol|mixed updates      # accuracy against cost of model sizes
+    python -m tests.benchmarks.training steps                               # a gradient: compiled, MACE's code and autograd
 
 Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules. Same architecture (32 channels, L = 1,
 3 Å, correlation 2, float32), loss (mean squares, 1 : 100), batch size, epochs, data and split; MACE gets our E0s, because its own fit is
@@ -269,9 +270,7 @@ def presets(which: str, updates: int) -> None:
         print(
             f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {updates} updates of {BATCH}, one thread"
         )
-        print(
-            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]"
-        )
+        print("channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]")
         for number, a in enumerate(GRID):
             job = Job("potential", Path(folder) / f"{number}.safetensors", parts["train"], parts["valid"], a, PRESET, 1)
             started = time.perf_counter()
@@ -293,6 +292,43 @@ def presets(which: str, updates: int) -> None:
                   f"{e['rmse']:.2f} {e['energy']:12.2f}", flush=True)  # fmt: skip
 
 
+def steps() -> None:
+    """Print the time of loss and gradient of a batch of five, compiled and by autograd, in turn."""
+    import torch
+
+    from palirs.mace.dipole import DipoleObjective, DipoleShape
+    from palirs.mace.gradients import Data, Gradients
+    from palirs.mace.potential import PotentialObjective, PotentialShape
+
+    with tempfile.TemporaryDirectory() as folder:
+        frames = data("mixed", Path(folder))["train"][:40]
+    print("kind       channels  correlation  cutoff  dtype    threads  compiled, autograd [ms]  ratio")
+    sizes = [(16, 2, 3, 5.0, "float32"), (32, 3, 2, 3.0, "float32"), (128, 3, 2, 3.0, "float32"), (128, 3, 2, 3.0, "float64")]
+    for kind in ("potential", "dipole"):
+        for channels, ell, correlation, cutoff, dtype in sizes:
+            a = Architecture(channels=channels, max_ell=ell, correlation=correlation, cutoff=cutoff, dtype=dtype)
+            shape_of, objective_of = {"potential": (PotentialShape, PotentialObjective), "dipole": (DipoleShape, DipoleObjective)}[kind]
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                contestants = []
+                for backend in ("native", "eager"):
+                    training = Training(backend=backend)
+                    objective = objective_of(shape_of.of(frames, a), training)
+                    gradients = Gradients(objective.shape.build(), objective, training)
+                    contestants.append((gradients, Data.of(frames, objective, gradients.dtype)))
+                times: list[list[float]] = [[], []]
+                for turn in range(9):
+                    for mine, (gradients, frames_of_it) in zip(times, contestants, strict=True):
+                        begun = time.perf_counter()
+                        for batch in range(4):
+                            gradients(frames_of_it.batch(range(5 * batch, 5 * batch + 5)))
+                        if turn:
+                            mine.append((time.perf_counter() - begun) / 4 * 1e3)
+                fast, slow = map(median, times)
+                print(f"{kind:10s} {channels:8d} {correlation:12d} {cutoff:7.1f}  {dtype} {threads:8d} {fast:10.2f}, {slow:.1f} {slow / fast:12.1f}",
+                      flush=True)  # fmt: skip
+
+
 def _all(frames: list[Atoms], elements: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
     from palirs.mace.graphs import species
 
@@ -304,6 +340,8 @@ if __name__ == "__main__":
         train(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))
     elif sys.argv[1] == "presets":
         presets(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1] == "steps":
+        steps()
     else:
         rest = [int(value) for value in sys.argv[3:]]
         compare(sys.argv[1], sys.argv[2], *([*rest, *(3, 1)[len(rest) :]]))
