@@ -138,7 +138,7 @@ def fit(
         if log is not None:
             with log.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-        bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}")
+        bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}", refresh=False)
         if at.since > training.patience * training.updates:
             break
         if resume is not None and time.perf_counter() - saved >= training.save_interval:

@@ -325,8 +325,8 @@ def steps() -> None:
                         if turn:
                             mine.append((time.perf_counter() - begun) / 4 * 1e3)
                 fast, slow = map(median, times)
-                print(f"{kind:10s} {channels:8d} {correlation:12d} {cutoff:7.1f}  {dtype} {threads:8d} {fast:10.2f}, {slow:.1f} {slow / fast:12.1f}",
-                      flush=True)  # fmt: skip
+                print(f"{kind:10s} {channels:8d} {correlation:12d} {cutoff:7.1f}  {dtype} {threads:8d} {fast:10.2f}, {slow:.1f} "
+                      f"{slow / fast:12.1f}", flush=True)  # fmt: skip
 
 
 def _all(frames: list[Atoms], elements: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
