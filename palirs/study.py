@@ -27,7 +27,7 @@ LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels", "
 """Tasks that touch at most the label store."""
 
 FREE = (".backend", ".device", ".save_interval")
-"""Endings of keys among these that may change between runs of a study: they say where and how fast, not what."""
+"""Endings of keys of ``training`` that may change between runs of a study: they say where and how fast, not what."""
 IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
 temperature, executor and tracker may."""
@@ -149,7 +149,7 @@ def _claim(directory: Path, resolved: dict) -> None:
     mine = _flat({key: resolved[key] for key in IDENTITY})
     if file.exists():
         theirs = json.loads(file.read_text())
-        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not key.endswith(FREE)]
+        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not _free(key)]
         if changed:
             lines = "\n".join(f"  {key}: {theirs.get(key)} -> {mine.get(key)}" for key in changed)
             raise PalirsError(
@@ -157,6 +157,10 @@ def _claim(directory: Path, resolved: dict) -> None:
                 f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
             )
     file.write_text(json.dumps(mine, indent=1, ensure_ascii=False))
+
+
+def _free(key: str) -> bool:
+    return key.startswith("training.") and key.endswith(FREE)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

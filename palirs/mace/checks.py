@@ -20,6 +20,8 @@ LARGEST_FORCE = 1000.0
 """No sane frame has a larger force on an atom [eV/Å]; GROMACS's kJ/mol/nm and the like do."""
 AGREEMENT = 1.8
 """Factor between energies and forces that anharmonicity may make in frames far from each other; the smallest of a wrong unit is 1.89."""
+LARGE_DIPOLE = 0.3
+"""Median dipole over the extent of a neutral molecule [e]: more is rare in e·Å, less is rare in Debye; it is told, not refused."""
 OUTLIER = 20.0
 """A frame this many times further from the median than half of the others are is listed."""
 
@@ -37,7 +39,7 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     Returns
     -------
     list of str
-        Frames that lie far outside of the others of their molecule; they are also logged, not refused.
+        What is odd, but may be right: frames far outside of the others of their molecule, large dipoles. It is logged, not refused.
 
     Raises
     ------
@@ -56,6 +58,8 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
         far = _outliers(name, frames, members)
         _check_units(name, [frames[i] for i in members if i not in far])
         found += far.values()
+        if dipoles:
+            found += _large_dipoles(name, [frames[i] for i in members])
     for line in found:
         log.warning("labels: %s", line)
     return found
@@ -80,13 +84,24 @@ def _check_frame(number: int, atoms: Atoms, dipoles: bool) -> None:
     if largest > LARGEST_FORCE:
         raise PalirsError(f"{place}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the frame")
     if dipoles:
-        extent = max(float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0)
+        extent = _extent(atoms)
         size = float(np.linalg.norm(atoms.info[keys.DIPOLE]))
         if size > extent:
             raise PalirsError(
                 f"{place}: a dipole of {size:.3g} e·Å is more than two charges at the ends of the molecule ({extent:.2g} Å) have; "
                 f"convert {keys.DIPOLE} to e·Å (1 Debye = 0.2082 e·Å), or remove the frame"
             )
+
+
+def _extent(atoms: Atoms) -> float:
+    return max(float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0)
+
+
+def _large_dipoles(name: str, frames: Sequence[Atoms]) -> list[str]:
+    share = float(np.median([np.linalg.norm(atoms.info[keys.DIPOLE]) / _extent(atoms) for atoms in frames]))
+    if share < LARGE_DIPOLE:
+        return []
+    return [f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are they in e·Å, not in Debye?"]
 
 
 def _check_units(name: str, frames: Sequence[Atoms]) -> None:

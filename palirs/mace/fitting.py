@@ -6,10 +6,11 @@ weights, bit for bit, as one that was not (on a CPU, with the same number of thr
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from palirs import keys
 from palirs.mace.gradients import Data, Gradients, Objective
 from palirs.mace.optimisers import Optimiser
 from palirs.mace.settings import Training
+from palirs.recipes import PalirsError
+
+_log = logging.getLogger(__name__)
 
 IMPROVEMENT = 1e-4
 """A relative drop of the validation loss smaller than this does not count as progress."""
@@ -72,7 +76,7 @@ def fit(
         Of the progress bar.
     log : path, optional
         File that gets one JSON line per epoch. Beside it, with the suffix ``.resume``, is what a killed training goes on from; it is
-        taken if it belongs to the same model, data and settings, and removed at the end.
+        taken if it belongs to the same model, data and settings; the caller removes it when the model is safe.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def fit(
     data, held = (Data.of(frames, objective, dtype, training.device) for frames in (train, valid))
     size = min(training.batch_size, len(train))
     per_epoch = len(train) // size
-    epochs = max(1, round(training.updates / per_epoch))
+    epochs = max(1, training.updates // per_epoch)
     optimiser = Optimiser(vector, gradients.gradient, training, epochs * per_epoch, per_epoch)
     average, best = vector.clone(), vector.clone()
     rng, at = np.random.default_rng(seed), Progress()
@@ -103,10 +107,12 @@ def fit(
     before = at.seconds
     bar = tqdm(range(at.epoch, epochs), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
     for epoch in bar:
-        if training.second_stage and not at.late and epoch >= training.second_stage.start * epochs:
+        stalled = at.since > training.patience * training.updates
+        if training.second_stage and not at.late and (stalled or epoch >= training.second_stage.start * epochs):
             at.late, at.best, at.since = True, float("inf"), 0  # the errors are weighted anew, so no earlier loss can be compared
-            if training.second_stage.learning_rate:
-                optimiser.fix(training.second_stage.learning_rate)
+            optimiser.begin_stage(training.second_stage.learning_rate)
+        elif stalled:
+            break
         learning_rate, losses = optimiser.learning_rate, []
         order = rng.permutation(len(train))
         for start in range(0, per_epoch * size, size):  # frames that do not fill a batch wait an epoch
@@ -139,11 +145,11 @@ def fit(
             with log.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
         bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}", refresh=False)
-        if at.since > training.patience * training.updates:
-            break
         if resume is not None and time.perf_counter() - saved >= training.save_interval:
             resume.write({"vector": vector, "average": average, "best": best}, at, optimiser)
             saved = time.perf_counter()
+    if not np.isfinite(at.best):
+        raise PalirsError(f"{title}: the validation loss was never a number; lower training.learning_rate or training.clip_gradient")
     vector.copy_(best)
     model.to("cpu")
     return history
@@ -169,7 +175,8 @@ class _Resume:
 
     def __init__(self, log: Path, model: torch.nn.Module, train: Sequence[Atoms], valid: Sequence[Atoms], training: Training, seed: int):
         self._log, self._file = log, log.with_suffix(".resume")
-        digest = sha256(repr((training, seed, torch.get_num_threads(), torch.__version__)).encode())
+        settings = replace(training, save_interval=0.0)
+        digest = sha256(repr((settings, seed, torch.get_num_threads(), torch.__version__)).encode())
         for value in model.state_dict().values():
             digest.update(value.detach().cpu().numpy().tobytes())
         for frames in (train, valid):
@@ -197,6 +204,7 @@ class _Resume:
         with safe_open(self._file, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("identity") != self._identity:
+                _log.warning("%s belongs to another model, data, settings or number of threads; training starts anew", self._file)
                 self._log.unlink(missing_ok=True)
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -205,5 +213,7 @@ class _Resume:
     def history(self, epochs: int) -> list[dict[str, float]]:
         """Return the log of the epochs that count, and cut off what came after them."""
         lines = self._log.read_text().splitlines()[:epochs]
-        self._log.write_text("".join(line + "\n" for line in lines))
+        part = self._log.with_name(self._log.name + ".part")
+        part.write_text("".join(line + "\n" for line in lines))
+        part.replace(self._log)
         return [json.loads(line) for line in lines]

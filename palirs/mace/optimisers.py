@@ -46,11 +46,14 @@ class Optimiser:
         if self._schedule is not None and not self._fixed and self._training.schedule == "plateau":
             self._schedule.step(loss)
 
-    def fix(self, learning_rate: float) -> None:
-        """Keep this learning rate from now on."""
-        self._fixed = True
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate
+    def begin_stage(self, learning_rate: float | None) -> None:
+        """Forget earlier losses, and keep this learning rate from now on if one is given."""
+        if self._schedule is not None and self._training.schedule == "plateau":
+            self._schedule.best, self._schedule.num_bad_epochs = float("inf"), 0
+        if learning_rate is not None:
+            self._fixed = True
+            for group in self._optimiser.param_groups:
+                group["lr"] = learning_rate
 
     @property
     def learning_rate(self) -> float:

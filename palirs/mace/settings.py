@@ -58,7 +58,7 @@ class SecondStage:
     Parameters
     ----------
     start : float
-        Share of the updates after which it begins.
+        Share of the updates after which it begins; sooner if the validation error has stopped improving.
     energy_weight, forces_weight : float
         See :class:`Training`.
     learning_rate : float or None
@@ -78,7 +78,8 @@ class Training:
     Parameters
     ----------
     updates : int
-        Optimiser steps at most; the number of epochs follows from the size of the data set, so the cost does not grow with it.
+        Optimiser steps at most, but one epoch at least; the number of epochs follows from the size of the data set, so the cost does not
+        grow with it.
     batch_size : int
         Structures per step.
     optimiser : {"amsgrad", "adamw", "schedule_free"}
@@ -155,12 +156,11 @@ class Training:
             raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
         if self.backend == "native" and self.device != "cpu":
             raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
-        if self.start not in ("scratch", "previous"):
-            path = Path(self.start)
-            if not path.is_file():
-                raise ValueError(f"start = {self.start!r}: neither scratch nor previous, and there is no such file")
-            if path.suffix != ".safetensors":
-                raise ValueError(f"start = {self.start!r}: make it a palirs model file first (task=import_model file=... output=...)")
+        if self.start not in ("scratch", "previous") and Path(self.start).suffix != ".safetensors":
+            raise ValueError(
+                f"start = {self.start!r}: scratch, previous, or a palirs model file (.safetensors); one of MACE becomes one by "
+                f"task=import_model file=... output=..."
+            )
         if isinstance(self.atomic_energies, dict):
             unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))
             if unknown:

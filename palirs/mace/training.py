@@ -64,7 +64,7 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
     frames : sequence of Atoms
         With ``info['molecule']``.
     fraction : float
-        Share that goes to the second list, at least one frame of every molecule that has two.
+        Share that goes to the second list, at least one frame of every molecule that has two; if none has, a share of the whole.
     seed, *names
         Name the random stream.
     """
@@ -76,18 +76,21 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
     for members in groups.values():
         count = max(1, round(fraction * len(members))) if len(members) > 1 else 0
         aside.update(rng.permutation(members)[:count].tolist())
+    if not aside and len(frames) > 1:  # one frame of each
+        aside.update(rng.permutation(len(frames))[: max(1, round(fraction * len(frames)))].tolist())
     return [f for i, f in enumerate(frames) if i not in aside], [f for i, f in enumerate(frames) if i in aside]
 
 
 def train(job: Job) -> list[dict[str, float]]:
     """Train one model and write its file; returns the history, empty if the file was there."""
+    log = job.path.with_suffix(".jsonl")
     if job.path.exists():
+        log.with_suffix(".resume").unlink(missing_ok=True)
         return []
     torch.manual_seed(job.seed)
     shape, model = _begin(job)
     training = replace(job.training, device=_device(job.training.device, job.position))
     objective = PotentialObjective(shape, training) if isinstance(shape, PotentialShape) else DipoleObjective(shape, training)
-    log = job.path.with_suffix(".jsonl")
     history = fit(model, objective, job.train, job.valid, training, job.seed, job.title, job.position, log)
     save(job.path, shape, model)
     log.with_suffix(".resume").unlink(missing_ok=True)
@@ -124,9 +127,14 @@ def _begin(job: Job) -> tuple[PotentialShape | DipoleShape, Any]:
         raise PalirsError(f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} model")
     species([atoms.numbers for atoms in job.train], shape.elements)  # an error for those it does not know
     if isinstance(shape, PotentialShape):
-        energies = refitted_energies(shape, model, job.train) if given == "fitted" else given_energies(given, shape.elements)
+        if given == "fitted":
+            energies = refitted_energies(shape, model, job.train)
+        else:
+            present = sorted({int(z) for atoms in job.train for z in atoms.numbers})
+            new = dict(zip(present, given_energies(given, present), strict=True))
+            energies = tuple(new.get(z, old) for z, old in zip(shape.elements, shape.atomic_energies, strict=True))
         shape = replace(shape, atomic_energies=energies)
-        model.atomic_energies_fn.atomic_energies.copy_(torch.tensor([energies]))
+        model.atomic_energies_fn.atomic_energies.copy_(torch.tensor([energies], dtype=torch.float64))
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return shape, model
@@ -179,12 +187,21 @@ def train_committee(
 
 
 def starting_point(training: Training, previous: Path | None, member: int) -> Path | None:
-    """Return the model file that a member starts from, if any."""
+    """Return the model file that a member starts from, if any.
+
+    Raises
+    ------
+    PalirsError
+        If a file is named that is not there.
+    """
     if training.start == "scratch":
         return None
     if training.start == "previous":
         return None if previous is None else previous / f"potential-{member}.safetensors"
-    return Path(training.start).resolve()
+    path = Path(training.start).resolve()
+    if not path.is_file():
+        raise PalirsError(f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file")
+    return path
 
 
 def train_dipoles(

@@ -13,7 +13,7 @@ from ase import Atoms
 from palirs import analysis, figures, keys, report
 from palirs.learning import State, complete_iterations, learn, read_dataset
 from palirs.mace.files import load_dipoles
-from palirs.mace.training import train_dipoles
+from palirs.mace.training import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.production import Run, Source, simulate, spectrum_of
 from palirs.recipes import PalirsError
@@ -79,6 +79,9 @@ def harmonic(session: Session) -> None:
 
 def active_learning(session: Session) -> None:
     """Label, train, explore, until the harmonic frequencies are good or the iterations are used up."""
+    if not complete_iterations(session.directory):
+        for training in (session.study.training.potential, session.study.training.dipole):
+            starting_point(training, None, 0)  # a file that is not there is told before anything is computed
     with _timed(session, "reference_vibrations"):
         plan = session.plan
     paid = session.labeller.computed
