@@ -38,7 +38,7 @@ def test_good_labels_pass_also_when_the_molecules_turn(frames):
         ({"forces": Bohr / Hartree}, "forces in Hartree/Bohr"),
         ({"forces": -1.0}, "gradients"),
         ({"forces": 1e4}, "convert REF_forces to eV/Å"),
-        ({"dipole": 40.0}, "1 Debye = 0.2082 e·Å"),
+        ({"dipole": 40.0}, "convert REF_dipole to e·Å"),
     ],
 )
 def test_wrong_units_are_recognised_by_their_size(frames, factors, says):
@@ -66,6 +66,13 @@ def test_a_potential_needs_no_dipoles(frames):
     for atoms in bad:
         del atoms.info[keys.DIPOLE]
     assert check_labels(bad, dipoles=False) == []
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (4.803, True)], ids=["e·Å", "Debye"])
+def test_dipoles_that_may_be_in_debye_are_told(frames, factor, told):
+    found = check_labels(changed(frames[:20], dipole=factor))
+    assert (found != []) is told
+    assert not told or "dipoles of methanol are" in found[0]
 
 
 def test_outliers_are_listed_not_refused(frames, caplog):

@@ -24,13 +24,13 @@ OPEN = """
 import json, sys, ase.io
 from mace.calculators import MACECalculator
 model, kind, frames = sys.argv[1:]
-assert kind == "DipoleMACE" or "palirs" not in sys.modules
 calculator = MACECalculator(model, device="cpu", default_dtype="float64", model_type=kind)
 found = []
 for atoms in ase.io.read(frames, ":"):
     atoms.calc = calculator
     energy_and_forces = lambda: [atoms.get_potential_energy(), atoms.get_forces().tolist()]
     found.append(atoms.get_dipole_moment().tolist() if kind == "DipoleMACE" else energy_and_forces())
+assert kind == "DipoleMACE" or "palirs" not in sys.modules
 print("RESULT", json.dumps(found))
 """
 
@@ -133,9 +133,12 @@ def test_what_cannot_be_imported_is_refused_by_name(tmp_path):
     torch.save(stock(heads=["one", "two"], atomic_energies=np.zeros((2, 4)), atomic_inter_scale=[1.0, 1.0], atomic_inter_shift=[0.0, 0.0]),
                tmp_path / "heads.model")  # fmt: skip
     torch.save(stock(pair_repulsion=True), tmp_path / "zbl.model")
+    torch.save(stock(num_interactions=1), tmp_path / "one.model")
+    torch.save(stock(hidden_irreps=o3.Irreps("6x0e+6x2e")), tmp_path / "even.model")
     (tmp_path / "text.model").write_text("not a model")
     for name, says in {
-        "dipole": "AtomicDipolesMACE", "heads": "several heads", "zbl": "pair repulsion", "text": "cannot load", "absent": "no such file",
+        "dipole": "AtomicDipolesMACE", "heads": "several heads", "zbl": "pair repulsion",
+        "one": "layers", "even": "hidden irreps", "text": "cannot load", "absent": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(PalirsError, match=says):
             import_mace(tmp_path / f"{name}.model", tmp_path / "out.safetensors")

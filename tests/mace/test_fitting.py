@@ -18,6 +18,7 @@ from palirs.mace.fitting import fit
 from palirs.mace.potential import PotentialObjective, PotentialShape
 from palirs.mace.settings import SecondStage, Training
 from palirs.mace.training import Job, train
+from palirs.recipes import PalirsError
 
 SHORT = Training(updates=120, batch_size=4, learning_rate=0.02, ema_decay=0.9, save_interval=0.0)
 VARIANTS = {
@@ -33,11 +34,11 @@ class Killed(Exception):
     pass
 
 
-def fitted(training, frames, small, log=None, killed_after=None, kind="potential"):
+def fitted(training, frames, small, log=None, killed_after=None, kind="potential", seed=0):
     """Weights and history of a training, which may be broken off after so many evaluations of the loss."""
     objective_of, shape_of = (PotentialObjective, PotentialShape) if kind == "potential" else (DipoleObjective, DipoleShape)
     objective = objective_of(shape_of.of(frames, small), training)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = objective.shape.build()
     plain, calls = objective.loss, 0
 
@@ -50,43 +51,52 @@ def fitted(training, frames, small, log=None, killed_after=None, kind="potential
 
     objective.loss = counted
     history = fit(model, objective, frames[:32], frames[32:], training, seed=5, log=log)
-    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()]), history
+    weights = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+    return weights, [{**entry, "seconds": 0} for entry in history], calls
 
 
 @pytest.mark.parametrize("kind", ["potential", "dipole"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_training_that_was_broken_off_ends_as_if_it_had_not_been(variant, kind, frames, small, tmp_path):
     training = VARIANTS[variant] if kind == "potential" else replace(VARIANTS[variant], second_stage=None)
-    whole, history = fitted(training, frames, small, kind=kind)
+    whole, history, evaluations = fitted(training, frames, small, kind=kind)
     assert min(entry["valid_loss"] for entry in history) < 0.9 * history[0]["valid_loss"]
     log = tmp_path / "model.jsonl"
     for killed_after in (20, 37):  # in the middle of an epoch, and again later
         with pytest.raises(Killed):
             fitted(training, frames, small, log, killed_after, kind)
-    weights, resumed = fitted(training, frames, small, log, kind=kind)
+    weights, resumed, rest = fitted(training, frames, small, log, kind=kind)
+    assert rest < evaluations - 30, "it should not have begun anew"
     assert torch.equal(weights, whole)
-    for one, other in zip(history, resumed, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert resumed == history
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(len(history)))
 
 
 @pytest.mark.parametrize("change", ["seed of the weights", "frames", "settings"])
-def test_a_training_does_not_go_on_from_another_one(change, frames, small, tmp_path):
+def test_a_training_does_not_go_on_from_another_one_and_says_so(change, frames, small, tmp_path, caplog):
+    moved = [atoms.copy() for atoms in frames]
+    moved[3].positions[0, 0] += 1e-9
+    data = moved if change == "frames" else frames
+    training = replace(SHORT, learning_rate=0.0201) if change == "settings" else SHORT
+    seed = 1 if change == "seed of the weights" else 0
     log = tmp_path / "model.jsonl"
     with pytest.raises(Killed):
         fitted(SHORT, frames, small, log, 30)
-    if change == "seed of the weights":
-        objective = PotentialObjective(PotentialShape.of(frames, small), SHORT)
-        torch.manual_seed(1)
-        history = fit(objective.shape.build(), objective, frames[:32], frames[32:], SHORT, seed=5, log=log)
-    elif change == "frames":
-        moved = [atoms.copy() for atoms in frames]
-        moved[3].positions[0, 0] += 1e-9
-        history = fitted(SHORT, moved, small, log)[1]
-    else:
-        history = fitted(replace(SHORT, learning_rate=0.0201), frames, small, log)[1]
-    assert history[0]["epoch"] == 0
+    with caplog.at_level("WARNING"):
+        weights, history, evaluations = fitted(training, data, small, log, seed=seed)
+    assert "training starts anew" in caplog.text
+    expected, alone, whole = fitted(training, data, small, seed=seed)
+    assert evaluations == whole
+    assert torch.equal(weights, expected)
+    assert history == alone
     assert len(log.read_text().splitlines()) == len(history)
+
+
+def test_how_often_it_is_saved_may_change(frames, small, tmp_path):
+    log = tmp_path / "model.jsonl"
+    with pytest.raises(Killed):
+        fitted(SHORT, frames, small, log, 60)
+    assert fitted(replace(SHORT, save_interval=60.0), frames, small, log)[2] < 100
 
 
 def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(frames, small, tmp_path):
@@ -106,7 +116,9 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(frame
             kills += 1
         process.join()
     assert kills > 0, "the training was over before it could be killed"
+    begun = log.read_text().splitlines()[0]
     train(other)
+    assert log.read_text().splitlines()[0] == begun, "it has begun anew"
     expected, found = (read(path)[1].state_dict() for path in (job.path, other.path))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert not list(tmp_path.glob("*.resume"))
@@ -117,6 +129,33 @@ def test_the_second_stage_minimises_the_energies(frames, small):
     plain = fitted(SHORT, frames, small)[1][-1]
     staged = fitted(replace(SHORT, second_stage=SecondStage(start=0.3, energy_weight=1e5)), frames, small)[1][-1]
     assert staged["valid_energy_rmse"] < 0.7 * plain["valid_energy_rmse"]
+
+
+def test_a_training_that_has_stalled_goes_on_to_its_second_stage(frames, small):
+    """With a learning rate of next to nothing, patience ends after a tenth; the stage, with its own rate, gets the rest."""
+    stage = SecondStage(start=0.9, learning_rate=0.02)
+    training = replace(SHORT, updates=240, patience=0.1, learning_rate=1e-12, schedule="constant", second_stage=stage)
+    history = fitted(training, frames, small)[1]
+    late = [entry["updates"] for entry in history if entry["learning_rate"] == 0.02]
+    assert late[0] < 0.3 * 240
+    assert history[-1]["valid_forces_rmse"] < 0.9 * history[0]["valid_forces_rmse"]
+
+
+def test_the_plateau_does_not_compare_losses_of_two_stages(frames, small):
+    stage = SecondStage(start=0.5, forces_weight=1000.0)
+    training = replace(SHORT, updates=400, schedule="plateau", learning_rate=0.005, second_stage=stage)
+    history = fitted(training, frames, small)[1]
+    rates = [entry["learning_rate"] for entry in history if entry["epoch"] > 0.55 * len(history)]
+    falling = [entry["valid_loss"] for entry in history if entry["epoch"] > 0.55 * len(history)]
+    assert falling[-1] < 0.95 * falling[0], "the stage should have something to do here"
+    assert rates[-1] > 0.5 * rates[0]
+
+
+def test_a_training_that_diverges_is_an_error_not_a_model(frames, small, tmp_path):
+    wild = replace(SHORT, learning_rate=1e30, schedule="constant", clip_gradient=1e30)
+    with pytest.raises(PalirsError, match=r"lower training\.learning_rate"):
+        train(Job("potential", tmp_path / "a.safetensors", frames[:32], frames[32:], small, wild, 3))
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_the_plateau_lowers_the_learning_rate(frames, small):

@@ -13,7 +13,7 @@ from palirs.mace.fitting import fit, validate
 from palirs.mace.gradients import Data, Gradients
 from palirs.mace.potential import PotentialObjective, PotentialShape
 from palirs.mace.settings import Training
-from palirs.mace.training import Job, split, train, train_committee, train_dipoles
+from palirs.mace.training import Job, split, starting_point, train, train_committee, train_dipoles
 from palirs.recipes import PalirsError
 
 SHORT = Training(updates=120, batch_size=4, learning_rate=0.02, ema_decay=0.9)
@@ -125,6 +125,25 @@ def test_members_start_from_those_of_the_iteration_before(tmp_path, frames, smal
             torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
+def test_one_frame_of_each_molecule_still_leaves_some_to_validate(frames):
+    some = [atoms.copy() for atoms in frames[:12]]
+    for number, atoms in enumerate(some):
+        atoms.info[keys.MOLECULE] = f"molecule {number}"
+    kept, aside = split(some, 0.1, 7, "validation")
+    assert (len(kept), len(aside)) == (11, 1)
+
+
+def test_given_energies_replace_those_of_elements_that_are_there(tmp_path, frames, small):
+    train(job(tmp_path / "a.safetensors", frames, small))
+    alcohol = [atoms for atoms in frames if 7 not in atoms.numbers]
+    settings = replace(SHORT, updates=8, atomic_energies={"H": -1000.123456789, "C": -2.0, "O": -3.0})
+    again = replace(job(tmp_path / "b.safetensors", frames, small), train=alcohol[:15], valid=alcohol[15:], training=settings)
+    train(replace(again, start=tmp_path / "a.safetensors"))
+    before, after = (read(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert after[0].atomic_energies == (-1000.123456789, -2.0, before[0].atomic_energies[2], -3.0)
+    assert after[1].atomic_energies_fn.atomic_energies[0].tolist() == list(after[0].atomic_energies), "in double precision"
+
+
 def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
     train(job(tmp_path / "a.safetensors", frames, small))
     other = [atoms.copy() for atoms in frames]
@@ -133,11 +152,10 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
         train(replace(job(tmp_path / "b.safetensors", other, small), start=tmp_path / "a.safetensors"))
     with pytest.raises(PalirsError, match="is a potential model"):
         train(replace(job(tmp_path / "c.safetensors", frames, small), kind="dipole", start=tmp_path / "a.safetensors"))
-    with pytest.raises(ValueError, match="neither scratch nor previous"):
-        Training(start="absent.safetensors")
-    (tmp_path / "mace.model").write_text("")
+    with pytest.raises(PalirsError, match="no such file"):
+        starting_point(Training(start="absent.safetensors"), None, 0)
     with pytest.raises(ValueError, match="task=import_model"):
-        Training(start=str(tmp_path / "mace.model"))
+        Training(start="mace.model")
 
 
 def test_a_device_that_is_not_there_is_an_error(tmp_path, frames, small):
