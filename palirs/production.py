@@ -213,6 +213,14 @@ def _share(
     source: Source, jobs: Sequence[Job], md: MD, settings: Spectroscopy, temperature: float, title: str, number: int, how: Evaluation
 ):
     """Run in the worker: thermalise, record, write."""
+    standing: dict[int, list[Job]] = defaultdict(list)
+    for job in jobs:
+        standing[Recording(job.place).checkpoint(job.settings).step].append(job)
+    if len(standing) > 1:  # an executor runs this again whose worker died between two checkpoints
+        total = _steps(md.thermalisation, settings) + _steps(md.length, settings)
+        for group in (group for step, group in standing.items() if step < total):
+            _share(source, group, md, settings, temperature, title, number, how)
+        return
     field, model = _open(source, [job.molecule for job in jobs], how)
     batch = _Batch(jobs, field, model, md, settings, temperature)
     patient = isinstance(source, Engine)  # a step is expensive, so what there is is written soon

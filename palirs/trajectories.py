@@ -5,9 +5,11 @@
 after the last checkpoint is cut off when the trajectory goes on, and ignored when it is read.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 from ase import Atoms
 
 from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,22 @@ class Recording:
             If one is shorter than that.
         """
         self.place.parent.mkdir(parents=True, exist_ok=True)
-        if at.step == 0:
-            self.checkpoint_file.unlink(missing_ok=True)  # one of other settings, whose files are given up here
+        if at.step == 0 and self.checkpoint_file.exists():
+            self._set_aside()
         for file, length in ((self.dipole_file, 24 * at.frames), (self.geometry_file, at.geometry_bytes)):
             with file.open("ab") as stream:
                 if stream.tell() < length:
                     raise PalirsError(f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again")
                 stream.truncate(length)
+
+    def _set_aside(self) -> None:
+        """Rename the files of a trajectory that was made with other settings: it may have taken days."""
+        files = (self.checkpoint_file, self.dipole_file, self.geometry_file)
+        number = next(n for n in count(1) if not any(file.with_name(f"{file.name}.old{n}").exists() for file in files))
+        log.warning("%s was made with other settings; it is kept as %s.*.old%d and run anew", self.place, self.place.name, number)
+        for file in files:
+            if file.exists():
+                file.rename(file.with_name(f"{file.name}.old{number}"))
 
     def append(self, dipoles: np.ndarray, geometries: str) -> None:
         """Append dipoles ``[frames, 3]`` [e·Å] and text."""

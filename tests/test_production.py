@@ -21,9 +21,11 @@ from palirs.mace.files import save
 from palirs.mace.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules
-from palirs.production import simulate
+from palirs.production import Job, _share, fingerprint, simulate
+from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
+from palirs.trajectories import Recording
 
 ELEMENTS = (1, 6, 7, 8)
 SETTINGS = Spectroscopy(
@@ -54,7 +56,7 @@ def source(tmp_path_factory):
         save(place / f"potential-{member}.safetensors", shape, shape.build())
     dipole = DipoleShape(architecture, ELEMENTS, 0.4, 4.0)
     save(place / "dipole.safetensors", dipole, dipole.build())
-    return place, place / "dipole.safetensors"
+    return place, (place / "dipole.safetensors",)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(source, mol
         "from tests.test_production import run\n"
         "place = Path(sys.argv[1])\n"
         "print('ready', flush=True)\n"
-        "run((place, place / 'dipole.safetensors'), Molecules(names=('methanol', 'formamide')).load(), Path(sys.argv[2]))\n"
+        "run((place, (place / 'dipole.safetensors',)), Molecules(names=('methanol', 'formamide')).load(), Path(sys.argv[2]))\n"
     )
     rng, kills = np.random.default_rng(), 0
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -152,7 +154,9 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(source, mol
             time.sleep(rng.uniform(0.2, 2.0))
             driver.send_signal(signal.SIGKILL)
             kills += 1
-        if driver.wait() == 0:
+            driver.wait()
+        else:
+            assert driver.wait() == 0
             break
     same(run(source, molecules, tmp_path / "killed"), undisturbed)
 
@@ -187,9 +191,31 @@ def test_a_longer_run_goes_on_with_what_there_is(source, molecules, undisturbed,
         np.testing.assert_allclose(a.dipoles, b.dipoles, atol=1e-7)  # dipoles are evaluated in other blocks
 
 
-def test_other_settings_begin_anew(source, molecules, undisturbed, tmp_path):
+def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints(source, molecules, undisturbed, tmp_path):
+    """An executor hands the same share to another worker; its trajectories then stand at different steps."""
+    short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
+    run(source, molecules, tmp_path, short)
+    wanted = fingerprint(SETTINGS.production, SETTINGS, 20.0, 3)
+    jobs = [
+        Job(atoms, tmp_path / f"{name}-20K-test" / str(replica), wanted, stream(3, "production", name, 20.0, replica))
+        for atoms, name in zip(molecules, ("methanol", "formamide"), strict=True)
+        for replica in range(2)
+    ]
+    assert len({Recording(job.place).checkpoint(wanted).step for job in jobs}) == 2
+    _share(source, jobs, SETTINGS.production, SETTINGS, 20.0, "test", 0, Evaluation())
+    for a, b in zip(run(source, molecules, tmp_path), undisturbed, strict=True):
+        np.testing.assert_allclose(a.dipoles, b.dipoles, atol=1e-7)  # dipoles are evaluated in other blocks
+
+
+def test_other_settings_begin_anew_and_what_there_was_is_kept(source, molecules, undisturbed, tmp_path, caplog):
     run(source, molecules, tmp_path)
-    other = run(source, molecules, tmp_path, seed=4)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("0.*")}
+    with caplog.at_level("WARNING"):
+        other = run(source, molecules, tmp_path, seed=4)
+    assert "kept as 0.*.old1" in caplog.text
+    assert len(before) == 6
+    for path, content in before.items():
+        assert path.with_name(f"{path.name}.old1").read_bytes() == content
     assert np.abs(other[0].dipoles - undisturbed[0].dipoles).max() > 1e-6
     same(run(source, molecules, tmp_path), undisturbed)
 

@@ -131,7 +131,9 @@ class Static:
             try:
                 found.append(self._run(part, positions[self._starts[part.start] : self._starts[part.stop]]))
                 number += 1
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):  # a replay gives it no type
+                    raise
                 self._ready.pop(part, None)
                 if len(part) == 1:
                     atoms = len(self._numbers[part[0]])

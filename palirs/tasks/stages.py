@@ -165,6 +165,8 @@ def spectra(session: Session) -> None:
 def aimd(session: Session) -> None:
     """Run the reference engine's own MD with the same integrator and compute its spectra."""
     settings, temperature = session.study.spectrum, session.study.temperature
+    if not session.study.engine.gives_dipole:
+        raise PalirsError(f"{session.study.engine.name} declares no dipole (engine.properties); its MD would give no spectrum")
     if settings.reference is None:
         raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
     steps = round((settings.reference.thermalisation + settings.reference.length) * 1e3 / settings.timestep) * settings.reference.replicas

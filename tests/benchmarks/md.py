@@ -204,7 +204,7 @@ def memory(picoseconds: float) -> None:
         dipole = DipoleShape(models.shapes[0].architecture, models.elements, 0.4, 4.0)
         save(place / "dipole.safetensors", dipole, dipole.build())
         settings = Spectroscopy(production=MD(thermalisation=0.01, length=picoseconds), reference=None, dipole_interval=1.0, max_lag=50.0)
-        organics, source = Molecules(names=("organics24",)).load(), (place, place / "dipole.safetensors")
+        organics, source = Molecules(names=("organics24",)).load(), (place, (place / "dipole.safetensors",))
         with ThreadPoolExecutor(1) as executor:
             simulate(source, organics, settings.production, settings, TEMPERATURE, 0, executor, place / "md", "benchmark", Evaluation())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -138,7 +138,7 @@ def test_what_cannot_be_imported_is_refused_by_name(tmp_path):
     (tmp_path / "text.model").write_text("not a model")
     for name, says in {
         "dipole": "AtomicDipolesMACE", "heads": "several heads", "zbl": "pair repulsion",
-        "one": "layers", "even": "hidden irreps", "text": "cannot load", "absent": "no such file",
+        "one": "LinearReadoutBlock", "even": "hidden irreps", "text": "cannot load", "absent": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(PalirsError, match=says):
             import_mace(tmp_path / f"{name}.model", tmp_path / "out.safetensors")

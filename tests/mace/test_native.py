@@ -133,6 +133,18 @@ def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, archit
     np.testing.assert_allclose(model.evaluate(molecules)[0], model.networks[0](inputs).numpy(), rtol=0, atol=1e-11)
 
 
+def test_members_of_unlike_architecture_have_room(molecules):
+    """Which one needs most memory depends on how many pairs there are for an atom."""
+    flat = Architecture(channels=128, max_L=0, max_ell=2, radial_mlp=(8,), dtype="float32")
+    deep = Architecture(channels=32, dtype="float32")
+    both = [potentials(flat).members[0], potentials(deep).members[0]]
+    kernel = Kernel(both)
+    for counts in ((10,), (3,) * 16):
+        batch = kernel.batch(np.zeros(sum(counts), dtype=np.int32), counts)
+        alone = [Kernel([one]).batch(np.zeros(sum(counts), dtype=np.int32), counts)._memory_size for one in both]
+        assert batch._memory_size >= max(alone)
+
+
 def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(molecules):
     """All displacements go through one batch; one column of the result is checked by hand."""
     committee = potentials(Architecture(channels=4, max_ell=2, radial_mlp=(8,), dtype="float64"))

@@ -55,7 +55,7 @@ class Kernel:
         for each in libraries:
             each.palirs_work.restype = ctypes.c_size_t
             each.palirs_forces.restype = each.palirs_features.restype = None
-        self._work = max((each.palirs_work for each in libraries), key=lambda work: work(ctypes.c_int(10), ctypes.c_int(45)))
+        self._work = [each.palirs_work for each in {id(each): each for each in libraries}.values()]
 
     def __len__(self) -> int:
         return len(self.programs)
@@ -87,8 +87,7 @@ class Batch:
     def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], memory: Memory):
         self.kernel, self.species, self.counts, self._memory = kernel, species, counts, memory
         self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
-        work = kernel._work
-        self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks)
+        self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks for work in kernel._work)
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate all members.
