@@ -24,6 +24,7 @@ from palirs.mace.backend import (
 )
 from palirs.mace.dipole import DipoleNetwork, DipoleShape
 from palirs.mace.files import read, save
+from palirs.mace.graphs import graph
 from palirs.mace.potential import PotentialShape
 from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
@@ -178,8 +179,6 @@ def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Te
 
 def _compare(path: Path, theirs: Any, ours: Any) -> None:
     """See that the rebuilt model gives the energies and forces of the one in the file, on clusters with atoms of every element."""
-    from palirs.mace.graphs import graph
-
     elements = [int(z) for z in theirs.atomic_numbers]
     dtype = next(ours.parameters()).dtype
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ takes gradients of; MACE's error is that of the epoch, printed by itself, ours t
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
     from palirs.mace.training import Job
     from palirs.mace.training import train as train_model
 
-    torch.set_num_threads(int(__import__("os").environ["OMP_NUM_THREADS"]))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = {key: ase.io.read(place / f"{key}.xyz", ":") for key in ("train", "valid")}
     settings = replace(POTENTIAL if kind == "potential" else DIPOLE, updates=epochs * (len(parts["train"]) // BATCH))
     (work / "begun.json").write_text(json.dumps(time.time()))
@@ -185,8 +186,6 @@ def reached(curve: list[tuple[float, float]], goal: float) -> float:
 
 def compare(kind: str, which: str, seeds: int, threads: int) -> None:
     """Print one row per seed, and the median."""
-    import os
-
     from palirs.mace.potential import PotentialShape
 
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -7,8 +7,8 @@
  *
  * so that one forward pass carries values and their derivatives along v, and one backward pass through both gives the whole gradient:
  * no second backward pass, nothing recorded, nothing approximate. Every array has one plane (dipole models: values only) or two (values,
- * then derivatives along v), [plane][atom][component][channel]; PLANES is set
- * when this is compiled, the number of them.
+ * then derivatives along v), [plane][atom][component][channel]; PLANES is their
+ * number, set when this is compiled.
  *
  * The gradient has the layout of the weights and is added to what is there. The transposed copies that follow the weights get none.
  */
