@@ -14,8 +14,8 @@ from ase import Atoms
 
 from palirs.executors import Later, Slurm
 from palirs.labels import Labeller, LabelStore
-from palirs.learning import Plan, complete_iterations, final_committee, reference_vibrations
-from palirs.mace.committee import Committee
+from palirs.learning.loop import Plan, complete_iterations, final_committee, reference_vibrations
+from palirs.mace.models.committee import Committee
 from palirs.recipes import PalirsError
 from palirs.settings import Study
 from palirs.tracking import Off, Tracker

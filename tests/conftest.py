@@ -46,8 +46,8 @@ def frames():
 @pytest.fixture(scope="session")
 def committee(small, frames):
     """Three untrained members: every identity must hold for any weights."""
-    from palirs.mace.committee import Committee
-    from palirs.mace.potential import PotentialShape
+    from palirs.mace.models.committee import Committee
+    from palirs.mace.models.potential import PotentialShape
 
     members = []
     for seed in range(3):

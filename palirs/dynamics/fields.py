@@ -11,7 +11,7 @@ from torch import Tensor
 from palirs.engines import Engine
 
 if TYPE_CHECKING:
-    from palirs.mace.evaluators import Evaluator
+    from palirs.mace.evaluation.evaluators import Evaluator
 
 
 class Found(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys, units
-from palirs.consistency import MISFIT, consistency, guess
 from palirs.engines import Engine, Properties
+from palirs.engines.consistency import MISFIT, consistency, guess
 from palirs.labels.labeller import attach
 from palirs.labels.record import Record, label_key, on_grid
 from palirs.labels.store import LabelStore

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from palirs.mace.settings import Architecture, SecondStage, Training
 
 if TYPE_CHECKING:
-    from palirs.mace.committee import Committee
-    from palirs.mace.dipole import DipoleModel
     from palirs.mace.exchange import export_mace, import_mace
-    from palirs.mace.files import load
-    from palirs.mace.source import Predictor
+    from palirs.mace.models.committee import Committee
+    from palirs.mace.models.dipole import DipoleModel
+    from palirs.mace.models.files import load
+    from palirs.mace.models.predictor import Predictor
 
 __all__ = ["Architecture", "Committee", "DipoleModel", "Predictor", "SecondStage", "Training", "export_mace", "import_mace", "load"]
 
 _HOME = {
-    "Committee": "palirs.mace.committee",
-    "DipoleModel": "palirs.mace.dipole",
-    "Predictor": "palirs.mace.source",
+    "Committee": "palirs.mace.models.committee",
+    "DipoleModel": "palirs.mace.models.dipole",
+    "Predictor": "palirs.mace.models.predictor",
     "export_mace": "palirs.mace.exchange",
     "import_mace": "palirs.mace.exchange",
-    "load": "palirs.mace.files",
+    "load": "palirs.mace.models.files",
 }
 
 

@@ -1,7 +1,7 @@
 """To and from MACE's own ``.model`` files, which are pickles: opening one runs whatever code its author put there.
 
-Everything else in palirs reads safetensors (:mod:`palirs.mace.files`). An exported potential opens in ``mace.calculators.MACECalculator``;
-an exported dipole model too (``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
+Everything else in palirs reads safetensors (:mod:`palirs.mace.models.files`). An exported potential opens in
+``mace.calculators.MACECalculator``; an exported dipole model too (``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
 """
 
 import logging
@@ -22,10 +22,10 @@ from palirs.mace.backend import (
     extract_config_mace_model,
     quietly,
 )
-from palirs.mace.dipole import DipoleNetwork, DipoleShape
-from palirs.mace.files import read, save
-from palirs.mace.graphs import graph
-from palirs.mace.potential import PotentialShape
+from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
+from palirs.mace.models.files import read, save
+from palirs.mace.models.graphs import graph
+from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from palirs.learning import complete_iterations
+from palirs.learning.loop import complete_iterations
 from palirs.mace.exchange import export_mace, import_mace
-from palirs.mace.files import potential_files
+from palirs.mace.models.files import potential_files
 from palirs.recipes import PalirsError
 from palirs.study import Session
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from palirs import analysis, figures, keys, report
-from palirs.learning import State, complete_iterations, learn, read_dataset
-from palirs.mace.files import load_dipoles
-from palirs.mace.training import starting_point, train_dipoles
+from palirs import keys
+from palirs.learning import errors as analysis
+from palirs.learning.loop import State, complete_iterations, learn, read_dataset
+from palirs.mace.models.files import load_dipoles
+from palirs.mace.training.jobs import starting_point, train_dipoles
 from palirs.molecules import read_frames
-from palirs.production import Run, Source, simulate, spectrum_of
+from palirs.production.simulation import Run, Source, simulate, spectrum_of
 from palirs.recipes import PalirsError
+from palirs.report import figures
+from palirs.report import page as report
 from palirs.settings import MD
 from palirs.spectra import Spectrum, pearson, read_jcamp, wasserstein
 from palirs.spectra.baseline import subtract_baseline

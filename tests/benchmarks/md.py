@@ -25,14 +25,14 @@ from ase.md.langevin import Langevin
 from mace.calculators import MACECalculator
 
 from palirs.dynamics import CommitteeField, Noise, initial_state, langevin
-from palirs.mace.committee import Committee
-from palirs.mace.dipole import DipoleShape
-from palirs.mace.files import save
-from palirs.mace.native import Kernel, compiler
-from palirs.mace.potential import PotentialShape
+from palirs.mace.compiled import Kernel, compiler
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleShape
+from palirs.mace.models.files import save
+from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules, table
-from palirs.production import simulate
+from palirs.production.simulation import simulate
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
 

@@ -12,8 +12,8 @@ import torch
 from palirs import keys
 from palirs.engines import TBLite
 from palirs.labels import attach
-from palirs.mace.committee import Committee
-from palirs.mace.potential import PotentialShape
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import table
 

@@ -140,8 +140,8 @@ def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
     """The process that :func:`ours` times."""
     import torch
 
-    from palirs.mace.training import Job
-    from palirs.mace.training import train as train_model
+    from palirs.mace.training.jobs import Job
+    from palirs.mace.training.jobs import train as train_model
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = {key: ase.io.read(place / f"{key}.xyz", ":") for key in ("train", "valid")}
@@ -186,7 +186,7 @@ def reached(curve: list[tuple[float, float]], goal: float) -> float:
 
 def compare(kind: str, which: str, seeds: int, threads: int) -> None:
     """Print one row per seed, and the median."""
-    from palirs.mace.potential import PotentialShape
+    from palirs.mace.models.potential import PotentialShape
 
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder:
@@ -260,8 +260,8 @@ def presets(which: str, updates: int) -> None:
     import torch
 
     from palirs.mace import load
-    from palirs.mace.training import Job
-    from palirs.mace.training import train as train_model
+    from palirs.mace.training.jobs import Job
+    from palirs.mace.training.jobs import train as train_model
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -295,9 +295,9 @@ def steps() -> None:
     """Print the time of loss and gradient of a batch of five, compiled and by autograd, in turn."""
     import torch
 
-    from palirs.mace.dipole import DipoleObjective, DipoleShape
-    from palirs.mace.gradients import Data, Gradients
-    from palirs.mace.potential import PotentialObjective, PotentialShape
+    from palirs.mace.models.dipole import DipoleObjective, DipoleShape
+    from palirs.mace.models.potential import PotentialObjective, PotentialShape
+    from palirs.mace.training.gradients import Data, Gradients
 
     with tempfile.TemporaryDirectory() as folder:
         frames = data("mixed", Path(folder))["train"][:40]
@@ -329,7 +329,7 @@ def steps() -> None:
 
 
 def _all(frames: list[Atoms], elements: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
-    from palirs.mace.graphs import species
+    from palirs.mace.models.graphs import species
 
     return species([atoms.numbers for atoms in frames], elements), [len(atoms) for atoms in frames]
 

@@ -7,8 +7,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.units import Bohr, Debye, Hartree
 
-from palirs.consistency import consistency
 from palirs.engines import Properties, TBLite
+from palirs.engines.consistency import consistency
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
 from palirs.labels.exchange import check_labels, export_labels, import_labels, read_labels, verify_labels

@@ -14,10 +14,10 @@ from mace.modules import AtomicDipolesMACE, RealAgnosticInteractionBlock, RealAg
 
 from palirs.mace import export_mace, import_mace, load
 from palirs.mace.backend import building, o3
-from palirs.mace.dipole import DipoleShape
-from palirs.mace.files import save
-from palirs.mace.native import Kernel
-from palirs.mace.potential import PotentialShape
+from palirs.mace.compiled import Kernel
+from palirs.mace.models.dipole import DipoleShape
+from palirs.mace.models.files import save
+from palirs.mace.models.potential import PotentialShape
 from palirs.recipes import PalirsError
 
 OPEN = """

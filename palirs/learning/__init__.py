@@ -1,0 +1,1 @@
+"""Active learning: the loop, exploration, and the errors it is judged by."""

@@ -1,0 +1,198 @@
+"""Exploration: MD driven by the committee, with the spread of its forces recorded along the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from tqdm import tqdm
+
+from palirs import keys
+from palirs.dynamics import CommitteeField, Integrity, Noise, State, initial_state, langevin
+from palirs.mace.models.committee import Committee, force_spread, relative_force_error
+from palirs.mace.settings import Evaluation
+from palirs.randomness import stream
+from palirs.settings import Sampler
+
+
+@dataclass(frozen=True)
+class Walker:
+    """One trajectory that goes on from iteration to iteration.
+
+    Attributes
+    ----------
+    molecule : Atoms
+        Elements and present positions; ``info['molecule']``.
+    optimum : Atoms
+        Where it starts again after it had to be stopped.
+    temperature : float
+        [K].
+    replica : int
+        Number among the trajectories of this molecule and temperature.
+    velocities : numpy.ndarray or None
+        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: they are drawn anew.
+    """
+
+    molecule: Atoms
+    optimum: Atoms
+    temperature: float
+    replica: int
+    velocities: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """Molecule, temperature and replica."""
+        return f"{self.molecule.info[keys.MOLECULE]} {self.temperature:g} K #{self.replica}"
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What one walker recorded in one iteration.
+
+    Attributes
+    ----------
+    walker : Walker
+        As it stands at the end.
+    times : numpy.ndarray
+        Shape ``[F]`` [fs] since the start of the iteration.
+    positions : numpy.ndarray
+        Shape ``[F, atoms, 3]`` [Å].
+    spread : numpy.ndarray
+        Shape ``[F]`` [eV/Å]: largest force spread of any atom.
+    stopped : str
+        Why it ended early; empty if it did not.
+    """
+
+    walker: Walker
+    times: np.ndarray
+    positions: np.ndarray
+    spread: np.ndarray
+    stopped: str = ""
+
+    def frame(self, index: int, iteration: int) -> Atoms:
+        """Return one recorded frame with its origin in ``info``."""
+        info = {
+            keys.MOLECULE: self.walker.molecule.info[keys.MOLECULE],
+            keys.ORIGIN: "exploration",
+            keys.ITERATION: iteration,
+            keys.TEMPERATURE: self.walker.temperature,
+        }
+        return Atoms(self.walker.molecule.numbers, positions=self.positions[index], info=info)
+
+
+def walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
+    """Return fresh walkers at the optima: molecules × temperatures × replicas."""
+    return [
+        Walker(optimum, optimum, temperature, replica)
+        for optimum in optima
+        for temperature in sampler.temperatures
+        for replica in range(sampler.replicas)
+    ]
+
+
+def explore(
+    committee: Committee, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int, how: Evaluation | None = None
+) -> list[Trajectory]:
+    """Run every walker for one iteration, all in one batch; one that has to be stopped leaves it.
+
+    Parameters
+    ----------
+    committee : Committee
+        Its mean forces drive the MD, their spread is the uncertainty.
+    group : sequence of Walker
+        Where the trajectories stand.
+    sampler : Sampler
+        Settings.
+    seed, iteration : int
+        Name the random stream of each walker.
+    how : Evaluation, optional
+        Backend and device of the committee.
+    """
+    molecules = [walker.molecule for walker in group]
+    noise = Noise(
+        [stream(seed, "exploration", w.molecule.info[keys.MOLECULE], w.temperature, w.replica, iteration) for w in group],
+        [len(atoms) for atoms in molecules],
+    )
+    temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
+    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
+    state = initial_state(molecules, field, temperature, noise, [walker.velocities for walker in group])
+    recorder = _Recorder(group, sampler)
+    bar = tqdm(range(1, sampler.steps + 1), desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2)
+    for step in bar:
+        state = langevin(state, field, noise, sampler.timestep, sampler.friction, temperature)
+        stays = recorder.look(step, state)
+        if not any(stays):
+            break
+        if not all(stays):
+            rest = [place for place, stay in enumerate(stays) if stay]
+            state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
+            field = CommitteeField(field.evaluator.only(rest))
+    return recorder.trajectories(state)
+
+
+class _Recorder:
+    """Keeps frames and spreads, and ends trajectories that can no longer be trusted."""
+
+    def __init__(self, group: Sequence[Walker], sampler: Sampler):
+        self.group, self.sampler = group, sampler
+        self.present = list(range(len(group)))
+        self.integrity = Integrity([walker.molecule for walker in group])
+        self.reasons = [""] * len(group)
+        self._frames: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in group]
+
+    def look(self, step: int, state: State) -> list[bool]:
+        """Check the trajectories that are present, record at the interval; return which of them stay."""
+        assert state.members is not None, "exploration needs the forces of every member"
+        relative = largest(relative_force_error(state.members, self.sampler.epsilon), state)
+        good = relative <= self.sampler.relative_force_error  # not so for a number that is none
+        recorded = step % self.sampler.stride == 0
+        if bool(good.all()) and not recorded:
+            return [True] * len(self.present)
+        time = step * self.sampler.timestep
+        broken = self.integrity.broken(state.positions)
+        spread = largest(force_spread(state.members), state)
+        stays = []
+        for place, (number, positions) in enumerate(zip(self.present, state.positions.split(state.counts), strict=True)):
+            if place in broken:
+                self.reasons[number] = f"{broken[place]}, after {time:g} fs"
+            elif not good[place]:
+                error = float(relative[place])
+                what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
+                self.reasons[number] = f"{what} after {time:g} fs"
+            elif recorded:
+                self._frames[number].append((time, positions.numpy(), float(spread[place])))
+            stays.append(not self.reasons[number])
+        if not all(stays):
+            self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
+            if self.present:
+                self.integrity = Integrity([self.group[number].molecule for number in self.present])
+        return stays
+
+    def trajectories(self, state: State) -> list[Trajectory]:
+        """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""
+        positions, velocities = state.positions.split(state.counts), state.velocities.split(state.counts)
+        found = []
+        for number, walker in enumerate(self.group):
+            if self.reasons[number]:
+                walker = replace(walker, molecule=walker.optimum, velocities=None)
+            else:
+                place, molecule = self.present.index(number), walker.molecule.copy()
+                molecule.positions = positions[place].numpy()
+                walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
+            times, frames, spread = zip(*self._frames[number], strict=True) if self._frames[number] else ((), (), ())
+            found.append(
+                Trajectory(
+                    walker,
+                    np.array(times),
+                    np.array(frames).reshape(-1, len(walker.molecule), 3),
+                    np.array(spread),
+                    self.reasons[number],
+                )
+            )
+        return found
+
+
+def largest(per_atom: torch.Tensor, state: State) -> torch.Tensor:
+    """Return the largest value of any atom of each trajectory, ``[B]``."""
+    return per_atom.new_zeros(len(state.counts)).scatter_reduce(0, state.system, per_atom, "amax")

@@ -1,0 +1,181 @@
+"""The compiled code, called from Python."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from palirs.mace.compiled.compiler import library
+from palirs.mace.compiled.layout import program
+
+BLOCK = 48
+"""Atoms that are worked on together: enough rows for the matrix products, little enough for the cache."""
+
+
+class Memory:
+    """Scratch memory of threads, kept from call to call."""
+
+    def __init__(self):
+        self._parts: dict[int, np.ndarray] = {}
+
+    def of(self, number: int, size: int) -> int:
+        """Return the address, on a cache line, of at least this many bytes; a number gets the same ones again."""
+        mine = self._parts.get(number)
+        if mine is None or len(mine) < size + 64:
+            mine = self._parts[number] = np.empty(size + 64, dtype=np.uint8)
+        return -(-mine.ctypes.data // 64) * 64
+
+
+class Kernel:
+    """Models of one architecture, ready to be called.
+
+    Parameters
+    ----------
+    modules : sequence of modules
+        Potentials or dipole networks with the same architecture.
+
+    Raises
+    ------
+    UnsupportedError
+        If one has a part that the compiled code does not know.
+    CompilerError
+        If it cannot be compiled.
+    """
+
+    def __init__(self, modules: Sequence[Any]):
+        self.programs = [program(module) for module in modules]
+        self.weights = [one.weights(one.factors) for one in self.programs]
+        libraries = [library(one.header) for one in self.programs]
+        self._forces = [each.palirs_forces for each in libraries]
+        self._features = [each.palirs_features for each in libraries]
+        for each in libraries:
+            each.palirs_work.restype = ctypes.c_size_t
+            each.palirs_forces.restype = each.palirs_features.restype = None
+        self._work = [each.palirs_work for each in {id(each): each for each in libraries}.values()]
+
+    def __len__(self) -> int:
+        return len(self.programs)
+
+    def arguments(self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int) -> tuple:
+        """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
+        return (
+            ctypes.c_void_p(self.weights[member].ctypes.data),
+            ctypes.c_double(self.programs[member].cutoff),
+            ctypes.c_int(len(block.start) - 1),
+            ctypes.c_void_p(block.start.ctypes.data),
+            ctypes.c_void_p(species.ctypes.data + 4 * block.atom),
+            ctypes.c_void_p(x.ctypes.data + 24 * block.atom),
+            ctypes.c_void_p(memory),
+        )
+
+    def batch(self, species: np.ndarray, counts: Sequence[int], memory: Memory | None = None) -> "Batch":
+        """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
+        return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts), memory or Memory())
+
+
+class Batch:
+    """One batch of molecules that moves.
+
+    Its molecules are cut into blocks; blocks times members are the pieces of work that threads take one after the other. What comes out for
+    a molecule does not depend on its block.
+    """
+
+    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], memory: Memory):
+        self.kernel, self.species, self.counts, self._memory = kernel, species, counts, memory
+        self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
+        self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks for work in kernel._work)
+
+    def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluate all members.
+
+        Parameters
+        ----------
+        positions : numpy.ndarray
+            Shape ``[N, 3]`` [Å].
+
+        Returns
+        -------
+        energy : numpy.ndarray
+            Interaction energies, shape ``[members, B]`` [eV].
+        forces : numpy.ndarray
+            Shape ``[members, N, 3]`` [eV/Å].
+        """
+        x = np.ascontiguousarray(positions, dtype=np.float64)
+        energy, forces = np.empty((len(self.kernel), len(self.counts))), np.empty((len(self.kernel), *x.shape))
+
+        def piece(member: int, block: Block, memory: int) -> None:
+            self.kernel._forces[member](
+                *self._arguments(member, block, x, memory),
+                ctypes.c_void_p(energy[member].ctypes.data + 8 * block.first),
+                ctypes.c_void_p(forces[member].ctypes.data + 24 * block.atom),
+            )
+
+        self._run(piece)
+        return energy, forces
+
+    def features(self, positions: np.ndarray) -> list[list[np.ndarray]]:
+        """Return the features ``[N, components, C]`` after each layer, for each member (C padded)."""
+        x = np.ascontiguousarray(positions, dtype=np.float64)
+        found: list[list[list[np.ndarray]]] = [[[] for _ in self._blocks] for _ in range(len(self.kernel))]
+
+        def piece(member: int, block: Block, memory: int) -> None:
+            one = self.kernel.programs[member]
+            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.dtype)
+            self.kernel._features[member](*self._arguments(member, block, x, memory), ctypes.c_void_p(flat.ctypes.data))
+            found[member][block.number] = one.layers(flat, block.atoms)
+
+        self._run(piece)
+        return [[np.concatenate(layer) for layer in zip(*blocks, strict=True)] for blocks in found]
+
+    def _arguments(self, member: int, block: "Block", x: np.ndarray, memory: int) -> tuple:
+        return self.kernel.arguments(member, block, self.species, x, memory)
+
+    def _run(self, piece) -> None:
+        """Let threads take the pieces of work one after the other."""
+        pieces = iter([(member, block) for block in self._blocks for member in range(len(self.kernel))])
+
+        def thread(number: int) -> None:
+            memory = self._memory.of(number, self._memory_size)
+            for member, block in pieces:  # the interpreter's lock makes taking one safe
+                piece(member, block, memory)
+
+        in_threads(min(torch.get_num_threads(), len(self._blocks) * len(self.kernel)), thread)
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Call ``work(0)`` here and ``work(1)``, ... in other threads; the compiled code lets go of the interpreter's lock."""
+    others = [_pool(count - 1).submit(work, number) for number in range(1, count)]
+    work(0)
+    for other in others:
+        other.result()
+
+
+class Block:
+    """Consecutive molecules: the first one's number and first atom, start of each, atoms and pairs in all."""
+
+    def __init__(self, part: tuple[int, range], counts: tuple[int, ...]):
+        self.number, molecules = part
+        self.first, self.atom = molecules.start, sum(counts[: molecules.start])
+        mine = [counts[i] for i in molecules]
+        self.start = np.concatenate([[0], np.cumsum(mine)]).astype(np.int32)
+        self.atoms, self.pairs = sum(mine), sum(n * (n - 1) // 2 for n in mine)
+
+
+def blocks(counts: tuple[int, ...], limit: int) -> list[Block]:
+    """Cut into about equal blocks of at most ``limit`` atoms, and of ``BLOCK``, but at least one molecule."""
+    parts, start, atoms = [], 0, 0
+    for number, count in enumerate(counts):
+        if atoms and atoms + count > min(BLOCK, limit):
+            parts.append(range(start, number))
+            start, atoms = number, 0
+        atoms += count
+    return [Block(part, counts) for part in enumerate([*parts, range(start, len(counts))])]
+
+
+@lru_cache(maxsize=8)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(threads, 1), thread_name_prefix="palirs")

@@ -1,0 +1,1 @@
+"""What a model is: architecture, weights, graphs, files."""

@@ -1,0 +1,166 @@
+"""A committee of potentials: energies and forces of every member for a whole batch of molecules, and what their spread tells."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from palirs.engines import Properties
+from palirs.mace.compiled import Kernel
+from palirs.mace.evaluation.evaluators import Evaluator, checked_kernel, evaluator, isolated
+from palirs.mace.models.graphs import Graph, graph
+from palirs.mace.models.potential import PotentialShape
+from palirs.mace.settings import Evaluation
+from palirs.recipes import PalirsError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the members say of a list of structures.
+
+    Attributes
+    ----------
+    energy : numpy.ndarray
+        Shape ``[members, B]`` [eV].
+    forces : list of numpy.ndarray
+        For each structure, shape ``[members, atoms, 3]`` [eV/Å].
+    """
+
+    energy: np.ndarray
+    forces: list[np.ndarray]
+
+
+class Committee:
+    """Potentials that differ by their seed.
+
+    Parameters
+    ----------
+    shapes : list of PotentialShape
+        One per member.
+    members : list of modules
+        The trained potentials.
+    """
+
+    def __init__(self, shapes: list[PotentialShape], members: list[Any]):
+        if len({shape.elements for shape in shapes}) != 1:
+            raise PalirsError("the members of a committee must know the same elements")
+        self.shapes = shapes
+        self.members = [member.eval() for member in members]
+        self.elements = shapes[0].elements
+        for member in self.members:
+            for parameter in member.parameters():
+                parameter.requires_grad_(False)
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Any, Any]]) -> "Committee":
+        """Make a committee from pairs of shape and module."""
+        return cls([shape for shape, _ in parts], [module for _, module in parts])
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.members[0].parameters()).dtype
+
+    def double(self) -> "Committee":
+        """Return a copy in float64, for finite differences."""
+        copies = []
+        for shape, member in zip(self.shapes, self.members, strict=True):
+            copy = shape.build()
+            copy.load_state_dict(member.state_dict())
+            copies.append(copy.double())
+        return Committee(self.shapes, copies)
+
+    def to(self, device: str) -> "Committee":
+        """Return the committee on a device: itself on the CPU, else a copy."""
+        if device == "cpu":
+            return self
+        return Committee(self.shapes, [deepcopy(member).to(device) for member in self.members])
+
+    def graph(self, numbers: Sequence[np.ndarray], device: str = "cpu") -> Graph:
+        """Return the static graph of a batch of molecules, given their atomic numbers."""
+        return graph(numbers, self.elements, self.dtype, device)
+
+    def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
+
+        Parameters
+        ----------
+        batch : Graph
+            From :meth:`graph`.
+        positions : Tensor
+            Shape ``[N, 3]`` [Å], any float type.
+
+        Returns
+        -------
+        energy : Tensor
+            Shape ``[members, B]`` [eV], float64.
+        forces : Tensor
+            Shape ``[members, N, 3]`` [eV/Å].
+        """
+        energy, forces = self.interaction(batch, positions.to(self.dtype))
+        return energy.double() + isolated(self, batch.species.numpy(), batch.counts), forces
+
+    def evaluator(self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False) -> Evaluator:
+        """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
+
+        Parameters
+        ----------
+        numbers : sequence of arrays
+            Atomic numbers of each molecule.
+        how : Evaluation, optional
+            Backend and device.
+        once : bool
+            The batch will be evaluated once only.
+        """
+        return evaluator(self, numbers, how or Evaluation(), once)
+
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The members as compiled code, or ``None``, with a warning, where that cannot be had."""
+        return checked_kernel(self)
+
+    def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""
+        found = [member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members]
+        return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack([out["forces"].detach() for out in found])
+
+    def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
+        """Evaluate structures of any mixture of molecules, all in one batch; what does not fit the memory is cut."""
+        centred = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
+        energy, forces = self.evaluator([atoms.numbers for atoms in frames], once=True)(torch.tensor(centred))
+        return Predictions(energy.numpy(), [piece.numpy() for piece in forces.split([len(atoms) for atoms in frames], dim=1)])
+
+    def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
+        """Return the committee mean of each structure, in the form that engines give (no dipole)."""
+        found = self.evaluate(frames)
+        return [Properties(float(found.energy[:, i].mean()), forces.mean(axis=0)) for i, forces in enumerate(found.forces)]
+
+
+def force_spread(forces: Tensor) -> Tensor:
+    """Disagreement of the members on each atom, sqrt(Σ_xyz var) with the population variance over members.
+
+    Parameters
+    ----------
+    forces : Tensor
+        Shape ``[members, N, 3]`` [eV/Å].
+
+    Returns
+    -------
+    Tensor
+        Shape ``[N]`` [eV/Å]; zero for a committee of one.
+    """
+    return forces.var(dim=0, unbiased=False).sum(dim=-1).sqrt()
+
+
+def relative_force_error(forces: Tensor, epsilon: float = 0.2) -> Tensor:
+    """Spread over (size of the mean force + ε) of each atom, ``[N]``; ε = 0.2 eV/Å as in MACE's active-learning script."""
+    return force_spread(forces) / (torch.linalg.norm(forces.mean(dim=0), dim=-1) + epsilon)

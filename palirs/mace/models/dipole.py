@@ -1,0 +1,270 @@
+"""A MACE dipole model in which both layers are read out and every parameter is alive.
+
+The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that layer's read-out at zero and more
+than half of the weights without a gradient. Here both layers keep scalars and vectors. Each layer gives every atom a vector and a
+latent charge; the charges are shifted so that they sum to the charge of the molecule, zero:
+
+    μ = Σ_i (d_i + q_i r_i),   Σ_i q_i = 0.
+
+The dipole of a translated molecule is therefore the same, and it turns with the molecule.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor, nn
+
+from palirs import keys
+from palirs.mace.backend import (
+    EquivariantProductBasisBlock,
+    LinearNodeEmbeddingBlock,
+    NonLinearReadoutBlock,
+    RadialEmbeddingBlock,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    building,
+    o3,
+)
+from palirs.mace.compiled import CompilerError, Kernel, TrainingBatch, UnsupportedError
+from palirs.mace.evaluation.evaluators import chunks
+from palirs.mace.models.graphs import Graph, graph, mean_neighbours, species
+from palirs.mace.models.potential import hidden_irreps, norm
+from palirs.mace.settings import Architecture, Training
+from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DipoleShape:
+    """Everything that fixes a dipole model but its weights; written as JSON beside them.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        Size of the model; ``max_L`` counts as at least 1, vectors are needed.
+    elements : tuple of int
+        Atomic numbers it knows, ascending.
+    scale : float
+        Unit of the dipole of an atom [e·Å].
+    mean_neighbours : float
+        Normalisation of the messages.
+    """
+
+    architecture: Architecture
+    elements: tuple[int, ...]
+    scale: float
+    mean_neighbours: float
+    kind: str = "dipole"
+
+    @classmethod
+    def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "DipoleShape":
+        """Derive elements and scales from labelled frames."""
+        dipoles = np.array([atoms.info[keys.DIPOLE] / np.sqrt(len(atoms)) for atoms in frames])
+        return cls(
+            architecture=architecture,
+            elements=tuple(sorted({int(z) for atoms in frames for z in atoms.numbers})),
+            scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3)),
+            mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
+        )
+
+    def as_dict(self) -> dict:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "DipoleShape":
+        """Rebuild from :meth:`as_dict`."""
+        return cls(**{**values, "architecture": Architecture(**values["architecture"]), "elements": tuple(values["elements"])})
+
+    def build(self) -> "DipoleNetwork":
+        """Make the module with fresh weights drawn from torch's global generator."""
+        with building(self.architecture.dtype):
+            return DipoleNetwork(self)
+
+
+class DipoleNetwork(nn.Module):
+    """MACE layers with a vector and a charge read out of each (see the module's description)."""
+
+    def __init__(self, shape: DipoleShape):
+        super().__init__()
+        a = shape.architecture
+        hidden = hidden_irreps(a) if a.max_L else hidden_irreps(a) + o3.Irreps(f"{a.channels}x1o")
+        attributes, scalars = o3.Irreps(f"{len(shape.elements)}x0e"), o3.Irreps(f"{a.channels}x0e")
+        edge = o3.Irreps.spherical_harmonics(a.max_ell)
+        messages = (edge * a.channels).sort()[0].simplify()
+        self.scale, self.channels = shape.scale, a.channels
+        self.embedding = LinearNodeEmbeddingBlock(attributes, scalars)
+        self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
+        self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")
+        self.interactions, self.products, self.vectors, self.charges = (nn.ModuleList() for _ in range(4))
+        before = scalars
+        for layer in range(a.layers):
+            after = hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")  # what nobody reads would be dead
+            residual = layer > 0 or a.residual_first
+            block = RealAgnosticResidualInteractionBlock if residual else RealAgnosticInteractionBlock
+            self.interactions.append(
+                block(
+                    node_attrs_irreps=attributes,
+                    node_feats_irreps=before,
+                    edge_attrs_irreps=edge,
+                    edge_feats_irreps=o3.Irreps(f"{a.bessel}x0e"),
+                    target_irreps=messages,
+                    hidden_irreps=after,
+                    avg_num_neighbors=shape.mean_neighbours,
+                    radial_MLP=list(a.radial_mlp),
+                )
+            )
+            self.products.append(
+                EquivariantProductBasisBlock(messages, after, a.correlation, use_sc=residual, num_elements=len(shape.elements))
+            )
+            self.vectors.append(o3.Linear(after, o3.Irreps("1x1o")))
+            self.charges.append(NonLinearReadoutBlock(after, o3.Irreps("16x0e"), nn.functional.silu))
+            before = after
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the dipole of each molecule, ``[B, 3]`` [e·Å]."""
+        positions, system, (sender, receiver) = inputs["positions"], inputs["batch"], inputs["edge_index"]
+        molecules = inputs["ptr"].numel() - 1
+        arms = positions[receiver] - positions[sender]
+        lengths = torch.linalg.norm(arms, dim=-1, keepdim=True)
+        attributes = self.spherical(arms)
+        radial, cutoff = self.radial(lengths, inputs["node_attrs"], inputs["edge_index"], None)
+        features, of_layers = self.embedding(inputs["node_attrs"]), []
+        for interaction, product in zip(self.interactions, self.products, strict=True):
+            features, skip = interaction(
+                node_attrs=inputs["node_attrs"],
+                node_feats=features,
+                edge_attrs=attributes,
+                edge_feats=radial,
+                edge_index=inputs["edge_index"],
+                cutoff=cutoff,
+            )
+            features = product(node_feats=features, sc=skip, node_attrs=inputs["node_attrs"])
+            of_layers.append(features)
+        return self.read(of_layers, positions, system, molecules)
+
+    def read_compiled(self, of_layers: Sequence[Tensor], positions: np.ndarray, counts: Sequence[int]) -> Tensor:
+        """:meth:`read` for features as compiled code gives them, ``[N, components, padded channels]``."""
+        system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        features = [_irreps(layer, self.channels) for layer in of_layers]
+        return self.read(features, torch.tensor(positions, dtype=features[0].dtype), system, len(counts))
+
+    def read(self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int) -> Tensor:
+        """Return the dipoles from the features of every layer, each ``[N, irreps]``."""
+        vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
+        for features, vector, charge in zip(of_layers, self.vectors, self.charges, strict=True):
+            vectors = vectors + vector(features)
+            charges = charges + charge(features)[:, 0]
+        neutral = charges - _mean_of_each(charges[:, None], system, molecules)[system, 0]
+        centred = positions - _mean_of_each(positions, system, molecules)[system]
+        atomic = self.scale * (vectors + neutral[:, None] * centred)
+        return atomic.new_zeros(molecules, 3).index_add(0, system, atomic)
+
+
+def _mean_of_each(values: Tensor, system: Tensor, molecules: int) -> Tensor:
+    sums = values.new_zeros(molecules, values.shape[1]).index_add(0, system, values)
+    counts = values.new_zeros(molecules).index_add(0, system, torch.ones_like(values[:, 0]))
+    return sums / counts[:, None]
+
+
+@dataclass
+class DipoleObjective:
+    """Loss and errors of a dipole model on labelled frames."""
+
+    shape: DipoleShape
+    training: Training
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return the reference dipoles [e·Å]."""
+        return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
+
+    def predict(self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+        """Return the dipoles ``[B, 3]`` [e·Å]."""
+        with torch.set_grad_enabled(training):
+            return {"dipole": model(graph.inputs(positions))}
+
+    def predict_compiled(
+        self, model: DipoleNetwork, batch: TrainingBatch, positions: np.ndarray
+    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
+        """Return the same with compiled layers, and a function that gives the layers' part of the gradient after ``backward``."""
+        layers = [torch.from_numpy(layer).requires_grad_(True) for layer in batch.features(positions)]
+
+        def gradient() -> np.ndarray:
+            return batch.features_back([layer.grad.numpy() for layer in layers])  # pyright: ignore[reportOptionalMemberAccess]
+
+        return {"dipole": model.read_compiled(layers, positions, batch.counts)}, gradient
+
+    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Return the deviations ``[B, 3]`` [e·Å]."""
+        return {"dipole": predictions["dipole"] - targets["dipole"]}
+
+    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+        """Error in units of the scale of the data, see :class:`Training`."""
+        return norm(errors["dipole"] / self.shape.scale, self.training)
+
+
+class DipoleModel:
+    """A trained dipole model, or several that differ by seed, ready to evaluate.
+
+    Parameters
+    ----------
+    *members : pairs of DipoleShape and DipoleNetwork
+        Architecture and scales, and the weights.
+    """
+
+    def __init__(self, *members: tuple[DipoleShape, DipoleNetwork]):
+        self.shapes = [shape for shape, _ in members]
+        self.networks = [network.eval() for _, network in members]
+        if len({shape.elements for shape in self.shapes}) != 1:
+            raise PalirsError("the members of a committee of dipole models must know the same elements")
+        for parameter in (parameter for network in self.networks for parameter in network.parameters()):
+            parameter.requires_grad_(False)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The layers as compiled code, or ``None`` where that cannot be had."""
+        try:
+            return Kernel(self.networks)
+        except (CompilerError, UnsupportedError) as problem:
+            log.warning("dipoles take the slower path, MACE's own code: %s", problem)
+            return None
+
+    def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
+        """Return dipoles of the frames, shape ``[members, B, 3]`` [e·Å]; their spread over the members is the uncertainty."""
+        parts = chunks([len(atoms) for atoms in frames], batch_atoms)
+        found = [self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part]) for part in parts]
+        return np.concatenate(found, axis=1)
+
+    @torch.no_grad()
+    def of_positions(self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return dipoles ``[members, B, 3]`` [e·Å] of one batch given as arrays."""
+        elements, counts = self.shapes[0].elements, [len(z) for z in numbers]
+        centred = np.concatenate([x - x.mean(axis=0) for x in positions])
+        if self.kernel is not None:
+            layers = self.kernel.batch(species(numbers, elements), counts).features(centred)
+            found = [
+                network.read_compiled([torch.from_numpy(layer) for layer in mine], centred, counts)
+                for network, mine in zip(self.networks, layers, strict=True)
+            ]
+        else:
+            types = [getattr(torch, shape.architecture.dtype) for shape in self.shapes]
+            found = [
+                network(graph(numbers, elements, dtype).inputs(torch.tensor(centred, dtype=dtype)))
+                for network, dtype in zip(self.networks, types, strict=True)
+            ]
+        return torch.stack(found).double().numpy()
+
+
+def _irreps(components: Tensor, channels: int) -> Tensor:
+    """From ``[N, components, padded channels]`` to the order of e3nn, ``[N, irreps]``."""
+    orders = range(int(components.shape[1] ** 0.5))
+    return torch.cat([components[:, o * o : (o + 1) ** 2, :channels].transpose(1, 2).flatten(1) for o in orders], dim=1)

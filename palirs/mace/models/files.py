@@ -1,0 +1,109 @@
+"""Model files: weights in safetensors, everything else as JSON in the header of the same file. Reading one runs no code."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleModel, DipoleShape
+from palirs.mace.models.potential import PotentialShape
+from palirs.recipes import PalirsError
+
+FORMAT = "palirs-1"
+_SHAPES = {"potential": PotentialShape, "dipole": DipoleShape}
+
+
+def save(path: Path, shape: PotentialShape | DipoleShape, module: torch.nn.Module) -> None:
+    """Write a module atomically: the file is complete or absent."""
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(weights, part, metadata={FORMAT: json.dumps(shape.as_dict())})  # one key, so equal models are equal files
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read(path: Path) -> tuple[PotentialShape | DipoleShape, Any]:
+    """Return shape and module of one model file.
+
+    Raises
+    ------
+    PalirsError
+        If the file is missing, is not a palirs model file, or its weights do not fit its own description.
+    """
+    if not path.is_file():
+        raise PalirsError(f"model file {path}: there is no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
+    if FORMAT not in metadata:
+        raise PalirsError(f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs")
+    description = json.loads(metadata[FORMAT])
+    shape = _SHAPES[description["kind"]].from_dict(description)
+    module = shape.build()
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise PalirsError(f"model file {path}: the weights do not fit the architecture in its header: {error}") from error
+    return shape, module
+
+
+def load(path: str | Path) -> Committee | DipoleModel:
+    """Load a committee or a dipole model.
+
+    Parameters
+    ----------
+    path : path
+        A model file; or a directory: an iteration with ``potential-*.safetensors``, or a study, whose last complete iteration is
+        taken.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Committee.of([read(file) for file in potential_files(path)])
+    shape, module = read(path)
+    if isinstance(shape, DipoleShape):
+        return DipoleModel((shape, module))
+    return Committee.of([(shape, module)])
+
+
+def load_dipoles(paths: Sequence[Path]) -> DipoleModel:
+    """Load dipole models that differ by seed as one.
+
+    Raises
+    ------
+    PalirsError
+        If a file holds something else.
+    """
+    members = []
+    for path in paths:
+        shape, module = read(path)
+        if not isinstance(shape, DipoleShape):
+            raise PalirsError(f"{path}: not a dipole model; remove the file to train one")
+        members.append((shape, module))
+    return DipoleModel(*members)
+
+
+def potential_files(directory: Path) -> list[Path]:
+    """Return the files of the committee in an iteration directory or of the last iteration of a study.
+
+    Raises
+    ------
+    PalirsError
+        If there are none.
+    """
+    iterations = sorted(child for child in (directory / "iterations").glob("*") if re.fullmatch(r"\d+", child.name))
+    place = iterations[-1] if iterations else directory
+    files = sorted(place.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2]))
+    if not files:
+        raise PalirsError(f"{directory}: no trained committee here (potential-0.safetensors, ...); run task=active_learning first")
+    return files

@@ -1,0 +1,1 @@
+"""Training of potentials and dipole models."""

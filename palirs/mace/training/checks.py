@@ -1,0 +1,130 @@
+"""What can be wrong with labels, found before the first step of a training."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from palirs import keys
+from palirs.engines import Properties
+from palirs.engines.consistency import consistency, guess
+from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
+
+MINIMUM_FRAMES = 10
+"""Fewer labelled frames than this cannot be split into training, validation and test."""
+LARGEST_FORCE = 1000.0
+"""No sane frame has a larger force on an atom [eV/Å]; GROMACS's kJ/mol/nm and the like do."""
+AGREEMENT = 1.8
+"""Factor between energies and forces that anharmonicity may make in frames far from each other; the smallest of a wrong unit is 1.89."""
+LARGE_DIPOLE = 0.3
+"""Median dipole over the extent of a neutral molecule [e]: more is rare in e·Å, less is rare in Debye; it is told, not refused."""
+OUTLIER = 20.0
+"""A frame this many times further from the median than half of the others are is listed."""
+
+
+def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
+    """Check labelled frames before they are learnt.
+
+    Parameters
+    ----------
+    frames : sequence of Atoms
+        With energy [eV], forces [eV/Å] and dipole [e·Å].
+    dipoles : bool
+        Whether dipoles are needed.
+
+    Returns
+    -------
+    list of str
+        What is odd, but may be right: frames far outside of the others of their molecule, large dipoles. It is logged, not refused.
+
+    Raises
+    ------
+    PalirsError
+        If a label is missing, has the wrong shape, is not finite, or is of a size that only a wrong unit explains.
+    """
+    if len(frames) < MINIMUM_FRAMES:
+        raise PalirsError(f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; sample or label more")
+    for number, atoms in enumerate(frames):
+        _check_frame(number, atoms, dipoles)
+    groups: dict[tuple[str, bytes], list[int]] = {}
+    for number, atoms in enumerate(frames):
+        groups.setdefault((str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()), []).append(number)
+    found = []
+    for (name, _), members in groups.items():
+        far = _outliers(name, frames, members)
+        _check_units(name, [frames[i] for i in members if i not in far])
+        found += far.values()
+        if dipoles:
+            found += _large_dipoles(name, [frames[i] for i in members])
+    for line in found:
+        log.warning("labels: %s", line)
+    return found
+
+
+def _check_frame(number: int, atoms: Atoms, dipoles: bool) -> None:
+    place = f"training frame {number} ({atoms.info.get(keys.MOLECULE)})"
+    wanted: list[tuple[str, Any, tuple[int, ...]]] = [
+        (keys.ENERGY, atoms.info.get(keys.ENERGY), ()),
+        (keys.FORCES, atoms.arrays.get(keys.FORCES), (len(atoms), 3)),
+    ]
+    if dipoles:
+        wanted.append((keys.DIPOLE, atoms.info.get(keys.DIPOLE), (3,)))
+    for key, value, shape in wanted:
+        if value is None:
+            raise PalirsError(f"{place}: no {key}; label the frame or remove it")
+        if np.shape(value) != shape:
+            raise PalirsError(f"{place}: {key} has shape {np.shape(value)}, it should have {shape}; label the frame again or remove it")
+        if not np.isfinite(value).all():
+            raise PalirsError(f"{place}: {key} is not finite; remove the frame")
+    largest = float(np.abs(atoms.arrays[keys.FORCES]).max())
+    if largest > LARGEST_FORCE:
+        raise PalirsError(f"{place}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the frame")
+    if dipoles:
+        extent = _extent(atoms)
+        size = float(np.linalg.norm(atoms.info[keys.DIPOLE]))
+        if size > extent:
+            raise PalirsError(
+                f"{place}: a dipole of {size:.3g} e·Å is more than two charges at the ends of the molecule ({extent:.2g} Å) have; "
+                f"convert {keys.DIPOLE} to e·Å (1 Debye = 0.2082 e·Å), or remove the frame"
+            )
+
+
+def _extent(atoms: Atoms) -> float:
+    return max(float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0)
+
+
+def _large_dipoles(name: str, frames: Sequence[Atoms]) -> list[str]:
+    share = float(np.median([np.linalg.norm(atoms.info[keys.DIPOLE]) / _extent(atoms) for atoms in frames]))
+    if share < LARGE_DIPOLE:
+        return []
+    return [f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are they in e·Å, not in Debye?"]
+
+
+def _check_units(name: str, frames: Sequence[Atoms]) -> None:
+    slope = consistency([(atoms, Properties(atoms.info[keys.ENERGY], atoms.arrays[keys.FORCES])) for atoms in frames])
+    if slope is not None and not 1 / AGREEMENT < slope < AGREEMENT:
+        raise PalirsError(
+            f"labels of {name}: differences of {keys.ENERGY} are {slope:.3g} times what {keys.FORCES} say{guess(slope)}; "
+            f"convert energies to eV and forces to eV/Å"
+        )
+
+
+def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> dict[int, str]:
+    """Return frames far from the others, and what is said of each."""
+    if len(members) < MINIMUM_FRAMES:
+        return {}
+    values = {
+        "energy [eV]": np.array([frames[i].info[keys.ENERGY] for i in members]),
+        "largest force [eV/Å]": np.array([np.linalg.norm(frames[i].arrays[keys.FORCES], axis=1).max() for i in members]),
+    }
+    found = {}
+    for what, column in values.items():
+        middle = float(np.median(column))
+        spread = float(np.median(np.abs(column - middle)))
+        far = np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))
+        found |= {members[int(k)]: f"frame {members[int(k)]} ({name}): {what} {column[k]:.5g}, the median is {middle:.5g}" for k in far}
+    return found

@@ -1,0 +1,1 @@
+"""Production: long MD whose dipoles become spectra, and its files."""

@@ -1,0 +1,138 @@
+"""Figures for chemists and spectroscopists: units on every axis, wavenumbers falling from left to right."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from palirs.learning.errors import Parity
+from palirs.spectra import Spectrum
+
+PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
+STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG and close the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight")
+    plt.close(figure)
+    return path
+
+
+def spectrum(
+    name: str,
+    predicted: Spectrum,
+    reference: Spectrum | None,
+    measured: Spectrum | None,
+    window: tuple[float, float],
+    notes: Mapping[str, str],
+) -> Figure:
+    """Draw a spectrum with its error band above the reference and the experiment, one panel each, on one axis of wavenumbers.
+
+    Parameters
+    ----------
+    name : str
+        Molecule and temperature, for the title.
+    predicted, reference, measured : Spectrum or None
+        ``predicted`` and ``reference`` in km/mol per cm⁻¹ share one scale.
+    window : tuple of float
+        Drawn range [cm⁻¹].
+    notes : mapping
+        Label of a panel to a line written into it (PCC, WD).
+    """
+    panels = [("predicted", predicted, PREDICTED), ("reference", reference, REFERENCE), ("experiment", measured, MEASURED)]
+    drawn = [(key, shown, colour) for key, shown, colour in panels if shown is not None]
+    top = max(_highest(s.within(*window)) for key, s, _ in drawn if key != "experiment")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(len(drawn), 1, figsize=(9.5, 1.2 + 2.4 * len(drawn)), sharex=True, squeeze=False)
+        for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
+            part = shown.within(*window)
+            axis.plot(
+                part.wavenumber, part.intensity, color=colour, lw=1.4, label=f"experiment: {shown.label}" if shown.measured else shown.label
+            )
+            if part.std is not None and part.std.any():
+                low, high = np.clip(part.intensity - part.std, 0, None), part.intensity + part.std
+                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± standard deviation")
+            if key != "experiment":
+                axis.set_ylim(0, 1.05 * top)
+                axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
+            else:
+                axis.set_ylim(bottom=0)
+                axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
+            axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)
+            if key in notes:
+                axis.text(1, 1.02, notes[key], transform=axis.transAxes, ha="right", va="bottom", fontsize=10.5)
+        axes[-1, 0].set_xlim(window[1], window[0])
+        axes[-1, 0].set_xlabel("Wavenumber (cm⁻¹)")
+        figure.suptitle(f"Infrared spectrum of {name}")
+        figure.align_ylabels(axes[:, 0])
+        figure.tight_layout()
+    return figure
+
+
+def _highest(spectrum: Spectrum) -> float:
+    return float((spectrum.intensity + (0.0 if spectrum.std is None else spectrum.std)).max())
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], threshold: float) -> Figure:
+    """Draw the errors of harmonic frequencies, energies and forces against the iteration."""
+    rows = [
+        ("harmonic", "cm1", "Harmonic frequencies (cm⁻¹)"),
+        ("energy", "meV", "Energy (meV)"),
+        ("forces", "meV_per_A", "Forces (meV/Å)"),
+    ]
+    iterations = np.arange(len(history))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(12, 3.8))
+        for axis, (name, unit, label) in zip(axes, rows, strict=True):
+            for kind, marker, style in (("mae", "o", "-"), ("rmse", "s", "--")):
+                values = [metrics[f"{name}.{kind}_{unit}"] for metrics in history]
+                axis.plot(iterations, values, style, marker=marker, color=PREDICTED if kind == "mae" else REFERENCE, label=kind.upper())
+            axis.set_xlabel("Iteration")
+            axis.set_ylabel(label)
+            axis.set_ylim(bottom=0)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].axhline(threshold, color=MEASURED, lw=1, ls=":", label=f"goal {threshold:g} cm⁻¹")
+        axes[0].legend()
+        axes[1].legend()
+        sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
+        figure.suptitle(f"Active learning: error of the committee mean (data set: {sizes} structures)", fontsize=12.5)
+        figure.tight_layout()
+    return figure
+
+
+def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
+    """Draw how the energies above the optimum [eV] of the first and the final data are distributed."""
+    bins = np.linspace(0, max(initial.max(), final.max(), 1e-3), 50)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 4))
+        axis.hist(final, bins=bins, color=PREDICTED, alpha=0.6, label=f"final data ({len(final)} structures)")
+        axis.hist(initial, bins=bins, histtype="step", color=REFERENCE, lw=1.6, label=f"initial data ({len(initial)} normal-mode samples)")
+        axis.set_xlabel("Energy above the optimum (eV)")
+        axis.set_ylabel("Structures")
+        axis.legend()
+    return figure
+
+
+def parity(name: str, unit: str, values: Parity) -> Figure:
+    """Draw predicted against reference values of the test frames."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.8, 4.6))
+        ends = [min(values.reference.min(), values.predicted.min()), max(values.reference.max(), values.predicted.max())]
+        axis.plot(ends, ends, color="0.6", lw=1)
+        axis.plot(values.reference, values.predicted, ".", ms=3, color=PREDICTED, alpha=0.6)
+        mae = np.abs(values.predicted - values.reference).mean()
+        axis.set_title(f"{name}, test frames: MAE {mae:.3g} {unit}", fontsize=12)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(5))
+        axis.set_xlabel(f"Reference ({unit})")
+        axis.set_ylabel(f"Committee ({unit})" if name != "Dipole" else f"Model ({unit})")
+    return figure

@@ -1,0 +1,105 @@
+"""What is learnt, from which labels, and when it is enough."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from palirs.mace.settings import Architecture, Training
+from palirs.recipes import Count, Kelvin, Wavenumber, recipe
+
+
+@recipe
+class Learning:
+    """When active learning ends, and what it starts from.
+
+    Parameters
+    ----------
+    iterations : int
+        Trainings at most.
+    harmonic_mae : float
+        The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹].
+    mode_temperature : float
+        Amplitude of the normal-mode samples [K].
+    geometries_per_mode : int
+        Of each mode, counting the optimum.
+    """
+
+    iterations: Count = 40
+    harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
+    mode_temperature: Kelvin = 300.0
+    geometries_per_mode: Annotated[int, Field(ge=2, le=30)] = 10
+
+
+@recipe
+class CommitteeSize:
+    """The committee.
+
+    Parameters
+    ----------
+    size : int
+        Members; they differ by seed only. One member has no spread, so nothing is uncertain: use at least two for active learning.
+    dipoles : int
+        Dipole models; the spectrum is that of their mean, their spread says how sure it is.
+    """
+
+    size: Annotated[int, Field(ge=1, le=64)] = 3
+    dipoles: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+@recipe
+class Labels:
+    """How labels are kept.
+
+    Parameters
+    ----------
+    store : str or None
+        The database; ``None`` for ``labels.db`` in the study directory. Studies may share one, also while they run.
+    attempts : int
+        Calculations of one structure at most, over all runs. One that failed as often is in quarantine: it is left out until this
+        number is raised.
+    """
+
+    store: str | None = None
+    attempts: Annotated[int, Field(ge=1, le=100)] = 2
+
+
+@recipe
+class Models:
+    """The two models of a study.
+
+    Parameters
+    ----------
+    potential : Architecture
+        Of every member of the committee.
+    dipole : Architecture
+        Of the dipole model.
+    """
+
+    potential: Architecture
+    dipole: Architecture
+
+
+@recipe
+class Trainings:
+    """How the two models are trained.
+
+    Parameters
+    ----------
+    potential : Training
+        Of every member of the committee.
+    dipole : Training
+        Of the dipole model; its weights of energy and forces are not used.
+    """
+
+    potential: Training
+    dipole: Training
+
+    def __post_init__(self):
+        if self.dipole.start == "previous":
+            raise ValueError("dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
+        if self.dipole.atomic_energies != "fitted":
+            raise ValueError("dipole.atomic_energies: the dipole model has no energies; give fitted")
+        if self.dipole.test_fraction != self.potential.test_fraction:
+            raise ValueError("dipole.test_fraction: test frames are set aside for both models at once; give potential.test_fraction")
+        if self.dipole.second_stage is not None:
+            raise ValueError("dipole.second_stage: the dipole model has one error, so nothing to weight; give null")

@@ -1,0 +1,70 @@
+"""How trajectories are run: exploration by the committee, production and the engine's own MD."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, Positive, recipe
+
+
+@recipe
+class Sampler:
+    """How the committee explores.
+
+    Parameters
+    ----------
+    temperatures : tuple of float
+        One group of trajectories per temperature [K].
+    replicas : int
+        Trajectories per molecule and temperature.
+    length : float
+        Of each trajectory per iteration [ps].
+    timestep : float
+        [fs].
+    friction : float
+        [ps⁻¹]; 0.98 ps⁻¹ is ASE's friction of 0.01.
+    interval : float
+        Time between recorded frames [fs].
+    relative_force_error : float
+        A trajectory ends at once when the spread over (mean force + ``epsilon``) of any atom exceeds this.
+    epsilon : float
+        Regularisation of the relative error [eV/Å].
+    """
+
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
+    replicas: Count = 1
+    length: Picoseconds = 5.0
+    timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
+    friction: Friction = 0.98
+    interval: Femtoseconds = 5.0
+    relative_force_error: Positive = 0.5
+    epsilon: Positive = 0.2
+
+    @property
+    def steps(self) -> int:
+        """Steps per iteration."""
+        return max(1, round(self.length * 1e3 / self.timestep))
+
+    @property
+    def stride(self) -> int:
+        """Steps between recorded frames."""
+        return max(1, round(self.interval / self.timestep))
+
+
+@recipe
+class MD:
+    """A set of independent trajectories of each molecule.
+
+    Parameters
+    ----------
+    replicas : int
+        Trajectories with different velocities and noise.
+    thermalisation : float
+        Time before recording starts [ps].
+    length : float
+        Recorded time of each trajectory [ps].
+    """
+
+    replicas: Count = 3
+    thermalisation: Annotated[float, Field(ge=0, le=1e6, description="ps")] = 5.0
+    length: Picoseconds = 50.0

@@ -1,0 +1,86 @@
+"""How spectra are made, and what they are compared with."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from palirs.recipes import Femtoseconds, Friction, PalirsError, Wavenumber, recipe
+from palirs.settings.md import MD
+
+
+@recipe
+class Spectroscopy:
+    """How spectra are made.
+
+    Parameters
+    ----------
+    production : MD
+        Trajectories driven by the committee.
+    reference : MD or None
+        Trajectories driven by the reference engine; ``None`` leaves them out.
+    timestep : float
+        [fs].
+    thermostat : {"langevin", "nose_hoover"}
+        Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by Berendsen's with 0.1 ps, as in the
+        published reference MD; it leaves lines as narrow as they are, but a small molecule may keep energy in few of its modes.
+    friction : float
+        Of Langevin dynamics [ps⁻¹].
+    dipole_interval : float
+        Time between dipoles [fs].
+    geometry_interval : float
+        Time between geometries that are kept [fs].
+    max_lag : float
+        Depth of the autocorrelation [fs].
+    method : {"physical", "schnetpack"}
+        See :func:`palirs.spectra.infrared_spectrum`.
+    window : tuple of float
+        Range that is compared and drawn [cm⁻¹].
+    experiment : str, dict or None
+        A JCAMP-DX file, or one per molecule.
+    """
+
+    production: MD = Field(default_factory=MD)
+    reference: MD | None = Field(default_factory=MD)
+    timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
+    thermostat: Literal["langevin", "nose_hoover"] = "langevin"
+    friction: Friction = 0.98
+    dipole_interval: Femtoseconds = 1.0
+    geometry_interval: Femtoseconds = 100.0
+    max_lag: Femtoseconds = 1000.0
+    method: Literal["physical", "schnetpack"] = "physical"
+    window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
+    experiment: str | dict[str, str] | None = None
+
+    def __post_init__(self):
+        if self.window[0] >= self.window[1]:
+            raise ValueError(f"window = {self.window}: the first wavenumber should be below the second")
+        for md in (self.production, self.reference):
+            if md is not None and md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
+                raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
+
+    @property
+    def stride(self) -> int:
+        """Steps between dipoles."""
+        return max(1, round(self.dipole_interval / self.timestep))
+
+    def experiments(self, molecules: Sequence[str]) -> dict[str, str]:
+        """Return the measured spectrum of each molecule that has one.
+
+        Raises
+        ------
+        PalirsError
+            If one file is given for several molecules, or a file for a molecule that is not in the study.
+        """
+        if self.experiment is None:
+            return {}
+        if isinstance(self.experiment, str):
+            if len(molecules) > 1:
+                raise PalirsError(
+                    f"spectrum.experiment = {self.experiment!r}: one file for {len(molecules)} molecules; give {{name: file}} pairs"
+                )
+            return {molecules[0]: self.experiment}
+        unknown = set(self.experiment) - set(molecules)
+        if unknown:
+            raise PalirsError(f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules {', '.join(molecules)}")
+        return dict(self.experiment)

@@ -1,0 +1,96 @@
+"""Gradients by compiled code against autograd through MACE's own modules, for all parameters."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from palirs.mace.compiled import compiler
+from palirs.mace.models.dipole import DipoleObjective, DipoleShape
+from palirs.mace.models.potential import PotentialObjective, PotentialShape
+from palirs.mace.settings import Architecture, SecondStage, Training
+from palirs.mace.training.gradients import Data, Gradients
+from palirs.recipes import PalirsError
+
+ARCHITECTURES = [
+    Architecture(channels=3, max_L=0, max_ell=1, correlation=1, radial_mlp=(9,), bessel=5, cutoff=4.0),
+    Architecture(channels=4, max_L=1, max_ell=3, correlation=3, radial_mlp=(16, 24), cutoff=2.5),
+    Architecture(channels=3, max_L=2, max_ell=2, correlation=2, layers=3, radial_mlp=(8,), cutoff=3.0, residual_first=True),
+]
+KINDS = {"potential": (PotentialObjective, PotentialShape), "dipole": (DipoleObjective, DipoleShape)}
+
+
+def gradients(kind, frames, architecture, training, late=False):
+    """Loss and gradient of some frames of both molecules, and the validation errors."""
+    objective_of, shape_of = KINDS[kind]
+    torch.manual_seed(0)
+    objective = objective_of(shape_of.of(frames, architecture), training)
+    exact = replace(objective.shape, architecture=replace(architecture, dtype="float64")).build()
+    model = objective.shape.build()
+    model.load_state_dict(exact.state_dict())
+    both = Gradients(model, objective, training)
+    data = Data.of(frames, objective, both.dtype)
+    loss = both(data.batch([0, 25, 1, 30, 31]), late)
+    return float(loss), both.gradient.numpy().copy(), both.errors(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"{a.channels}-{a.max_L}-{a.max_ell}-{a.correlation}-{a.layers}")
+def test_compiled_gradients_are_those_of_autograd(kind, architecture, frames):
+    exact = replace(architecture, dtype="float64")
+    loss, gradient, errors = gradients(kind, frames, exact, Training(backend="native"))
+    expected_loss, expected, expected_errors = gradients(kind, frames, exact, Training(backend="eager"))
+    assert loss == pytest.approx(expected_loss, rel=1e-10)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    for name, values in expected_errors.items():
+        torch.testing.assert_close(errors[name], values.detach(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("training", "late"),
+    [
+        (Training(loss="mse"), False),
+        (Training(loss="huber", huber_delta=0.1), False),
+        (Training(energy_weight=0.0), False),
+        (Training(forces_weight=0.0), False),
+        (Training(second_stage=SecondStage(energy_weight=77.0)), True),
+    ],
+    ids=["mse", "huber", "forces alone", "energies alone", "second stage"],
+)
+def test_every_loss_has_its_gradient(training, late, small, frames):
+    loss, gradient, _ = gradients("potential", frames, small, replace(training, backend="native"), late)
+    expected_loss, expected, _ = gradients("potential", frames, small, replace(training, backend="eager"), late)
+    assert loss == pytest.approx(expected_loss, rel=1e-10)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_loses_digits_only(kind, small, frames):
+    _, exact, _ = gradients(kind, frames, small, Training(backend="native"))
+    _, single, _ = gradients(kind, frames, replace(small, dtype="float32"), Training(backend="native"))
+    assert np.linalg.norm(single - exact) < 1e-4 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_change_the_gradient_by_rounding_only_and_always_alike(kind, small, frames):
+    one = gradients(kind, frames, small, Training(backend="native"))[1]
+    torch.set_num_threads(2)
+    try:
+        two, again = (gradients(kind, frames, small, Training(backend="native"))[1] for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-12 * np.abs(one).max())
+    np.testing.assert_array_equal(two, again)
+
+
+def test_without_a_compiler_training_is_eager_and_says_so(small, frames, monkeypatch, caplog):
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    compiler.library.cache_clear()
+    objective = PotentialObjective(PotentialShape.of(frames, small), Training())
+    with caplog.at_level("WARNING"):
+        assert not Gradients(objective.shape.build(), objective, Training()).compiled
+    assert "no C compiler" in caplog.text
+    with pytest.raises(PalirsError, match=r"training\.backend"):
+        Gradients(objective.shape.build(), objective, Training(backend="native"))
