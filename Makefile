@@ -8,8 +8,9 @@ BIN := .venv/bin
 run: setup
 	$(BIN)/python run.py
 
+# A worker for each core; they share the code that was compiled before (~/.cache/palirs).
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal --durations 10
 
 lint: setup
 	$(BIN)/ruff check .

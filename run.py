@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -21,6 +24,7 @@ from pydantic import ValidationError
 from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study
+from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
 GROUPS = (
@@ -38,6 +42,8 @@ GROUPS = (
     "labels",
     "learning",
 )
+LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
+"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine."""
 CONTINUED = ("molecules", "engine", "model", "training", "sampler", "selector", "spectrum", "committee", "labels", "learning", "seed")
 
 
@@ -54,18 +60,24 @@ def run(config: DictConfig) -> None:
     """Build every recipe, open the study, call the task."""
     study = build(config)
     directory = study_directory(config)
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    study.checked_molecules()
+    study.check_devices()
+    name = str(config.task._target_).rpartition(".")[2]
+    existing = config.study is not None and (Path(str(config.study)) / "config.yaml").is_file()
+    molecules = study.checked_molecules(calculating=not (existing and name in LOOKING))
     check_files(config.task)
-    from palirs.study import LABELS_ONLY, open_session  # torch and mace, which take seconds, only after everything was checked
+    from palirs.study import open_session  # torch and mace, which take seconds, only after everything was checked
 
     task = _instantiate(config.task, "task")
-    name, sweep = directory.name, sweep_name()
     logging.getLogger(__name__).info("study %s", directory)
-    yaml = None if task.func.__name__ in LABELS_ONLY else OmegaConf.to_yaml(config, resolve=True)
-    with open_session(study, directory, resolved, yaml, name, sweep) as session:
+    resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
+    with open_session(study, molecules, directory, resolved, yaml, name, directory.name, sweep_name()) as session:
         task(session)
+
+
+def _plain(config: DictConfig) -> dict:
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved
 
 
 def continued(config: DictConfig) -> DictConfig:
@@ -90,6 +102,7 @@ def continued(config: DictConfig) -> DictConfig:
 
 def build(config: DictConfig) -> Study:
     """Turn the configuration into checked recipes, before anything is computed."""
+    check_targets(_plain(config))  # nothing that a file or the command line names is called before
     missing = OmegaConf.missing_keys(config)
     if missing:
         raise PalirsError(f"{', '.join(sorted(missing))}: needs a value, give it as key=value")
@@ -174,7 +187,7 @@ def short_forms(arguments: list[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
-        if key == "molecules" and value and not set(value.split(",")) & options and not value.startswith(("[", "{")):
+        if key == "molecules" and value and not set(value.split(",")) <= options and not value.startswith(("[", "{")):
             argument = "molecules.names=" + ",".join(f"['{name}']" for name in value.split(","))
         elif key in own - {"_target_", "_partial_"} or (key.split(".")[0] == "units" and "units" in own):
             argument = f"task.{argument}"
@@ -185,19 +198,53 @@ def short_forms(arguments: list[str]) -> list[str]:
 
 
 def check_overrides(arguments: list[str]) -> None:
-    """Compose once beforehand, to explain an unknown key or option better than the framework does."""
-    if any(argument.startswith("-") for argument in arguments):
-        return  # multirun, --help, --cfg: left to Hydra
-    with hydra.initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+    """Compose once beforehand, each job of a sweep too, to explain a mistake better than the framework does, and before the first job."""
+    asked = get_args_parser().parse_args(arguments)
+    if asked.help or asked.hydra_help or asked.shell_completion or asked.info:
+        return
+    name = asked.config_name or "config"
+    if asked.config_path:
+        raise PalirsError("-cp replaces the settings of palirs; -cd <directory> adds to them")
+    own = bool(asked.config_dir) and not (CONF / f"{name}.yaml").is_file()
+    home = (Path(asked.config_dir) if own else CONF).resolve()
+    if not (home / f"{name}.yaml").is_file():
+        raise PalirsError(
+            f"-cn {name}: there is no such file in {home}; there are {', '.join(sorted(f.stem for f in home.glob('*.yaml')))}"
+        )
+    other = CONF if own else asked.config_dir
+    search = [f"hydra.searchpath=[file://{Path(other).resolve()}]"] if asked.config_dir else []
+    with hydra.initialize_config_dir(str(home), version_base="1.3"):
         try:
-            hydra.compose("config", overrides=arguments)
+            framework = hydra.compose(name, overrides=search, return_hydra_config=True).hydra
+            swept = asked.multirun or framework.mode == RunMode.MULTIRUN
+            jobs = _jobs(framework, asked.overrides) if swept else [asked.overrides]
+            for job in jobs:
+                config = hydra.compose(name, overrides=[*search, *job], return_hydra_config=True)
+                _check_framework(config.hydra)
+                if swept and not asked.cfg and config.study is None:
+                    build(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])).checked_molecules()
         except (HydraException, OmegaConfBaseException) as error:
-            raise PalirsError(_explain_composition(str(error))) from error
+            raise PalirsError(_explain_composition(str(error), name, search)) from error
 
 
-def _explain_composition(text: str) -> str:
+def _jobs(framework: DictConfig, overrides: list[str]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep."""
+    given = [f"{key}={value}" for key, value in (framework.sweeper.get("params") or {}).items()]
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*given, *overrides]), None)
+    return [list(job) for batch in batches for job in batch]
+
+
+def _check_framework(node: DictConfig) -> None:
+    """Refuse a launcher, sweeper or callback that is not Hydra's or a plug-in of it."""
+    for part in ("launcher", "sweeper", *(f"callbacks.{name}" for name in node.get("callbacks") or {})):
+        target = OmegaConf.select(node, f"{part}._target_")
+        if target is not None and not str(target).startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
+            raise PalirsError(f"hydra.{part}._target_ = {target!r}: it should be one of Hydra's own or of its plug-ins")
+
+
+def _explain_composition(text: str, name: str, search: list[str]) -> str:
     key = re.search(r"Could not override '([^']+)'", text)
-    known = _keys(hydra.compose("config"))
+    known = _keys(hydra.compose(name, overrides=search))
     wanted = key.group(1) if key else ""
     if wanted and wanted not in known:
         parent = wanted.rpartition(".")[0] if wanted.rpartition(".")[0] in known else ""

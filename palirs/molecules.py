@@ -13,12 +13,18 @@ from ase.build import molecule as g2_molecule
 from ase.collections import g2
 from ase.data import covalent_radii
 from pydantic import Field
+from scipy.sparse.csgraph import connected_components
 
 from palirs import keys
 from palirs.recipes import PalirsError, recipe
 
 CLOSEST_CONTACT = 0.6
 """Two atoms closer than this share of the sum of their covalent radii lie on top of each other."""
+APART = 1.75
+"""Two atoms further apart than this times the sum of their covalent radii are not bonded: a C-H bond of 1.9 Å, C-C of 2.7 Å."""
+DECIMALS = 8
+"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a structure that went through a file
+is still the same structure."""
 
 
 @recipe
@@ -30,11 +36,15 @@ class Molecules:
     names : tuple of str
         Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or ASE G2 names (``H2O``).
     files : tuple of str
-        Files that ASE can read; each frame is one molecule, named by its ``info['molecule']`` or by the file.
+        Files that ASE can read; each frame is one molecule, named by its ``info['molecule']`` or by the file. A column ``masses`` [amu]
+        gives isotopes.
+    complexes : bool
+        Allow frames of several molecules that are not bonded to each other.
     """
 
     names: tuple[str, ...] = Field(default=())
     files: tuple[str, ...] = Field(default=())
+    complexes: bool = False
 
     def load(self) -> list[Atoms]:
         """Return the checked molecules, each with ``info['molecule']``.
@@ -55,6 +65,8 @@ class Molecules:
                 raise PalirsError(f"molecules: two molecules are called {name!r}; names must differ, rename one of them")
             seen.add(name)
             check(atoms)
+            if not self.complexes:
+                check_whole(atoms)
         return found
 
 
@@ -126,6 +138,8 @@ def check(atoms: Atoms) -> None:
         raise PalirsError(f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated")
     if not np.isfinite(atoms.positions).all():
         raise PalirsError(f"molecule {name!r}: positions are not finite numbers")
+    if not np.isfinite(atoms.get_masses()).all() or (atoms.get_masses() <= 0).any():
+        raise PalirsError(f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu")
     charge = atoms.info.get("charge", 0) or atoms.get_initial_charges().sum()
     if abs(charge) > 1e-9:
         raise PalirsError(f"molecule {name!r}: charge {charge:+g} e; only neutral molecules are treated")
@@ -135,6 +149,24 @@ def check(atoms: Atoms) -> None:
             f"{atoms.get_initial_magnetic_moments().sum():g}); only closed-shell molecules are treated"
         )
     _check_contacts(atoms, name)
+
+
+def pieces(atoms: Atoms) -> np.ndarray:
+    """Return the number of the molecule that each atom belongs to, ``[N]``: atoms hang together by distances below :data:`APART`."""
+    radii = covalent_radii[atoms.numbers]
+    _, found = connected_components(atoms.get_all_distances() < APART * (radii[:, None] + radii[None]), directed=False)
+    return found
+
+
+def check_whole(atoms: Atoms) -> None:
+    """Raise :class:`PalirsError` for several molecules in one."""
+    found = pieces(atoms)
+    if found.max() > 0:
+        parts = " and ".join(str(Atoms(atoms.numbers[found == number]).symbols) for number in range(found.max() + 1))
+        raise PalirsError(
+            f"molecule {atoms.info[keys.MOLECULE]!r}: {parts} are not bonded to each other; give them one by one, or "
+            f"molecules.complexes=true if a complex is meant"
+        )
 
 
 def _check_contacts(atoms: Atoms, name: str) -> None:
@@ -147,3 +179,17 @@ def _check_contacts(atoms: Atoms, name: str) -> None:
             f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distances[i, j]:.2f} Å apart, "
             f"on top of each other; are the positions in Å?"
         )
+
+
+def on_grid(atoms: Atoms) -> Atoms:
+    """Return a copy with positions rounded to the grid of the files; masses of isotopes stay, calculator and velocities do not."""
+    positions = np.round(atoms.positions, DECIMALS) + 0.0
+    found = Atoms(atoms.numbers, positions=positions, info=dict(atoms.info))
+    keep_masses(atoms, found)
+    return found
+
+
+def keep_masses(old: Atoms, new: Atoms) -> None:
+    """Give a structure the masses of isotopes that another has, if it has any [amu]."""
+    if old.has("masses"):
+        new.set_masses(old.get_masses())

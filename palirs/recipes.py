@@ -7,7 +7,7 @@ names. It holds no live resource, so it is cheap, picklable and can be sent to a
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
 
 class PalirsError(Exception):
@@ -23,16 +23,22 @@ def recipe(cls: type[T]) -> type[T]:
     return cast("type[T]", dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls))
 
 
-Femtoseconds = Annotated[float, Field(gt=0, le=1e9, description="fs")]
+def is_recipe(value: Any) -> bool:
+    """Tell whether something is a class made by :func:`recipe`."""
+    return isinstance(value, type) and is_pydantic_dataclass(value)
+
+
+Femtoseconds = Annotated[float, Field(gt=0, le=1e6, description="fs")]
 Picoseconds = Annotated[float, Field(gt=0, le=1e6, description="ps")]
 Kelvin = Annotated[float, Field(gt=0, le=5000, description="K")]
-Angstrom = Annotated[float, Field(gt=0, le=100, description="Å")]
+Cutoff = Annotated[float, Field(ge=1, le=20, description="Å")]
 Wavenumber = Annotated[float, Field(ge=0, le=20000, description="cm⁻¹")]
 Friction = Annotated[float, Field(gt=0, le=1000, description="ps⁻¹")]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Accuracy = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Seconds = Annotated[float, Field(gt=0, le=1e8, description="s")]
 Fraction = Annotated[float, Field(gt=0, lt=1, description="share between 0 and 1")]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 def explain(error: ValidationError, where: str) -> str:
@@ -51,10 +57,13 @@ def explain(error: ValidationError, where: str) -> str:
         One line per mistake: key, the value that was given, what is allowed.
     """
     lines = []
-    for item in error.errors(include_url=False):
-        key = ".".join([where, *(str(part) for part in item["loc"])]).strip(".")
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(other["loc"][:-1] == item["loc"] for other in found):
+            continue  # what is wrong with its items is said, and none of them is left
+        key = _key(where, item["loc"])
         if item["type"] == "value_error":  # of several values together: the message names them
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}".removeprefix(": "))
             continue
         allowed = _ADVICE.get(item["type"], item["msg"].replace("Input should", "it should"))
         lines.append(f"{key} = {_short(item['input'])}: {allowed}")
@@ -65,6 +74,11 @@ _ADVICE = {
     "unexpected_keyword_argument": "there is no such key here; remove it or check its spelling",
     "missing": "this key is missing and has no default",
 }
+
+
+def _key(where: str, location: tuple[int | str, ...]) -> str:
+    """Return ``sampler.temperatures[0]``."""
+    return "".join([where, *(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)]).strip(".")
 
 
 def _short(value: Any) -> str:

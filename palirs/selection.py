@@ -1,16 +1,17 @@
 """Which frames of an exploration are labelled. Pure functions and small recipes on arrays."""
 
-from typing import Annotated
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from palirs.recipes import Count, recipe
+from palirs.recipes import recipe
 
 
 @recipe
-class MostUncertain:
-    """The frames with the largest force spread, not neighbours in time of one another.
+class Selector(ABC):
+    """How frames of a trajectory are chosen.
 
     Parameters
     ----------
@@ -20,8 +21,9 @@ class MostUncertain:
         Least time between two frames of one trajectory [fs].
     """
 
-    frames: Count = 5
-    separation: Annotated[float, Field(ge=0, description="fs")] = 50.0
+    needs_spread: ClassVar[bool]
+    frames: Annotated[int, Field(ge=1, le=10**6)] = 5
+    separation: Annotated[float, Field(ge=0, le=1e6, description="fs")] = 50.0
 
     def choose(self, spread: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return indices of the chosen frames.
@@ -33,29 +35,35 @@ class MostUncertain:
         times : numpy.ndarray
             Shape ``[F]`` [fs].
         rng : numpy.random.Generator
-            Not used: the choice is deterministic.
+            For those that choose at random.
         """
-        return apart(np.argsort(-spread, kind="stable"), times, self.frames, self.separation)
+        return apart(self.order(spread, rng), times, self.frames, self.separation)
+
+    @abstractmethod
+    def order(self, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the indices of all frames, those that are wanted most first."""
 
 
 @recipe
-class RandomFrames:
-    """Frames at random, the baseline that active learning has to beat.
+class MostUncertain(Selector):
+    """The frames with the largest force spread, not neighbours in time of one another."""
 
-    Parameters
-    ----------
-    frames : int
-        Frames taken from each trajectory.
-    separation : float
-        Least time between two frames of one trajectory [fs].
-    """
+    needs_spread: ClassVar[bool] = True
 
-    frames: Count = 5
-    separation: Annotated[float, Field(ge=0, description="fs")] = 50.0
+    def order(self, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the frames by falling spread."""
+        return np.argsort(-spread, kind="stable")
 
-    def choose(self, spread: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return indices of the chosen frames; ``spread`` is not looked at."""
-        return apart(rng.permutation(len(times)), times, self.frames, self.separation)
+
+@recipe
+class RandomFrames(Selector):
+    """Frames at random, the baseline that active learning has to beat."""
+
+    needs_spread: ClassVar[bool] = False
+
+    def order(self, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the frames in any order."""
+        return rng.permutation(len(spread))
 
 
 def apart(order: np.ndarray, times: np.ndarray, count: int, separation: float) -> np.ndarray:

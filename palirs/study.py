@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +12,17 @@ from typing import Any
 
 from ase import Atoms
 
+from palirs import keys
 from palirs.executors import Later, Slurm
 from palirs.labels import Labeller, LabelStore
-from palirs.learning.loop import Plan, complete_iterations, final_committee, reference_vibrations
+from palirs.learning.loop import Plan, complete_iterations, final_committee, read_dataset, reference_vibrations
+from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
+from palirs.mace.models.files import load_dipoles
+from palirs.molecules import check_whole, read_frames
 from palirs.recipes import PalirsError
+from palirs.report.comparison import Shelf
+from palirs.report.sections import Findings
 from palirs.settings import Study
 from palirs.tracking import Off, Tracker
 from palirs.vibrations import Harmonic
@@ -24,13 +30,17 @@ from palirs.vibrations import Harmonic
 log = logging.getLogger(__name__)
 
 LABELS_ONLY = ("check", "label", "contract", "import_labels", "export_labels", "import_model")
-"""Tasks that touch at most the label store."""
+"""Tasks that touch at most the label store, which several programs may write to."""
+READING = ("analyse", "export_model")
+"""Tasks that only read what other tasks wrote: they may run while another program works on the study."""
 
 FREE = (".backend", ".device", ".save_interval")
 """Endings of keys of ``training`` that may change between runs of a study: they say where and how fast, not what."""
 IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
 temperature, executor and tracker may."""
+NEWER = {"molecules.complexes": False}
+"""Settings that did not exist when some studies were made, and what they were then."""
 
 
 @dataclass
@@ -64,7 +74,10 @@ class Session:
     @cached_property
     def references(self) -> tuple[Harmonic, ...]:
         """Optimum and harmonic vibrations of each molecule by the reference engine."""
-        return reference_vibrations(self.molecules, self.labeller)
+        found = reference_vibrations(self.molecules, self.labeller)
+        for known in () if self.study.molecules.complexes else found:
+            check_whole(known.atoms)  # a start geometry may fall apart while it relaxes
+        return found
 
     @property
     def optima(self) -> list[Atoms]:
@@ -94,6 +107,45 @@ class Session:
         return final_committee(self.directory)
 
     @property
+    def last_iteration(self) -> Path:
+        """Directory of the last completed iteration.
+
+        Raises
+        ------
+        PalirsError
+            If there is none.
+        """
+        places = complete_iterations(self.directory)
+        if not places:
+            raise PalirsError(f"{self.directory}: no completed iteration; run task=active_learning (or task=study) on it first")
+        return places[-1]
+
+    @property
+    def shelf(self) -> Shelf:
+        """The spectra of the study at its temperature."""
+        names = [atoms.info[keys.MOLECULE] for atoms in self.molecules]
+        return Shelf(self.directory, self.study.spectrum, self.study.temperature, names)
+
+    @property
+    def findings(self) -> Findings:
+        """What the report is made of."""
+        last, dipoles = self.last_iteration, self.dipole_files
+        places = complete_iterations(self.directory)
+        energies = [found.energy for found in self.labeller.calculate(self.optima)]
+        return Findings(
+            directory=self.directory,
+            shelf=self.shelf,
+            history=[json.loads((place / "metrics.json").read_text())["metrics"] for place in places],
+            first=read_dataset(places[0]),
+            final=read_dataset(last),
+            test=read_frames(last / "test.xyz"),
+            optima=dict(zip(self.shelf.molecules, energies, strict=True)),
+            committee=self.committee,
+            dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
+            goal=self.study.learning.harmonic_mae,
+        )
+
+    @property
     def dipole_files(self) -> tuple[Path, ...]:
         """Files of the dipole models; their names tell the iteration whose data they learnt from."""
         last = complete_iterations(self.directory)[-1].name
@@ -102,53 +154,87 @@ class Session:
 
 
 @contextmanager
-def open_session(study: Study, directory: Path, resolved: dict, yaml: str | None, name: str, sweep: str | None) -> Iterator[Session]:
+def open_session(
+    study: Study, molecules: list[Atoms], directory: Path, resolved: dict, yaml: str, task: str, name: str, sweep: str | None
+) -> Iterator[Session]:
     """Open the resources of a study.
 
     Parameters
     ----------
     study : Study
         Built settings.
+    molecules : list of Atoms
+        From :meth:`Study.checked_molecules`.
     directory : Path
         Study directory, made if it does not exist.
     resolved : dict
         The configuration as plain values, to compare with the one the directory was made with.
-    yaml : str or None
-        The same as text, written to ``config.yaml``; ``None`` for a task that is only about labels: then the directory need not be one
-        of a study with these settings, and nothing is tracked.
+    yaml : str
+        The same as text, written to ``config.yaml``.
+    task : str
+        Name of the task. One of :data:`LABELS_ONLY` neither locks nor tracks, and the directory need not be one of a study with these
+        settings; one of :data:`READING` does so unless another program works on the study; every other one holds the study alone.
     name : str
         Of the tracked run.
     sweep : str or None
         Name of the sweep this study belongs to.
     """
-    molecules = study.checked_molecules()
     directory.mkdir(parents=True, exist_ok=True)
-    if yaml is not None:
-        _claim(directory, resolved)
-        (directory / "config.yaml").write_text(yaml)
     with ExitStack() as stack:
-        recipe = study.tracker if yaml is not None else Off()
-        tracker = stack.enter_context(recipe.open(directory, name, _flat(resolved), sweep))
-        if yaml is not None:
+        alone = task not in LABELS_ONLY and _alone(stack, directory, task)
+        tracker = stack.enter_context((study.tracker if alone else Off()).open(directory, name, _flat(resolved), sweep))
+        if task not in LABELS_ONLY:
+            _claim(directory, resolved, write=alone)
+        if alone:
+            (directory / "config.yaml").write_text(yaml)
             tracker.artifact(directory / "config.yaml")
-        recipes = study.executor
-        opened: dict[Any, Executor] = {}
-        for workers in (recipes.labels, recipes.training, recipes.md):
-            if yaml is not None and isinstance(workers, Slurm):
-                workers.check()  # before hours of other work
-            if workers not in opened:
-                opened[workers] = Later(workers, stack)
+        opened = _executors(study, stack, check=alone)
         store = LabelStore(study.labels.store or directory / "labels.db")
-        labeller = Labeller(study.engine, store, opened[recipes.labels], study.labels.attempts)
-        yield Session(study, molecules, directory, labeller, opened[recipes.training], opened[recipes.md], tracker)
+        labels = _NoMore(directory) if task in READING else opened[study.executor.labels]
+        labeller = Labeller(study.engine, store, labels, study.labels.attempts)
+        yield Session(study, molecules, directory, labeller, opened[study.executor.training], opened[study.executor.md], tracker)
 
 
-def _claim(directory: Path, resolved: dict) -> None:
-    """Refuse to mix results of different settings in one directory."""
+class _NoMore(Executor):
+    """For tasks that only look: they start no engine, whose settings somebody else may have written."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        """Refuse."""
+        raise PalirsError(f"{self._directory}: labels of the optimum or its vibrations are missing; run task=harmonic on it first")
+
+
+def _alone(stack: ExitStack, directory: Path, task: str) -> bool:
+    """Hold the study for this program; tell whether it does: a reading task goes on without."""
+    try:
+        stack.enter_context(locked(directory, f"task={task}"))
+    except HeldError as error:
+        if task not in READING:
+            raise
+        log.info("%s; this task reads what is complete and logs nothing", str(error).partition(". Wait")[0])
+        return False
+    return True
+
+
+def _executors(study: Study, stack: ExitStack, check: bool) -> dict[Any, Executor]:
+    """Return where work runs, by recipe; equal recipes share their workers, and none starts before it is used."""
+    opened: dict[Any, Executor] = {}
+    for workers in (study.executor.labels, study.executor.training, study.executor.md):
+        if check and isinstance(workers, Slurm):
+            workers.check()  # before hours of other work
+        if workers not in opened:
+            opened[workers] = Later(workers, stack)
+    return opened
+
+
+def _claim(directory: Path, resolved: dict, write: bool) -> None:
+    """Refuse to mix results of different settings in one directory; with ``write`` say whose it is."""
     file = directory / "identity.json"
-    mine = _flat({key: resolved[key] for key in IDENTITY})
+    mine = NEWER | _flat({key: resolved[key] for key in IDENTITY})
     if file.exists():
-        theirs = json.loads(file.read_text())
+        theirs = NEWER | json.loads(file.read_text())
         changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not _free(key)]
         if changed:
             lines = "\n".join(f"  {key}: {theirs.get(key)} -> {mine.get(key)}" for key in changed)
@@ -156,7 +242,8 @@ def _claim(directory: Path, resolved: dict) -> None:
                 f"study {directory} was made with other settings:\n{lines}\n"
                 f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
             )
-    file.write_text(json.dumps(mine, indent=1, ensure_ascii=False))
+    if write:
+        file.write_text(json.dumps(mine, indent=1, ensure_ascii=False))
 
 
 def _free(key: str) -> bool:

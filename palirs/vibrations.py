@@ -4,6 +4,7 @@ The same code serves the reference engine and the committee: both are a *source*
 All displaced geometries of a molecule are handed over at once, so a committee evaluates them in one batch.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -15,12 +16,21 @@ from ase.optimize import BFGS
 
 from palirs import keys
 from palirs.engines import Properties
+from palirs.molecules import keep_masses, on_grid
 from palirs.recipes import PalirsError
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
+
+log = logging.getLogger(__name__)
 
 DISPLACEMENT = 0.002
 """Step of the finite differences [Å]: anharmonicity then shifts the torsion of methanol by 0.1 cm⁻¹ (0.8 at 0.005 Å, 3 at 0.01 Å, depending
 on how the molecule is turned), and forces converged to 1e-6 eV/Å add less."""
+LINEAR = 0.01
+"""Smallest over largest radius of gyration below which a molecule is linear."""
+SADDLE = 10.0
+"""An imaginary frequency above this [cm⁻¹] makes a stationary point a saddle; noise of the forces makes smaller ones of free rotors."""
+DESCENT, DESCENTS = 0.15, 5
+"""How far the atom that moves most is displaced from a saddle point [Å], and how often that is done."""
 
 
 class Source(Protocol):
@@ -81,6 +91,7 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
         If that takes more than ``max_steps`` steps.
     """
     relaxed = Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: atoms.info.get(keys.MOLECULE, str(atoms.symbols))})
+    keep_masses(atoms, relaxed)
     relaxed.calc = SourceCalculator(source)
     if not BFGS(relaxed, logfile=None).run(fmax=fmax, steps=max_steps):
         raise PalirsError(
@@ -91,7 +102,31 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
     return relaxed
 
 
-def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT) -> Harmonic:
+def minimum(atoms: Atoms, source: Source) -> Harmonic:
+    """Relax a molecule and analyse its vibrations; where that ends at a saddle point, go down from it and do so again.
+
+    A start geometry of high symmetry (planar ammonia, eclipsed ethane) relaxes to a stationary point that is no minimum: symmetry leaves
+    no force along the modes that would break it. The geometry is then displaced along the lowest mode, to the side of lower energy. An
+    imaginary frequency that is still there after :data:`DESCENTS` descents, as noisy forces may make it, is told.
+    """
+    found = harmonic(on_grid(optimise(atoms, source)), source)
+    name = found.atoms.info[keys.MOLECULE]
+    for _ in range(DESCENTS):
+        if found.frequencies[0] > -SADDLE:
+            return found
+        log.info("%s: its start geometry relaxes to a saddle point (%.0fi cm⁻¹); going down from there", name, -found.frequencies[0])
+        step = found.modes[0] * (DESCENT / np.linalg.norm(found.modes[0], axis=1).max())
+        sides = [found.atoms.copy(), found.atoms.copy()]
+        for side, sign in zip(sides, (1, -1), strict=True):
+            side.positions += sign * step
+        energies = [properties.energy for properties in source.calculate(sides)]
+        found = harmonic(on_grid(optimise(sides[int(np.argmin(energies))], source)), source)
+    if found.frequencies[0] <= -SADDLE:
+        log.warning("%s: still a saddle point (%.0fi cm⁻¹) after %d descents", name, -found.frequencies[0], DESCENTS)
+    return found
+
+
+def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None) -> Harmonic:
     """Harmonic analysis by central differences of forces and dipoles, 6N calculations.
 
     Parameters
@@ -102,11 +137,13 @@ def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT) -
         What calculates.
     displacement : float
         Step [Å].
+    modes : int, optional
+        Number of modes, see :func:`vibrational_space`.
     """
     hessian, dipole_gradient = finite_differences(atoms, source, displacement)
-    frequencies, modes = normal_modes(atoms, hessian)
-    intensities = None if dipole_gradient is None else infrared_intensities(modes, dipole_gradient)
-    return Harmonic(atoms.copy(), frequencies, modes, intensities)
+    frequencies, vectors = normal_modes(atoms, hessian, modes)
+    intensities = None if dipole_gradient is None else infrared_intensities(vectors, dipole_gradient)
+    return Harmonic(atoms.copy(), frequencies, vectors, intensities)
 
 
 def finite_differences(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT) -> tuple[np.ndarray, np.ndarray | None]:
@@ -127,7 +164,7 @@ def finite_differences(atoms: Atoms, source: Source, displacement: float = DISPL
     return 0.5 * (hessian + hessian.T), gradient
 
 
-def normal_modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def normal_modes(atoms: Atoms, hessian: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Diagonalise the mass-weighted Hessian in the space of vibrations.
 
     Parameters
@@ -136,6 +173,8 @@ def normal_modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndar
         The geometry; its masses [amu] are used.
     hessian : numpy.ndarray
         Shape ``[3N, 3N]`` [eV/Å²].
+    count : int, optional
+        Number of modes, see :func:`vibrational_space`.
 
     Returns
     -------
@@ -145,7 +184,7 @@ def normal_modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndar
         Shape ``[modes, N, 3]`` [amu^-1/2].
     """
     weights = np.repeat(atoms.get_masses() ** -0.5, 3)
-    space = vibrational_space(atoms)
+    space = vibrational_space(atoms, count)
     reduced = space.T @ (hessian * np.outer(weights, weights)) @ space
     values, vectors = np.linalg.eigh(reduced)
     angular = np.sign(values) * np.sqrt(np.abs(values) / EV_PER_AMU_A2_FS2)  # rad/fs
@@ -154,20 +193,39 @@ def normal_modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndar
     return frequencies, modes
 
 
-def vibrational_space(atoms: Atoms) -> np.ndarray:
+def vibrational_space(atoms: Atoms, count: int | None = None) -> np.ndarray:
     """Orthonormal basis ``[3N, modes]`` of mass-weighted displacements that neither translate nor rotate the molecule.
 
-    The rank of the six infinitesimal motions tells a linear molecule (5) from others (6).
+    Parameters
+    ----------
+    atoms : Atoms
+        The geometry.
+    count : int, optional
+        Number of modes, decided elsewhere: that of the reference optimum, for a geometry that another source has relaxed. Otherwise
+        :func:`count_modes`.
     """
+    _, _, vectors = np.linalg.svd(_motions(atoms))
+    return vectors[3 * len(atoms) - (count_modes(atoms) if count is None else count) :].T
+
+
+def count_modes(atoms: Atoms) -> int:
+    """Return 3N − 5 for a linear molecule, else 3N − 6.
+
+    Linear is a molecule whose smallest radius of gyration about an axis is below :data:`LINEAR` times the largest: a geometry relaxed to
+    1 meV/Å bends by 1e-4 to 1e-3 of it, and HN3, bent by one hydrogen atom, has 0.09.
+    """
+    values = np.linalg.svd(_motions(atoms)[3:], compute_uv=False)
+    return 3 * len(atoms) - 3 - int((values > LINEAR * values[0]).sum())
+
+
+def _motions(atoms: Atoms) -> np.ndarray:
+    """Return infinitesimal translations and rotations, mass-weighted ``[6, 3N]``; rotations have the length of radii of gyration [Å]."""
     roots = np.sqrt(atoms.get_masses())[:, None]
     arms = atoms.positions - atoms.get_center_of_mass()
     axes = np.eye(3)
     motions = [np.broadcast_to(axis, arms.shape) * roots for axis in axes]
     motions += [np.cross(axis, arms) * roots for axis in axes]
-    matrix = np.array([motion.ravel() / np.linalg.norm(roots) for motion in motions])
-    _, values, vectors = np.linalg.svd(matrix)
-    rank = int((values > 1e-4 * values[0]).sum())
-    return vectors[rank:].T
+    return np.array([motion.ravel() / np.linalg.norm(roots) for motion in motions])
 
 
 def infrared_intensities(modes: np.ndarray, dipole_gradient: np.ndarray) -> np.ndarray:

@@ -1,13 +1,17 @@
-"""The design's import direction: lower rooms do not know the ones above them."""
+"""The shape of the house: lower rooms do not know the ones above them, no two files each other, and nothing is too long to read.
+
+``python -m tests.test_imports`` prints the drawing of ``docs/architecture.md``.
+"""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads"},
+    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},
@@ -22,7 +26,7 @@ ONLY_IN = {
     "omegaconf": {"run.py"},
     "mace": {"palirs/mace/"},
     "e3nn": {"palirs/mace/"},
-    "mlflow": {"palirs/tracking.py"},
+    "mlflow": {"palirs/tracking/"},
     "dscribe": {"palirs/descriptors.py"},
     "matplotlib": {"palirs/report/"},
     "plotly": {"palirs/report/"},
@@ -64,3 +68,72 @@ def test_each_library_has_one_room(path):
     for name in imported(path):
         places = ONLY_IN.get(name.split(".")[0])
         assert places is None or relative.startswith(tuple(places)), f"{relative} imports {name}; only {places} may"
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def neighbours(path: Path) -> set[str]:
+    """Return the modules of the project that a file imports, those for type checking too."""
+    found = set()
+    for name in imported(path):
+        parts = name.split(".")
+        known = [".".join(parts[:end]) for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in MODULES]
+        found.update(known[:1])
+    return found - {name_of(path)}
+
+
+def test_no_two_files_know_each_other_not_even_by_a_detour():
+    graph = {name: neighbours(path) for name, path in MODULES.items()}
+    graph["palirs.mace"] -= {name for name in graph["palirs.mace"] if name != "palirs.mace.settings"}  # looked up when they are first used
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names them
+
+
+def test_the_rooms_of_mace_stand_on_each_other():
+    """Compiled code knows no models, models no training; names within the room differ."""
+    order = ["settings", "backend", "compiled", "forces", "models", "training", "exchange"]
+    for path in (path for path in FILES if "palirs/mace/" in str(path) and path.name != "__init__.py"):
+        own = order.index(path.relative_to(ROOT / "palirs/mace").parts[0].removesuffix(".py"))
+        for name in neighbours(path):
+            if name.startswith("palirs.mace."):
+                assert order.index(name.split(".")[2]) <= own, f"{path} imports {name}"
+    names = [path.stem for path in FILES if "palirs/mace/" in str(path) and path.name != "__init__.py"]
+    assert len(names) == len(set(names))
+
+
+def test_nothing_is_too_long_to_read():
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= 320, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                text = node.body[0] if ast.get_docstring(node) is not None else None
+                docstring = text.end_lineno - text.lineno + 1 if text is not None else 0
+                assert node.end_lineno - node.lineno + 1 - docstring <= 45, f"{path}: {node.name}"
+    for folder in {path.parent for path in FILES}:
+        assert len([file for file in folder.iterdir() if file.suffix in (".py", ".c")]) <= 14, folder
+
+
+def drawing() -> str:
+    """Draw the rooms, the upper ones first, each with the rooms it imports."""
+    imports: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        if name.startswith("palirs."):
+            imports.setdefault(room(name), set()).update(room(other) for other in neighbours(path) if other.startswith("palirs."))
+    lines = []
+    for number in reversed(range(len(LAYERS))):
+        for mine in sorted(LAYERS[number] & set(imports)):
+            others = sorted(imports[mine] - {mine} - LAYERS[0], key=lambda other: (-LEVEL[other], other))
+            lines.append(f"{number}  {mine:10s} {'-> ' + ', '.join(others) if others else ''}".rstrip())
+    return "\n".join(lines)
+
+
+def test_the_drawing_in_the_docs_is_that_of_the_imports():
+    assert drawing() in (ROOT / "docs/architecture.md").read_text(), "put the output of  python -m tests.test_imports  there"
+
+
+if __name__ == "__main__":
+    print(drawing())

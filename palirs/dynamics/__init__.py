@@ -1,12 +1,12 @@
 """Molecular dynamics of many isolated molecules in one batch of tensors: state in, state out."""
 
-from palirs.dynamics.fields import CommitteeField, EngineField, Field
+from palirs.dynamics.forces import CommitteeField, EngineField, Field
 from palirs.dynamics.integrators import Integrator
 from palirs.dynamics.integrity import Integrity
 from palirs.dynamics.langevin import langevin
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.nose_hoover import Chain, chain, conserved, nose_hoover
-from palirs.dynamics.state import State, initial_state, kinetic_energy, kinetic_temperature, total_energy, without_rotation
+from palirs.dynamics.state import State, initial_state, kinetic_energy, kinetic_temperature, largest, total_energy, without_rotation
 from palirs.dynamics.verlet import berendsen, verlet
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "kinetic_energy",
     "kinetic_temperature",
     "langevin",
+    "largest",
     "nose_hoover",
     "total_energy",
     "verlet",

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from palirs.dynamics import nose_hoover as chains
-from palirs.dynamics.fields import Field
+from palirs.dynamics.forces import Field
 from palirs.dynamics.langevin import langevin
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.nose_hoover import Chain
@@ -30,44 +30,41 @@ class Integrator(Protocol):
         ...
 
 
+class _Plain:
+    """What has no variables of its own."""
+
+    def begin(self, state: State) -> None:
+        """Return ``None``: there are no other variables."""
+
+    def conserved(self, state: State, chain: Chain | None) -> Tensor:
+        """See :func:`palirs.dynamics.total_energy`."""
+        return total_energy(state)
+
+
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(_Plain):
     """BAOAB: time step [fs], friction [ps⁻¹] (none is velocity Verlet), temperature ``[B]`` [K]."""
 
     timestep: float
     friction: float
     temperature: Tensor
 
-    def begin(self, state: State) -> None:
-        """Return ``None``: there are no other variables."""
-
     def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
         """See :func:`palirs.dynamics.langevin`."""
         return langevin(state, field, noise, self.timestep, self.friction, self.temperature), None
 
-    def conserved(self, state: State, chain: Chain | None) -> Tensor:
-        """See :func:`palirs.dynamics.total_energy`."""
-        return total_energy(state)
-
 
 @dataclass(frozen=True)
-class Berendsen:
+class Berendsen(_Plain):
     """Time step [fs], relaxation time [fs], temperature ``[B]`` [K]; for equilibration."""
 
     timestep: float
     relaxation: float
     temperature: Tensor
 
-    def begin(self, state: State) -> None:
-        """Return ``None``: there are no other variables."""
-
     def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
         """See :func:`palirs.dynamics.berendsen`."""
         return berendsen(state, field, self.timestep, self.relaxation, self.temperature), None
-
-    def conserved(self, state: State, chain: Chain | None) -> Tensor:
-        """See :func:`palirs.dynamics.total_energy`."""
-        return total_energy(state)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-APART = 1.75
-"""Two atoms further apart than this times the sum of their covalent radii are not bonded: a C-H bond of 1.9 Å, C-C of 2.7 Å."""
+from palirs.molecules import APART, pieces
+
 TOGETHER = 0.5
 """Two atoms closer than this times the sum of their covalent radii are no chemistry: C-H at 0.54 Å, H-H at 0.31 Å."""
 
@@ -19,12 +19,13 @@ TOGETHER = 0.5
 class Integrity:
     """Watches a batch of molecules: numbers that are none, atoms that fell into each other, molecules that fell apart.
 
-    A molecule is whole while its atoms hang together by bonds; which ones does not matter, so it may rearrange.
+    A molecule is whole while its atoms hang together by bonds; which ones does not matter, so it may rearrange. Of a complex of several
+    molecules each has to stay whole.
 
     Parameters
     ----------
     molecules : sequence of Atoms
-        One per trajectory; only their elements matter.
+        One per trajectory, at their optima: which atoms hang together there.
     """
 
     def __init__(self, molecules: Sequence[Atoms]):
@@ -34,6 +35,7 @@ class Integrity:
         self._first, self._second = (torch.tensor(row) for row in np.concatenate(pairs, axis=1))
         self._system = np.repeat(np.arange(len(counts)), counts)
         self._starts = starts
+        self._anchors = np.concatenate([anchors(atoms) + start for atoms, start in zip(molecules, starts, strict=True)])
         self._symbols = [symbol for atoms in molecules for symbol in atoms.get_chemical_symbols()]
         radii = torch.tensor(covalent_radii[np.concatenate([atoms.numbers for atoms in molecules])])
         self._bond = radii[self._first] + radii[self._second]
@@ -47,7 +49,7 @@ class Integrity:
         atoms = len(self._system)
         bonds = coo_array((np.ones(near.sum(), dtype=np.int8), (first[near], second[near])), shape=(atoms, atoms))
         _, piece = connected_components(bonds, directed=False)
-        for atom in np.flatnonzero(piece != piece[self._starts][self._system]):
+        for atom in np.flatnonzero(piece != piece[self._anchors]):
             number = int(self._system[atom])
             fragment = "".join(self._symbols[i] for i in np.flatnonzero(piece == piece[atom]))
             reasons.setdefault(number, f"dissociated, {fragment} has left")
@@ -59,3 +61,9 @@ class Integrity:
         for atom in torch.nonzero(~torch.isfinite(positions).all(dim=1))[:, 0].tolist():
             reasons[int(self._system[atom])] = "not a number"
         return reasons
+
+
+def anchors(atoms: Atoms) -> np.ndarray:
+    """Return for each atom the first one of its molecule, ``[N]``; all zero unless it is a complex of several."""
+    found = pieces(atoms)
+    return np.array([int(np.flatnonzero(found == mine)[0]) for mine in found])

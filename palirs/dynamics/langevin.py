@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from palirs.dynamics.fields import Field
+from palirs.dynamics.forces import Field
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.state import State, kinetic_energy, without_drift
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2

@@ -1,11 +1,12 @@
 """Nosé-Hoover chains (Martyna, Klein and Tuckerman 1992, doi:10.1063/1.463940)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from palirs.dynamics.fields import Field
+from palirs.dynamics.forces import Field
 from palirs.dynamics.state import State, degrees_of_freedom, kinetic_energy
 from palirs.dynamics.verlet import verlet
 from palirs.units import BOLTZMANN, SPEED_OF_LIGHT
@@ -34,6 +35,11 @@ class Chain:
     velocities: Tensor
     masses: Tensor
     temperature: Tensor
+
+    def only(self, trajectories: Sequence[int]) -> "Chain":
+        """Return the thermostats of some of the trajectories."""
+        rest = list(trajectories)
+        return Chain(self.positions[rest], self.velocities[rest], self.masses[rest], self.temperature[rest])
 
 
 def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: int = 3) -> Chain:

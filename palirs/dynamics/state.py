@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from palirs.dynamics.fields import Field
+from palirs.dynamics.forces import Field
 from palirs.dynamics.noise import Noise
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
 
@@ -164,3 +164,8 @@ def degrees_of_freedom(state: State) -> Tensor:
 def kinetic_temperature(state: State) -> Tensor:
     """Return the temperature of each trajectory ``[B]`` [K] over its 3N − 3 degrees of freedom."""
     return 2 * kinetic_energy(state) / (degrees_of_freedom(state) * BOLTZMANN)
+
+
+def largest(per_atom: Tensor, state: State) -> Tensor:
+    """Return the largest value of any atom of each trajectory, ``[B]``."""
+    return per_atom.new_zeros(len(state.counts)).scatter_reduce(0, state.system, per_atom, "amax")

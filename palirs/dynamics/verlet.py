@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from palirs.dynamics.fields import Field
+from palirs.dynamics.forces import Field
 from palirs.dynamics.state import State, kinetic_energy, kinetic_temperature
 from palirs.units import EV_PER_AMU_A2_FS2
 

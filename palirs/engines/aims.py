@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from pydantic import Field
 
 from palirs.engines.directories import DirectoryEngine, digest
-from palirs.recipes import PalirsError, Positive, recipe
+from palirs.recipes import Accuracy, PalirsError, recipe
 
 
 @recipe
@@ -48,9 +48,9 @@ class Aims(DirectoryEngine):
     species: Literal["light", "intermediate", "tight", "really_tight"] = "light"
     relativistic: str = "atomic_zora scalar"
     van_der_waals: Literal["hirshfeld", "nonlocal_mbd"] | None = "hirshfeld"
-    density_accuracy: Positive = 1e-6
-    energy_accuracy: Positive = 1e-6
-    force_accuracy: Positive = 1e-5
+    density_accuracy: Accuracy = 1e-6
+    energy_accuracy: Accuracy = 1e-6
+    force_accuracy: Accuracy = 1e-5
     version: str = ""
     control: dict[str, Any] = Field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import packages_distributions
@@ -85,6 +86,18 @@ class ASE(DirectoryEngine):
                 raise PalirsError(
                     f"engine.calculator.{key}: {function.__qualname__} has no such argument; it has {', '.join(signature.parameters)}"
                 )
+
+    def prepare(self) -> None:
+        """Make the calculator once, so that a missing argument, file or library is found now."""
+        try:
+            with tempfile.TemporaryDirectory() as place:
+                made = self.calculator_in(Path(place))
+        except Exception as error:  # whatever a class raises when it is made
+            raise PalirsError(
+                f"engine.calculator: {self._parts()[0].__qualname__} cannot be made with these arguments ({type(error).__name__}: {error})"
+            ) from error
+        if not hasattr(made, "calculate"):
+            raise PalirsError(f"engine.calculator: {type(made).__qualname__} is no calculator")
 
     @property
     def gives_dipole(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -94,6 +94,10 @@ class Engine(ABC):
         """Short digest of :attr:`identity`; labels of different fingerprints never mix."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
+    def prepare(self) -> None:
+        """Raise :class:`PalirsError` for what can be found wrong before the first calculation; nothing unless said."""
+        return
+
     def check(self, atoms: Atoms) -> None:
         """Raise :class:`PalirsError` if the method cannot treat this molecule."""
         unknown = sorted(set(atoms.symbols[[number not in self.elements for number in atoms.numbers]]))
@@ -117,6 +121,14 @@ class Engine(ABC):
     def start(self) -> Calculator | None:
         """Return what :meth:`run` wants: a calculator for many frames, or ``None`` where each frame gets its own."""
         return self.calculator()
+
+    def carried(self, calculator: Calculator | None) -> dict[str, np.ndarray]:
+        """Return what the calculator keeps from one frame for the next and what may show in its numbers; nothing unless said."""
+        return {}
+
+    def carry(self, calculator: Calculator | None, values: dict[str, np.ndarray]) -> None:
+        """Give a calculator back what :meth:`carried` returned, so that it goes on as if it had never stopped."""
+        assert not values, "this engine carries nothing"
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame with what :meth:`start` returned, and check that finite numbers of the right shape come back.

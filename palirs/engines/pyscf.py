@@ -128,6 +128,17 @@ class PySCF(Engine):
         """Make the calculator; with ``guess='previous'`` it carries orbitals from one frame to the next."""
         return PySCFCalculator(self)
 
+    def carried(self, calculator: Calculator | None) -> dict[str, np.ndarray]:
+        """Return the last frame and its occupied orbitals."""
+        assert isinstance(calculator, PySCFCalculator)
+        last = calculator.last
+        return {} if last is None else dict(zip(("numbers", "positions", "occupied"), last, strict=True))
+
+    def carry(self, calculator: Calculator | None, values: dict[str, np.ndarray]) -> None:
+        """Have the next frame start from these."""
+        assert isinstance(calculator, PySCFCalculator)
+        calculator.last = (values["numbers"], values["positions"], values["occupied"])
+
 
 class PySCFCalculator(Calculator):
     """One energy, gradient and dipole per frame, with a ladder of SCF solvers.
@@ -141,7 +152,7 @@ class PySCFCalculator(Calculator):
     def __init__(self, engine: PySCF):
         super().__init__()
         self.engine = engine
-        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, positions, occupied orbitals
+        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, positions, occupied orbitals
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Calculate energy [eV], forces [eV/Å] and dipole [e·Å]."""
@@ -162,7 +173,7 @@ class PySCFCalculator(Calculator):
             "dipole": np.asarray(method.dip_moment(unit="au", verbose=0)) * Bohr,
         }
         occupied = _host(method.mo_coeff)[:, _host(method.mo_occ) > 0]
-        self._last = (self.atoms.numbers.copy(), self.atoms.positions.copy(), occupied)
+        self.last = (self.atoms.numbers.copy(), self.atoms.positions.copy(), occupied)
 
     def _solve(self):
         """Return a converged mean field."""
@@ -216,9 +227,9 @@ class PySCFCalculator(Calculator):
 
     def _carried(self) -> np.ndarray | None:
         """Return the occupied orbitals of the last frame if they fit this one."""
-        if self.engine.guess != "previous" or self._last is None or self.atoms is None:
+        if self.engine.guess != "previous" or self.last is None or self.atoms is None:
             return None
-        numbers, positions, occupied = self._last
+        numbers, positions, occupied = self.last
         if not np.array_equal(numbers, self.atoms.numbers) or abs(positions - self.atoms.positions).max() > NEARBY:
             return None
         return occupied

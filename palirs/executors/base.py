@@ -6,7 +6,11 @@ from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
+
+from pydantic import Field
+
+from palirs.recipes import Count, PalirsError, Seconds, recipe
 
 T = TypeVar("T")
 
@@ -61,3 +65,34 @@ def shares(items: Sequence[T], executor: Executor) -> list[Sequence[T]]:
 def cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@recipe
+class OnThisMachine:
+    """Worker processes on this machine.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; 0 takes as many as there are cores for ``threads`` each.
+    threads : int
+        Threads of each worker, which runs one call at a time. ``workers × threads`` may not exceed the cores of the machine.
+    time_limit : float or None
+        Of each call [s]; one that takes longer is stopped and has failed. Meant for labels: a training is one call.
+    """
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    threads: Count = 1
+    time_limit: Seconds | None = None
+
+    def __post_init__(self):
+        if max(self.workers, 1) * self.threads > cores():
+            raise PalirsError(
+                f"executor: {self.workers} workers × {self.threads} threads are more than the {cores()} cores of this machine; "
+                f"lower executor.*.workers or executor.*.threads"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many processes that are."""
+        return self.workers or max(1, cores() // self.threads)

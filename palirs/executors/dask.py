@@ -12,56 +12,42 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from palirs import threads
-from palirs.executors.base import WorkerLost, cores
+from palirs.executors.base import OnThisMachine, WorkerLost
 from palirs.executors.local import WorkerPool
-from palirs.recipes import Count, PalirsError, Positive, recipe
+from palirs.recipes import PalirsError, recipe
 
 FAILURES = 3
 """Workers that a call may lose before it counts as failed."""
 
 
 @recipe
-class Dask:
-    """Workers on this machine under a Dask scheduler: like ``Processes``, with Dask's dashboard.
+class Dask(OnThisMachine):
+    """Workers on this machine under a Dask scheduler: like ``Processes``, with Dask's dashboard; see :class:`OnThisMachine`.
 
     Parameters
     ----------
-    workers : int
-        Processes; 0 takes as many as there are cores for ``threads`` each.
-    threads : int
-        Threads of each worker; a worker runs one call at a time.
     memory : str
         Of each worker, ``4GB``; one that takes more is restarted.
     dashboard : str or None
         Address of the dashboard, ``:8787``.
-    time_limit : float or None
-        Of each call [s]; one that takes longer is stopped and has failed.
     """
 
-    workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    threads: Count = 1
     memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
     dashboard: str | None = None
-    time_limit: Positive | None = None
 
     def __post_init__(self):
         needs("distributed")
-        if max(self.workers, 1) * self.threads > cores():
-            raise PalirsError(
-                f"executor: {self.workers} workers × {self.threads} threads are more than the {cores()} cores of this machine; "
-                f"lower executor.*.workers or executor.*.threads"
-            )
+        super().__post_init__()
 
     @contextmanager
     def open(self) -> Iterator[Executor]:
         """Open scheduler and workers."""
         from distributed import Client, LocalCluster
 
-        workers = self.workers or max(1, cores() // self.threads)
         with (
             settings(),
             LocalCluster(
-                n_workers=workers,
+                n_workers=self.count,
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=self.memory,
@@ -71,7 +57,7 @@ class Dask:
             ) as cluster,
             Client(cluster) as client,
         ):
-            yield DaskExecutor(client, workers, self.time_limit)
+            yield DaskExecutor(client, self.count, self.time_limit)
 
 
 class DaskExecutor(Executor):

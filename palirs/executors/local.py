@@ -15,14 +15,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from queue import SimpleQueue
-from typing import Annotated
 
-from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from palirs import threads as process_threads
-from palirs.executors.base import WorkerLost, cores
-from palirs.recipes import Count, PalirsError, Positive, recipe
+from palirs.executors.base import OnThisMachine, WorkerLost
+from palirs.recipes import Count, recipe
 
 
 class SerialExecutor(Executor):
@@ -227,34 +225,13 @@ class Serial:
 
 
 @recipe
-class Processes:
-    """Worker processes on this machine.
-
-    Parameters
-    ----------
-    workers : int
-        Processes; 0 takes as many as there are cores for ``threads`` each.
-    threads : int
-        Threads of each worker. ``workers × threads`` may not exceed the cores of the machine.
-    time_limit : float or None
-        Of each call [s]; one that takes longer is stopped and has failed. Meant for labels: a training is one call.
-    """
-
-    workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    threads: Count = 1
-    time_limit: Positive | None = None
-
-    def __post_init__(self):
-        if max(self.workers, 1) * self.threads > cores():
-            raise PalirsError(
-                f"executor: {self.workers} workers × {self.threads} threads are more than the {cores()} cores of this machine; "
-                f"lower executor.*.workers or executor.*.threads"
-            )
+class Processes(OnThisMachine):
+    """Worker processes on this machine, without a scheduler; see :class:`OnThisMachine`."""
 
     @contextmanager
     def open(self) -> Iterator[Executor]:
         """Open the pool; workers start when the first call is submitted."""
-        pool = WorkerPool(self.workers or max(1, cores() // self.threads), self.threads, self.time_limit)
+        pool = WorkerPool(self.count, self.threads, self.time_limit)
         try:
             yield pool
         finally:

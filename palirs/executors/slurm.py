@@ -15,7 +15,7 @@ from pydantic import Field
 
 from palirs import threads
 from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings
-from palirs.recipes import Count, PalirsError, Positive, recipe
+from palirs.recipes import Count, PalirsError, Seconds, recipe
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Slurm:
     scratch: str | None = None
     python: str | None = None
     logs: str = "slurm-logs"
-    time_limit: Positive | None = None
+    time_limit: Seconds | None = None
 
     def __post_init__(self):
         needs("dask_jobqueue")

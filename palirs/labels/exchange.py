@@ -11,8 +11,9 @@ from palirs import keys, units
 from palirs.engines import Engine, Properties
 from palirs.engines.consistency import MISFIT, consistency, guess
 from palirs.labels.labeller import attach
-from palirs.labels.record import Record, label_key, on_grid
+from palirs.labels.record import Record, label_key
 from palirs.labels.store import LabelStore
+from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 
 

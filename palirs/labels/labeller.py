@@ -14,9 +14,10 @@ from tqdm import tqdm
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
 from palirs.executors import WorkerLost
-from palirs.labels.record import Record, on_grid
+from palirs.labels.record import Record
 from palirs.labels.spool import append
 from palirs.labels.store import LabelStore
+from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)

@@ -9,16 +9,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
-
-DECIMALS = 8
-"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a structure that went through a file
-is still the same structure."""
-
-
-def on_grid(atoms: Atoms) -> Atoms:
-    """Return a copy with positions rounded to the grid of the files; no calculator, velocities or constraints."""
-    positions = np.round(atoms.positions, DECIMALS) + 0.0
-    return Atoms(atoms.numbers, positions=positions, info=dict(atoms.info))
+from palirs.molecules import DECIMALS
 
 
 def structure_key(atoms: Atoms) -> str:

@@ -9,22 +9,17 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from palirs import presence
 from palirs.engines import Properties
 from palirs.labels.patience import passing, patiently
 from palirs.labels.record import Record
 
 log = logging.getLogger(__name__)
-
-BEAT = 10.0
-"""Seconds between two signs of life of a labelling process."""
-LEASE = 120.0
-"""Seconds without one after which a process on another machine counts as dead; on this machine it is looked up."""
 
 
 class Spool:
@@ -62,12 +57,12 @@ class Spool:
         file, sign = self.directory / f"{key}.claim", self.directory / f"{self.session}.session"
         for _ in range(3):
             try:
-                _copy(sign, file)
+                presence.link(sign, file)
                 return True
             except FileNotFoundError:  # somebody took this process for dead
                 _sign(self.directory, str(self.session))
             except FileExistsError:
-                owner = _read(file)
+                owner = presence.read(file)
                 if owner is None:
                     continue  # let go of at this moment
                 if owner["session"] == self.session or self._lives(owner):
@@ -80,7 +75,7 @@ class Spool:
         moved = file.with_suffix(f".{self.session}.stale")
         with suppress(OSError):
             file.rename(moved)
-            found = _read(moved)
+            found = presence.read(moved)
             if found is not None and found["session"] != owner:
                 os.link(moved, file)
             moved.unlink()
@@ -128,7 +123,7 @@ class Spool:
                     file.unlink()
         self._taken = {}
         for file in (*self.directory.glob("*.claim"), *self.directory.glob("*.session")):
-            owner = _read(file)
+            owner = presence.read(file)
             if owner is not None and owner["session"] != self.session and not self._lives(owner):
                 file.unlink(missing_ok=True)
         with suppress(OSError):
@@ -145,17 +140,12 @@ class Spool:
                 raise
 
     def _alive(self, session: str) -> bool:
-        owner = _read(self.directory / f"{session}.session")
+        owner = presence.read(self.directory / f"{session}.session")
         return owner is not None and self._lives(owner)
 
     def _lives(self, owner: dict) -> bool:
         """Tell whether the process lives that made a claim or a session."""
-        if owner["host"] == socket.gethostname():
-            return _started(int(owner["pid"])) == owner["started"]
-        try:
-            return time.time() - (self.directory / f"{owner['session']}.session").stat().st_mtime < LEASE
-        except FileNotFoundError:
-            return False
+        return presence.lives(owner, self.directory / f"{owner['session']}.session")
 
 
 def append(journal: str, record: Record) -> None:
@@ -181,8 +171,7 @@ def _records(file: Path) -> list[Record]:
 
 def _sign(directory: Path, session: str) -> None:
     """Make the file that says where this process runs; it appears with its content."""
-    who = {"session": session, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
-    _make(directory, f"{session}.session", json.dumps(who))
+    _make(directory, f"{session}.session", json.dumps(presence.me(session)))
 
 
 def _make(directory: Path, name: str, content: str) -> None:
@@ -200,7 +189,7 @@ def _make(directory: Path, name: str, content: str) -> None:
 
 
 def _beat(directory: Path, session: str, stop: threading.Event) -> None:
-    while not stop.wait(BEAT):
+    while not stop.wait(presence.BEAT):
         try:
             os.utime(directory / f"{session}.session")
         except FileNotFoundError:  # somebody took this process for dead, after a suspension perhaps
@@ -216,38 +205,3 @@ def _end(directory: Path, session: str, stop: threading.Event) -> None:
     (directory / f"{session}.session").unlink(missing_ok=True)
     with suppress(OSError):
         directory.rmdir()
-
-
-def _copy(sign: Path, claim: Path) -> None:
-    """Make a claim, or raise :class:`FileExistsError`; a link, which is never half written, where the file system has links."""
-    try:
-        os.link(sign, claim)
-    except OSError as error:
-        if isinstance(error, FileExistsError | FileNotFoundError) or passing(error):
-            raise
-        content = sign.read_text()
-        with open(claim, "x") as stream:
-            stream.write(content)
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process of this machine started, ``None`` if there is none; numbers of dead processes are given out again."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "unknown"
-
-
-def _read(file: Path) -> dict | None:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None

@@ -19,8 +19,9 @@ from ase.db.row import AtomsRow
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
 from palirs.labels.patience import patiently
-from palirs.labels.record import Record, label_key, on_grid
+from palirs.labels.record import Record, label_key
 from palirs.labels.spool import Spool
+from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)

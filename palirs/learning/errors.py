@@ -130,5 +130,5 @@ def compare_frequencies(committee: Committee, references: Sequence[Harmonic]) ->
             geometry = optimise(known.atoms, precise, max_steps=200)
         except PalirsError:
             geometry, lost = known.atoms, [*lost, name]
-        predicted[name] = harmonic(geometry, precise).frequencies
+        predicted[name] = harmonic(geometry, precise, modes=len(known.frequencies)).frequencies
     return FrequencyComparison({known.atoms.info[keys.MOLECULE]: known.frequencies for known in references}, predicted, tuple(lost))

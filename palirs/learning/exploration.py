@@ -9,7 +9,7 @@ from ase import Atoms
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, Integrity, Noise, State, initial_state, langevin
+from palirs.dynamics import CommitteeField, Integrity, Noise, State, initial_state, langevin, largest
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
@@ -127,7 +127,7 @@ def explore(
         if not all(stays):
             rest = [place for place, stay in enumerate(stays) if stay]
             state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
-            field = CommitteeField(field.evaluator.only(rest))
+            field = field.only(rest)
     return recorder.trajectories(state)
 
 
@@ -137,7 +137,7 @@ class _Recorder:
     def __init__(self, group: Sequence[Walker], sampler: Sampler):
         self.group, self.sampler = group, sampler
         self.present = list(range(len(group)))
-        self.integrity = Integrity([walker.molecule for walker in group])
+        self.integrity = Integrity([walker.optimum for walker in group])
         self.reasons = [""] * len(group)
         self._frames: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in group]
 
@@ -166,7 +166,7 @@ class _Recorder:
         if not all(stays):
             self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
             if self.present:
-                self.integrity = Integrity([self.group[number].molecule for number in self.present])
+                self.integrity = Integrity([self.group[number].optimum for number in self.present])
         return stays
 
     def trajectories(self, state: State) -> list[Trajectory]:
@@ -191,8 +191,3 @@ class _Recorder:
                 )
             )
         return found
-
-
-def largest(per_atom: torch.Tensor, state: State) -> torch.Tensor:
-    """Return the largest value of any atom of each trajectory, ``[B]``."""
-    return per_atom.new_zeros(len(state.counts)).scatter_reduce(0, state.system, per_atom, "amax")

@@ -21,18 +21,19 @@ import numpy as np
 from ase import Atoms
 
 from palirs.executors import shares
-from palirs.labels import Labeller, on_grid, structure_key
+from palirs.labels import Labeller, structure_key
 from palirs.learning.errors import FrequencyComparison, compare_frequencies, potential_parity
 from palirs.learning.exploration import Trajectory, Walker, explore, walkers
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import load
 from palirs.mace.settings import Architecture, Evaluation, Training
-from palirs.mace.training.jobs import split, train_committee
-from palirs.molecules import read_frames
+from palirs.mace.training.committees import train_committee
+from palirs.mace.training.split import split
+from palirs.molecules import on_grid, read_frames
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.settings import Learning, Sampler
-from palirs.vibrations import Harmonic, harmonic, optimise, sample_normal_modes
+from palirs.vibrations import Harmonic, minimum, sample_normal_modes
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +83,7 @@ class State:
 
 def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tuple[Harmonic, ...]:
     """Relax each molecule with the engine and analyse its vibrations; every calculation goes through the label store."""
-    found = []
-    for atoms in molecules:
-        optimum = on_grid(optimise(atoms, labeller))
-        found.append(harmonic(optimum, labeller))
-    return tuple(found)
+    return tuple(minimum(atoms, labeller) for atoms in molecules)
 
 
 def learn(

@@ -19,6 +19,7 @@ torch.serialization.add_safe_globals([slice])
 
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     warnings.simplefilter("ignore")  # optional accelerators that are absent, and the variable above
+    import e3nn
     from e3nn import o3
     from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
     from mace.modules.blocks import (
@@ -45,15 +46,20 @@ def quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def building(dtype: str) -> Iterator[None]:
-    """Build modules in this precision, without TorchScript's remarks on e3nn's annotations."""
-    default = torch.get_default_dtype()
+    """Build modules in this precision, without compiling e3nn's generated code by TorchScript.
+
+    That takes longer than everything else of building a model, and the code runs no faster for it.
+    """
+    default, scripted = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
     torch.set_default_dtype(getattr(torch, dtype))
+    e3nn.set_optimization_defaults(jit_script_fx=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.set_default_dtype(default)
+        e3nn.set_optimization_defaults(jit_script_fx=scripted)
 
 
 __all__ = [

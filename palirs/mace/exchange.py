@@ -26,6 +26,7 @@ from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
 from palirs.mace.models.files import read, save
 from palirs.mace.models.graphs import graph
 from palirs.mace.models.potential import PotentialShape
+from palirs.mace.models.shape import Shape
 from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
 
@@ -67,7 +68,7 @@ def export_mace(model: str | Path, path: str | Path) -> None:
     part.replace(path)
 
 
-def import_mace(path: str | Path, model: str | Path) -> PotentialShape | DipoleShape:
+def import_mace(path: str | Path, model: str | Path) -> Shape:
     """Write MACE's ``.model`` as a palirs model file. This runs code from the file: import only what you would execute.
 
     Parameters
@@ -93,7 +94,7 @@ def import_mace(path: str | Path, model: str | Path) -> PotentialShape | DipoleS
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
         raise PalirsError(f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a .model file of MACE") from error
     if isinstance(module, ExportedDipole):
-        shape: PotentialShape | DipoleShape = DipoleShape.from_dict(module.described)
+        shape: Shape = DipoleShape.from_dict(module.described)
         save(Path(model), shape, module.network)
         return shape
     try:
@@ -116,7 +117,39 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     if type(module) is not ScaleShiftMACE:
         raise PalirsError(f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models")
     found = extract_config_mace_model(module)
-    hidden, mlp = found["hidden_irreps"], found["MLP_irreps"]
+    _refuse_unknown(path, found)
+    weights = dict(module.state_dict())
+    shift, energies = float(np.ravel(found["atomic_inter_shift"])[0]), np.ravel(found["atomic_energies"]).astype(float)
+    energies = energies + shift
+    weights["scale_shift.shift"] = torch.zeros_like(weights["scale_shift.shift"])
+    weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(weights["atomic_energies_fn.atomic_energies"])
+    architecture = Architecture(
+        channels=found["hidden_irreps"][0].mul,
+        max_L=found["hidden_irreps"].lmax,
+        max_ell=int(found["max_ell"]),
+        correlation=int(found["correlation"]),
+        layers=int(found["num_interactions"]),
+        cutoff=float(found["r_max"]),
+        bessel=int(found["num_bessel"]),
+        radial_mlp=tuple(found["radial_MLP"]),
+        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
+        dtype=str(next(module.parameters()).dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
+    )
+    shape = PotentialShape(
+        architecture=architecture,
+        elements=tuple(int(z) for z in found["atomic_numbers"]),
+        atomic_energies=tuple(map(float, energies)),
+        scale=float(np.ravel(found["atomic_inter_scale"])[0]),
+        mean_neighbours=float(found["avg_num_neighbors"]),
+        mlp=found["MLP_irreps"].dim,
+        envelope=int(found["num_polynomial_cutoff"]),
+    )
+    return shape, _in_shape(weights, shape)
+
+
+def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
+    """Raise :class:`PalirsError` for parts that palirs does not build."""
+    hidden = found["hidden_irreps"]
     wrong = [
         name
         for name, bad in {
@@ -139,33 +172,6 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     ]
     if wrong:
         raise PalirsError(f"{path}: palirs does not build models with {', '.join(wrong)}")
-    weights = dict(module.state_dict())
-    shift, energies = float(np.ravel(found["atomic_inter_shift"])[0]), np.ravel(found["atomic_energies"]).astype(float)
-    energies = energies + shift
-    weights["scale_shift.shift"] = torch.zeros_like(weights["scale_shift.shift"])
-    weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(weights["atomic_energies_fn.atomic_energies"])
-    architecture = Architecture(
-        channels=hidden[0].mul,
-        max_L=hidden.lmax,
-        max_ell=int(found["max_ell"]),
-        correlation=int(found["correlation"]),
-        layers=int(found["num_interactions"]),
-        cutoff=float(found["r_max"]),
-        bessel=int(found["num_bessel"]),
-        radial_mlp=tuple(found["radial_MLP"]),
-        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
-        dtype=str(next(module.parameters()).dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
-    )
-    shape = PotentialShape(
-        architecture=architecture,
-        elements=tuple(int(z) for z in found["atomic_numbers"]),
-        atomic_energies=tuple(map(float, energies)),
-        scale=float(np.ravel(found["atomic_inter_scale"])[0]),
-        mean_neighbours=float(found["avg_num_neighbors"]),
-        mlp=mlp.dim,
-        envelope=int(found["num_polynomial_cutoff"]),
-    )
-    return shape, _in_shape(weights, shape)
 
 
 def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Tensor]:

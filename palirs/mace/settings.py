@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from ase.data import chemical_symbols
 from pydantic import Field
 
-from palirs.recipes import Angstrom, Count, Fraction, NonNegative, Positive, recipe
+from palirs.recipes import Count, Cutoff, Fraction, Weight, recipe
 
+LearningRate = Annotated[float, Field(gt=0, le=1)]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")]
 
 
@@ -44,7 +45,7 @@ class Architecture:
     max_ell: Annotated[int, Field(ge=1, le=4)] = 3
     correlation: Annotated[int, Field(ge=1, le=4)] = 2
     layers: Annotated[int, Field(ge=2, le=4)] = 2
-    cutoff: Angstrom = 5.0
+    cutoff: Cutoff = 5.0
     bessel: Annotated[int, Field(ge=1, le=32)] = 8
     radial_mlp: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64, 64)
     residual_first: bool = False
@@ -66,9 +67,9 @@ class SecondStage:
     """
 
     start: Fraction = 0.75
-    energy_weight: NonNegative = 100.0
-    forces_weight: NonNegative = 10.0
-    learning_rate: Positive | None = None
+    energy_weight: Weight = 100.0
+    forces_weight: Weight = 10.0
+    learning_rate: LearningRate | None = None
 
 
 @recipe
@@ -127,19 +128,19 @@ class Training:
         Seconds between the points that a killed training goes on from. 0: every epoch.
     """
 
-    updates: Count = 5000
-    batch_size: Count = 5
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 5000
+    batch_size: Annotated[int, Field(ge=1, le=10**5)] = 5
     optimiser: Literal["amsgrad", "adamw", "schedule_free"] = "amsgrad"
-    learning_rate: Positive = 0.01
+    learning_rate: LearningRate = 0.01
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
-    weight_decay: NonNegative = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: Literal["l1l2", "mse", "huber"] = "l1l2"
-    huber_delta: Positive = 0.01
-    energy_weight: NonNegative = 10.0
-    forces_weight: NonNegative = 10.0
+    huber_delta: Annotated[float, Field(gt=0, le=100)] = 0.01
+    energy_weight: Weight = 10.0
+    forces_weight: Weight = 10.0
     second_stage: SecondStage | None = None
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    clip_gradient: Positive = 10.0
+    clip_gradient: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     patience: Annotated[float, Field(gt=0, le=1)] = 0.4
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
@@ -147,7 +148,7 @@ class Training:
     start: str = "scratch"
     backend: Literal["auto", "native", "eager"] = "auto"
     device: Device = "cpu"
-    save_interval: NonNegative = 10.0
+    save_interval: Annotated[float, Field(ge=0, le=1e6)] = 10.0
 
     def __post_init__(self):
         if self.optimiser == "schedule_free" and self.schedule != "constant":

@@ -37,6 +37,12 @@ class Checkpoint:
         Length of the file of geometries.
     values : dict
         Arrays of the state: positions, velocities, forces and so on.
+    broken : str
+        Why it ended early; empty if it did not.
+    retry : bool
+        It may be gone on with all the same: its engine failed, which may not happen again.
+    foreign : bool
+        There is one, made with other settings.
     """
 
     settings: str
@@ -44,6 +50,14 @@ class Checkpoint:
     frames: int = 0
     geometry_bytes: int = 0
     values: dict[str, Any] = field(default_factory=dict)
+    broken: str = ""
+    retry: bool = False
+    foreign: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended early, for good."""
+        return bool(self.broken) and not self.retry
 
 
 class Recording:
@@ -61,6 +75,8 @@ class Recording:
             place.parent / f"{place.name}{suffix}" for suffix in (".dipoles", ".xyz", ".npz")
         )
 
+        self._lengths: dict[Path, int] = {}
+
     def checkpoint(self, settings: str) -> Checkpoint:
         """Return where the trajectory stands, at its start if there is none made with these settings."""
         try:
@@ -68,10 +84,11 @@ class Recording:
                 values = {name: stored[name] for name in stored.files}
         except FileNotFoundError:
             return Checkpoint(settings)
-        found = Checkpoint(
-            str(values.pop("settings")), int(values.pop("step")), int(values.pop("frames")), int(values.pop("geometry_bytes")), values
-        )
-        return found if found.settings == settings else Checkpoint(settings)
+        if str(values.pop("settings")) != settings:
+            return Checkpoint(settings, foreign=True)
+        numbers = [int(values.pop(name)) for name in ("step", "frames", "geometry_bytes")]
+        broken, retry = str(values.pop("broken", "")), bool(values.pop("retry", False))
+        return Checkpoint(settings, *numbers, values=values, broken=broken, retry=retry)
 
     def resume(self, at: Checkpoint) -> None:
         """Cut the files to their length at the checkpoint.
@@ -82,13 +99,14 @@ class Recording:
             If one is shorter than that.
         """
         self.place.parent.mkdir(parents=True, exist_ok=True)
-        if at.step == 0 and self.checkpoint_file.exists():
+        if at.foreign:
             self._set_aside()
         for file, length in ((self.dipole_file, 24 * at.frames), (self.geometry_file, at.geometry_bytes)):
             with file.open("ab") as stream:
                 if stream.tell() < length:
                     raise PalirsError(f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again")
                 stream.truncate(length)
+            self._lengths[file] = length
 
     def _set_aside(self) -> None:
         """Rename the files of a trajectory that was made with other settings: it may have taken days."""
@@ -100,19 +118,44 @@ class Recording:
                 file.rename(file.with_name(f"{file.name}.old{number}"))
 
     def append(self, dipoles: np.ndarray, geometries: str) -> None:
-        """Append dipoles ``[frames, 3]`` [e·Å] and text."""
-        with self.dipole_file.open("ab") as stream:
-            stream.write(np.ascontiguousarray(dipoles, dtype="<f8").tobytes())
-        if geometries:
-            with self.geometry_file.open("ab") as stream:
-                stream.write(geometries.encode())
+        """Append dipoles ``[frames, 3]`` [e·Å] and text.
+
+        Raises
+        ------
+        PalirsError
+            If a file is not as long as this recording left it: somebody else writes to it.
+        """
+        for file, content in (
+            (self.dipole_file, np.ascontiguousarray(dipoles, dtype="<f8").tobytes()),
+            (self.geometry_file, geometries.encode()),
+        ):
+            with file.open("ab") as stream:
+                if stream.tell() != self._lengths[file]:
+                    raise PalirsError(
+                        f"{file} has {stream.tell()} bytes where this program left {self._lengths[file]}: another program writes to it. "
+                        f"End that one, and run again; what both wrote after the last checkpoint is cut off"
+                    )
+                stream.write(content)
+            self._lengths[file] += len(content)
+
+    def end(self, settings: str, reason: str, retry: bool) -> None:
+        """Note at the last checkpoint that the trajectory ended early; with ``retry`` it goes on from there in another run."""
+        at = self.checkpoint(settings)
+        log.warning("trajectory %s ended: %s", self.place, reason)
+        self._write(
+            settings, at.step, {"frames": at.frames, "geometry_bytes": at.geometry_bytes}, {**at.values, "broken": reason, "retry": retry}
+        )
 
     def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
         """Write a checkpoint: everything before it is on the disk, and it appears by one rename."""
         for file in (self.dipole_file, self.geometry_file):
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        sizes = {"frames": self.dipole_file.stat().st_size // 24, "geometry_bytes": self.geometry_file.stat().st_size}
+        self._write(
+            settings, step, {"frames": self._lengths[self.dipole_file] // 24, "geometry_bytes": self._lengths[self.geometry_file]}, values
+        )
+
+    def _write(self, settings: str, step: int, sizes: dict[str, int], values: dict[str, Any]) -> None:
         part = self.checkpoint_file.with_suffix(".part")
         with part.open("wb") as stream:
             np.savez(stream, settings=settings, step=step, **sizes, **values)
@@ -123,6 +166,16 @@ class Recording:
     def dipoles(self, frames: int) -> np.ndarray:
         """Return the first dipoles, ``[frames, 3]`` [e·Å]."""
         return np.fromfile(self.dipole_file, dtype="<f8", count=3 * frames).reshape(-1, 3)
+
+
+def broken(directory: Path) -> dict[str, str]:
+    """Return the trajectories below a directory that ended early, ``methanol-300K-001/3``, and why."""
+    found = {}
+    for file in sorted(directory.glob("*/*.npz")):
+        with np.load(file) as stored:
+            if "broken" in stored.files and str(stored["broken"]):
+                found[f"{file.parent.name}/{file.stem}"] = str(stored["broken"])
+    return found
 
 
 def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:

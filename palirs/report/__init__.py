@@ -1,1 +1,1 @@
-"""Everything that a person looks at: figures, tables, the report."""
+"""Everything that a person looks at: figures, tables, the report, the plan."""

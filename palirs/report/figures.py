@@ -1,5 +1,6 @@
 """Figures for chemists and spectroscopists: units on every axis, wavenumbers falling from left to right."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,34 +23,29 @@ STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": Fa
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG and close the figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight")
+    part = path.with_suffix(f".{os.getpid()}.part")
+    figure.savefig(part, format=path.suffix[1:], bbox_inches="tight")
     plt.close(figure)
+    part.replace(path)  # another program may be drawing it too
     return path
 
 
-def spectrum(
-    name: str,
-    predicted: Spectrum,
-    reference: Spectrum | None,
-    measured: Spectrum | None,
-    window: tuple[float, float],
-    notes: Mapping[str, str],
-) -> Figure:
+def spectrum(name: str, spectra: Mapping[str, Spectrum], window: tuple[float, float], notes: Mapping[str, str]) -> Figure:
     """Draw a spectrum with its error band above the reference and the experiment, one panel each, on one axis of wavenumbers.
 
     Parameters
     ----------
     name : str
         Molecule and temperature, for the title.
-    predicted, reference, measured : Spectrum or None
-        ``predicted`` and ``reference`` in km/mol per cm⁻¹ share one scale.
+    spectra : mapping
+        ``predicted``, and if there are, ``reference`` and ``experiment``; the first two, in km/mol per cm⁻¹, share one scale.
     window : tuple of float
         Drawn range [cm⁻¹].
     notes : mapping
         Label of a panel to a line written into it (PCC, WD).
     """
-    panels = [("predicted", predicted, PREDICTED), ("reference", reference, REFERENCE), ("experiment", measured, MEASURED)]
-    drawn = [(key, shown, colour) for key, shown, colour in panels if shown is not None]
+    panels = [("predicted", PREDICTED), ("reference", REFERENCE), ("experiment", MEASURED)]
+    drawn = [(key, spectra[key], colour) for key, colour in panels if key in spectra]
     top = max(_highest(s.within(*window)) for key, s, _ in drawn if key != "experiment")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(drawn), 1, figsize=(9.5, 1.2 + 2.4 * len(drawn)), sharex=True, squeeze=False)

@@ -1,11 +1,12 @@
 """One HTML page with everything a study found; figures are inside the file, so it can be sent by mail."""
 
 import base64
-import csv
 import html
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from palirs.report.sections import Section
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -19,14 +20,7 @@ pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem; 
 """
 
 
-def write(
-    path: Path,
-    title: str,
-    summary: Sequence[str],
-    tables: Sequence[tuple[str, Sequence[Mapping[str, object]]]],
-    figures: Sequence[tuple[str, Path]],
-    config: str,
-) -> Path:
+def write(path: Path, title: str, summary: Sequence[str], sections: Sequence[Section], config: str) -> Path:
     """Write the report.
 
     Parameters
@@ -37,21 +31,23 @@ def write(
         Heading.
     summary : sequence of str
         Sentences at the top.
-    tables : sequence of (heading, rows)
-        Rows are mappings with the same keys.
-    figures : sequence of (heading, PNG file)
+    sections : sequence of Section
         Drawn in order.
     config : str
         Resolved settings, shown at the end.
     """
     parts = [f"<p>{html.escape(sentence)}</p>" for sentence in summary]
-    for heading, picture in figures:
-        data = base64.b64encode(picture.read_bytes()).decode()
-        parts.append(f'<h2>{html.escape(heading)}</h2><img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">')
-    for heading, rows in tables:
-        parts.append(f"<h2>{html.escape(heading)}</h2>{_table(rows)}")
+    for section in sections:
+        parts.append(f"<h2>{html.escape(section.heading)}</h2>")
+        if section.figure is not None:
+            data = base64.b64encode(section.figure.read_bytes()).decode()
+            parts.append(f'<img alt="{html.escape(section.heading)}" src="data:image/png;base64,{data}">')
+        if section.rows is not None:
+            parts.append(_table(section.rows))
     parts.append(f"<h2>Settings</h2><pre>{html.escape(config)}</pre>")
-    path.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)), encoding="utf-8")
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(_PAGE.format(title=html.escape(title), body="\n".join(parts)), encoding="utf-8")
+    part.replace(path)
     return path
 
 
@@ -65,13 +61,3 @@ def _table(rows: Sequence[Mapping[str, object]]) -> str:
 
 def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV, atomically."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
-    part.replace(path)

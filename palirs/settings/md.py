@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, Positive, recipe
+from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, recipe
 
 
 @recipe
@@ -37,8 +37,14 @@ class Sampler:
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     friction: Friction = 0.98
     interval: Femtoseconds = 5.0
-    relative_force_error: Positive = 0.5
-    epsilon: Positive = 0.2
+    relative_force_error: Annotated[float, Field(gt=0, le=1e9)] = 0.5
+    epsilon: Annotated[float, Field(gt=0, le=100, description="eV/Å")] = 0.2
+
+    def __post_init__(self):
+        twice = sorted({t for t in self.temperatures if self.temperatures.count(t) > 1})
+        if twice:
+            raise ValueError(f"temperatures = {self.temperatures}: {twice[0]:g} K is there twice; for more trajectories raise replicas")
+        check_interval("interval", self.interval, self.timestep, self.length)
 
     @property
     def steps(self) -> int:
@@ -68,3 +74,11 @@ class MD:
     replicas: Count = 3
     thermalisation: Annotated[float, Field(ge=0, le=1e6, description="ps")] = 5.0
     length: Picoseconds = 50.0
+
+
+def check_interval(key: str, interval: float, timestep: float, length: float) -> None:
+    """Raise :class:`ValueError` for a recording interval [fs] shorter than the time step [fs] or longer than the run [ps]."""
+    if interval < timestep * (1 - 1e-9):
+        raise ValueError(f"{key} = {interval:g} fs: it should not be shorter than the time step, {timestep:g} fs")
+    if interval > length * 1e3 * (1 + 1e-9):
+        raise ValueError(f"{key} = {interval:g} fs: it should not be longer than the trajectories, {length * 1e3:g} fs")

@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from palirs.recipes import Femtoseconds, Friction, PalirsError, Wavenumber, recipe
-from palirs.settings.md import MD
+from palirs.settings.md import MD, check_interval
+from palirs.units import SPEED_OF_LIGHT
+
+LONGEST_INTERVAL = 3.5
+"""Between dipoles [fs]: 4766 cm⁻¹ can be told, and nothing vibrates faster than H2 (4401 cm⁻¹)."""
+SHORTEST_LAG = 50.0
+"""Of the autocorrelation [fs]; bands are then 700 cm⁻¹ wide."""
 
 
 @recipe
@@ -36,6 +42,9 @@ class Spectroscopy:
         See :func:`palirs.spectra.infrared_spectrum`.
     window : tuple of float
         Range that is compared and drawn [cm⁻¹].
+    complete : float
+        Share of a molecule's trajectories that must end well. Those that do not (the molecule falls apart, numbers are none, the engine
+        fails) are left out; with fewer than this the task fails.
     experiment : str, dict or None
         A JCAMP-DX file, or one per molecule.
     """
@@ -50,13 +59,28 @@ class Spectroscopy:
     max_lag: Femtoseconds = 1000.0
     method: Literal["physical", "schnetpack"] = "physical"
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
+    complete: Annotated[float, Field(ge=0, le=1)] = 0.5
     experiment: str | dict[str, str] | None = None
 
     def __post_init__(self):
-        if self.window[0] >= self.window[1]:
-            raise ValueError(f"window = {self.window}: the first wavenumber should be below the second")
+        low, high = self.window
+        if high - low < 100:
+            raise ValueError(f"window = {self.window}: the first wavenumber should lie at least 100 cm⁻¹ below the second")
+        actual = max(self.dipole_interval, self.stride * self.timestep)
+        if actual > LONGEST_INTERVAL:
+            nyquist = 0.5 / (actual * SPEED_OF_LIGHT)
+            raise ValueError(
+                f"dipole_interval = {self.dipole_interval:g} fs, {actual:g} fs in steps of {self.timestep:g} fs: only {nyquist:.0f} cm⁻¹ "
+                f"can be told from it, and bands above would appear at wrong places below; at most {LONGEST_INTERVAL:g} fs"
+            )
+        if self.max_lag < SHORTEST_LAG:
+            raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")
         for md in (self.production, self.reference):
-            if md is not None and md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
+            if md is None:
+                continue
+            check_interval("dipole_interval", self.dipole_interval, self.timestep, md.length)
+            check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
+            if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
                 raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
 
     @property

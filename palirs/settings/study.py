@@ -2,18 +2,25 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from pydantic import Field
 
 from palirs import keys
 from palirs.engines import Engine
+from palirs.executors import Slurm
 from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
 from palirs.recipes import Kelvin, PalirsError, recipe
+from palirs.selection import Selector
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Trainings
 from palirs.settings.md import Sampler
 from palirs.settings.spectroscopy import Spectroscopy
 from palirs.spectra import read_jcamp
+
+BOND = 1.3
+"""Atoms nearer than this times the sum of their covalent radii are bonded."""
 
 
 @recipe
@@ -64,7 +71,7 @@ class Study:
     model: Models
     training: Trainings
     sampler: Sampler
-    selector: Any
+    selector: Selector
     spectrum: Spectroscopy
     executor: Executors
     tracker: Any
@@ -75,8 +82,39 @@ class Study:
     temperature: Kelvin
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
-    def checked_molecules(self) -> list[Atoms]:
+    def __post_init__(self):
+        if self.committee.size == 1 and self.selector.needs_spread and self.learning.iterations > 1:
+            raise ValueError(
+                "committee.size = 1: one member has no spread, so no frame is more uncertain than another; give at least 2, "
+                "selector=random, or learning.iterations=1"
+            )
+
+    def check_devices(self) -> None:
+        """See that the devices are there, unless Slurm jobs will look for theirs.
+
+        Raises
+        ------
+        PalirsError
+            If one is not.
+        """
+        asked = [
+            ("evaluation.device", self.evaluation.device, self.executor.md),
+            ("training.potential.device", self.training.potential.device, self.executor.training),
+            ("training.dipole.device", self.training.dipole.device, self.executor.training),
+        ]
+        for key, device, workers in asked:
+            if device != "cpu" and not isinstance(workers, Slurm):
+                from palirs.mace.forces.devices import check_device  # torch, which takes seconds
+
+                check_device(key, device)
+
+    def checked_molecules(self, calculating: bool = True) -> list[Atoms]:
         """Load the molecules, and see that the engine can treat them and that measured spectra can be read.
+
+        Parameters
+        ----------
+        calculating : bool
+            Also see that the engine can be started; not for a task that will not, on settings that somebody else may have written.
 
         Raises
         ------
@@ -84,8 +122,12 @@ class Study:
             For the first mistake; nothing has been computed by then.
         """
         molecules = self.molecules.load()
+        if calculating and not isinstance(self.executor.labels, Slurm):  # it may be made on the nodes only
+            self.engine.prepare()
         for atoms in molecules:
             self.engine.check(atoms)
+            for kind, architecture in (("potential", self.model.potential), ("dipole", self.model.dipole)):
+                _check_cutoff(atoms, f"model.{kind}.cutoff", architecture.cutoff)
         names = [atoms.info[keys.MOLECULE] for atoms in molecules]
         for path in self.spectrum.experiments(names).values():
             try:
@@ -93,3 +135,16 @@ class Study:
             except ValueError as error:
                 raise PalirsError(f"spectrum.experiment: {error}") from error
         return molecules
+
+
+def _check_cutoff(atoms: Atoms, key: str, cutoff: float) -> None:
+    """Raise :class:`PalirsError` if a model would not see a bond of a molecule."""
+    radii = covalent_radii[atoms.numbers]
+    lengths = np.triu(atoms.get_all_distances())
+    bonded = (lengths > 0) & (lengths < BOND * (radii[:, None] + radii[None]))
+    if (lengths[bonded] >= cutoff).any():
+        i, j = np.unravel_index(np.where(bonded, lengths, 0).argmax(), lengths.shape)
+        raise PalirsError(
+            f"{key} = {cutoff:g} Å: shorter than the bond {atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of {atoms.info[keys.MOLECULE]} "
+            f"({lengths[i, j]:.2f} Å), which the model would not see; 3 to 6 Å are usual"
+        )

@@ -1,6 +1,7 @@
 """Spectra as CSV files: a comment line with label and unit, then named columns."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
         columns: Mapping[str, np.ndarray] = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "std": std}
     else:
         comment, columns = "", content
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         if comment:
             file.write(f"# {comment}\n")

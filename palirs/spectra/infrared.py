@@ -86,6 +86,11 @@ def infrared_spectrum(
     if not np.isfinite(values).all():
         raise ValueError("dipole holds numbers that are not finite")
     lags = round(max_lag / timestep)
+    if not timestep > 0 or not temperature > 0 or lags < 2:
+        raise ValueError(
+            f"timestep = {timestep:g} fs, temperature = {temperature:g} K, max_lag = {max_lag:g} fs: they should be positive, and "
+            f"max_lag at least two time steps"
+        )
     if len(values) < lags + 2:
         raise ValueError(
             f"the trajectory has {len(values) * timestep:g} fs, less than max_lag = {max_lag:g} fs; run longer or lower max_lag"

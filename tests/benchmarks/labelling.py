@@ -15,7 +15,8 @@ from ase.build import molecule
 from palirs import threads
 from palirs.engines import Engine, PySCF, TBLite
 from palirs.executors import Processes, Serial
-from palirs.labels import Labeller, LabelStore, on_grid
+from palirs.labels import Labeller, LabelStore
+from palirs.molecules import on_grid
 
 
 def frames(count: int, seed: int) -> list:

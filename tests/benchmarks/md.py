@@ -42,7 +42,13 @@ MEMBERS, TEMPERATURE, TIMESTEP, FRICTION, ROUNDS = 3, 20.0, 0.5, 1.0, 5
 def committee(channels: int, cutoff: float) -> Committee:
     """Return untrained members of the published architecture in float32."""
     architecture = Architecture(channels=channels, max_L=1, max_ell=3, correlation=2, cutoff=cutoff, dtype="float32")
-    shape = PotentialShape(architecture, (1, 6, 7, 8), (-13.0, -1030.0, -1485.0, -2042.0), 0.02, 4.0)
+    shape = PotentialShape(
+        architecture=architecture,
+        elements=(1, 6, 7, 8),
+        atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0),
+        scale=0.02,
+        mean_neighbours=4.0,
+    )
     torch.manual_seed(0)
     return Committee.of([(shape, shape.build()) for _ in range(MEMBERS)])
 
@@ -201,7 +207,7 @@ def memory(picoseconds: float) -> None:
         place = Path(folder)
         for member, (shape, module) in enumerate(zip(models.shapes, models.members, strict=True)):
             save(place / f"potential-{member}.safetensors", shape, module)
-        dipole = DipoleShape(models.shapes[0].architecture, models.elements, 0.4, 4.0)
+        dipole = DipoleShape(architecture=models.shapes[0].architecture, elements=models.elements, scale=0.4, mean_neighbours=4.0)
         save(place / "dipole.safetensors", dipole, dipole.build())
         settings = Spectroscopy(production=MD(thermalisation=0.01, length=picoseconds), reference=None, dipole_interval=1.0, max_lag=50.0)
         organics, source = Molecules(names=("organics24",)).load(), (place, (place / "dipole.safetensors",))

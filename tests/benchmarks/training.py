@@ -295,9 +295,10 @@ def steps() -> None:
     """Print the time of loss and gradient of a batch of five, compiled and by autograd, in turn."""
     import torch
 
-    from palirs.mace.models.dipole import DipoleObjective, DipoleShape
-    from palirs.mace.models.potential import PotentialObjective, PotentialShape
+    from palirs.mace.models.dipole import DipoleShape
+    from palirs.mace.models.potential import PotentialShape
     from palirs.mace.training.gradients import Data, Gradients
+    from palirs.mace.training.objectives import DipoleObjective, PotentialObjective
 
     with tempfile.TemporaryDirectory() as folder:
         frames = data("mixed", Path(folder))["train"][:40]

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import hydra
 import pytest
+from ase import Atoms
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+
+import run as script
+from palirs.recipes import PalirsError
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -107,17 +111,93 @@ def run(*arguments):
         ("task=import", ["task.file"]),
         ("task=import file=/absent.xyz study=/tmp/palirs-absent", ["/absent.xyz", "no such file"]),
         ("task=dance", ["task/dance", "study"]),
+        ("sampler.temperatures=[300,500,300]", ["300 K is there twice", "replicas"]),
+        ("sampler.temperatures=[-10]", ["sampler.temperatures[0] = -10", "greater than 0"]),
+        ("sampler.temperatures=[]", ["sampler.temperatures", "at least 1"]),
+        ("sampler.interval=0.1", ["interval = 0.1 fs", "time step"]),
+        ("sampler.interval=900", ["interval = 900 fs", "500 fs"]),
+        ("spectrum.dipole_interval=20", ["dipole_interval = 20 fs", "834 cm⁻¹", "3.5 fs"]),
+        ("spectrum.dipole_interval=0.2", ["dipole_interval = 0.2 fs", "time step"]),
+        ("spectrum.max_lag=3", ["max_lag = 3 fs", "50 fs"]),
+        ("spectrum.window=[1000,1050]", ["window", "100 cm⁻¹"]),
+        ("spectrum.geometry_interval=1e5", ["geometry_interval = 100000 fs"]),
+        ("spectrum.complete=1.5", ["spectrum.complete = 1.5"]),
+        ("model.potential.cutoff=1.2", ["model.potential.cutoff = 1.2 Å", "C0-O1", "1.42 Å"]),
+        ("model.dipole.cutoff=0.3", ["model.dipole.cutoff = 0.3", "greater than or equal to 1"]),
+        ("training.potential.learning_rate=1e9", ["training.potential.learning_rate = 1000000000.0", "less than or equal to 1"]),
+        ("training.dipole.clip_gradient=1e30", ["training.dipole.clip_gradient"]),
+        ("temperature=1e7", ["temperature = 10000000.0", "5000"]),
+        ("committee.size=1", ["committee.size = 1", "spread", "selector=random"]),
+        ("evaluation.device=cuda", ["evaluation.device = 'cuda'", "use cpu"]),
+        ("training.potential.device=cuda:3", ["training.potential.device = 'cuda:3'"]),
+        ("engine=ase engine.calculator._target_=mace.calculators.MACECalculator", ["engine.calculator", "MACECalculator", "model_paths"]),
+        ("engine=ase engine.calculator._target_=os.system engine.calculator.command=ls", ["'os.system'", "ASE's calculators"]),
+        ("engine._target_=os.system", ["engine._target_ = 'os.system'", "recipes of palirs"]),
+        ("+hydra.callbacks.mine._target_=os.system", ["hydra.callbacks.mine._target_ = 'os.system'"]),
+        ("-m committee.sizze=2,3", ["committee.sizze", "committee.size"]),
+        ("-m molecules=methanol,unobtainium", ["unobtainium", "molecules.names"]),
+        ("-m committee.size=2,x", ["committee.size = 'x'", "integer"]),
+        ("-m sampler.timestep=0.5,50", ["sampler.timestep = 50"]),
+        ("-cd sweeps -cn committee_size temperature=-3", ["temperature = -3"]),
+        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are committee_size"]),
         ("task=label", ["task.frames"]),
     ],
 )
-def test_mistakes_are_explained_at_once(override, says):
+def test_mistakes_are_explained(override, says):
+    """By what ``run.py`` does before anything is computed, called here; the same as a command is below."""
+    said = explained(override.split())
+    for text in says:
+        assert text in said
+
+
+def explained(arguments):
+    """Return what a user is told."""
+    with pytest.raises(PalirsError) as error:
+        check_all(script.short_forms(arguments))
+    return str(error.value)
+
+
+def check_all(arguments):
+    script.check_overrides(arguments)
+    config = compose(*arguments)
+    study = script.build(config)
+    study.check_devices()
+    study.checked_molecules()
+    script.check_files(config.task)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("sampler.timestp=1", ["sampler.timestep"]),
+        ("temperature=-5", ["temperature = -5", "greater than 0"]),
+        ("molecules=methanl", ["did you mean methanol"]),
+        ("engine=vasp", ["engine/vasp", "gfn2"]),
+        ("-m committee.sizze=2,3", ["committee.size"]),
+        ("-m molecules=methanol,unobtainium", ["unobtainium"]),
+        ("-cd sweeps -cn committee_size temperature=-3", ["temperature = -3"]),
+    ],
+)
+def test_mistakes_end_the_command_at_once(override, says):
     started = time.perf_counter()
     done = run(*override.split())
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 15
     assert done.returncode == 1
+    assert done.stderr.startswith("palirs: ")
     assert "Traceback" not in done.stderr
     for text in says:
         assert text in done.stderr, done.stderr
+
+
+def test_two_molecules_in_one_are_told_apart_unless_meant(tmp_path):
+    pair = Atoms("OH2OH2", positions=[[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0], [0, 0, 3], [0.76, 0.59, 3], [-0.76, 0.59, 3]])
+    pair.write(tmp_path / "pair.xyz")
+    arguments = [f"molecules.files=[{tmp_path}/pair.xyz]", "molecules.names=[]", "task=check", f"study={tmp_path}/s", "tracker=none"]
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert "OH2 and OH2 are not bonded" in done.stderr
+    assert "molecules.complexes=true" in done.stderr
+    assert run(*arguments, "molecules.complexes=true").returncode == 0
 
 
 def test_check_prints_a_plan_and_computes_nothing(tmp_path):

@@ -16,7 +16,8 @@ from ase.db import connect
 
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.labels.record import label_key, on_grid
+from palirs.labels.record import label_key
+from palirs.molecules import on_grid
 from tests.toy import Toy, frames, lines
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +18,8 @@ from ase.io import read
 
 from palirs import keys
 from palirs.labels import structure_key
+from palirs.lock import locked
 from palirs.mace import load
-from palirs.spectra.files import read_csv
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -30,6 +32,13 @@ def command(study, *more):
 
 def run(study, *more):
     return subprocess.run(command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+def start(study):
+    """Start the study in a process group of its own; return it and the file of what it says."""
+    said = study.parent / f"said-{time.monotonic_ns()}"
+    with said.open("w") as stream:
+        return subprocess.Popen(command(study), cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stream), said
 
 
 def kill_when(study, condition, timeout=300):
@@ -84,17 +93,70 @@ def test_no_label_was_computed_twice(killed):
     assert max(computed) < len(rows), "the last run found most labels in the store"
 
 
-def test_a_killed_study_gives_the_same_as_one_that_was_not(killed, tmp_path):
-    """Same seed, same data, same weights, same frames, same spectrum."""
-    study, _, _ = killed
-    done = run(tmp_path / "study")
-    assert done.returncode == 0, done.stderr
-    for name in ("iterations/001/train.xyz", "iterations/001/test.xyz", "iterations/001/sampling.xyz"):
-        assert (study / name).read_text() == (tmp_path / "study" / name).read_text(), name
-    for name in ("iterations/001/potential-0.safetensors", "iterations/001/potential-1.safetensors"):
-        assert (study / name).read_bytes() == (tmp_path / "study" / name).read_bytes(), name
-    ours, theirs = (read_csv(place / "spectra" / "methanol-300K-predicted.csv") for place in (study, tmp_path / "study"))
-    np.testing.assert_allclose(ours.intensity, theirs.intensity, rtol=1e-9, atol=1e-12)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A study that ran through, and what it said."""
+    study = tmp_path_factory.mktemp("undisturbed") / "study"
+    return study, run(study)
+
+
+def same(ours, theirs):
+    """Same data, weights, frames, trajectories and spectra: files equal byte for byte."""
+    names = [f"iterations/001/{name}" for name in ("train.xyz", "test.xyz", "sampling.xyz", "potential-0.safetensors")]
+    names += ["iterations/001/potential-1.safetensors", "dipole-001.safetensors"]
+    names += [
+        str(file.relative_to(theirs))
+        for pattern in ("trajectories/*/*.dipoles", "trajectories/*/*.xyz", "spectra/*")
+        for file in theirs.glob(pattern)
+    ]
+    assert len(names) > 14
+    for name in names:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+
+
+def test_a_killed_study_gives_the_same_as_one_that_was_not(killed, undisturbed):
+    assert undisturbed[1].returncode == 0, undisturbed[1].stderr
+    same(killed[0], undisturbed[0])
+
+
+def test_warnings_mean_something(undisturbed):
+    """A study in which nothing is wrong warns of nothing but that it is not good enough yet, which ``experiment=tiny`` never is."""
+    lines = undisturbed[1].stderr.splitlines()
+    assert any(" INFO " in line for line in lines)
+    suspicious = [line for line in lines if "warn" in line.lower() or " ERROR " in line]
+    assert [line for line in suspicious if "is above learning.harmonic_mae" not in line] == []
+
+
+def test_two_drivers_on_one_study(undisturbed, tmp_path):
+    """Both start at about the same time, and some are killed at random moments: one works, the other is told, nothing is spoilt."""
+    rng = np.random.default_rng()
+    for number in range(int(os.environ.get("PALIRS_ROUNDS", "1"))):
+        study, told, kills = tmp_path / str(number) / "study", 0, 0
+        study.parent.mkdir()
+        drivers, ended = [], False
+        while not ended:
+            while len(drivers) < 2:
+                drivers.append(start(study))
+                time.sleep(rng.uniform(0, 1.5))
+            if kills < 3 and rng.uniform() < 0.1:
+                victim, _ = drivers.pop(int(rng.integers(2)))
+                os.killpg(victim.pid, signal.SIGKILL)
+                victim.wait()
+                kills += 1
+            for driver, said in [pair for pair in drivers if pair[0].poll() is not None]:
+                drivers.remove((driver, said))
+                assert "Traceback" not in said.read_text()
+                if driver.returncode == 0:
+                    ended = True
+                else:
+                    assert re.search(r"process \d+ on \S+ works here \(task=study\) since", said.read_text()), said.read_text()
+                    told += 1
+            time.sleep(0.5)
+        for driver, _ in drivers:
+            driver.wait()
+        assert told > 0
+        assert not (study / "lock").exists()
+        same(study, undisturbed[0])
 
 
 def test_the_study_directory_and_the_run_hold_what_the_design_names(killed):
@@ -136,6 +198,43 @@ def test_a_study_named_by_its_directory_keeps_its_settings(killed):
     for line in ("max_lag: 150", "size: 2", "length: 0.5"):
         assert line in resolved
     assert (study / "spectra" / "methanol-400K-predicted.csv").is_file()
+
+
+def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
+    """Reading tasks go on, and leave MLflow to the other one; every other task is told who works there."""
+    study, _, _ = killed
+    entries = (study / "tracking.jsonl").read_text()
+    (study / "report.html").unlink()
+    with locked(study, "task=study"):
+        done = run(study, "task=analyse")
+        assert done.returncode == 0, done.stderr
+        assert f"process {os.getpid()} on" in done.stderr
+        assert (study / "report.html").is_file()
+        assert (study / "tracking.jsonl").read_text() == entries
+        assert "at work now" in run(study, "task=check").stdout
+        done = run(study, "task=spectra")
+        assert done.returncode == 1
+        assert re.search(rf"process {os.getpid()} on \S+ works here \(task=study\) since", done.stderr)
+
+
+def test_a_study_that_was_made_before_a_setting_existed_goes_on(killed):
+    study, _, _ = killed
+    for file, line in (("config.yaml", "  complexes: false\n"), ("identity.json", ' "molecules.complexes": false,\n')):
+        text = (study / file).read_text()
+        assert line in text
+        (study / file).write_text(text.replace(line, ""))
+    command = [sys.executable, "run.py", "task=analyse", f"study={study}", "tracker=none"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_looking_at_a_study_calculates_nothing(killed, tmp_path):
+    study, _, _ = killed
+    shutil.copytree(study, tmp_path / "sent", ignore=shutil.ignore_patterns("labels.db*"))
+    command = [sys.executable, "run.py", "task=analyse", f"study={tmp_path / 'sent'}", "tracker=none"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "run task=harmonic" in done.stderr
 
 
 def test_other_settings_are_not_mixed_in(killed):

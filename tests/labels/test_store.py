@@ -12,9 +12,10 @@ from ase.db import connect
 
 from palirs.engines import EngineFailure, Properties, TBLite
 from palirs.executors import SerialExecutor
-from palirs.labels import Labeller, LabelStore, on_grid, patience, structure_key
+from palirs.labels import Labeller, LabelStore, patience, structure_key
 from palirs.labels.record import Record
 from palirs.labels.spool import append
+from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 from tests.toy import Toy, frames
 

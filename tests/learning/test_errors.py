@@ -1,10 +1,7 @@
-import csv
-
 import numpy as np
 import pytest
 
 from palirs.learning.errors import Parity, above
-from palirs.report.page import write_table
 
 
 def test_errors_by_molecule_are_those_of_its_values_alone():
@@ -26,12 +23,3 @@ def test_energies_above_the_optimum_keep_their_errors():
     moved = above(parity, {"a": 1.0, "b": 4.0})
     np.testing.assert_allclose(moved.reference, [0.0, 1000.0])
     assert moved.metrics("energy", "meV") == parity.metrics("energy", "meV")
-
-
-def test_a_table_comes_back_from_its_file(tmp_path):
-    rows = [{"molecule": "methanol", "n": 3, "energy.mae_meV": 1.23456789}, {"molecule": "N,N-x", "n": 4, "energy.mae_meV": 2.0}]
-    write_table(tmp_path / "errors.csv", rows)
-    with (tmp_path / "errors.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    assert [row["molecule"] for row in found] == ["methanol", "N,N-x"]
-    assert float(found[0]["energy.mae_meV"]) == pytest.approx(1.23456789, rel=1e-5)

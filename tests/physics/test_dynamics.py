@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from palirs.dynamics import EngineField, Noise, initial_state, kinetic_temperature, langevin
-from palirs.dynamics.fields import Found
+from palirs.dynamics.forces import Found
 from palirs.engines import TBLite
 from palirs.randomness import stream
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT

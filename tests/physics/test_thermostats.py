@@ -52,7 +52,7 @@ def test_berendsen_draws_each_trajectory_to_its_temperature():
 
     class Free:
         def __call__(self, positions):
-            from palirs.dynamics.fields import Found
+            from palirs.dynamics.forces import Found
 
             return Found(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
 
@@ -104,7 +104,7 @@ def test_without_rotation_only_vibration_is_left(name):
 
     class Free:
         def __call__(self, positions):
-            from palirs.dynamics.fields import Found
+            from palirs.dynamics.forces import Found
 
             return Found(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
 

@@ -1,5 +1,6 @@
 import json
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -7,11 +8,14 @@ from ase.build import molecule
 from ase.vibrations import VibrationsData
 
 from palirs.engines import TBLite
+from palirs.molecules import Molecules, on_grid, table
 from palirs.vibrations import (
     Harmonic,
+    count_modes,
     finite_differences,
     harmonic,
     infrared_intensities,
+    minimum,
     normal_modes,
     optimise,
     sample_normal_modes,
@@ -103,3 +107,91 @@ def test_normal_mode_samples_are_ases_mode_images():
         if np.allclose(mirrored, [image.positions for image in reference], atol=2e-3):
             return
     pytest.fail("the first mode's samples are not ASE's images")
+
+
+def test_isotopes_in_a_file_reach_the_frequencies(tmp_path):
+    """Harmonic wavenumbers of H2O and D2O from experiment (Benedict, Gailar and Plyler 1956, doi:10.1063/1.1731981): their ratios depend on
+    masses and geometry, hardly on the force field. The product of the ratios is that of Teller and Redlich."""
+    light = molecule("H2O")
+    heavy = light.copy()
+    heavy.set_masses([15.9949, 2.014102, 2.014102])
+    light.set_masses([15.9949, 1.007825, 1.007825])
+    found = []
+    for name, atoms in (("light", light), ("heavy", heavy)):
+        ase.io.write(tmp_path / f"{name}.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"])
+        (atoms,) = Molecules(files=(str(tmp_path / f"{name}.xyz"),)).load()
+        found.append(minimum(atoms, TBLite()))
+    np.testing.assert_allclose(found[1].atoms.get_masses()[1:], 2.014102)
+    np.testing.assert_allclose(found[0].atoms.positions, found[1].atoms.positions, atol=1e-6)
+    ratio = found[1].frequencies / found[0].frequencies
+    np.testing.assert_allclose(ratio, np.array([1206.39, 2763.80, 2888.78]) / [1648.47, 3832.17, 3942.53], atol=4e-3)
+    assert ratio[2] != pytest.approx(1.0)
+    inertia = [np.prod(known.atoms.get_moments_of_inertia()) for known in found]
+    masses = [known.atoms.get_masses() for known in found]
+    product = np.sqrt(inertia[1] / inertia[0] * (masses[1].sum() / masses[0].sum()) ** 3 * np.prod(masses[0] / masses[1]) ** 3)
+    assert np.prod(ratio) == pytest.approx(product, rel=2e-3)
+
+
+def planar_ammonia():
+    atoms = molecule("NH3")
+    atoms.positions[:, 2] = 0
+    return atoms
+
+
+def eclipsed_ethane():
+    atoms = molecule("C2H6")
+    below = [i for i in range(len(atoms)) if atoms.positions[i, 2] < 0]
+    turned = atoms[below]
+    turned.rotate(60, "z")
+    atoms.positions[below] = turned.positions
+    return atoms
+
+
+@pytest.mark.parametrize("make", [planar_ammonia, eclipsed_ethane, lambda: table()["acetone"].copy()], ids=["ammonia", "ethane", "acetone"])
+def test_a_start_that_relaxes_to_a_saddle_point_ends_in_a_minimum(make, caplog):
+    atoms = make()
+    straight = harmonic(optimise(atoms, TBLite()), TBLite())
+    assert straight.frequencies[0] < -10, "it is a saddle point that is left"
+    with caplog.at_level("INFO"):
+        found = minimum(atoms, TBLite())
+    assert "saddle point" in caplog.text
+    assert found.frequencies[0] > 0
+    energies = [TBLite().calculate([known.atoms])[0].energy for known in (straight, found)]
+    assert energies[1] < energies[0]
+    np.testing.assert_array_equal(found.atoms.positions, on_grid(found.atoms).positions)
+
+
+def test_a_minimum_is_left_as_it_is(caplog):
+    with caplog.at_level("INFO"):
+        found = minimum(molecule("CH3OH"), TBLite())
+    assert not caplog.text
+    np.testing.assert_array_equal(found.atoms.positions, on_grid(optimise(molecule("CH3OH"), TBLite())).positions)
+
+
+@pytest.mark.parametrize("name", ["C2H2", "CO2", "HCN"])
+def test_a_linear_molecule_stays_one_however_it_was_relaxed(name):
+    """Rattled and relaxed to 1 meV/Å it bends a little: the number of modes is that of the straight one."""
+    rng, source = np.random.default_rng(0), TBLite()
+    for _ in range(15):
+        atoms = molecule(name)
+        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
+        relaxed = optimise(atoms, source, fmax=1e-3)
+        assert count_modes(relaxed) == 3 * len(atoms) - 5
+    reference = harmonic(optimise(molecule(name), source), source)
+    bent = relaxed.copy()
+    bent.positions[0] += 0.15 * np.linalg.svd(bent.positions - bent.positions.mean(axis=0))[2][2]  # as a bad committee would have it
+    assert count_modes(bent) == 3 * len(atoms) - 6
+    assert len(harmonic(bent, source, modes=len(reference.frequencies)).frequencies) == len(reference.frequencies)
+
+
+@pytest.mark.parametrize("name", ["H2O", "HCN", "CH3OH", "H2O2", "C2H6"])
+def test_modes_are_counted(name):
+    atoms = molecule(name)
+    atoms.rotate(30, (1, 1, 0))
+    assert count_modes(atoms) == 3 * len(atoms) - (5 if name == "HCN" else 6)
+
+
+def test_hydrazoic_acid_is_not_linear():
+    """Bent by a single hydrogen atom at 109° (doi:10.1016/0022-2852(76)90166-5)."""
+    acid = Atoms("N3H", positions=[[0, 0, 0], [1.24, 0, 0], [2.374, 0, 0], [-0.333, 0.957, 0]])
+    assert count_modes(acid) == 6

@@ -13,15 +13,19 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from pyscf import lib as pyscf_lib
 
 from palirs import keys
-from palirs.engines import TBLite
+from palirs.engines import EngineFailure, PySCF, TBLite
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import save
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules
-from palirs.production.simulation import Job, _share, fingerprint, simulate
+from palirs.production import check_enough
+from palirs.production import simulation as production
+from palirs.production.batch import Batch, Job
+from palirs.production.simulation import _share, fingerprint, simulate
 from palirs.production.trajectories import Recording
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
@@ -50,11 +54,13 @@ def source(tmp_path_factory):
     """An untrained committee, too weak to tear molecules apart, and an untrained dipole model."""
     place = tmp_path_factory.mktemp("models")
     architecture = Architecture(channels=8, max_ell=2, correlation=2, radial_mlp=(16,), cutoff=4.0, dtype="float32")
-    shape = PotentialShape(architecture, ELEMENTS, (-13.0, -1030.0, -1485.0, -2042.0), 0.05, 4.0)
+    shape = PotentialShape(
+        architecture=architecture, elements=ELEMENTS, atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0), scale=0.0005, mean_neighbours=4.0
+    )
     for member in range(2):
         torch.manual_seed(member)
         save(place / f"potential-{member}.safetensors", shape, shape.build())
-    dipole = DipoleShape(architecture, ELEMENTS, 0.4, 4.0)
+    dipole = DipoleShape(architecture=architecture, elements=ELEMENTS, scale=0.4, mean_neighbours=4.0)
     save(place / "dipole.safetensors", dipole, dipole.build())
     return place, (place / "dipole.safetensors",)
 
@@ -64,7 +70,7 @@ def molecules():
     return Molecules(names=("methanol", "formamide")).load()
 
 
-def run(source, molecules, directory, settings=SETTINGS, workers=1, temperature=20.0, how=None, seed=3):
+def run(source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, how=None, seed=3):
     return simulate(
         source, molecules, settings.production, settings, temperature, seed, Here(workers), directory, "test", how or Evaluation()
     )
@@ -94,12 +100,10 @@ def test_dipoles_of_every_interval_are_there(undisturbed):
 @pytest.mark.parametrize("thermostat", ["langevin", "nose_hoover"])
 def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, molecules, tmp_path, monkeypatch, thermostat):
     """Stop the driver in the middle several times, with checkpoints at every chance, and compare files byte for byte."""
-    from palirs.production import simulation as production
-
     settings = replace(SETTINGS, thermostat=thermostat)
     run(source, molecules, tmp_path / "whole", settings)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
-    advance = production._Batch.advance
+    advance = Batch.advance
 
     for stop in (70, 400, 777):
 
@@ -108,12 +112,14 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, molecules, tm
                 raise KeyboardInterrupt
             advance(batch)
 
-        monkeypatch.setattr(production._Batch, "advance", until)
+        monkeypatch.setattr(Batch, "advance", until)
         with pytest.raises(KeyboardInterrupt):
             run(source, molecules, tmp_path / "cut", settings)
-    monkeypatch.setattr(production._Batch, "advance", advance)
+    monkeypatch.setattr(Batch, "advance", advance)
     same(run(source, molecules, tmp_path / "whole", settings), run(source, molecules, tmp_path / "cut", settings))
     for file in (tmp_path / "whole").rglob("*.*"):
+        if file.is_dir():
+            continue
         other = tmp_path / "cut" / file.relative_to(tmp_path / "whole")
         if file.suffix == ".npz":
             with np.load(file) as a, np.load(other) as b:
@@ -175,16 +181,14 @@ def test_a_trajectory_alone_is_the_one_in_a_batch_of_72(source, tmp_path):
 
 
 def test_a_longer_run_goes_on_with_what_there_is(source, molecules, undisturbed, tmp_path, monkeypatch):
-    from palirs.production import simulation as production
-
     run(source, molecules, tmp_path, replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1)))
-    began, batch = [], production._Batch.__init__
+    began, batch = [], Batch.__init__
 
     def watched(self, *args):
         batch(self, *args)
         began.append(self.step)
 
-    monkeypatch.setattr(production._Batch, "__init__", watched)
+    monkeypatch.setattr(Batch, "__init__", watched)
     found = run(source, molecules, tmp_path)
     assert sorted(began) == [0, 500], "second replicas begin, first ones go on"
     for a, b in zip(found, undisturbed, strict=True):
@@ -195,14 +199,14 @@ def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints
     """An executor hands the same share to another worker; its trajectories then stand at different steps."""
     short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
     run(source, molecules, tmp_path, short)
-    wanted = fingerprint(SETTINGS.production, SETTINGS, 20.0, 3)
+    wanted = fingerprint(SETTINGS.production, SETTINGS, 0.1, 3, molecules[0])
     jobs = [
-        Job(atoms, tmp_path / f"{name}-20K-test" / str(replica), wanted, stream(3, "production", name, 20.0, replica))
+        Job(atoms, tmp_path / f"{name}-0.1K-test" / str(replica), wanted, stream(3, "production", name, 0.1, replica))
         for atoms, name in zip(molecules, ("methanol", "formamide"), strict=True)
         for replica in range(2)
     ]
     assert len({Recording(job.place).checkpoint(wanted).step for job in jobs}) == 2
-    _share(source, jobs, SETTINGS.production, SETTINGS, 20.0, "test", 0, Evaluation())
+    _share(source, jobs, SETTINGS.production, SETTINGS, 0.1, "test", 0, Evaluation())
     for a, b in zip(run(source, molecules, tmp_path), undisturbed, strict=True):
         np.testing.assert_allclose(a.dipoles, b.dipoles, atol=1e-7)  # dipoles are evaluated in other blocks
 
@@ -222,7 +226,7 @@ def test_other_settings_begin_anew_and_what_there_was_is_kept(source, molecules,
 
 def test_files_that_lost_something_are_not_gone_on_with(source, molecules, tmp_path):
     run(source, molecules, tmp_path, replace(SETTINGS, production=replace(SETTINGS.production, length=0.2)))
-    with (tmp_path / "methanol-20K-test" / "1.dipoles").open("r+b") as file:
+    with (tmp_path / "methanol-0.1K-test" / "1.dipoles").open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(PalirsError, match=r"1\.dipoles is shorter.*delete .*1\.npz"):
         run(source, molecules, tmp_path)
@@ -230,7 +234,7 @@ def test_files_that_lost_something_are_not_gone_on_with(source, molecules, tmp_p
 
 def test_geometries_are_for_ase(source, molecules, tmp_path):
     run(source, molecules, tmp_path)
-    frames = ase.io.read(tmp_path / "methanol-20K-test" / "0.xyz", index=":")
+    frames = ase.io.read(tmp_path / "methanol-0.1K-test" / "0.xyz", index=":")
     assert len(frames) == 8
     assert [frame.info["time_fs"] for frame in frames[:2]] == [1.0, 51.0]
     assert frames[0].get_chemical_symbols() == molecules[0].get_chemical_symbols()
@@ -238,21 +242,138 @@ def test_geometries_are_for_ase(source, molecules, tmp_path):
     assert np.abs(frames[0].positions - molecules[0].positions).max() < 0.5
 
 
-def test_numbers_that_are_none_end_the_run_and_say_where(source, molecules, tmp_path):
-    broken = [molecules[0], molecules[1].copy()]
-    broken[1].info[keys.MOLECULE] = "formamide"
-    broken[1].positions[2] = np.nan
-    with pytest.raises(PalirsError, match=r"formamide #0: not a number"):
-        run(source, broken, tmp_path)
+def test_numbers_that_are_none_end_one_trajectory_and_the_others_go_on(source, molecules, undisturbed, tmp_path):
+    """As if the third molecule had never been there, to the last bit."""
+    broken = molecules[0].copy()
+    broken.info[keys.MOLECULE] = "broken"
+    broken.positions[2] = np.nan
+    found = run(source, [*molecules, broken], tmp_path)
+    same(found[:2], undisturbed)
+    assert found[2].dipoles.shape == (0, 400, 3)
+    assert [reason.startswith("not a number by") for reason in found[2].broken] == [True, True]
+    with pytest.raises(PalirsError, match=r"broken: 0 of 2 trajectories ended well.*not a number(.|\n)*spectrum.complete=0.5"):
+        check_enough(found, 0.5)
+    check_enough(found[:2], 1.0)
 
 
-def test_a_molecule_that_falls_apart_is_told(source, molecules, tmp_path, caplog):
-    apart = molecules[0].copy()
-    apart.positions[-1] += 5.0
+def test_a_molecule_that_falls_apart_is_left_out(source, molecules, undisturbed, tmp_path, caplog, monkeypatch):
+    """One replica is torn apart on the way: it ends there, for good, and the other one is the one it would have been."""
+    langevin = Batch.advance
+
+    def torn(batch):
+        langevin(batch)
+        for number, job in enumerate(batch.jobs):
+            if batch.step == 600 and job.place.name == "1" and job.molecule.info[keys.MOLECULE] == "methanol":
+                batch.state.positions[sum(batch.counts[: number + 1]) - 1] += 9.0
+
+    monkeypatch.setattr(Batch, "advance", torn)
     with caplog.at_level("WARNING"):
-        found = run(source, [apart], tmp_path)
-    assert "dissociated" in found[0].broken[0]
-    assert "dissociated" in caplog.text
+        found = run(source, molecules, tmp_path)
+    assert "dissociated, H has left" in caplog.text
+    assert found[0].broken[0] == ""
+    assert found[0].broken[1].startswith("dissociated")
+    np.testing.assert_array_equal(found[0].dipoles, undisturbed[0].dipoles[:1])
+    same(found[1:], undisturbed[1:])
+    assert found[0].enough(0.5)
+    assert not found[0].enough(0.6)
+    monkeypatch.setattr(Batch, "advance", langevin)
+    again = run(source, molecules, tmp_path)
+    assert again[0].broken == found[0].broken, "it is not run again"
+
+
+class Failing(TBLite):
+    """Refuses every geometry of one trajectory after some calls, as long as a file is there."""
+
+    sign = ""
+
+    def run(self, calculator, atoms):
+        calculator.calls = getattr(calculator, "calls", 0) + 1
+        if Path(type(self).sign).exists() and calculator.calls > 100 and 7 not in atoms.numbers:
+            raise EngineFailure("SCF not converged")
+        return super().run(calculator, atoms)
+
+
+def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_with_it(molecules, tmp_path, monkeypatch):
+    """What is gone on with later is what an engine that never failed gives, and so are the others."""
+    short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.12))
+    monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Failing, "sign", str(tmp_path / "sign"))
+
+    def go(directory):
+        return simulate(Failing(), molecules, short.production, short, 300.0, 1, Here(), directory, "reference", Evaluation())
+
+    whole = go(tmp_path / "whole")
+    (tmp_path / "sign").touch()
+    found = go(tmp_path / "failed")
+    assert "SCF not converged" in found[0].broken[0]
+    assert (
+        0
+        < Recording(tmp_path / "failed/methanol-300K-reference/0")
+        .checkpoint(fingerprint(short.production, short, 300.0, 1, molecules[0]))
+        .step
+        < 260
+    )
+    same(found[1:], whole[1:])
+    (tmp_path / "sign").unlink()
+    same(go(tmp_path / "failed"), whole)
+
+
+def test_thermalisation_is_checkpointed_too(source, molecules, tmp_path, monkeypatch):
+    long = replace(SETTINGS, production=replace(SETTINGS.production, thermalisation=0.2, length=0.11))
+    whole = run(source, molecules, tmp_path / "whole", long)
+    monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
+    advance, began = Batch.advance, []
+
+    def until(batch):
+        began.append(batch.step)
+        if batch.step == 300:
+            raise KeyboardInterrupt
+        advance(batch)
+
+    monkeypatch.setattr(Batch, "advance", until)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, molecules, tmp_path / "cut", long)
+    began.clear()
+    monkeypatch.setattr(Batch, "advance", lambda batch: (began.append(batch.step), advance(batch)))
+    same(run(source, molecules, tmp_path / "cut", long), whole)
+    assert began[0] == 300
+
+
+def test_two_programs_on_one_trajectory_are_told(source, molecules, tmp_path):
+    recording = Recording(tmp_path / "0")
+    recording.resume(recording.checkpoint("x"))
+    recording.append(np.zeros((2, 3)), "a")
+    other = Recording(tmp_path / "0")
+    other.resume(other.checkpoint("x"))
+    other.append(np.zeros((3, 3)), "b")
+    with pytest.raises(PalirsError, match="another program writes to it"):
+        recording.append(np.zeros((2, 3)), "a")
+
+
+def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
+    """Neither company nor a kill shows: to the last bit with one thread (several sum up in any order)."""
+    engine = PySCF(functional="hf", basis="sto-3g", density_fitting=False, guess="previous")
+    short = replace(SETTINGS, production=MD(replicas=2, thermalisation=0.002, length=0.11), dipole_interval=2.0)
+    monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
+
+    def go(directory, replicas=2):
+        md = replace(short.production, replicas=replicas)
+        return simulate(engine, [water], md, short, 300.0, 1, Here(), directory, "reference", Evaluation())
+
+    with pyscf_lib.with_omp_threads(1):
+        whole, advance = go(tmp_path / "whole"), Batch.advance
+
+        def until(batch):
+            if batch.step == 130:
+                raise KeyboardInterrupt
+            advance(batch)
+
+        monkeypatch.setattr(Batch, "advance", until)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "cut")
+        monkeypatch.setattr(Batch, "advance", advance)
+        same(go(tmp_path / "cut"), whole)
+        np.testing.assert_array_equal(go(tmp_path / "alone", 1)[0].dipoles[0], whole[0].dipoles[0])
 
 
 def test_the_engines_own_md_is_driven_by_the_same_integrators(molecules, tmp_path):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from palirs.mace.compiled.compiler import library
+from palirs.mace.compiled.gathering import UnsupportedError
 from palirs.mace.compiled.kernel import Block, Kernel, Memory, blocks, in_threads
-from palirs.mace.compiled.layout import UnsupportedError, program
+from palirs.mace.compiled.layout import program
 
 
 class Learner:

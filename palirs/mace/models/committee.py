@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from palirs.engines import Properties
 from palirs.mace.compiled import Kernel
-from palirs.mace.evaluation.evaluators import Evaluator, checked_kernel, evaluator, isolated
-from palirs.mace.models.graphs import Graph, graph
+from palirs.mace.forces.evaluators import evaluator
+from palirs.mace.forces.members import Evaluator
+from palirs.mace.forces.native import checked_kernel
+from palirs.mace.models.graphs import Graph, graph, species
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Evaluation
 from palirs.recipes import PalirsError
@@ -71,13 +73,21 @@ class Committee:
         return next(self.members[0].parameters()).dtype
 
     def double(self) -> "Committee":
-        """Return a copy in float64, for finite differences."""
-        copies = []
-        for shape, member in zip(self.shapes, self.members, strict=True):
-            copy = shape.build()
-            copy.load_state_dict(member.state_dict())
-            copies.append(copy.double())
-        return Committee(self.shapes, copies)
+        """Return the committee in float64, for finite differences.
+
+        The modules are built in float64 and given the weights: constants (couplings, Bessel frequencies) then have all their digits, as
+        they have in compiled code.
+        """
+        if self.dtype == torch.float64:
+            return self
+        shapes = [replace(shape, architecture=replace(shape.architecture, dtype="float64")) for shape in self.shapes]
+        copies = [shape.build() for shape in shapes]
+        with torch.no_grad():
+            for copy, member in zip(copies, self.members, strict=True):
+                weights = dict(member.named_parameters())
+                for name, parameter in copy.named_parameters():
+                    parameter.copy_(weights[name])
+        return Committee(shapes, copies)
 
     def to(self, device: str) -> "Committee":
         """Return the committee on a device: itself on the CPU, else a copy."""
@@ -88,6 +98,18 @@ class Committee:
     def graph(self, numbers: Sequence[np.ndarray], device: str = "cpu") -> Graph:
         """Return the static graph of a batch of molecules, given their atomic numbers."""
         return graph(numbers, self.elements, self.dtype, device)
+
+    def species(self, numbers: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the index of each atom's element, ``[N]``; an error for elements that the members do not know."""
+        return species(numbers, self.elements)
+
+    def isolated(self, kinds: np.ndarray, counts: Sequence[int]) -> Tensor:
+        """Return the sums of the atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
+
+        Interaction energies are added to them in double precision: a total energy of thousands of eV has no meV left in single precision.
+        """
+        e0 = np.array([shape.atomic_energies for shape in self.shapes])[:, kinds]
+        return torch.tensor(np.add.reduceat(e0, np.concatenate([[0], np.cumsum(counts)[:-1]]), axis=1))
 
     def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
@@ -107,7 +129,7 @@ class Committee:
             Shape ``[members, N, 3]`` [eV/Å].
         """
         energy, forces = self.interaction(batch, positions.to(self.dtype))
-        return energy.double() + isolated(self, batch.species.numpy(), batch.counts), forces
+        return energy.double() + self.isolated(batch.species.numpy(), batch.counts), forces
 
     def evaluator(self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False) -> Evaluator:
         """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
@@ -121,7 +143,7 @@ class Committee:
         once : bool
             The batch will be evaluated once only.
         """
-        return evaluator(self, numbers, how or Evaluation(), once)
+        return evaluator(self, lambda: self.kernel, numbers, how or Evaluation(), once)
 
     @cached_property
     def kernel(self) -> Kernel | None:

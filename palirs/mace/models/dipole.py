@@ -10,9 +10,10 @@ The dipole of a translated molecule is therefore the same, and it turns with the
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,57 +31,28 @@ from palirs.mace.backend import (
     building,
     o3,
 )
-from palirs.mace.compiled import CompilerError, Kernel, TrainingBatch, UnsupportedError
-from palirs.mace.evaluation.evaluators import chunks
-from palirs.mace.models.graphs import Graph, graph, mean_neighbours, species
-from palirs.mace.models.potential import hidden_irreps, norm
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.compiled import CompilerError, Kernel, UnsupportedError
+from palirs.mace.forces.replayed import chunks
+from palirs.mace.models.graphs import graph, species
+from palirs.mace.models.potential import hidden_irreps
+from palirs.mace.models.shape import Shape, of_data
+from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DipoleShape:
-    """Everything that fixes a dipole model but its weights; written as JSON beside them.
+@dataclass(frozen=True, kw_only=True)
+class DipoleShape(Shape):
+    """Everything that fixes a dipole model but its weights; ``max_L`` counts as at least 1, vectors are needed."""
 
-    Attributes
-    ----------
-    architecture : Architecture
-        Size of the model; ``max_L`` counts as at least 1, vectors are needed.
-    elements : tuple of int
-        Atomic numbers it knows, ascending.
-    scale : float
-        Unit of the dipole of an atom [e·Å].
-    mean_neighbours : float
-        Normalisation of the messages.
-    """
-
-    architecture: Architecture
-    elements: tuple[int, ...]
-    scale: float
-    mean_neighbours: float
-    kind: str = "dipole"
+    kind: ClassVar[str] = "dipole"
 
     @classmethod
     def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "DipoleShape":
         """Derive elements and scales from labelled frames."""
         dipoles = np.array([atoms.info[keys.DIPOLE] / np.sqrt(len(atoms)) for atoms in frames])
-        return cls(
-            architecture=architecture,
-            elements=tuple(sorted({int(z) for atoms in frames for z in atoms.numbers})),
-            scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3)),
-            mean_neighbours=mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
-        )
-
-    def as_dict(self) -> dict:
-        """Return plain JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "DipoleShape":
-        """Rebuild from :meth:`as_dict`."""
-        return cls(**{**values, "architecture": Architecture(**values["architecture"]), "elements": tuple(values["elements"])})
+        return cls(**of_data(frames, architecture), scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3)))
 
     def build(self) -> "DipoleNetwork":
         """Make the module with fresh weights drawn from torch's global generator."""
@@ -171,42 +143,6 @@ def _mean_of_each(values: Tensor, system: Tensor, molecules: int) -> Tensor:
     sums = values.new_zeros(molecules, values.shape[1]).index_add(0, system, values)
     counts = values.new_zeros(molecules).index_add(0, system, torch.ones_like(values[:, 0]))
     return sums / counts[:, None]
-
-
-@dataclass
-class DipoleObjective:
-    """Loss and errors of a dipole model on labelled frames."""
-
-    shape: DipoleShape
-    training: Training
-
-    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
-        """Return the reference dipoles [e·Å]."""
-        return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
-
-    def predict(self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
-        """Return the dipoles ``[B, 3]`` [e·Å]."""
-        with torch.set_grad_enabled(training):
-            return {"dipole": model(graph.inputs(positions))}
-
-    def predict_compiled(
-        self, model: DipoleNetwork, batch: TrainingBatch, positions: np.ndarray
-    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
-        """Return the same with compiled layers, and a function that gives the layers' part of the gradient after ``backward``."""
-        layers = [torch.from_numpy(layer).requires_grad_(True) for layer in batch.features(positions)]
-
-        def gradient() -> np.ndarray:
-            return batch.features_back([layer.grad.numpy() for layer in layers])  # pyright: ignore[reportOptionalMemberAccess]
-
-        return {"dipole": model.read_compiled(layers, positions, batch.counts)}, gradient
-
-    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
-        """Return the deviations ``[B, 3]`` [e·Å]."""
-        return {"dipole": predictions["dipole"] - targets["dipole"]}
-
-    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
-        """Error in units of the scale of the data, see :class:`Training`."""
-        return norm(errors["dipole"] / self.shape.scale, self.training)
 
 
 class DipoleModel:

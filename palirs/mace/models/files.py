@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel, DipoleShape
 from palirs.mace.models.potential import PotentialShape
+from palirs.mace.models.shape import Shape
 from palirs.recipes import PalirsError
 
 FORMAT = "palirs-1"
-_SHAPES = {"potential": PotentialShape, "dipole": DipoleShape}
+_SHAPES: dict[str, type[Shape]] = {"potential": PotentialShape, "dipole": DipoleShape}
 
 
-def save(path: Path, shape: PotentialShape | DipoleShape, module: torch.nn.Module) -> None:
+def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
     """Write a module atomically: the file is complete or absent."""
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     part = path.with_name(path.name + ".part")
@@ -30,7 +31,7 @@ def save(path: Path, shape: PotentialShape | DipoleShape, module: torch.nn.Modul
     part.replace(path)
 
 
-def read(path: Path) -> tuple[PotentialShape | DipoleShape, Any]:
+def read(path: Path) -> tuple[Shape, Any]:
     """Return shape and module of one model file.
 
     Raises
@@ -73,6 +74,7 @@ def load(path: str | Path) -> Committee | DipoleModel:
     shape, module = read(path)
     if isinstance(shape, DipoleShape):
         return DipoleModel((shape, module))
+    assert isinstance(shape, PotentialShape)
     return Committee.of([(shape, module)])
 
 

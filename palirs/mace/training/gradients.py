@@ -1,50 +1,23 @@
 """Loss and gradient of a batch of labelled frames: by compiled code on a CPU, by MACE's modules and autograd elsewhere."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from palirs.mace.compiled import CompilerError, Learner, TrainingBatch, UnsupportedError, flat
+from palirs.mace.compiled import CompilerError, Learner, UnsupportedError, flat
 from palirs.mace.models.graphs import Graph, graph, join, species
 from palirs.mace.settings import Training
+from palirs.mace.training.objectives import Objective, Tensors
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
-
-Tensors = dict[str, Tensor]
-
-
-class Objective(Protocol):
-    """What is learnt: targets of the frames, predictions of a batch, and the loss of their deviations."""
-
-    shape: Any
-
-    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
-        """Return for each property one tensor per frame."""
-        ...
-
-    def predict(self, model: Any, graph: Graph, positions: Tensor, training: bool) -> Tensors:
-        """Return predictions of each property by the module itself."""
-        ...
-
-    def predict_compiled(self, model: Any, batch: TrainingBatch, positions: np.ndarray) -> tuple[Tensors, Callable[[], np.ndarray]]:
-        """Return predictions by compiled code, and a function that, after ``backward`` from them, gives the rest of the gradient."""
-        ...
-
-    def errors(self, predictions: Tensors, targets: Tensors, counts: Tensor) -> Tensors:
-        """Return deviations; ``counts`` are the atoms per molecule."""
-        ...
-
-    def loss(self, errors: Tensors, late: bool = False) -> Tensor:
-        """Return the scalar to minimise; ``late`` in the second stage."""
-        ...
 
 
 @dataclass

@@ -5,46 +5,25 @@ stopped improving. What is needed to go on from the end of an epoch is written n
 weights, bit for bit, as one that was not (on a CPU, with the same number of threads).
 """
 
-import json
-import logging
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from palirs import keys
 from palirs.mace.settings import Training
-from palirs.mace.training.gradients import Data, Gradients, Objective
+from palirs.mace.training.gradients import Data, Gradients
+from palirs.mace.training.objectives import Objective
 from palirs.mace.training.optimisers import Optimiser
+from palirs.mace.training.resume import Progress, ResumeFile
 from palirs.recipes import PalirsError
-
-_log = logging.getLogger(__name__)
 
 IMPROVEMENT = 1e-4
 """A relative drop of the validation loss smaller than this does not count as progress."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON."""
-
-    epoch: int = 0
-    best: float = float("inf")
-    since: int = 0
-    late: bool = False
-    seconds: float = 0.0
-    random: Any = None
 
 
 def fit(
@@ -57,7 +36,8 @@ def fit(
     title: str = "training",
     position: int = 0,
     log: Path | None = None,
-) -> list[dict[str, float]]:
+    until: float = 1.0,
+) -> list[dict[str, float]] | None:
     """Train a module in place; at the end it holds the best averaged weights.
 
     Parameters
@@ -75,84 +55,135 @@ def fit(
     title, position
         Of the progress bar.
     log : path, optional
-        File that gets one JSON line per epoch. Beside it, with the suffix ``.resume``, is what a killed training goes on from; it is
-        taken if it belongs to the same model, data and settings; the caller removes it when the model is safe.
+        File that gets one JSON line per epoch. Beside it is what a killed training goes on from, see :class:`ResumeFile`.
+    until : float
+        Share of the epochs after which to pause; needs ``log``, from which the next call goes on.
 
     Returns
     -------
-    list of dict
+    list of dict, or None
         Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE and MAE of each property in its own unit,
-        ``seconds``.
+        ``seconds``. ``None`` if the training was paused.
     """
-    model.to(training.device)
-    gradients = Gradients(model, objective, training)
-    vector, dtype = gradients.vector, gradients.vector.dtype
-    data, held = (Data.of(frames, objective, dtype, training.device) for frames in (train, valid))
-    size = min(training.batch_size, len(train))
-    per_epoch = len(train) // size
-    epochs = max(1, training.updates // per_epoch)
-    optimiser = Optimiser(vector, gradients.gradient, training, epochs * per_epoch, per_epoch)
-    average, best = vector.clone(), vector.clone()
-    rng, at = np.random.default_rng(seed), Progress()
-    resume = _Resume(log, model, train, valid, training, seed) if log is not None else None
-    history: list[dict[str, float]] = []
-    if resume is not None and (found := resume.read()) is not None:
-        tensors, at, rest = found
-        for mine, name in ((vector, "vector"), (average, "average"), (best, "best")):
-            mine.copy_(tensors.pop(name))
-        optimiser.restore(tensors, rest)
-        rng.bit_generator.state = at.random
-        history = resume.history(at.epoch)
-    started = saved = time.perf_counter()
-    before = at.seconds
-    bar = tqdm(range(at.epoch, epochs), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
-    for epoch in bar:
-        stalled = at.since > training.patience * training.updates
-        if training.second_stage and not at.late and (stalled or epoch >= training.second_stage.start * epochs):
-            at.late, at.best, at.since = True, float("inf"), 0  # the errors are weighted anew, so no earlier loss can be compared
-            optimiser.begin_stage(training.second_stage.learning_rate)
-        elif stalled:
+    run = Run(model, objective, train, valid, training, seed)
+    file = ResumeFile(log, model, train, valid, training, seed) if log is not None else None
+    history = run.resume(file) if file is not None else []
+    end, saved = max(1, round(until * run.epochs)), time.perf_counter()
+    bar = tqdm(range(run.at.epoch, end), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
+    for _ in bar:
+        if not run.goes_on():
             break
-        learning_rate, losses = optimiser.learning_rate, []
-        order = rng.permutation(len(train))
-        for start in range(0, per_epoch * size, size):  # frames that do not fill a batch wait an epoch
-            losses.append(gradients(data.batch(order[start : start + size]), at.late))
-            optimiser.step()
-            if training.optimiser != "schedule_free":
-                average.lerp_(vector, 1 - _decay(training, epoch * per_epoch + start // size))
-        if training.optimiser == "schedule_free":
-            optimiser.average(True)
-            average.copy_(vector)
-        with gradients.holding(average):
-            measured = validate(gradients, objective, held, at.late)
-        optimiser.average(False)
-        optimiser.validated(measured["valid_loss"])
-        at.since = 0 if measured["valid_loss"] < at.best * (1 - IMPROVEMENT) else at.since + per_epoch
-        if measured["valid_loss"] < at.best:
-            at.best = measured["valid_loss"]
-            best.copy_(average)
-        at.epoch, at.seconds, at.random = epoch + 1, before + time.perf_counter() - started, rng.bit_generator.state
-        entry = {
-            "epoch": epoch,
-            "updates": at.epoch * per_epoch,
-            "learning_rate": learning_rate,
-            "loss": float(torch.stack(losses).mean()),
-            **measured,
-            "seconds": at.seconds,
-        }
+        entry = run.epoch()
         history.append(entry)
-        if log is not None:
-            with log.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
         bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}", refresh=False)
-        if resume is not None and time.perf_counter() - saved >= training.save_interval:
-            resume.write({"vector": vector, "average": average, "best": best}, at, optimiser)
-            saved = time.perf_counter()
-    if not np.isfinite(at.best):
-        raise PalirsError(f"{title}: the validation loss was never a number; lower training.learning_rate or training.clip_gradient")
-    vector.copy_(best)
-    model.to("cpu")
+        if file is not None:
+            file.log(entry)
+            if time.perf_counter() - saved >= training.save_interval:
+                file.write(run.tensors, run.at, run.optimiser)
+                saved = time.perf_counter()
+    else:
+        if file is not None and end < run.epochs:
+            file.write(run.tensors, run.at, run.optimiser)
+            return None
+    run.finish(title)
     return history
+
+
+class Run:
+    """A training as it stands after an epoch: parameters, their average and the best one, optimiser, order of the frames."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        objective: Objective,
+        train: Sequence[Atoms],
+        valid: Sequence[Atoms],
+        training: Training,
+        seed: int,
+    ):
+        self.model, self.objective, self.training = model.to(training.device), objective, training
+        self.gradients = Gradients(model, objective, training)
+        self.vector = self.gradients.vector
+        self.data, self.held = (Data.of(frames, objective, self.vector.dtype, training.device) for frames in (train, valid))
+        self.size = min(training.batch_size, len(train))
+        self.per_epoch = len(train) // self.size
+        self.epochs = max(1, training.updates // self.per_epoch)
+        self.optimiser = Optimiser(self.vector, self.gradients.gradient, training, self.epochs * self.per_epoch, self.per_epoch)
+        self.average, self.best = self.vector.clone(), self.vector.clone()
+        self.rng, self.at = np.random.default_rng(seed), Progress()
+        self._before, self._started = 0.0, time.perf_counter()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is written to go on from, beside the optimiser's own."""
+        return {"vector": self.vector, "average": self.average, "best": self.best}
+
+    def resume(self, file: ResumeFile) -> list[dict[str, float]]:
+        """Go on from a file, if there is one that belongs to this training; return the history up to there."""
+        found = file.read()
+        if found is None:
+            return []
+        tensors, self.at, optimiser = found
+        for name, mine in self.tensors.items():
+            mine.copy_(tensors.pop(name))
+        self.optimiser.restore(tensors, optimiser)
+        self.rng.bit_generator.state = self.at.random
+        self._before, self._started = self.at.seconds, time.perf_counter()
+        return file.history(self.at.epoch)
+
+    def goes_on(self) -> bool:
+        """Begin the second stage if its time has come; tell whether there is a reason for another epoch."""
+        at, stage = self.at, self.training.second_stage
+        stalled = at.since > self.training.patience * self.training.updates
+        if stage and not at.late and (stalled or at.epoch >= stage.start * self.epochs):
+            at.late, at.best, at.since = True, float("inf"), 0  # the errors are weighted anew, so no earlier loss can be compared
+            self.optimiser.begin_stage(stage.learning_rate)
+            return True
+        return not stalled
+
+    def epoch(self) -> dict[str, float]:
+        """Pass over the frames once, validate the average, keep it if it is the best so far; return what the log says of it."""
+        learning_rate, loss = self.optimiser.learning_rate, self._pass()
+        if self.training.optimiser == "schedule_free":
+            self.optimiser.average(True)
+            self.average.copy_(self.vector)
+        with self.gradients.holding(self.average):
+            measured = validate(self.gradients, self.objective, self.held, self.at.late)
+        self.optimiser.average(False)
+        self.optimiser.validated(measured["valid_loss"])
+        self._keep(measured["valid_loss"])
+        at = self.at
+        at.epoch, at.random = at.epoch + 1, self.rng.bit_generator.state
+        at.seconds = self._before + time.perf_counter() - self._started
+        updates = at.epoch * self.per_epoch
+        head: dict[str, float] = {"epoch": at.epoch - 1, "updates": updates, "learning_rate": learning_rate, "loss": loss}
+        return {**head, **measured, "seconds": at.seconds}
+
+    def _pass(self) -> float:
+        """Do the updates of one epoch and return their mean loss; frames that do not fill a batch wait an epoch."""
+        losses, done = [], self.at.epoch * self.per_epoch
+        order = self.rng.permutation(len(self.data))
+        for number in range(self.per_epoch):
+            batch = self.data.batch(order[number * self.size : (number + 1) * self.size])
+            losses.append(self.gradients(batch, self.at.late))
+            self.optimiser.step()
+            if self.training.optimiser != "schedule_free":
+                self.average.lerp_(self.vector, 1 - _decay(self.training, done + number))
+        return float(torch.stack(losses).mean())
+
+    def _keep(self, loss: float) -> None:
+        at = self.at
+        at.since = 0 if loss < at.best * (1 - IMPROVEMENT) else at.since + self.per_epoch
+        if loss < at.best:
+            at.best = loss
+            self.best.copy_(self.average)
+
+    def finish(self, title: str) -> None:
+        """Give the module its best weights."""
+        if not np.isfinite(self.at.best):
+            raise PalirsError(f"{title}: the validation loss was never a number; lower training.learning_rate or training.clip_gradient")
+        self.vector.copy_(self.best)
+        self.model.to("cpu")
 
 
 def _decay(training: Training, step: int) -> float:
@@ -168,52 +199,3 @@ def validate(gradients: Gradients, objective: Objective, held: Data, late: bool 
         for name, deviation in errors.items():
             result |= {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()), f"valid_{name}_mae": float(deviation.abs().mean())}
         return result
-
-
-class _Resume:
-    """The file that a killed training goes on from."""
-
-    def __init__(self, log: Path, model: torch.nn.Module, train: Sequence[Atoms], valid: Sequence[Atoms], training: Training, seed: int):
-        self._log, self._file = log, log.with_suffix(".resume")
-        settings = replace(training, save_interval=0.0)
-        digest = sha256(repr((settings, seed, torch.get_num_threads(), torch.__version__)).encode())
-        for value in model.state_dict().values():
-            digest.update(value.detach().cpu().numpy().tobytes())
-        for frames in (train, valid):
-            for atoms in frames:
-                for values in (atoms.numbers, atoms.positions, atoms.info.get(keys.ENERGY), atoms.arrays.get(keys.FORCES)):
-                    digest.update(np.asarray(values, dtype=float).tobytes())
-                digest.update(np.asarray(atoms.info.get(keys.DIPOLE, 0.0), dtype=float).tobytes())
-        self._identity = digest.hexdigest()
-
-    def write(self, tensors: dict[str, Tensor], at: Progress, optimiser: Optimiser) -> None:
-        """Write atomically."""
-        state, rest = optimiser.state()
-        part = self._file.with_name(self._file.name + ".part")
-        everything = {name: value.detach().cpu().contiguous() for name, value in {**tensors, **state}.items()}
-        save_file(everything, part, metadata={"identity": self._identity, "progress": json.dumps(at.__dict__), "optimiser": rest})
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(self._file)
-
-    def read(self) -> tuple[dict[str, Tensor], Progress, str] | None:
-        """Return tensors, progress and the optimiser's state, or nothing if there is no such training to go on from."""
-        if not self._file.exists():
-            self._log.unlink(missing_ok=True)
-            return None
-        with safe_open(self._file, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("identity") != self._identity:
-                _log.warning("%s belongs to another model, data, settings or number of threads; training starts anew", self._file)
-                self._log.unlink(missing_ok=True)
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return tensors, Progress(**json.loads(metadata["progress"])), metadata["optimiser"]
-
-    def history(self, epochs: int) -> list[dict[str, float]]:
-        """Return the log of the epochs that count, and cut off what came after them."""
-        lines = self._log.read_text().splitlines()[:epochs]
-        part = self._log.with_name(self._log.name + ".part")
-        part.write_text("".join(line + "\n" for line in lines))
-        part.replace(self._log)
-        return [json.loads(line) for line in lines]

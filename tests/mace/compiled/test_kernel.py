@@ -5,33 +5,23 @@ import pytest
 import torch
 from mace.calculators import MACECalculator
 
-from palirs.mace.compiled import CompilerError, Kernel, compiler
-from palirs.mace.evaluation.evaluators import Native, Static
+from palirs.mace.compiled import Kernel
+from palirs.mace.forces.native import Native
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel, DipoleShape
 from palirs.mace.models.graphs import graph
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.predictor import Predictor
 from palirs.mace.settings import Architecture, Evaluation
-from palirs.molecules import Molecules
-from palirs.recipes import PalirsError
 from palirs.vibrations import finite_differences
 
 ELEMENTS = (1, 6, 7, 8)
 
 
-@pytest.fixture(scope="module")
-def molecules():
-    """All of organics24, distorted, so that nothing is zero by symmetry."""
-    rng = np.random.default_rng(0)
-    found = Molecules(names=("organics24",)).load()
-    for atoms in found:
-        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
-    return found
-
-
 def potentials(architecture: Architecture, members: int = 1) -> Committee:
-    shape = PotentialShape(architecture, ELEMENTS, (-13.0, -1030.0, -1485.0, -2042.0), 1.7, 4.0)
+    shape = PotentialShape(
+        architecture=architecture, elements=ELEMENTS, atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0), scale=1.7, mean_neighbours=4.0
+    )
     torch.manual_seed(0)
     return Committee.of([(shape, shape.build()) for _ in range(members)])
 
@@ -124,7 +114,7 @@ def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, archit
     from dataclasses import replace
 
     torch.manual_seed(0)
-    shape = DipoleShape(replace(architecture, dtype="float64", cutoff=3.0), ELEMENTS, 0.4, 4.0)
+    shape = DipoleShape(architecture=replace(architecture, dtype="float64", cutoff=3.0), elements=ELEMENTS, scale=0.4, mean_neighbours=4.0)
     model = DipoleModel((shape, shape.build()))
     assert model.kernel is not None
     inputs = graph([a.numbers for a in molecules], ELEMENTS, torch.float64).inputs(
@@ -148,7 +138,7 @@ def test_members_of_unlike_architecture_have_room(molecules):
 def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(molecules):
     """All displacements go through one batch; one column of the result is checked by hand."""
     committee = potentials(Architecture(channels=4, max_ell=2, radial_mlp=(8,), dtype="float64"))
-    shape = DipoleShape(committee.shapes[0].architecture, ELEMENTS, 0.4, 4.0)
+    shape = DipoleShape(architecture=committee.shapes[0].architecture, elements=ELEMENTS, scale=0.4, mean_neighbours=4.0)
     predictor = Predictor(committee, DipoleModel((shape, shape.build())))
     atoms = molecules[2]
     hessian, gradient = finite_differences(atoms, predictor)
@@ -160,50 +150,3 @@ def test_infrared_intensities_of_the_models_are_derivatives_of_their_dipoles(mol
     np.testing.assert_allclose(gradient[5], (up - down) / 2e-3, atol=1e-5)
     first, second = (found.forces.ravel() for found in committee.calculate(moved))
     np.testing.assert_allclose(hessian[5], -(first - second) / 2e-3, atol=1e-3)
-
-
-def test_without_a_compiler_the_slower_path_is_taken_and_told(molecules, monkeypatch, caplog):
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    compiler.library.cache_clear()
-    committee = potentials(Architecture(channels=4, max_ell=1, radial_mlp=(8,)))
-    with caplog.at_level("WARNING"):
-        assert isinstance(committee.evaluator([molecules[0].numbers]), Static)
-    assert "no C compiler" in caplog.text
-    with pytest.raises(PalirsError, match=r"evaluation\.backend"):
-        committee.evaluator([molecules[0].numbers], Evaluation(backend="native"))
-    with pytest.raises(CompilerError):
-        Kernel(committee.members)
-
-
-def test_what_does_not_fit_the_memory_is_cut(molecules, monkeypatch, caplog):
-    """A device with room for 40 atoms: batches are halved until they fit, with the same numbers; one molecule too large is an error."""
-    committee = potentials(Architecture(channels=4, max_ell=1, radial_mlp=(8,), dtype="float64"))
-    numbers = [a.numbers for a in molecules]
-    x = torch.tensor(np.concatenate([a.positions for a in molecules]))
-    expected = committee.forces(committee.graph(numbers), x)
-    whole = Committee.interaction
-
-    def limited(room):
-        def interaction(self, batch, positions):
-            if len(positions) > room:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return whole(self, batch, positions)
-
-        return interaction
-
-    monkeypatch.setattr(Committee, "interaction", limited(40))
-    with caplog.at_level("WARNING"):
-        found = committee.evaluator(numbers, Evaluation(backend="eager"))(x)
-    assert "out of memory" in caplog.text
-    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-10)
-    torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-10)
-    monkeypatch.setattr(Committee, "interaction", limited(3))
-    with pytest.raises(PalirsError, match="memory for one molecule"):
-        committee.evaluator(numbers, Evaluation(backend="eager"))(x)
-
-
-def test_a_device_that_is_not_there_is_an_error(molecules):
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(PalirsError, match=r"evaluation\.device"):
-        potentials(Architecture(channels=4)).evaluator([molecules[0].numbers], Evaluation(device="cuda"))

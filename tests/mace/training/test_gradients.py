@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from palirs.mace.compiled import compiler
-from palirs.mace.models.dipole import DipoleObjective, DipoleShape
-from palirs.mace.models.potential import PotentialObjective, PotentialShape
+from palirs.mace.models.dipole import DipoleShape
+from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, SecondStage, Training
 from palirs.mace.training.gradients import Data, Gradients
+from palirs.mace.training.objectives import DipoleObjective, PotentialObjective
 from palirs.recipes import PalirsError
 
 ARCHITECTURES = [

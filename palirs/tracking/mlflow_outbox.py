@@ -6,13 +6,15 @@ next call that succeeds, at the latest by the next run on the same study.
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from palirs.recipes import recipe
+from palirs.tracking.base import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -24,43 +26,6 @@ BATCH = 1000
 
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
-
-
-class Tracker(Protocol):
-    """Where metrics and files go."""
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers; ``step`` is the iteration."""
-        ...
-
-    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log numbers of many steps at once."""
-        ...
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Log a file or directory."""
-        ...
-
-
-@recipe
-class Off:
-    """No tracking."""
-
-    @contextmanager
-    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
-        """Return a tracker that keeps nothing."""
-        yield _Silent()
-
-
-class _Silent:
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Keep nothing."""
-
-    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Keep nothing."""
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep nothing."""
 
 
 @recipe
@@ -114,32 +79,53 @@ class _Outbox:
         self._study = study
         self._entries_file, self._place_file = study / "tracking.jsonl", study / "tracking.json"
         text = self._entries_file.read_text() if self._entries_file.exists() else ""
-        self._entries = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+        self._entries = [entry for line in text.splitlines() if (entry := _entry(line)) is not None]
+        if text and not text.endswith("\n"):  # killed while it wrote: the next entry must not continue that line
+            with self._entries_file.open("a") as file:
+                file.write("\n")
+        self._known = {_digest(entry) for entry in self._entries}
+        self._logged: dict[str, int] = {}
+        for entry in self._entries:
+            self._note(entry)
         self._place = json.loads(self._place_file.read_text()) if self._place_file.exists() else {}
         if self._place.get("uri") != recipe.uri or self._place.get("experiment") != recipe.experiment:
             self._place = {"uri": recipe.uri, "experiment": recipe.experiment, "run": None, "sent": 0}
         self._silent_until = 0.0
         self._client: Any = None
+        self._lock = threading.RLock()  # trainings are followed in a thread
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Queue numbers; the same numbers of the same step are logged once."""
         self._add({"kind": "metrics", "values": {key: float(value) for key, value in values.items()}, "step": step})
 
     def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Queue numbers of many steps as one entry."""
-        self._add({"kind": "series", "steps": [[step, {key: float(value) for key, value in part.items()}] for step, part in values]})
+        """Queue numbers of many steps as one entry; steps that a series was given before are left out."""
+        with self._lock:
+            new = [[step, {k: float(v) for k, v in part.items() if step > self._logged.get(k, -1)}] for step, part in values]
+            new = [[step, part] for step, part in new if part]
+            if new:
+                self._add({"kind": "series", "steps": new})
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Queue a file or directory by its path."""
         self._add({"kind": "artifact", "path": str(path.resolve()), "folder": folder, "changed": path.stat().st_mtime})
 
     def _add(self, entry: dict) -> None:
-        if entry in self._entries:
-            return
-        self._entries.append(entry)
-        with self._entries_file.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        self.flush()
+        with self._lock:
+            if _digest(entry) in self._known:
+                return
+            with self._entries_file.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            self._known.add(_digest(entry))
+            self._note(entry)
+            self._entries.append(entry)
+            self.flush()
+
+    def _note(self, entry: dict) -> None:
+        """Remember the last step of each series."""
+        for step, part in entry.get("steps", []):
+            for key in part:
+                self._logged[key] = max(step, self._logged.get(key, -1))
 
     def flush(self) -> None:
         """Send what is waiting; on failure, wait."""
@@ -157,8 +143,9 @@ class _Outbox:
 
     def close(self, status: str) -> None:
         """Send the rest and end the run."""
-        self._silent_until = 0.0
-        self.flush()
+        with self._lock:
+            self._silent_until = 0.0
+            self.flush()
         if self._client is not None and self._place["run"]:
             try:
                 self._client.set_terminated(self._place["run"], status)
@@ -230,3 +217,15 @@ def _parent(client: Any, experiment: str, sweep: str) -> str:
     run = client.create_run(experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}).info.run_id
     client.set_terminated(run)
     return run
+
+
+def _entry(line: str) -> dict | None:
+    """Read one line; one that was cut off is left out."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _digest(entry: dict) -> str:
+    return json.dumps(entry, sort_keys=True)

@@ -1,0 +1,113 @@
+"""The weights of a module, gathered for the compiled code: every one a parameter times a constant, or a product of such matrices."""
+
+from typing import Any
+
+import numpy as np
+
+from palirs.mace.backend import RealAgnosticResidualInteractionBlock
+from palirs.mace.compiled.tables import LANES, Sizes, numbers, orders, padded
+from palirs.mace.compiled.weights import Place, Writer
+
+
+class UnsupportedError(Exception):
+    """The module has a part that the compiled code does not know."""
+
+
+def mixing(linear: Any, sizes: Sizes, dims: int) -> np.ndarray:
+    """Matrices ``[l, C, C]`` of an equivariant linear map of the first ``dims`` orders."""
+    weights = {int(i.i_in): i.path_weight * numbers(w) for _, i, w in linear.weight_views(yield_instruction=True)}
+    return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
+
+
+def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write the layers of the radial network; what e3nn multiplies activations with goes into the next matrix."""
+    shape["radial"], shape["radial_back"], gain = [], [], 1.0
+    layers = list(network)
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        weight = gain * numbers(layer.weight) / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
+        if last:
+            paths = weight.reshape(len(weight), len(order), sizes.channels)
+            weight = sizes.pad(paths, 2).reshape(len(weight), -1)
+        else:
+            gain = layer.act.cst * np.sqrt(layer.var_out)
+        weight = padded(weight, [-len(weight) % LANES, -weight.shape[1] % LANES])
+        for key, place in zip(("radial", "radial_back"), writer.put_both(weight), strict=True):
+            shape[key].append(place)
+
+
+def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write the mixing of paths; without a residual with the matrix of the receiver's element behind it."""
+    views = [(i.i_in, i.i_out, i.path_weight * numbers(w)) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
+    out = interaction.linear.irreps_out
+    shape["linear"], shape["linear_back"] = [], []
+    elements = None if type(interaction) is RealAgnosticResidualInteractionBlock else of_elements(interaction.skip_tp)
+    for end in range(sizes.ell + 1):
+        mine = [sizes.pad(w, 0) for i_in, i_out, w in sorted(views, key=lambda v: v[0]) if out[i_out].ir.l == end]
+        matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
+        if len(mine) != count[end]:
+            raise UnsupportedError("mixing of messages")
+        matrix = sizes.pad(matrix, 2)
+        if elements is None:
+            place = writer.put(matrix)
+        else:
+            place = writer.put_product(writer.factor(matrix), writer.factor(sizes.pad(elements[:, end], 1, 2)))
+        shape["linear"].append(place.start)
+        shape["linear_back"].append(writer.turn(place))
+
+
+def of_elements(skip: Any) -> np.ndarray:
+    """Matrices ``[element, l, C, C]`` of the tensor product with the one-hot element."""
+    found = []
+    for _, instruction, weight in skip.weight_views(yield_instruction=True):
+        order = skip.irreps_in1[instruction.i_in1].ir.l
+        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * numbers(weight).transpose(1, 0, 2))
+    return np.array(found).transpose(1, 0, 2, 3)
+
+
+def first_features(embedding: Any, up: np.ndarray, interaction: Any, sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write the features of each element; with a residual also what the skip connection adds, which is fixed by the element."""
+    (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
+    vectors = writer.factor(sizes.pad(instruction.path_weight * numbers(weight), 1)[None])
+    place = writer.put_product(vectors, writer.factor(up))
+    shape["up"], shape["up_back"] = place.start, writer.turn(place)
+    if shape["residual"]:
+        matrices = writer.factor(sizes.pad(of_elements(interaction.skip_tp)[:, 0], 1, 2))
+        shape["table"] = writer.put_product(Place(vectors.start, (sizes.elements, 1, sizes.padded)), matrices).start
+
+
+def contraction(symmetric: Any, mixed: np.ndarray, sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write the weights of the terms of the symmetric contraction, given the matrix of :func:`palirs.mace.compiled.tables.contraction`."""
+    stacked = [numbers(weight) for part in symmetric.contractions for nu, weight in orders(part) if bool(part.U_tensors(nu).any())]
+    factors = writer.factor(sizes.pad(np.concatenate(stacked, axis=1), 2))
+    shape["poly"] = writer.put_product(Place(0, mixed.shape, mixed), factors).start
+
+
+def readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write the linear read-out of a layer that is not the last; ``None`` reads nothing."""
+    vector = np.zeros(sizes.padded)
+    if linear is not None:
+        if not hasattr(linear, "linear"):
+            raise UnsupportedError(f"read-out {type(linear).__name__}")
+        (_, instruction, weight) = next(iter(linear.linear.weight_views(yield_instruction=True)))
+        vector[: sizes.channels] = scale * instruction.path_weight * numbers(weight)[:, 0]
+    shape["readout"] = writer.put(vector).start
+
+
+def last_readout(readout: Any, scale: float, sizes: Sizes, writer: Writer) -> dict[str, Any]:
+    """Write the non-linear read-out of the last layer."""
+    width = LANES
+    into, out = np.zeros((sizes.padded, width)), np.zeros(width)
+    if readout is not None:
+        if not hasattr(readout, "linear_1"):
+            raise UnsupportedError(f"read-out {type(readout).__name__}")
+        (_, first, inner), (_, second, outer) = (
+            next(iter(linear.weight_views(yield_instruction=True))) for linear in (readout.linear_1, readout.linear_2)
+        )
+        gain = float(readout.non_linearity.acts[0].cst)
+        width = -(-inner.shape[1] // LANES) * LANES
+        into, out = np.zeros((sizes.padded, width)), np.zeros(width)
+        into[: sizes.channels, : inner.shape[1]] = first.path_weight * numbers(inner)
+        out[: inner.shape[1]] = scale * gain * second.path_weight * numbers(outer)[:, 0]
+    forth, back = writer.put_both(into)
+    return {"READOUT": width, "READOUT_IN": forth, "READOUT_BACK": back, "READOUT_OUT": writer.put(out).start}

@@ -1,0 +1,57 @@
+"""Compiled code for the CPU (:mod:`palirs.mace.compiled`), compared with MACE before it is trusted."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palirs.mace.compiled import CompilerError, Kernel, UnsupportedError
+from palirs.mace.forces.members import Members
+
+log = logging.getLogger(__name__)
+
+
+def checked_kernel(committee: Members) -> Kernel | None:
+    """Compile the members, and compare with MACE on a small cluster of atoms before they are trusted."""
+    try:
+        kernel = Kernel(committee.members)
+    except (CompilerError, UnsupportedError) as problem:
+        log.warning("MD takes the slower path, MACE's own code replayed: %s", problem)
+        return None
+    rng = np.random.default_rng(0)
+    numbers = np.array([z for z in committee.elements for _ in range(2)])
+    places = np.array([[i % 2, i // 2 % 2, i // 4] for i in range(len(numbers))])
+    positions = 1.2 * places + rng.uniform(-0.1, 0.1, (len(numbers), 3))
+    kinds = committee.species([numbers])
+    energy, forces = committee.interaction(committee.graph([numbers]), torch.tensor(positions, dtype=committee.dtype))
+    expected = energy.double() + committee.isolated(kinds, [len(numbers)]), forces
+    found = Native(committee, kernel, [numbers])(torch.tensor(positions))
+    tolerance = 1e-3 if committee.dtype == torch.float32 else 1e-8
+    for a, b in zip(found, expected, strict=True):
+        b = b.double()
+        if not bool(((a - b).abs() <= tolerance * (1 + b.abs().max())).all()):
+            log.warning("MD takes the slower path: compiled code and MACE differ by %.1e on this machine", float((a - b).abs().max()))
+            return None
+    return kernel
+
+
+class Native:
+    """Compiled code on the CPU; what it gives for a molecule does not depend on the others."""
+
+    def __init__(self, committee: Members, kernel: Kernel, numbers: Sequence[np.ndarray]):
+        self._committee, self._kernel, self._numbers = committee, kernel, list(numbers)
+        kinds = committee.species(numbers)
+        counts = [len(z) for z in numbers]
+        self._batch = kernel.batch(kinds, counts)
+        self._isolated = committee.isolated(kinds, counts)
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate every member."""
+        energy, forces = self._batch.forces(positions.numpy())
+        return torch.from_numpy(energy) + self._isolated, torch.from_numpy(forces)
+
+    def only(self, molecules: Sequence[int]) -> "Native":
+        """Return the evaluator of some of the molecules."""
+        return Native(self._committee, self._kernel, [self._numbers[i] for i in molecules])

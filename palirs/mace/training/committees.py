@@ -1,0 +1,140 @@
+"""Training the members of a committee, and the dipole models, on the workers there are."""
+
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+
+from ase import Atoms
+
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleModel
+from palirs.mace.models.files import load, load_dipoles
+from palirs.mace.settings import Architecture, Training
+from palirs.mace.training.checks import check_labels
+from palirs.mace.training.jobs import Job, train
+from palirs.mace.training.split import split
+from palirs.randomness import integer
+from palirs.recipes import PalirsError
+
+
+def train_committee(
+    directory: Path,
+    frames: Sequence[Atoms],
+    size: int,
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    iteration: int,
+    executor: Executor,
+    previous: Path | None = None,
+) -> Committee:
+    """Train the members on one split, differing by seed, and return the committee.
+
+    Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are. ``previous`` is the directory of the
+    iteration before, for ``training.start=previous``.
+    """
+    check_labels(frames, dipoles=False)
+    train_frames, valid = split(frames, training.validation_fraction, seed, "validation", iteration)
+    jobs = [
+        Job(
+            kind="potential",
+            path=directory / f"potential-{member}.safetensors",
+            train=train_frames,
+            valid=valid,
+            architecture=architecture,
+            training=training,
+            seed=integer(seed, "potential", iteration, member),
+            start=starting_point(training, previous, member),
+            title=f"iteration {iteration} potential {member}",
+            position=member,
+        )
+        for member in range(size)
+    ]
+    train_all(jobs, executor)
+    return Committee.of([(c.shapes[0], c.members[0]) for c in (load(job.path) for job in jobs) if isinstance(c, Committee)])
+
+
+def train_dipoles(
+    paths: Sequence[Path],
+    frames: Sequence[Atoms],
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    executor: Executor,
+) -> DipoleModel:
+    """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
+    check_labels(frames)
+    train_frames, valid = split(frames, training.validation_fraction, seed, "dipole validation")
+    jobs = [
+        Job(
+            kind="dipole",
+            path=path,
+            train=train_frames,
+            valid=valid,
+            architecture=architecture,
+            training=training,
+            seed=integer(seed, "dipole", *([member] if member else [])),
+            start=starting_point(training, None, member),
+            title=f"dipole model {member}",
+            position=member,
+        )
+        for member, path in enumerate(paths)
+    ]
+    train_all(jobs, executor)
+    return load_dipoles(paths)
+
+
+def starting_point(training: Training, previous: Path | None, member: int) -> Path | None:
+    """Return the model file that a member starts from, if any.
+
+    Raises
+    ------
+    PalirsError
+        If a file is named that is not there.
+    """
+    if training.start == "scratch":
+        return None
+    if training.start == "previous":
+        return None if previous is None else previous / f"potential-{member}.safetensors"
+    path = Path(training.start).resolve()
+    if not path.is_file():
+        raise PalirsError(f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file")
+    return path
+
+
+def train_all(jobs: Sequence[Job], executor: Executor) -> None:
+    """Train every model; where there are more of them than workers, some in two pieces, so that no worker is idle at the end."""
+    workers = getattr(executor, "workers", 1)
+    waiting, running, trained = pieces(len(jobs), workers), dict[Future, int](), set[int]()
+    while waiting or running:
+        for number, until in list(waiting):
+            if number in trained:
+                waiting.remove((number, until))
+            elif len(running) < workers and number not in running.values():
+                waiting.remove((number, until))
+                running[executor.submit(train, jobs[number], until)] = number
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            number = running.pop(future)
+            trained |= {number} if future.result() else set()
+
+
+def pieces(jobs: int, workers: int) -> list[tuple[int, float]]:
+    """Return jobs of about equal length, and the share of each after which it pauses, in the order in which workers take them.
+
+    The last ``workers + jobs % workers`` jobs are laid out one after the other along the time that they need on all workers together, and
+    that is cut into one stretch for each worker (McNaughton 1959, doi:10.1287/mnsc.6.1.1): what is cut has its first piece at the start of
+    one worker and its second at the end of another. Three jobs and two workers: the first job and
+    half of the second, then the third and the rest of the second.
+    """
+    whole = jobs if jobs <= workers or jobs % workers == 0 else jobs - workers - jobs % workers
+    found = [(number, 1.0) for number in range(whole)]
+    rest = list(range(whole, jobs))
+    stretch, begins = len(rest) / workers, []
+    for place, number in enumerate(rest):
+        worker, begin = divmod(place, stretch)
+        over = begin + 1 - stretch  # what does not fit on this worker is the first piece, at the start of the next
+        if over > 1e-9:
+            begins += [(0.0, worker + 1, number, over), (begin, worker, number, 1.0)]
+        else:
+            begins.append((begin, worker, number, 1.0))
+    return found + [(number, until) for _, _, number, until in sorted(begins)]

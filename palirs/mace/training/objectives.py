@@ -1,0 +1,151 @@
+"""What is learnt: targets, predictions, and the loss of their deviations, for potentials and dipole models."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from palirs import keys
+from palirs.mace.compiled import TrainingBatch
+from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
+from palirs.mace.models.graphs import Graph
+from palirs.mace.models.potential import PotentialShape
+from palirs.mace.models.shape import Shape
+from palirs.mace.settings import Training
+
+Tensors = dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """What is learnt: targets of the frames, predictions of a batch, and the loss of their deviations."""
+
+    shape: Any
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return for each property one tensor per frame."""
+        ...
+
+    def predict(self, model: Any, graph: Graph, positions: Tensor, training: bool) -> Tensors:
+        """Return predictions of each property by the module itself."""
+        ...
+
+    def predict_compiled(self, model: Any, batch: TrainingBatch, positions: np.ndarray) -> tuple[Tensors, Callable[[], np.ndarray]]:
+        """Return predictions by compiled code, and a function that, after ``backward`` from them, gives the rest of the gradient."""
+        ...
+
+    def errors(self, predictions: Tensors, targets: Tensors, counts: Tensor) -> Tensors:
+        """Return deviations; ``counts`` are the atoms per molecule."""
+        ...
+
+    def loss(self, errors: Tensors, late: bool = False) -> Tensor:
+        """Return the scalar to minimise; ``late`` in the second stage."""
+        ...
+
+
+@dataclass
+class PotentialObjective:
+    """Loss and errors of a potential on labelled frames."""
+
+    shape: PotentialShape
+    training: Training
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return interaction energies (total minus E0) and forces of each frame."""
+        e0 = dict(zip(self.shape.elements, self.shape.atomic_energies, strict=True))
+        energy = [atoms.info[keys.ENERGY] - sum(e0[int(z)] for z in atoms.numbers) for atoms in frames]
+        return {
+            "energy": [torch.tensor([e], dtype=dtype) for e in energy],
+            "forces": [torch.tensor(atoms.arrays[keys.FORCES], dtype=dtype) for atoms in frames],
+        }
+
+    def predict(self, model: Any, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE's own code."""
+        out = model(graph.inputs(positions.detach().requires_grad_(True)), training=training)
+        return {"energy": out["interaction_energy"], "forces": out["forces"]}
+
+    def predict_compiled(
+        self, model: Any, batch: TrainingBatch, positions: np.ndarray
+    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
+        """Return the same by compiled code, and a function that gives the gradient after ``backward``."""
+        energy, forces = (torch.from_numpy(values).requires_grad_(True) for values in batch.forces(positions))
+
+        def gradient() -> np.ndarray:
+            by_energy, by_forces = (torch.zeros_like(x) if x.grad is None else x.grad for x in (energy, forces))
+            return batch.forces_back(positions, by_energy.numpy(), by_forces.numpy())
+
+        return {"energy": energy, "forces": forces}, gradient
+
+    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Return the deviations: energy per atom ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
+        return {
+            "energy": (predictions["energy"] - targets["energy"]) / counts,
+            "forces": predictions["forces"] - targets["forces"],
+        }
+
+    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+        """Weighted errors of energy per atom and forces, see :class:`Training`; ``late`` takes the weights of the second stage."""
+        stage = self.training.second_stage if late and self.training.second_stage else self.training
+        energy, forces = errors["energy"], errors["forces"]
+        return stage.energy_weight * norm(energy[:, None], self.training) + stage.forces_weight * norm(forces, self.training)
+
+
+@dataclass
+class DipoleObjective:
+    """Loss and errors of a dipole model on labelled frames."""
+
+    shape: DipoleShape
+    training: Training
+
+    def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
+        """Return the reference dipoles [e·Å]."""
+        return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
+
+    def predict(self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+        """Return the dipoles ``[B, 3]`` [e·Å]."""
+        with torch.set_grad_enabled(training):
+            return {"dipole": model(graph.inputs(positions))}
+
+    def predict_compiled(
+        self, model: DipoleNetwork, batch: TrainingBatch, positions: np.ndarray
+    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
+        """Return the same with compiled layers, and a function that gives the layers' part of the gradient after ``backward``."""
+        layers = [torch.from_numpy(layer).requires_grad_(True) for layer in batch.features(positions)]
+
+        def gradient() -> np.ndarray:
+            return batch.features_back([layer.grad.numpy() for layer in layers])  # pyright: ignore[reportOptionalMemberAccess]
+
+        return {"dipole": model.read_compiled(layers, positions, batch.counts)}, gradient
+
+    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Return the deviations ``[B, 3]`` [e·Å]."""
+        return {"dipole": predictions["dipole"] - targets["dipole"]}
+
+    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+        """Error in units of the scale of the data, see :class:`Training`."""
+        return norm(errors["dipole"] / self.shape.scale, self.training)
+
+
+def objective_of(shape: Shape, training: Training) -> Objective:
+    """Return what a model of this shape learns."""
+    if isinstance(shape, PotentialShape):
+        return PotentialObjective(shape, training)
+    assert isinstance(shape, DipoleShape)
+    return DipoleObjective(shape, training)
+
+
+def norm(errors: Tensor, training: Training) -> Tensor:
+    """Mean of the deviations ``[n, components]`` in the norm of the loss."""
+    if training.loss == "mse":
+        return (errors**2).mean()
+    if training.loss == "huber":
+        return torch.nn.functional.huber_loss(errors, torch.zeros_like(errors), delta=training.huber_delta)
+    return errors.abs().mean() if errors.shape[1] == 1 else length(errors).mean()
+
+
+def length(vectors: Tensor) -> Tensor:
+    """Length of each vector, smooth at zero (within 1e-4 of the unit)."""
+    return torch.sqrt((vectors**2).sum(dim=-1) + 1e-8)

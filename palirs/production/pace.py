@@ -1,0 +1,41 @@
+"""How long the engine's own MD will take, measured before it begins."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+from ase import Atoms
+
+from palirs.engines import Engine
+
+LOOK = 2.0
+"""Seconds that a measurement takes, at least two calculations."""
+
+
+def seconds_per_step(engine: Engine, molecules: Sequence[Atoms], executor: Executor) -> float:
+    """Return the time of one calculation [s], averaged over the molecules, where the MD will run.
+
+    As in MD, one calculation follows the other in one calculator, on geometries that differ a little.
+    """
+    timed = [executor.submit(_time, engine, atoms, LOOK / len(molecules)) for atoms in molecules]
+    return float(np.mean([each.result() for each in timed]))
+
+
+def _time(engine: Engine, atoms: Atoms, look: float) -> float:
+    rng, work, calculator = np.random.default_rng(0), atoms.copy(), engine.start()
+    engine.run(calculator, work)
+    started, count = time.perf_counter(), 0
+    while count < 1 or time.perf_counter() - started < look:
+        work.positions = atoms.positions + rng.normal(0, 0.005, atoms.positions.shape)
+        engine.run(calculator, work)
+        count += 1
+    return (time.perf_counter() - started) / count
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: ``40 s``, ``3 min``, ``5.2 h``, ``2.1 days``."""
+    for limit, unit, text in ((90, 1, "s"), (5400, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {text}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

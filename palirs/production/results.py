@@ -1,0 +1,95 @@
+"""What production found: trajectories read back from their files, and the spectrum of their dipoles."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from palirs import keys
+from palirs.production.batch import Job, steps_of
+from palirs.production.trajectories import Recording
+from palirs.recipes import PalirsError
+from palirs.settings import MD, Spectroscopy
+from palirs.spectra import Spectrum, infrared_spectrum, mean_spectrum, undo_verlet_shift
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Recorded trajectories of one molecule.
+
+    Attributes
+    ----------
+    molecule : str
+        Its name.
+    dipoles : numpy.ndarray
+        Shape ``[whole, frames, 3]`` [e·Å], of the trajectories that ended well; so the next three.
+    temperature : numpy.ndarray
+        Shape ``[whole]`` [K], mean kinetic temperature.
+    spread : numpy.ndarray
+        Shape ``[whole]`` [eV/Å], largest force spread of the committee met on the way; zero for an engine.
+    drift : numpy.ndarray
+        Shape ``[whole]`` [eV/ps], change of the conserved quantity.
+    broken : list of str
+        Why each trajectory ended early; empty for those that did not.
+    """
+
+    molecule: str
+    dipoles: np.ndarray
+    temperature: np.ndarray
+    spread: np.ndarray
+    drift: np.ndarray
+    broken: list[str]
+
+    def enough(self, share: float) -> bool:
+        """Tell whether at least one, and this share of the trajectories, ended well."""
+        return len(self.dipoles) >= max(1, share * len(self.broken))
+
+
+def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
+    """Read the trajectories of one molecule; those that ended early are told, and left out."""
+    frames = steps_of(md.length, settings) // settings.stride
+    recordings = [Recording(job.place) for job in jobs]
+    ends = [recording.checkpoint(job.settings) for recording, job in zip(recordings, jobs, strict=True)]
+    for job, end in zip(jobs, ends, strict=True):
+        if end.broken:
+            log.warning("trajectory %s of %s ended early and is left out: %s", job.place.name, job.place.parent.name, end.broken)
+    whole = [(recording, end) for recording, end in zip(recordings, ends, strict=True) if not end.broken]
+    for recording, _ in whole:
+        if len(recording.dipoles(frames)) < frames:
+            raise PalirsError(f"{recording.dipole_file} has fewer than {frames} dipoles; remove {recording.checkpoint_file} to run it anew")
+    return Run(
+        molecule=jobs[0].molecule.info[keys.MOLECULE],
+        dipoles=np.array([recording.dipoles(frames) for recording, _ in whole]).reshape(-1, frames, 3),
+        temperature=np.array([float(end.values["heat"]) / end.frames for _, end in whole]),
+        spread=np.array([float(end.values["spread"]) for _, end in whole]),
+        drift=np.array([float(end.values["drift"]) for _, end in whole]),
+        broken=[end.broken for end in ends],
+    )
+
+
+def check_enough(runs: Sequence[Run], share: float) -> None:
+    """Raise :class:`PalirsError` for molecules of which too few trajectories ended well."""
+    short = [run for run in runs if not run.enough(share)]
+    if short:
+        lines = [
+            f"{run.molecule}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well; one that did not: "
+            f"{next(filter(None, run.broken))}"
+            for run in short
+        ]
+        raise PalirsError(
+            "\n".join(lines) + f"\nToo few for a spectrum (spectrum.complete={share:g}): use a smaller spectrum.timestep, a lower "
+            f"temperature or a better model. A trajectory begins anew when its .npz file is removed; one whose engine failed is gone on "
+            f"with by the next run"
+        )
+
+
+def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float, label: str) -> Spectrum:
+    """Mean spectrum, with its standard deviation, of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
+    interval = settings.stride * settings.timestep
+    spectra = [
+        infrared_spectrum(dipole, interval, temperature=temperature, max_lag=settings.max_lag, method=settings.method) for dipole in dipoles
+    ]
+    return mean_spectrum([undo_verlet_shift(spectrum, settings.timestep).within(0.0, 5000.0) for spectrum in spectra], label)

@@ -1,0 +1,34 @@
+"""What a study will do and cost, in words, before anything is computed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from palirs import keys
+from palirs.settings import Study
+from palirs.vibrations import count_modes
+
+
+def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
+    """Return the lines that ``task=check`` prints."""
+    first = sum(1 + count_modes(atoms) * (study.learning.geometries_per_mode - 1) for atoms in molecules)
+    walkers = len(molecules) * len(study.sampler.temperatures) * study.sampler.replicas
+    later, again = walkers * study.selector.frames, study.learning.iterations - 1
+    hessians = sum(6 * len(atoms) for atoms in molecules)
+    names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
+    production, reference = study.spectrum.production, study.spectrum.reference
+    lines = [
+        ("study directory", str(directory)),
+        ("molecules", f"{len(molecules)}: {names}"),
+        ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
+        ("committee", f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å"),
+        ("labels, first training", f"{first} normal-mode samples, about {hessians} for Hessians"),
+        ("labels, afterwards", f"at most {later * again} ({walkers} trajectories × {study.selector.frames} × {again} iterations)"),
+        ("exploration", f"{walkers} trajectories × {study.sampler.length:g} ps per iteration"),
+        ("production", f"{production.replicas} × {production.length:g} ps per molecule at {study.temperature:g} K"),
+    ]
+    if reference is not None:
+        steps = round((reference.thermalisation + reference.length) * 1e3 / study.spectrum.timestep) * reference.replicas
+        lines.append(("reference MD", f"{steps:,} steps of the engine per molecule"))
+    return [f"{name:22s} {text}" for name, text in lines]

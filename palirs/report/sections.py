@@ -1,0 +1,150 @@
+"""The sections of the report: each draws its figure or fills its table from what the study directory holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from palirs import keys
+from palirs.learning.errors import Parity, above, dipole_parity, potential_parity
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleModel
+from palirs.production.trajectories import broken
+from palirs.report import figures
+from palirs.report.comparison import Shelf
+from palirs.report.tables import write_table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure, a table, or both, under one heading."""
+
+    heading: str
+    figure: Path | None = None
+    rows: Sequence[Mapping[str, object]] | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study has found.
+
+    Attributes
+    ----------
+    directory : Path
+        Of the study.
+    shelf : Shelf
+        Its spectra.
+    history : list of dict
+        Metrics of each iteration.
+    first, final, test : list of Atoms
+        Labelled frames of the first and the last iteration, and those of the last that are only for errors.
+    optima : dict
+        Energy of each molecule's optimum [eV].
+    committee : Committee
+        Of the last iteration.
+    dipole : DipoleModel or None
+        Trained on the data of the last iteration.
+    goal : float
+        Of the harmonic frequencies [cm⁻¹].
+    """
+
+    directory: Path
+    shelf: Shelf
+    history: list[dict[str, float]]
+    first: list[Atoms]
+    final: list[Atoms]
+    test: list[Atoms]
+    optima: dict[str, float]
+    committee: Committee
+    dipole: DipoleModel | None
+    goal: float
+
+    @cached_property
+    def potential(self) -> tuple[Parity, Parity]:
+        """Energies [meV] and forces [meV/Å] of the test frames."""
+        return potential_parity(self.committee, self.test)[:2]
+
+    @cached_property
+    def dipoles(self) -> Parity | None:
+        """Dipoles of the test frames [mDebye]."""
+        return None if self.dipole is None else dipole_parity(self.dipole, self.test)
+
+    def figure(self, name: str) -> Path:
+        """Return the file of a figure."""
+        return self.directory / "figures" / f"{name}.png"
+
+
+def spectra(found: Findings) -> list[Section]:
+    """Spectrum of each molecule that has one, and how alike it is to reference and experiment."""
+    shelf, sections, rows = found.shelf, [], []
+    for name in shelf.molecules:
+        known = shelf.known(name)
+        if "predicted" in known:
+            metrics = {key.rpartition(".")[2]: value for key, value in shelf.compare(name).items()}
+            notes = {
+                panel: f"PCC {metrics[f'pcc_{short}']:.3f}, WD {metrics[f'wd_{short}']:.3f}"
+                for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
+                if f"pcc_{short}" in metrics
+            }
+            title = f"{name}, {shelf.temperature:g} K"
+            drawn = figures.spectrum(title, known, shelf.settings.window, notes)
+            sections.append(Section(f"Spectrum of {name}", figures.save(drawn, found.figure(f"{name}-{shelf.temperature:g}K"))))
+            rows.append({"molecule": name, **metrics})
+    return [*sections, Section("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd)", rows=rows)]
+
+
+def learning_curves(found: Findings) -> Section:
+    """Errors of each iteration, drawn and as a table."""
+    rows = [
+        {"iteration": number, **{key: float(value) for key, value in metrics.items() if not key.startswith(("time", "labels"))}}
+        for number, metrics in enumerate(found.history)
+    ]
+    figure = figures.save(figures.learning_curves(found.history, found.goal), found.figure("learning_curves"))
+    return Section("Learning curves", figure, rows)
+
+
+def data(found: Findings) -> Section:
+    """How high above the optima the first and the final data lie."""
+    first, final = (
+        np.array([atoms.info[keys.ENERGY] - found.optima[atoms.info[keys.MOLECULE]] for atoms in frames])
+        for frames in (found.first, found.final)
+    )
+    return Section("Energies of the data", figures.save(figures.energy_distribution(first, final), found.figure("energy_distribution")))
+
+
+def parities(found: Findings) -> list[Section]:
+    """Predicted against reference values of the test frames."""
+    energy, forces = found.potential
+    drawn = [
+        ("Energies", "Energy above the optimum", "meV", above(energy, found.optima), "energy"),
+        ("Forces", "Forces", "meV/Å", forces, "forces"),
+    ]
+    if found.dipoles is not None:
+        drawn.append(("Dipoles", "Dipole", "mDebye", found.dipoles, "dipole"))
+    return [
+        Section(heading, figures.save(figures.parity(title, unit, values), found.figure(f"{name}_parity")))
+        for heading, title, unit, values, name in drawn
+    ]
+
+
+def errors(found: Findings) -> Section:
+    """Errors on the test frames, molecule by molecule; also written to ``errors.csv``."""
+    energy, forces = found.potential
+    parts = [energy.by_molecule("energy", "meV"), forces.by_molecule("forces", "meV_per_A")]
+    if found.dipoles is not None:
+        parts.append(found.dipoles.by_molecule("dipole", "mD"))
+    rows = [
+        {"molecule": name, "test_frames": energy.count(name), **{key: value for part in parts for key, value in part[name].items()}}
+        for name in parts[0]
+    ]
+    write_table(found.directory / "errors.csv", rows)
+    return Section("Errors on the test frames of the last iteration, by molecule", rows=rows)
+
+
+def ended_early(found: Findings) -> list[Section]:
+    """Trajectories that ended early and why, if there are any."""
+    rows = [{"trajectory": place, "reason": reason} for place, reason in broken(found.directory / "trajectories").items()]
+    return [Section("Trajectories that ended early and are left out", rows=rows)] if rows else []

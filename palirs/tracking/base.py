@@ -1,0 +1,45 @@
+"""What a tracker is, and the one that keeps nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from palirs.recipes import recipe
+
+
+class Tracker(Protocol):
+    """Where metrics and files go."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers; ``step`` is the iteration."""
+        ...
+
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log numbers of many steps at once."""
+        ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Log a file or directory."""
+        ...
+
+
+@recipe
+class Off:
+    """No tracking."""
+
+    @contextmanager
+    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
+        """Return a tracker that keeps nothing."""
+        yield _Silent()
+
+
+class _Silent:
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Keep nothing."""
+
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Keep nothing."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep nothing."""

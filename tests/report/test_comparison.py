@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from palirs.production import Run, check_enough, duration
+from palirs.recipes import PalirsError
+from palirs.report.comparison import Shelf, band_error, in_words
+from palirs.settings import Spectroscopy
+from palirs.spectra import Spectrum, mean_spectrum
+
+GRID = np.arange(0.0, 5000.0, 2.0)
+
+
+def bands(*heights):
+    """Bands at 1000, 2000, 3000 cm⁻¹, 20 wide."""
+    return sum(height * np.exp(-(((GRID - 1000 * (i + 1)) / 20) ** 2)) for i, height in enumerate(heights))
+
+
+def test_the_error_of_the_bands_is_that_of_the_mean():
+    """Bands of known relative noise: the standard error over many draws is what is told from one draw, and low bands do not count."""
+    rng = np.random.default_rng(0)
+    draws = [[Spectrum(GRID, bands(1.0, 0.8 * (1 + 0.3 * x), 0.3 * (1 + 2.0 * x))) for x in rng.normal(size=64)] for _ in range(60)]
+    told = [band_error(mean_spectrum(draw), 64, (500.0, 4000.0)) for draw in draws]
+    means = [mean_spectrum(draw).on(np.array([2000.0]))[0] for draw in draws]
+    assert np.mean(told) == pytest.approx(np.std(means) / 0.8, rel=0.25)
+    assert np.isnan(band_error(mean_spectrum(draws[0][:1]), 1, (500.0, 4000.0)))
+
+
+def test_what_is_on_the_shelf_is_compared(tmp_path):
+    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["a", "b"])
+    assert shelf.known("a") == {}
+    assert shelf.compare("a") == {}
+    shelf.put("a", "predicted", Spectrum(GRID, bands(1.0, 0.5, 0.2)))
+    assert shelf.compare("a") == {}
+    shelf.put("a", "reference", Spectrum(GRID, 3 * bands(1.0, 0.5, 0.2)))
+    found = shelf.compare("a")
+    assert found["spectrum.a.pcc_ml_ref"] == pytest.approx(1.0)
+    assert found["spectrum.a.wd_ml_ref"] == pytest.approx(0.0, abs=1e-9)
+    assert in_words(found) == "pcc_ml_ref 1.000, wd_ml_ref 0.000"
+    assert Shelf(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).known("a") == {}, "of another temperature"
+
+
+def test_too_few_trajectories_are_told_with_the_reason():
+    def run(*broken):
+        whole = sum(not reason for reason in broken)
+        return Run("a", np.zeros((whole, 5, 3)), np.zeros(whole), np.zeros(whole), np.zeros(whole), list(broken))
+
+    check_enough([run("", ""), run("", "dissociated")], 0.5)
+    with pytest.raises(PalirsError, match=r"a: 1 of 3 trajectories ended well; one that did not: gone"):
+        check_enough([run("", "gone", "gone")], 0.5)
+    with pytest.raises(PalirsError, match="0 of 1"):
+        check_enough([run("gone")], 0.0)
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")])
+def test_times_are_said_as_people_say_them(seconds, says):
+    assert duration(seconds) == says
