@@ -80,7 +80,7 @@ def process_start(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass
+        pass  # there is one, of another user
     return "unknown"
 
 

@@ -212,7 +212,7 @@ class LabelStore:
             try:
                 os.link(part, self.path)
             except FileExistsError:
-                pass
+                pass  # another process made it meanwhile, as good as this one
             except OSError:  # a file system without links
                 if not self.path.exists():
                     part.rename(self.path)

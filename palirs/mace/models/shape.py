@@ -1,5 +1,6 @@
 """What every model says of itself beside its weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
@@ -11,7 +12,7 @@ from palirs.mace.settings import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class Shape(ABC):
     """Everything that fixes a model but its weights; written as JSON beside them.
 
     Attributes
@@ -42,9 +43,9 @@ class Shape:
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name != "kind"}
         return cls(**{**plain, "architecture": Architecture(**values["architecture"])})
 
+    @abstractmethod
     def build(self) -> Any:
         """Make the module with fresh weights drawn from torch's global generator."""
-        raise NotImplementedError
 
 
 def of_data(frames: Sequence[Atoms], architecture: Architecture) -> dict[str, Any]:
