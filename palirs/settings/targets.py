@@ -70,7 +70,10 @@ def _check_calculator(where: str, target: str, node: dict) -> None:
     from ase.calculators.genericfileio import BaseProfile
 
     if target.partition(".")[0] not in packages_distributions():
-        raise PalirsError(f"{where}._target_ = {target!r}: there is no installed package {target.partition('.')[0]!r}; install it with pip")
+        raise PalirsError(
+            f"{where}._target_ = {target!r}: it should be a class derived from ASE's calculators; there is no installed package "
+            f"{target.partition('.')[0]!r}"
+        )
     base, what = (BaseCalculator, "calculators") if where == CALCULATOR else (BaseProfile, "profiles")
     found = _look_up(where, target)
     if not isinstance(found, type) or not issubclass(found, base):
