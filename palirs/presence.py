@@ -71,7 +71,7 @@ def process_start(pid: int) -> str | None:
     """Return when a process of this machine started, ``None`` if there is none; numbers of dead processes are given out again."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
+        return None if fields[0] in "ZX" else fields[19]  # dead: not yet waited for, or at this moment
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None

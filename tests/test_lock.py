@@ -7,33 +7,64 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from palirs import presence
 from palirs.lock import HeldError, holder, locked
 
-WORKER = """
-import os, sys, time
+WORKERS = """
+import os, random, signal, sys, time
 from pathlib import Path
 from palirs.lock import HeldError, locked
-place = Path(sys.argv[1])
-while True:
+
+place, wait = Path(sys.argv[1]), random.Random()
+inside, broken = place / "inside", place / "broken"
+
+def living(owner):
     try:
-        with locked(place, "test"):
-            handle = os.open(place / "inside", os.O_CREAT | os.O_EXCL | os.O_WRONLY)  # fails if another one is inside and alive
-            os.write(handle, str(os.getpid()).encode())
-            time.sleep(0.01)
-            os.unlink(place / "inside")
-            with (place / "log").open("a") as file:
-                file.write("turn\\n")
-    except HeldError:
-        time.sleep(0.002)
-    except FileExistsError:
-        owner = (place / "inside").read_text() if (place / "inside").exists() else ""
-        if owner and Path(f"/proc/{owner}").exists() and " Z " not in Path(f"/proc/{owner}/stat").read_text():
-            (place / "broken").write_text(owner)
-        (place / "inside").unlink(missing_ok=True)
+        return Path(f"/proc/{owner}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"  # dead, the second while it is waited for
+    except OSError:
+        return False
+
+def work():
+    me = str(os.getpid())
+    while True:
+        try:
+            with locked(place, "test"):  # all that looks at who is inside happens in here: outside, another one may rightly be in by then
+                owner = inside.read_text() if inside.exists() else ""  # that of a killed one stays
+                if owner and living(owner):
+                    broken.write_text(f"{me} came in while {owner} was")
+                inside.write_text(me)
+                time.sleep(0.005)
+                if inside.read_text() != me:
+                    broken.write_text(f"{inside.read_text()} came in while {me} was")
+                inside.write_text("")
+                with (place / "log").open("a") as file:
+                    file.write("turn\\n")
+        except HeldError:
+            time.sleep(0.001)
+
+def start():
+    pid = os.fork()
+    if pid == 0:
+        work()
+    return pid
+
+programs = [start() for _ in range(6)]
+end, kills = time.time() + 15, 0
+while time.time() < end:
+    time.sleep(wait.uniform(0, 0.02))
+    owner = inside.read_text() if inside.exists() else ""
+    number = programs.index(int(owner)) if owner and int(owner) in programs and wait.random() < 0.7 else wait.randrange(6)
+    os.kill(programs[number], signal.SIGKILL)
+    time.sleep(wait.uniform(0, 0.005))  # dead, and not yet waited for
+    os.waitpid(programs[number], 0)
+    programs[number] = start()
+    kills += 1
+time.sleep(1.0)
+for program in programs:
+    os.kill(program, signal.SIGKILL)
+print(kills, "kills")
 """
 
 
@@ -111,20 +142,9 @@ def test_where_there_are_no_links_files_are_made_instead(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_many_programs_killed_at_random_moments_never_hold_it_together(tmp_path):
-    rng, environment = np.random.default_rng(), {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    start = lambda: subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], env=environment, stderr=subprocess.PIPE)  # noqa: E731
-    programs = [start() for _ in range(4)]
-    end = time.time() + 15
-    while time.time() < end:
-        time.sleep(rng.uniform(0.05, 0.5))
-        number = int(rng.integers(4))
-        programs[number].send_signal(signal.SIGKILL)
-        programs[number].wait()
-        programs[number] = start()
-    time.sleep(1.0)
-    for program in programs:
-        program.send_signal(signal.SIGKILL)
-        assert program.stderr is not None
-        assert b"Traceback" not in program.stderr.read()
-    assert not (tmp_path / "broken").exists()
-    assert (tmp_path / "log").read_text().count("turn") > 30
+    command, environment = [sys.executable, "-c", WORKERS, str(tmp_path)], {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    broken = tmp_path / "broken"
+    assert not broken.exists(), broken.read_text()
+    assert (tmp_path / "log").read_text().count("turn") > 100
