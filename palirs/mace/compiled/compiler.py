@@ -10,10 +10,13 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-PURPOSES = {"evaluate": ("mace.c",), "train potential": ("train.c", "mace.c"), "train dipole": ("train.c", "mace.c")}
+PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c")}
 """What is compiled: the first file, which includes the others."""
-PLANES = {"evaluate": 0, "train potential": 2, "train dipole": 1}
-FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+
+
+VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
+"""Environment variable that sets the length of vectors: 16, 32 or 64."""
 
 
 class CompilerError(Exception):
@@ -34,29 +37,45 @@ def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
     compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
-    header = f"#define PLANES {PLANES[purpose]}\n{header}" if PLANES[purpose] else header
     sources = [Path(__file__).with_name(name) for name in PURPOSES[purpose]]
-    key = "\n".join([header, *(source.read_text() for source in sources), *FLAGS, compiler, _version(compiler), _processor()])
+    flags = [*FLAGS, *(["-mprefer-vector-width=512"] if vector_bytes() == 64 and "avx512f" in _processor() else [])]
+    key = "\n".join([header, *(source.read_text() for source in sources), *flags, compiler, _version(compiler), _processor()])
     place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not place.exists():
-        _compile(compiler, header, sources[0], place)
+        _compile([compiler, *flags], header, sources[0], place)
     return ctypes.CDLL(str(place))
 
 
-def _compile(compiler: str, header: str, source: Path, place: Path) -> None:
+def _compile(command: list[str], header: str, source: Path, place: Path) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             (Path(folder) / "shape.h").write_text(header)
             built = Path(folder) / "built.so"
             done = subprocess.run(
-                [compiler, *FLAGS, f"-I{folder}", str(source), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
+                [*command, f"-I{folder}", str(source), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
             )
             if done.returncode:
-                raise CompilerError(f"{compiler} failed: {done.stderr.strip()[-2000:]}")
+                raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
             built.replace(place)  # several processes may do this at once
     except OSError as error:
-        raise CompilerError(f"{compiler} could not write to {place.parent}: {error}") from error
+        raise CompilerError(f"{command[0]} could not write to {place.parent}: {error}") from error
+
+
+def vector_bytes() -> int:
+    """Return the bytes in a vector: 64 where the processor has AVX-512, else 32 (two registers of NEON), unless the user says otherwise.
+
+    Raises
+    ------
+    CompilerError
+        If the user says what cannot be.
+    """
+    asked = os.environ.get(VECTOR_BYTES)
+    if asked is None:
+        return 64 if {"avx512f", "avx512vl", "avx512dq"} <= set(_processor().split()) else 32
+    if asked not in ("16", "32", "64"):
+        raise CompilerError(f"{VECTOR_BYTES} = {asked!r}: it must be 16, 32 or 64")
+    return int(asked)
 
 
 def _cache() -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from palirs.mace.backend import RealAgnosticResidualInteractionBlock
-from palirs.mace.compiled.tables import LANES, Sizes, numbers, orders, padded
+from palirs.mace.compiled.tables import Sizes, numbers, orders, padded
 from palirs.mace.compiled.weights import Place, Writer
 
 
@@ -31,7 +31,7 @@ def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, wr
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
-        weight = padded(weight, [-len(weight) % LANES, -weight.shape[1] % LANES])
+        weight = padded(weight, [sizes.up(len(weight)) - len(weight), sizes.up(weight.shape[1]) - weight.shape[1]])
         for key, place in zip(("radial", "radial_back"), writer.put_both(weight), strict=True):
             shape[key].append(place)
 
@@ -83,31 +83,27 @@ def contraction(symmetric: Any, mixed: np.ndarray, sizes: Sizes, shape: dict, wr
     shape["poly"] = writer.put_product(Place(0, mixed.shape, mixed), factors).start
 
 
-def readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> None:
-    """Write the linear read-out of a layer that is not the last; ``None`` reads nothing."""
+def linear_readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> None:
+    """Write a linear read-out of scalars or vectors to one; ``None`` reads nothing."""
     vector = np.zeros(sizes.padded)
     if linear is not None:
-        if not hasattr(linear, "linear"):
-            raise UnsupportedError(f"read-out {type(linear).__name__}")
-        (_, instruction, weight) = next(iter(linear.linear.weight_views(yield_instruction=True)))
+        (_, instruction, weight) = next(iter(linear.weight_views(yield_instruction=True)))
         vector[: sizes.channels] = scale * instruction.path_weight * numbers(weight)[:, 0]
     shape["readout"] = writer.put(vector).start
 
 
-def last_readout(readout: Any, scale: float, sizes: Sizes, writer: Writer) -> dict[str, Any]:
-    """Write the non-linear read-out of the last layer."""
-    width = LANES
+def hidden_readout(readout: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> int:
+    """Write a read-out of scalars with a hidden layer; ``None`` reads nothing. Return the padded width of the hidden layer."""
+    shape["inner"] = shape["inner_back"] = shape["outer"] = 0
+    if readout is None:
+        return sizes.up(1)
+    (_, first, inner), (_, second, outer) = (
+        next(iter(linear.weight_views(yield_instruction=True))) for linear in (readout.linear_1, readout.linear_2)
+    )
+    width, gain = sizes.up(inner.shape[1]), float(readout.non_linearity.acts[0].cst)
     into, out = np.zeros((sizes.padded, width)), np.zeros(width)
-    if readout is not None:
-        if not hasattr(readout, "linear_1"):
-            raise UnsupportedError(f"read-out {type(readout).__name__}")
-        (_, first, inner), (_, second, outer) = (
-            next(iter(linear.weight_views(yield_instruction=True))) for linear in (readout.linear_1, readout.linear_2)
-        )
-        gain = float(readout.non_linearity.acts[0].cst)
-        width = -(-inner.shape[1] // LANES) * LANES
-        into, out = np.zeros((sizes.padded, width)), np.zeros(width)
-        into[: sizes.channels, : inner.shape[1]] = first.path_weight * numbers(inner)
-        out[: inner.shape[1]] = scale * gain * second.path_weight * numbers(outer)[:, 0]
-    forth, back = writer.put_both(into)
-    return {"READOUT": width, "READOUT_IN": forth, "READOUT_BACK": back, "READOUT_OUT": writer.put(out).start}
+    into[: sizes.channels, : inner.shape[1]] = first.path_weight * numbers(inner)
+    out[: inner.shape[1]] = scale * gain * second.path_weight * numbers(outer)[:, 0]
+    shape["inner"], shape["inner_back"] = writer.put_both(into)
+    shape["outer"] = writer.put(out).start
+    return width

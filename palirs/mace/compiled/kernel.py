@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from palirs.mace.compiled.compiler import library
-from palirs.mace.compiled.layout import program
+from palirs.mace.compiled.layout import is_dipole, program
 
 BLOCK = 48
 """Atoms that are worked on together: enough rows for the matrix products, little enough for the cache."""
@@ -50,11 +50,10 @@ class Kernel:
         self.programs = [program(module) for module in modules]
         self.weights = [one.weights(one.factors) for one in self.programs]
         libraries = [library(one.header) for one in self.programs]
-        self._forces = [each.palirs_forces for each in libraries]
-        self._features = [each.palirs_features for each in libraries]
-        for each in libraries:
+        self._call = [each.palirs_dipoles if is_dipole(modules[0]) else each.palirs_forces for each in libraries]
+        for each, call in zip(libraries, self._call, strict=True):
             each.palirs_work.restype = ctypes.c_size_t
-            each.palirs_forces.restype = each.palirs_features.restype = None
+            call.restype = None
         self._work = [each.palirs_work for each in {id(each): each for each in libraries}.values()]
 
     def __len__(self) -> int:
@@ -108,7 +107,7 @@ class Batch:
         energy, forces = np.empty((len(self.kernel), len(self.counts))), np.empty((len(self.kernel), *x.shape))
 
         def piece(member: int, block: Block, memory: int) -> None:
-            self.kernel._forces[member](
+            self.kernel._call[member](
                 *self._arguments(member, block, x, memory),
                 ctypes.c_void_p(energy[member].ctypes.data + 8 * block.first),
                 ctypes.c_void_p(forces[member].ctypes.data + 24 * block.atom),
@@ -117,19 +116,16 @@ class Batch:
         self._run(piece)
         return energy, forces
 
-    def features(self, positions: np.ndarray) -> list[list[np.ndarray]]:
-        """Return the features ``[N, components, C]`` after each layer, for each member (C padded)."""
-        x = np.ascontiguousarray(positions, dtype=np.float64)
-        found: list[list[list[np.ndarray]]] = [[[] for _ in self._blocks] for _ in range(len(self.kernel))]
+    def dipoles(self, positions: np.ndarray) -> np.ndarray:
+        """Return the dipoles that dipole networks give, shape ``[members, B, 3]`` [e·Å]."""
+        x, dipoles = np.ascontiguousarray(positions, dtype=np.float64), np.empty((len(self.kernel), len(self.counts), 3))
 
         def piece(member: int, block: Block, memory: int) -> None:
-            one = self.kernel.programs[member]
-            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.dtype)
-            self.kernel._features[member](*self._arguments(member, block, x, memory), ctypes.c_void_p(flat.ctypes.data))
-            found[member][block.number] = one.layers(flat, block.atoms)
+            place = ctypes.c_void_p(dipoles[member].ctypes.data + 24 * block.first)
+            self.kernel._call[member](*self._arguments(member, block, x, memory), place)
 
         self._run(piece)
-        return [[np.concatenate(layer) for layer in zip(*blocks, strict=True)] for blocks in found]
+        return dipoles
 
     def _arguments(self, member: int, block: "Block", x: np.ndarray, memory: int) -> tuple:
         return self.kernel.arguments(member, block, self.species, x, memory)
@@ -157,8 +153,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 class Block:
     """Consecutive molecules: the first one's number and first atom, start of each, atoms and pairs in all."""
 
-    def __init__(self, part: tuple[int, range], counts: tuple[int, ...]):
-        self.number, molecules = part
+    def __init__(self, molecules: range, counts: tuple[int, ...]):
         self.first, self.atom = molecules.start, sum(counts[: molecules.start])
         mine = [counts[i] for i in molecules]
         self.start = np.concatenate([[0], np.cumsum(mine)]).astype(np.int32)
@@ -173,7 +168,7 @@ def blocks(counts: tuple[int, ...], limit: int) -> list[Block]:
             parts.append(range(start, number))
             start, atoms = number, 0
         atoms += count
-    return [Block(part, counts) for part in enumerate([*parts, range(start, len(counts))])]
+    return [Block(part, counts) for part in [*parts, range(start, len(counts))]]
 
 
 @lru_cache(maxsize=8)

@@ -11,8 +11,9 @@ import numpy as np
 
 from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, o3
 from palirs.mace.compiled import gathering
+from palirs.mace.compiled.compiler import vector_bytes
 from palirs.mace.compiled.gathering import UnsupportedError
-from palirs.mace.compiled.tables import LANES, Sizes, Tables, c, contraction, header_of, paths
+from palirs.mace.compiled.tables import Sizes, Tables, c, contraction, header_of, paths
 from palirs.mace.compiled.weights import Program, Writer
 
 
@@ -31,36 +32,27 @@ def program(module: Any) -> Program:
     channels, elements = int(first.node_feats_irreps.count(o3.Irrep(0, 1))), int(first.node_attrs_irreps.dim)
     ell = max(ir.l for _, ir in first.edge_attrs_irreps)
     dtype = next(module.parameters()).dtype
-    sizes = Sizes(channels, -(-channels // LANES) * LANES, elements, ell, first.radial_MLP, len(radial.bessel_fn.bessel_weights))
+    sizes = Sizes(channels, elements, ell, first.radial_MLP, len(radial.bessel_fn.bessel_weights), vector_bytes() // dtype.itemsize)
     tables, writer = Tables(), Writer()
-    readouts = list(getattr(module, "readouts", []))
-    scale = float(module.scale_shift.scale) if readouts else 1.0
-    rows = [
-        _layer(
-            number, interaction, block, embedding, readouts[number] if number < len(readouts) - 1 else None, scale, sizes, tables, writer
-        )
-        for number, (interaction, block) in enumerate(zip(interactions, products, strict=True))
-    ]
-    last = gathering.last_readout(readouts[-1] if readouts else None, scale, sizes, writer)
+    for number, (interaction, block, readouts) in enumerate(zip(interactions, products, _readouts(module), strict=True)):
+        _layer(number, interaction, block, embedding, readouts, sizes, tables, writer)
     correlation = products[0].symmetric_contractions.contractions[0].correlation
-    header = header_of(sizes, tables, last, correlation, dtype, float(radial.cutoff_fn.p))
+    header = header_of(sizes, tables, correlation, dtype, float(radial.cutoff_fn.p))
     return Program(
-        header=f"#define TURNED {writer.size}\n{header}",
+        header=f"#define DIPOLE {int(is_dipole(module))}\n#define TURNED {writer.size}\n{header}{writer.header()}",
         factors=np.concatenate([*writer.parts, *writer.factors]),
         dtype=np.dtype(str(dtype).removeprefix("torch.")),
         products=writer.products,
         turned=np.concatenate(writer.turned),
         size=writer.size,
         cutoff=float(radial.bessel_fn.r_max),
-        channels=sizes.padded,
-        rows=tuple(rows),
     )
 
 
 def _layer(
-    number: int, interaction: Any, block: Any, embedding: Any, readout: Any, scale: float, sizes: Sizes, tables: Tables, writer: Writer
-) -> int:
-    """Lay one layer out; return the components per atom that it gives."""
+    number: int, interaction: Any, block: Any, embedding: Any, readouts: tuple, sizes: Sizes, tables: Tables, writer: Writer
+) -> None:
+    """Lay one layer out."""
     l_in = 0 if number == 0 else max(ir.l for _, ir in interaction.node_feats_irreps)
     l_out = max(ir.l for _, ir in block.linear.irreps_out)
     residual = type(interaction) is RealAgnosticResidualInteractionBlock
@@ -84,12 +76,30 @@ def _layer(
     if number > 0:
         skip = sizes.pad(gathering.of_elements(interaction.skip_tp)[:, : l_out + 1], 2, 3)
     shape["skip"], shape["skip_back"] = writer.put_both(skip)
-    gathering.readout(readout, scale, sizes, shape, writer)
+    linear, hidden, scale = readouts
+    gathering.linear_readout(linear, scale, sizes, shape, writer)
+    width = gathering.hidden_readout(hidden, scale, sizes, shape, writer)
     shape["groups"] = 1 if residual else sizes.elements
 
     tables.shapes.append("{" + ", ".join(f".{key} = {c(value)}" for key, value in shape.items()) + "}")
     tables.at_least(MIDDLE=shape["middle"], HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]), PATHS=sum(count), TENSOR=shape["tensor"])
-    return shape["rows_out"]
+    tables.at_least(READOUT=width)
+
+
+def is_dipole(module: Any) -> bool:
+    """Tell a dipole network from a potential."""
+    return not hasattr(module, "readouts")
+
+
+def _readouts(module: Any) -> list[tuple[Any, Any, float]]:
+    """For each layer its linear and its hidden read-out, ``None`` where there is none, and the scale of what they give."""
+    if is_dipole(module):
+        return [(vector, charge, module.scale) for vector, charge in zip(module.vectors, module.charges, strict=True)]
+    *linear, last = module.readouts
+    if not hasattr(last, "linear_1") or not all(hasattr(one, "linear") for one in linear):
+        raise UnsupportedError(f"read-outs {', '.join(type(one).__name__ for one in module.readouts)}")
+    scale = float(module.scale_shift.scale)
+    return [*((one.linear, None, scale) for one in linear), (None, last, scale)]
 
 
 def _embedding(module: Any) -> Any:

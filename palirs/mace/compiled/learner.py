@@ -1,7 +1,8 @@
-"""A module whose weights change: what it gives for the present weights, and the gradient of a loss by its parameters."""
+"""A module in training: whole updates by compiled code, from labelled frames to changed parameters."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,86 @@ from torch import Tensor, nn
 
 from palirs.mace.compiled.compiler import library
 from palirs.mace.compiled.gathering import UnsupportedError
-from palirs.mace.compiled.kernel import Block, Kernel, Memory, blocks, in_threads
+from palirs.mace.compiled.kernel import BLOCK, Batch, Kernel, Memory, in_threads
 from palirs.mace.compiled.layout import program
+
+NORMS = {"mse": 0, "huber": 1, "l1l2": 2}
+OPTIMISERS = {"none": 0, "amsgrad": 1, "adamw": 2}
+
+
+@dataclass
+class Frames:
+    """Labelled frames one after the other.
+
+    Attributes
+    ----------
+    counts : numpy.ndarray
+        Atoms of each frame, ``[F]``.
+    species : numpy.ndarray
+        Indices into the model's elements, ``[N]``, int32.
+    positions : numpy.ndarray
+        ``[N, 3]`` [Å].
+    target : numpy.ndarray
+        Interaction energies ``[F]`` [eV], or dipoles ``[F, 3]`` [e·Å].
+    forces : numpy.ndarray or None
+        ``[N, 3]`` [eV/Å].
+    """
+
+    counts: np.ndarray
+    species: np.ndarray
+    positions: np.ndarray
+    target: np.ndarray
+    forces: np.ndarray | None
+
+    def __post_init__(self):
+        self.start = np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Norm of the deviations (a key of :data:`NORMS`) and the weights; dipoles are divided by ``unit`` before."""
+
+    norm: str
+    delta: float
+    unit: float = 1.0
+    energy_weight: float = 0.0
+    forces_weight: float = 0.0
+
+
+@dataclass
+class Steps:
+    """What an optimiser does in the next updates.
+
+    Its kind (a key of :data:`OPTIMISERS`) and numbers; per update the learning rate, the
+    decay of the first moment, and that of the average of the parameters. Average and moments are changed in place.
+    """
+
+    kind: str = "none"
+    rates: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    momenta: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    decays: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    moments: Sequence[Tensor] = ()
+    done: int = 0
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    beta: float = 0.0
+    epsilon: float = 0.0
+
+
+class _Training(ctypes.Structure):
+    """The same as in ``update.c``."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("x", "target", "forces", "start", "species", "parameter", "factor", "constant", "scale")),
+        *((name, ctypes.c_void_p) for name in ("factors", "by_factors", "weight", "by_weight", "vector", "gradient")),
+        *((name, ctypes.c_void_p) for name in ("average", "first", "second", "largest", "partial", "results", "slopes", "memory")),
+        *((name, ctypes.c_size_t) for name in ("memory_size", "room")),
+        *((name, ctypes.c_double) for name in ("cutoff", "delta", "unit", "energy_weight", "forces_weight", "clip", "decay")),
+        *((name, ctypes.c_double) for name in ("beta", "epsilon")),
+        ("done", ctypes.c_long),
+        *((name, ctypes.c_int) for name in ("parameters", "all_factors", "weights", "all_weights", "batch", "block", "threads")),
+        *((name, ctypes.c_int) for name in ("norm", "optimiser", "arrived", "turn")),
+    ]
 
 
 class Learner:
@@ -21,8 +100,8 @@ class Learner:
     ----------
     module : module
         What is trained.
-    vector : Tensor
-        Its parameters, from :func:`flat`; call :meth:`refresh` when they have changed.
+    vector, gradient : Tensor
+        Its parameters, from :func:`flat`, and room for their gradient.
 
     Raises
     ------
@@ -30,31 +109,54 @@ class Learner:
         As :class:`Kernel`.
     """
 
-    def __init__(self, module: Any, vector: Tensor):
+    def __init__(self, module: Any, vector: Tensor, gradient: Tensor):
         self.kernel = Kernel([module])
-        self.library = library(self.kernel.programs[0].header, "train potential" if hasattr(module, "readouts") else "train dipole")
-        self.library.palirs_train_work.restype = ctypes.c_size_t
-        self.scratch, self.memory, self.gradients = Memory(), Memory(), list[np.ndarray]()
-        self.vector = vector
-        self._parameter, self._constant, self._back = _origins(module, self.vector)
-        self.refresh()
+        self._program, self._vector, self._gradient = self.kernel.programs[0], vector, gradient
+        self._library = library(self._program.header, "train")
+        self._library.palirs_train_work.restype, self._library.palirs_update.restype = ctypes.c_size_t, None
+        self._parameter, self._constant, self._factor = _origins(module, vector)
+        self._scale = self._constant[self._factor]
+        factors, dtype = len(self._parameter), self._program.dtype
+        self._factors, self._by_factors = np.zeros(factors + self._program.room, dtype), np.zeros(factors, dtype)
+        self._weights, self._memory = np.zeros(self._program.size + len(self._program.turned), dtype), Memory()
 
-    def refresh(self) -> None:
-        """Take over the present values of the parameters."""
-        self._factors = self.vector.numpy()[self._parameter] * self._constant
-        self.kernel.weights[0] = self.kernel.programs[0].weights(self._factors)
+    def batch(self, frames: Frames) -> Batch:
+        """Return what evaluates the module on frames, with the present values of the parameters."""
+        self.kernel.weights[0] = self._program.weights(self._vector.numpy()[self._parameter] * self._constant)
+        return self.kernel.batch(frames.species, tuple(map(int, frames.counts)))
 
-    def batch(self, species: np.ndarray, counts: Sequence[int]) -> "TrainingBatch":
-        """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
-        return TrainingBatch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
+    def update(self, frames: Frames, order: np.ndarray, loss: Loss, steps: Steps) -> np.ndarray:
+        """Do the updates, one for each row of frames in ``order [updates, batch]``; return the losses.
 
-    def gradient(self, by_weights: np.ndarray) -> np.ndarray:
-        """Return the gradient by the parameters, in the order of :attr:`vector`, given that by the weights.
-
-        It is zero for parameters that the compiled code does not use, those of the read-outs of a dipole network.
+        The gradient of the last batch is left in the room for it. Without an optimiser nothing else happens.
         """
-        by_factors = self.kernel.programs[0].by_factors(self._factors, by_weights) * self._constant
-        return np.where(self._back < 0, 0, by_factors[self._back])
+        order, threads = np.ascontiguousarray(order, dtype=np.int32), min(torch.get_num_threads(), order.shape[1])
+        atoms = int(frames.counts.max()) * order.shape[1]
+        room, largest = 7 * atoms + 4 * order.shape[1], max(BLOCK, int(frames.counts.max()))
+        size = -(-self._library.palirs_train_work(ctypes.c_int(largest), ctypes.c_int(_most_pairs(frames.counts, largest))) // 64) * 64
+        scratch = [np.zeros((threads, self._program.size), self._program.dtype), *(np.zeros((threads, n)) for n in (1, room, room))]
+        moments = [moment.numpy() for moment in steps.moments] or [None] * 4
+        arrays = [frames.positions, frames.target, frames.forces, frames.start, frames.species, self._parameter, self._factor]
+        arrays += [self._constant, self._scale, self._factors, self._by_factors, self._weights, scratch[0], self._vector.numpy()]
+        arrays += [self._gradient.numpy(), *moments, *scratch[1:]]
+        task = _Training(
+            *(None if array is None else array.ctypes.data for array in arrays),
+            self._memory.of(0, size * threads),
+            *(size, room, self._program.cutoff, loss.delta, loss.unit, loss.energy_weight, loss.forces_weight),
+            *(steps.clip, steps.weight_decay, steps.beta, steps.epsilon, steps.done, len(self._vector), len(self._parameter)),
+            *(self._program.size, len(self._weights), order.shape[1], BLOCK, threads, NORMS[loss.norm], OPTIMISERS[steps.kind], 0, 0),
+        )
+        losses = np.zeros(len(order))
+        columns = [ctypes.c_void_p(each.ctypes.data) for each in (order, steps.rates, steps.momenta, steps.decays, losses)]
+        update, count = self._library.palirs_update, ctypes.c_int(len(order))
+        in_threads(threads, lambda number: update(ctypes.byref(task), ctypes.c_int(number), count, *columns))
+        return losses
+
+
+def _most_pairs(counts: np.ndarray, atoms: int) -> int:
+    """Return how many pairs a block of that many atoms can have at most: that of its largest molecules, and one more."""
+    most = int(counts.max())
+    return (atoms // most + 1) * most * (most - 1) // 2
 
 
 def flat(module: nn.Module) -> Tensor:
@@ -83,103 +185,11 @@ def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray,
     finally:
         vector.copy_(kept)
     nothing = constant == 0
-    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1).astype(
-        np.int64
-    )
-    places = np.full(len(vector), -1)
+    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1)
+    parameter, places = parameter.astype(np.int32), np.full(len(vector), -1, np.int32)
     places[parameter[~nothing]] = np.flatnonzero(~nothing)
     if np.count_nonzero(places >= 0) != np.count_nonzero(~nothing):
         raise UnsupportedError("parameters that are used more than once")
-    if (places < 0).any() and hasattr(module, "readouts"):
+    if (places < 0).any():
         raise UnsupportedError("parameters that are not used")
     return parameter, constant.astype(kept.numpy().dtype), places
-
-
-class TrainingBatch:
-    """One batch: what the module gives for its present weights, then the gradient, given the derivatives of the loss by that.
-
-    The molecules are dealt out to the threads in order, so that the sums, and with them the last bits of the gradient, depend on the
-    number of threads but not on who is first.
-    """
-
-    def __init__(self, learner: Learner, species: np.ndarray, counts: tuple[int, ...]):
-        self._learner, self._species, self.counts = learner, species, counts
-        self._threads = min(torch.get_num_threads(), len(counts))
-        self._blocks = blocks(counts, -(-sum(counts) // self._threads))
-
-    def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
-        batch = self._learner.kernel.batch(self._species, self.counts, self._learner.scratch)
-        energy, forces = batch.forces(positions)
-        return energy[0], forces[0]
-
-    def forces_back(self, positions: np.ndarray, by_energy: np.ndarray, by_forces: np.ndarray) -> np.ndarray:
-        """Return the gradient by the parameters, given the derivatives of the loss by energies ``[B]`` and forces ``[N, 3]``."""
-        x, energy, along = _doubles(positions), _doubles(by_energy), _doubles(-by_forces)
-
-        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
-            self._learner.library.palirs_train_forces(
-                *self._learner.kernel.arguments(0, block, self._species, x, memory),
-                ctypes.c_void_p(energy.ctypes.data + 8 * block.first),
-                ctypes.c_void_p(along.ctypes.data + 24 * block.atom),
-                ctypes.c_void_p(gradient.ctypes.data),
-            )
-
-        return self._learner.gradient(self._gradient(piece, apart=False))
-
-    def features(self, positions: np.ndarray) -> list[np.ndarray]:
-        """Return the features ``[N, components, C]`` after each layer (C padded)."""
-        x, one = _doubles(positions), self._learner.kernel.programs[0]
-        found: list[list[np.ndarray]] = [[] for _ in self._blocks]
-
-        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
-            flat = np.empty(block.atoms * sum(one.rows) * one.channels, dtype=one.dtype)
-            self._learner.library.palirs_train_features(
-                *self._learner.kernel.arguments(0, block, self._species, x, memory), ctypes.c_void_p(flat.ctypes.data)
-            )
-            found[block.number] = one.layers(flat, block.atoms)
-
-        self._run(piece, apart=True)
-        return [np.concatenate(layer) for layer in zip(*found, strict=True)]
-
-    def features_back(self, by_features: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the gradient by the parameters, given the derivatives by what :meth:`features` gave, which must have been called last."""
-        dtype = self._learner.kernel.programs[0].dtype
-
-        def piece(block: Block, memory: int, gradient: np.ndarray) -> None:
-            mine = np.concatenate([layer[block.atom : block.atom + block.atoms].ravel() for layer in by_features]).astype(dtype, copy=False)
-            self._learner.library.palirs_train_features_back(
-                ctypes.c_void_p(self._learner.kernel.weights[0].ctypes.data),
-                ctypes.c_void_p(self._species.ctypes.data + 4 * block.atom),
-                ctypes.c_void_p(memory),
-                ctypes.c_void_p(mine.ctypes.data),
-                ctypes.c_void_p(gradient.ctypes.data),
-            )
-
-        return self._learner.gradient(self._gradient(piece, apart=True))
-
-    def _gradient(self, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> np.ndarray:
-        self._run(piece, apart)
-        total = self._learner.gradients[0]
-        for other in self._learner.gradients[1 : self._threads]:
-            total += other
-        return total
-
-    def _run(self, piece: Callable[["Block", int, np.ndarray], None], apart: bool) -> None:
-        """Each thread takes every n-th block, with a gradient of its own; blocks have memory of their own if it is to last (``apart``)."""
-        sizes = [self._learner.library.palirs_train_work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks]
-        one = self._learner.kernel.programs[0]
-        while len(self._learner.gradients) < self._threads:
-            self._learner.gradients.append(np.empty(one.size, one.dtype))
-
-        def thread(number: int) -> None:
-            gradient = self._learner.gradients[number]
-            gradient.fill(0)
-            for block, size in list(zip(self._blocks, sizes, strict=True))[number :: self._threads]:
-                piece(block, self._learner.memory.of(block.number if apart else number, size), gradient)
-
-        in_threads(self._threads, thread)
-
-
-def _doubles(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values, dtype=np.float64)

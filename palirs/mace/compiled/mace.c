@@ -5,7 +5,7 @@
  * that depends on the molecule alone, so its forces do not depend on what else is in the batch, to the last bit.
  *
  * "shape.h" is written by layout.py for one architecture. It defines
- *   REAL and the integer BITS of its size, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL, LAYERS, SPECIES, CORRELATION, the tables declared below, and
+ *   BYTES of a vector, REAL and the integer BITS of its size, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL, LAYERS, SPECIES, CORRELATION, the tables declared below, and
  *   FOR_TRIPLES(X), which lists the triples X(kind, l1, l3) of the tensor products.
  *
  * Arrays are [atom][component][channel], channels last; components of order l are l*l ... l*l + 2l.
@@ -16,9 +16,15 @@
 
 #include "shape.h"
 
+#ifndef TRAINING
+#define TRAINING 0
+#endif
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
-#define BYTES 32
+#endif
 #define LANES ((int)(BYTES / sizeof(REAL)))
 typedef REAL V __attribute__((vector_size(BYTES), aligned(sizeof(REAL))));
 typedef BITS I __attribute__((vector_size(BYTES), aligned(sizeof(REAL))));
@@ -28,22 +34,24 @@ INLINE void store(REAL *p, V v) { *(V *)p = v; }
 
 /* ---- memory: one block, cut into arrays; with base NULL it only counts ---- */
 
-struct layer {            /* what the backward pass needs of a layer */
+struct layer {
     REAL *h, *up;         /* [atoms][ (l_in+1)^2 ][C] features that come in, and mixed for sending */
     REAL *r;              /* [pairs][paths][C] radial weights */
     REAL *act[DEPTH], *slope[DEPTH]; /* [pairs][width] hidden layers of the radial network: value and derivative */
     REAL *mid;            /* [atoms][middle rows][C] sum over neighbours */
     REAL *a, *poly;       /* [atoms][NY][C], [atoms][ (l_out+1)^2 ][C] */
+    REAL *hidden, *tilt;  /* [atoms][READOUT] hidden layer of the read-out of what goes out: value and derivative */
+    REAL *dh, *dup, *dr, *dact[DEPTH], *dmid, *da, *dpoly, *dhidden; /* derivatives by these; of hidden layers before the activation */
+    REAL *bend[DEPTH], *curl; /* training: second derivative of the activations */
 };
 
 struct work {
     struct layer layer[LAYERS + 1];
-    double *unit, *length, *y, *dy;      /* [pairs]: direction, distance, harmonics and the energy's derivative by them */
+    double *unit, *length, *y, *dy;      /* [pairs]: direction, distance, harmonics and the result's derivative by them */
     double *dbessel;                     /* [pairs][BESSEL] derivative of the radial functions by the distance */
-    REAL *bessel;                        /* [pairs][BESSEL] */
+    REAL *bessel, *dbess;                /* [pairs][BESSEL] */
     int *first, *second, *in, *out, *order;
-    REAL *dh, *dnext, *dup, *da, *dmid, *dr, *dact, *dbess;
-    REAL *hidden, *slope;
+    int atoms, pairs, group[SPECIES + 1];
 };
 
 INLINE void *take(char **top, size_t bytes) {
@@ -52,44 +60,51 @@ INLINE void *take(char **top, size_t bytes) {
     return mine;
 }
 
-static size_t divide(struct work *w, char *base, size_t atoms, size_t pairs) {
+/* Derivatives are no longer needed when the layer below has its own, unless they are kept for training. */
+static size_t divide(struct work *w, char *base, size_t atoms, size_t pairs, int keep) {
     char *top = base;
     size_t rows = MIDDLE > NY ? MIDDLE : NY;
     rows = atoms * (HIDDEN_ROWS > rows ? HIDDEN_ROWS : rows);
 #define REALS(n) take(&top, (n) * sizeof(REAL))
 #define DOUBLES(n) take(&top, (n) * sizeof(double))
 #define INTS(n) take(&top, (n) * sizeof(int))
+#define SHARED(name, n) (t > 0 && !keep ? w->layer[0].name : (REAL *)REALS(n))
     for (int t = 0; t <= LAYERS; t++) {
         struct layer *l = &w->layer[t];
         l->h = REALS(atoms * HIDDEN_ROWS * C);
+        l->dh = t > 1 && !keep ? w->layer[t - 2].dh : (REAL *)REALS(atoms * HIDDEN_ROWS * C);
         if (t == LAYERS) break;
         l->up = REALS(atoms * HIDDEN_ROWS * C);
         l->r = REALS(pairs * PATHS * C);
         for (int d = 0; d < DEPTH; d++) {
             l->act[d] = REALS(pairs * WIDTH[d]);
             l->slope[d] = REALS(pairs * WIDTH[d]);
+            l->bend[d] = keep ? REALS(pairs * WIDTH[d]) : NULL;
+            l->dact[d] = keep ? REALS(pairs * WIDTH[d]) : d > 1 ? l->dact[d - 2] : SHARED(dact[d], pairs * WIDEST);
         }
         l->mid = REALS(atoms * MIDDLE * C);
         l->a = REALS(atoms * NY * C);
         l->poly = REALS(atoms * HIDDEN_ROWS * C);
+        l->dup = SHARED(dup, atoms * HIDDEN_ROWS * C);
+        l->dr = SHARED(dr, pairs * PATHS * C);
+        l->dmid = SHARED(dmid, atoms * MIDDLE * C);
+        l->da = SHARED(da, atoms * NY * C);
+        l->dpoly = keep ? REALS(atoms * HIDDEN_ROWS * C) : l->poly;
+        l->hidden = SHARED(hidden, atoms * READOUT); l->tilt = SHARED(tilt, atoms * READOUT);
+        l->curl = SHARED(curl, atoms * READOUT); l->dhidden = SHARED(dhidden, atoms * READOUT);
     }
     w->unit = DOUBLES(3 * pairs); w->length = DOUBLES(pairs);
     w->y = DOUBLES(NY * pairs); w->dy = DOUBLES(NY * pairs);
     w->dbessel = DOUBLES(BESSEL * pairs);
-    w->bessel = REALS(BESSEL * pairs);
+    w->bessel = REALS(BESSEL * pairs); w->dbess = REALS(pairs * BESSEL);
     w->first = INTS(pairs); w->second = INTS(pairs);
     w->in = INTS(rows > pairs ? rows : pairs); w->out = INTS(rows > pairs ? rows : pairs); w->order = INTS(atoms);
-    w->dh = REALS(atoms * HIDDEN_ROWS * C); w->dnext = REALS(atoms * HIDDEN_ROWS * C);
-    w->dup = REALS(atoms * HIDDEN_ROWS * C);
-    w->da = REALS(atoms * NY * C); w->dmid = REALS(atoms * MIDDLE * C);
-    w->dr = REALS(pairs * PATHS * C); w->dact = REALS(2 * pairs * WIDEST); w->dbess = REALS(pairs * BESSEL);
-    w->hidden = REALS(atoms * READOUT); w->slope = REALS(atoms * READOUT);
     return (size_t)(top - base);
 }
 
 size_t palirs_work(int atoms, int pairs) {
     struct work w;
-    return divide(&w, NULL, atoms, pairs);
+    return divide(&w, NULL, atoms, pairs, 0);
 }
 
 /* ---- linear algebra: rows (given by offsets) times a matrix [k][n]; n is a multiple of LANES ---- */
@@ -158,12 +173,13 @@ INLINE V exponential(V x) {
     return (V)((I)e + ((I)shifted << MANTISSA));
 }
 
-/* z σ(z) and its derivative; n is a multiple of LANES */
-static void silu(int n, REAL *value, REAL *slope) {
+/* z σ(z), its derivative, and for training the second one; n is a multiple of LANES */
+static void silu(int n, REAL *value, REAL *slope, REAL *bend) {
     for (int i = 0; i < n; i += LANES) {
         V z = load(value + i), s = 1 / (1 + exponential((V){0} - z));
         store(value + i, z * s + (z - z)); /* not-a-number stays what it is */
         store(slope + i, s * (1 + z * (1 - s)));
+        if (TRAINING) store(bend + i, s * (1 - s) * (2 + z * (1 - 2 * s)));
     }
 }
 
@@ -238,9 +254,9 @@ INLINE void couple(const struct shape *s, const double *y, REAL *t) {
     for (int n = s->couplings; n < s->couplings_end; n++) t[COUPLING[n].t] += COUPLING[n].factor * (REAL)y[COUPLING[n].y];
 }
 
-static void convolve(const struct shape *s, struct work *w, struct layer *l, int atoms, int pairs) {
-    memset(l->mid, 0, sizeof(REAL) * (size_t)atoms * s->middle * C);
-    for (int e = 0; e < pairs; e++) {
+static void convolve(const struct shape *s, const struct work *w, struct layer *l) {
+    memset(l->mid, 0, sizeof(REAL) * (size_t)w->atoms * s->middle * C);
+    for (int e = 0; e < w->pairs; e++) {
         REAL t[TENSOR];
         couple(s, w->y + (size_t)e * NY, t);
         for (int p = s->paths; p < s->paths_end; p++) {
@@ -260,11 +276,11 @@ static void convolve(const struct shape *s, struct work *w, struct layer *l, int
     }
 }
 
-static void convolve_back(const struct shape *s, struct work *w, struct layer *l, int atoms, int pairs, int inner) {
+static void convolve_back(const struct shape *s, const struct work *w, struct layer *l, int inner) {
     int paths = s->paths_end - s->paths;
-    memset(w->dr, 0, sizeof(REAL) * (size_t)pairs * paths * C);
-    memset(w->dup, 0, sizeof(REAL) * (size_t)atoms * s->rows_in * C);
-    for (int e = 0; e < pairs; e++) {
+    memset(l->dr, 0, sizeof(REAL) * (size_t)w->pairs * paths * C);
+    memset(l->dup, 0, sizeof(REAL) * (size_t)w->atoms * s->rows_in * C);
+    for (int e = 0; e < w->pairs; e++) {
         REAL t[TENSOR];
         V dt[TENSOR];
         couple(s, w->y + (size_t)e * NY, t);
@@ -276,12 +292,12 @@ static void convolve_back(const struct shape *s, struct work *w, struct layer *l
                 int from = back ? w->second[e] : w->first[e], to = back ? w->first[e] : w->second[e];
                 REAL sign = back && q->l2 % 2 ? -1 : 1;
                 size_t row = ((size_t)from * s->rows_in + q->l1 * q->l1) * C;
-                const REAL *dmid = w->dmid + ((size_t)to * s->middle + q->row) * C;
-                REAL *dh = inner ? w->dup + row : NULL;
+                const REAL *dmid = l->dmid + ((size_t)to * s->middle + q->row) * C;
+                REAL *dh = inner ? l->dup + row : NULL;
                 switch (q->kind) {
 #define BACKWARD(kind, l1, l3)                                                                                                             \
     case kind:                                                                                                                             \
-        path_backward(2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, l->r + place, l->up + row, dmid, q->stride * C, dt + q->t, w->dr + place, dh); \
+        path_backward(2 * l1 + 1, 2 * l3 + 1, sign, t + q->t, l->r + place, l->up + row, dmid, q->stride * C, dt + q->t, l->dr + place, dh); \
         break;
                     FOR_TRIPLES(BACKWARD)
                 }
@@ -344,10 +360,24 @@ static void contract_back(const struct shape *s, const REAL *weight, int atoms, 
 
 /* ---- one layer, forward and backward ---- */
 
-static void forward(const struct shape *s, const REAL *weight, struct work *w, int t, int atoms, int pairs, const int *species,
-                    const int *group) {
+/* Atoms in a group: those of one element where each has its own mixing of messages, else all. */
+INLINE int first_of(const struct shape *s, const struct work *w, int g) { return s->groups > 1 ? w->group[g] : 0; }
+INLINE int end_of(const struct shape *s, const struct work *w, int g) { return s->groups > 1 ? w->group[g + 1] : w->atoms; }
+
+/* Rows of one order of all paths of a group of atoms, and of the mixed ones. */
+static int middle_rows(const struct shape *s, const struct work *w, int g, int o, int *middle, int *mixed) {
+    int m = 0;
+    for (int i = first_of(s, w, g); i < end_of(s, w, g); i++)
+        for (int c = 0; c < 2 * o + 1; c++, m++) {
+            middle[m] = (w->order[i] * s->middle + s->row[o] + c * s->count[o]) * C;
+            mixed[m] = (w->order[i] * NY + o * o + c) * C;
+        }
+    return m;
+}
+
+static void forward(const struct shape *s, const REAL *weight, struct work *w, int t, const int *species) {
     struct layer *l = &w->layer[t], *next = &w->layer[t + 1];
-    const int paths = s->paths_end - s->paths;
+    const int paths = s->paths_end - s->paths, atoms = w->atoms, pairs = w->pairs;
     if (t == 0)
         for (int i = 0; i < atoms; i++) memcpy(l->up + (size_t)i * C, weight + s->up + (size_t)species[i] * C, C * sizeof(REAL));
     else
@@ -359,19 +389,14 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
     for (int d = 0, k = BESSEL; d < DEPTH; k = WIDTH[d], x = l->act[d], d++) {
         plain_rows(pairs, k, WIDTH[d], w->in, w->out);
         matmul(pairs, w->in, w->out, x, weight + s->radial[d], k, WIDTH[d], l->act[d], 0);
-        silu(pairs * WIDTH[d], l->act[d], l->slope[d]);
+        silu(pairs * WIDTH[d], l->act[d], l->slope[d], l->bend[d]);
     }
     plain_rows(pairs, WIDTH[DEPTH - 1], paths * C, w->in, w->out);
     matmul(pairs, w->in, w->out, x, weight + s->radial[DEPTH], WIDTH[DEPTH - 1], paths * C, l->r, 0);
-    convolve(s, w, l, atoms, pairs);
+    convolve(s, w, l);
     for (int g = 0; g < s->groups; g++)
         for (int o = 0; o <= LMAX; o++) { /* all paths that end in order o are mixed at once */
-            int m = 0, from = s->groups > 1 ? group[g] : 0, to = s->groups > 1 ? group[g + 1] : atoms;
-            for (int i = from; i < to; i++)
-                for (int c = 0; c < 2 * o + 1; c++, m++) {
-                    w->in[m] = (w->order[i] * s->middle + s->row[o] + c * s->count[o]) * C;
-                    w->out[m] = (w->order[i] * NY + o * o + c) * C;
-                }
+            int m = middle_rows(s, w, g, o, w->in, w->out);
             matmul(m, w->in, w->out, l->mid, weight + s->linear[o] + (size_t)g * s->count[o] * C * C, s->count[o] * C, C, l->a, 0);
         }
     contract(s, weight, atoms, species, l->a, l->poly);
@@ -379,7 +404,7 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
         int m = rows_of(w->order, 0, atoms, o, s->rows_out, s->rows_out, w->in, w->out);
         matmul(m, w->in, w->out, l->poly, weight + s->product + (size_t)o * C * C, C, C, next->h, 0);
         for (int g = 0; g < SPECIES && t > 0; g++) {
-            m = rows_of(w->order, group[g], group[g + 1], o, s->rows_in, s->rows_out, w->in, w->out);
+            m = rows_of(w->order, w->group[g], w->group[g + 1], o, s->rows_in, s->rows_out, w->in, w->out);
             matmul(m, w->in, w->out, l->h, weight + s->skip + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, next->h, 1);
         }
     }
@@ -387,52 +412,46 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
         for (int c = 0; c < C; c++) next->h[(size_t)i * s->rows_out * C + c] += weight[s->table + (size_t)species[i] * C + c];
 }
 
-/* From w->dnext, the derivative by what the layer gives, to w->dh, the one by what it gets; adds to w->dy and w->dbess. */
-static void backward(const struct shape *s, const REAL *weight, struct work *w, int t, int atoms, int pairs, const int *species,
-                     const int *group) {
-    struct layer *l = &w->layer[t];
-    const int paths = s->paths_end - s->paths;
-    REAL *dpoly = l->poly; /* no longer needed */
-    memset(w->dh, 0, sizeof(REAL) * (size_t)atoms * s->rows_in * C);
+/* From the derivative by what the layer gives to the one by what it gets; adds to w->dy and w->dbess. */
+static void backward(const struct shape *s, const REAL *weight, struct work *w, int t, const int *species) {
+    struct layer *l = &w->layer[t], *next = &w->layer[t + 1];
+    const int paths = s->paths_end - s->paths, atoms = w->atoms, pairs = w->pairs;
+    if (t > 0) memset(l->dh, 0, sizeof(REAL) * (size_t)atoms * s->rows_in * C);
     for (int o = 0; o <= s->l_out; o++) {
         int m = rows_of(w->order, 0, atoms, o, s->rows_out, s->rows_out, w->in, w->out);
-        matmul(m, w->in, w->out, w->dnext, weight + s->product_back + (size_t)o * C * C, C, C, dpoly, 0);
+        matmul(m, w->in, w->out, next->dh, weight + s->product_back + (size_t)o * C * C, C, C, l->dpoly, 0);
         for (int g = 0; g < SPECIES && t > 0; g++) {
-            m = rows_of(w->order, group[g], group[g + 1], o, s->rows_out, s->rows_in, w->in, w->out);
-            matmul(m, w->in, w->out, w->dnext, weight + s->skip_back + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, w->dh, 0);
+            m = rows_of(w->order, w->group[g], w->group[g + 1], o, s->rows_out, s->rows_in, w->in, w->out);
+            matmul(m, w->in, w->out, next->dh, weight + s->skip_back + ((size_t)g * (s->l_out + 1) + o) * C * C, C, C, l->dh, 0);
         }
     }
-    contract_back(s, weight, atoms, species, l->a, dpoly, w->da);
+    contract_back(s, weight, atoms, species, l->a, l->dpoly, l->da);
     for (int g = 0; g < s->groups; g++)
         for (int o = 0; o <= LMAX; o++) {
-            int m = 0, from = s->groups > 1 ? group[g] : 0, to = s->groups > 1 ? group[g + 1] : atoms;
-            for (int i = from; i < to; i++)
-                for (int c = 0; c < 2 * o + 1; c++, m++) {
-                    w->in[m] = (w->order[i] * NY + o * o + c) * C;
-                    w->out[m] = (w->order[i] * s->middle + s->row[o] + c * s->count[o]) * C;
-                }
-            matmul(m, w->in, w->out, w->da, weight + s->linear_back[o] + (size_t)g * s->count[o] * C * C, C, s->count[o] * C, w->dmid, 0);
+            int m = middle_rows(s, w, g, o, w->out, w->in);
+            matmul(m, w->in, w->out, l->da, weight + s->linear_back[o] + (size_t)g * s->count[o] * C * C, C, s->count[o] * C, l->dmid, 0);
         }
-    convolve_back(s, w, l, atoms, pairs, t > 0);
+    convolve_back(s, w, l, t > 0 || TRAINING);
     for (int o = 0; o <= s->l_in && t > 0; o++) {
         int m = rows_of(w->order, 0, atoms, o, s->rows_in, s->rows_in, w->in, w->out);
-        matmul(m, w->in, w->out, w->dup, weight + s->up_back + (size_t)o * C * C, C, C, w->dh, 1);
+        matmul(m, w->in, w->out, l->dup, weight + s->up_back + (size_t)o * C * C, C, C, l->dh, 1);
     }
-    REAL *dact = w->dact, *other = w->dact + (size_t)pairs * WIDEST;
     plain_rows(pairs, paths * C, WIDTH[DEPTH - 1], w->in, w->out);
-    matmul(pairs, w->in, w->out, w->dr, weight + s->radial_back[DEPTH], paths * C, WIDTH[DEPTH - 1], dact, 0);
+    matmul(pairs, w->in, w->out, l->dr, weight + s->radial_back[DEPTH], paths * C, WIDTH[DEPTH - 1], l->dact[DEPTH - 1], 0);
     for (int d = DEPTH - 1; d >= 0; d--) {
         const int n = d ? WIDTH[d - 1] : BESSEL;
-        for (int i = 0; i < pairs * WIDTH[d]; i++) dact[i] *= l->slope[d][i];
+        for (int i = 0; i < pairs * WIDTH[d]; i++) {
+            if (TRAINING) l->bend[d][i] *= l->dact[d][i];
+            l->dact[d][i] *= l->slope[d][i];
+        }
         plain_rows(pairs, WIDTH[d], n, w->in, w->out);
-        matmul(pairs, w->in, w->out, dact, weight + s->radial_back[d], WIDTH[d], n, d ? other : w->dbess, d == 0);
-        REAL *swap = dact; dact = other; other = swap;
+        matmul(pairs, w->in, w->out, l->dact[d], weight + s->radial_back[d], WIDTH[d], n, d ? l->dact[d - 1] : w->dbess, d == 0);
     }
 }
 
 /* ---- the whole ---- */
 
-static int find_pairs(struct work *w, int molecules, const int *start, const double *x, double cutoff) {
+static void find_pairs(struct work *w, int molecules, const int *start, const double *x, double cutoff) {
     int pairs = 0;
     for (int k = 0; k < molecules; k++)
         for (int i = start[k]; i < start[k + 1]; i++)
@@ -446,85 +465,138 @@ static int find_pairs(struct work *w, int molecules, const int *start, const dou
                 radial(r, cutoff, w->bessel + (size_t)BESSEL * pairs, w->dbessel + (size_t)BESSEL * pairs);
                 pairs++;
             }
-    return pairs;
+    w->pairs = pairs;
 }
 
-static void sort_by_species(int atoms, const int *species, int *order, int *group) {
+static void sort_by_species(struct work *w, const int *species) {
     int n = 0;
     for (int s = 0; s < SPECIES; s++) {
-        group[s] = n;
-        for (int i = 0; i < atoms; i++)
-            if (species[i] == s) order[n++] = i;
+        w->group[s] = n;
+        for (int i = 0; i < w->atoms; i++)
+            if (species[i] == s) w->order[n++] = i;
     }
-    group[SPECIES] = n;
+    w->group[SPECIES] = n;
 }
 
-/* Features of all layers, features[layer][atom][row][C]. */
-void palirs_features(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
-                     REAL *features) {
-    struct work w;
-    int atoms = start[molecules], most = 0, group[SPECIES + 1];
+/* Features of all layers; memory keeps what the backward pass needs. */
+static size_t look(struct work *w, const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x,
+                   char *memory) {
+    int most = 0;
     for (int k = 0; k < molecules; k++) most += (start[k + 1] - start[k]) * (start[k + 1] - start[k] - 1) / 2;
-    divide(&w, memory, atoms, most);
-    int pairs = find_pairs(&w, molecules, start, x, cutoff);
-    sort_by_species(atoms, species, w.order, group);
+    size_t used = divide(w, memory, start[molecules], most, TRAINING);
+    w->atoms = start[molecules];
+    find_pairs(w, molecules, start, x, cutoff);
+    sort_by_species(w, species);
+    for (int t = 0; t < LAYERS; t++) forward(&SHAPE[t], weight, w, t, species);
+    return used;
+}
+
+/* Hidden layer of the read-out of layer t. */
+static void read_hidden(const REAL *weight, struct work *w, int t) {
+    struct layer *l = &w->layer[t];
+    plain_rows(w->atoms, SHAPE[t].rows_out * C, READOUT, w->in, w->out);
+    matmul(w->atoms, w->in, w->out, w->layer[t + 1].h, weight + SHAPE[t].inner, C, READOUT, l->hidden, 0);
+    silu(w->atoms * READOUT, l->hidden, l->tilt, l->curl);
+}
+
+static void read_hidden_back(const REAL *weight, struct work *w, int t) {
+    plain_rows(w->atoms, READOUT, SHAPE[t].rows_out * C, w->in, w->out);
+    matmul(w->atoms, w->in, w->out, w->layer[t].dhidden, weight + SHAPE[t].inner_back, READOUT, C, w->layer[t + 1].dh, 1);
+}
+
+#if DIPOLE
+
+/* Each layer gives every atom a vector and a charge: μ = Σ (d + q (r − r̄)), the charges being shifted to sum to zero. */
+static void read(const REAL *weight, struct work *w, int molecules, const int *start, const double *x, double *dipole) {
+    for (int k = 0; k < 3 * molecules; k++) dipole[k] = 0;
     for (int t = 0; t < LAYERS; t++) {
-        forward(&SHAPE[t], weight, &w, t, atoms, pairs, species, group);
-        memcpy(features, w.layer[t + 1].h, sizeof(REAL) * (size_t)atoms * SHAPE[t].rows_out * C);
-        features += (size_t)atoms * SHAPE[t].rows_out * C;
+        const struct shape *s = &SHAPE[t];
+        read_hidden(weight, w, t);
+        for (int k = 0; k < molecules; k++) {
+            double centre[3] = {0};
+            for (int i = start[k]; i < start[k + 1]; i++)
+                for (int a = 0; a < 3; a++) centre[a] += x[3 * i + a] / (start[k + 1] - start[k]);
+            for (int i = start[k]; i < start[k + 1]; i++) {
+                const REAL *h = w->layer[t + 1].h + (size_t)i * s->rows_out * C;
+                double charge = 0;
+                for (int n = 0; n < READOUT; n++) charge += (double)w->layer[t].hidden[i * READOUT + n] * weight[s->outer + n];
+                for (int a = 0; a < 3; a++) {
+                    double vector = 0;
+                    for (int c = 0; c < C; c++) vector += (double)h[(1 + a) * C + c] * weight[s->readout + c];
+                    dipole[3 * k + a] += vector + charge * (x[3 * i + a] - centre[a]);
+                }
+            }
+        }
     }
 }
 
-/* Interaction energies [molecules] and forces [atoms][3]. The read-outs carry the scale of the energy. */
-void palirs_forces(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
-                   double *energy, double *forces) {
+/* Dipoles [molecules][3]. The read-outs carry the scale. */
+void palirs_dipoles(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
+                    double *dipole) {
     struct work w;
-    int atoms = start[molecules], most = 0, group[SPECIES + 1];
-    for (int k = 0; k < molecules; k++) most += (start[k + 1] - start[k]) * (start[k + 1] - start[k] - 1) / 2;
-    divide(&w, memory, atoms, most);
-    int pairs = find_pairs(&w, molecules, start, x, cutoff);
-    sort_by_species(atoms, species, w.order, group);
-    for (int t = 0; t < LAYERS; t++) forward(&SHAPE[t], weight, &w, t, atoms, pairs, species, group);
+    look(&w, weight, cutoff, molecules, start, species, x, memory);
+    read(weight, &w, molecules, start, x, dipole);
+}
 
-    const struct shape *last = &SHAPE[LAYERS - 1];
-    plain_rows(atoms, last->rows_out * C, READOUT, w.in, w.out);
-    matmul(atoms, w.in, w.out, w.layer[LAYERS].h, weight + READOUT_IN, C, READOUT, w.hidden, 0);
-    silu(atoms * READOUT, w.hidden, w.slope);
+#else
+
+/* Interaction energies [molecules]. The read-outs carry the scale. */
+static void read(const REAL *weight, struct work *w, int molecules, const int *start, double *energy) {
+    read_hidden(weight, w, LAYERS - 1);
     for (int k = 0; k < molecules; k++) {
         energy[k] = 0;
         for (int i = start[k]; i < start[k + 1]; i++) {
-            for (int n = 0; n < READOUT; n++) energy[k] += (double)w.hidden[i * READOUT + n] * weight[READOUT_OUT + n];
+            for (int n = 0; n < READOUT; n++)
+                energy[k] += (double)w->layer[LAYERS - 1].hidden[i * READOUT + n] * weight[SHAPE[LAYERS - 1].outer + n];
             for (int t = 1; t < LAYERS; t++)
                 for (int c = 0; c < C; c++)
-                    energy[k] += (double)w.layer[t].h[(size_t)i * SHAPE[t - 1].rows_out * C + c] * weight[SHAPE[t - 1].readout + c];
-        }
-    }
-
-    for (int i = 0; i < atoms; i++)
-        for (int n = 0; n < READOUT; n++) w.slope[i * READOUT + n] *= weight[READOUT_OUT + n];
-    memset(w.dnext, 0, sizeof(REAL) * (size_t)atoms * last->rows_out * C);
-    plain_rows(atoms, READOUT, last->rows_out * C, w.in, w.out);
-    matmul(atoms, w.in, w.out, w.slope, weight + READOUT_BACK, READOUT, C, w.dnext, 0);
-    memset(w.dy, 0, sizeof(double) * (size_t)pairs * NY);
-    memset(w.dbess, 0, sizeof(REAL) * (size_t)pairs * BESSEL);
-    for (int t = LAYERS - 1; t >= 0; t--) {
-        backward(&SHAPE[t], weight, &w, t, atoms, pairs, species, group);
-        for (int i = 0; i < atoms && t > 0; i++)
-            for (int c = 0; c < C; c++) w.dh[(size_t)i * SHAPE[t].rows_in * C + c] += weight[SHAPE[t - 1].readout + c];
-        REAL *swap = w.dnext; w.dnext = w.dh; w.dh = swap;
-    }
-
-    memset(forces, 0, sizeof(double) * 3 * (size_t)atoms);
-    for (int e = 0; e < pairs; e++) {
-        const double *u = w.unit + 3 * e;
-        double du[3], along = 0, dr = 0;
-        harmonics_back(w.y + (size_t)e * NY, w.dy + (size_t)e * NY, du);
-        for (int n = 0; n < BESSEL; n++) dr += w.dbess[(size_t)e * BESSEL + n] * w.dbessel[(size_t)e * BESSEL + n];
-        for (int a = 0; a < 3; a++) along += u[a] * du[a];
-        for (int a = 0; a < 3; a++) {
-            double d = dr * u[a] + (du[a] - along * u[a]) / w.length[e];
-            forces[3 * w.first[e] + a] += d;
-            forces[3 * w.second[e] + a] -= d;
+                    energy[k] += (double)w->layer[t].h[(size_t)i * SHAPE[t - 1].rows_out * C + c] * weight[SHAPE[t - 1].readout + c];
         }
     }
 }
+
+/* Derivatives of the sum of the energies by everything. */
+static void differentiate(const REAL *weight, struct work *w, const int *species) {
+    struct layer *last = &w->layer[LAYERS - 1];
+    const int atoms = w->atoms;
+    for (int i = 0; i < atoms; i++)
+        for (int n = 0; n < READOUT; n++) last->dhidden[i * READOUT + n] = last->tilt[i * READOUT + n] * weight[SHAPE[LAYERS - 1].outer + n];
+    memset(w->layer[LAYERS].dh, 0, sizeof(REAL) * (size_t)atoms * SHAPE[LAYERS - 1].rows_out * C);
+    read_hidden_back(weight, w, LAYERS - 1);
+    memset(w->dy, 0, sizeof(double) * (size_t)w->pairs * NY);
+    memset(w->dbess, 0, sizeof(REAL) * (size_t)w->pairs * BESSEL);
+    for (int t = LAYERS - 1; t >= 0; t--) {
+        backward(&SHAPE[t], weight, w, t, species);
+        for (int i = 0; i < atoms && t > 0; i++)
+            for (int c = 0; c < C; c++) w->layer[t].dh[(size_t)i * SHAPE[t].rows_in * C + c] += weight[SHAPE[t - 1].readout + c];
+    }
+}
+
+/* Forces [atoms][3] from the derivatives by harmonics and radial functions. */
+static void push(const struct work *w, double *forces) {
+    memset(forces, 0, sizeof(double) * 3 * (size_t)w->atoms);
+    for (int e = 0; e < w->pairs; e++) {
+        const double *u = w->unit + 3 * e;
+        double du[3], along = 0, dr = 0;
+        harmonics_back(w->y + (size_t)e * NY, w->dy + (size_t)e * NY, du);
+        for (int n = 0; n < BESSEL; n++) dr += w->dbess[(size_t)e * BESSEL + n] * w->dbessel[(size_t)e * BESSEL + n];
+        for (int a = 0; a < 3; a++) along += u[a] * du[a];
+        for (int a = 0; a < 3; a++) {
+            double d = dr * u[a] + (du[a] - along * u[a]) / w->length[e];
+            forces[3 * w->first[e] + a] += d;
+            forces[3 * w->second[e] + a] -= d;
+        }
+    }
+}
+
+/* Interaction energies [molecules] and forces [atoms][3]. */
+void palirs_forces(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
+                   double *energy, double *forces) {
+    struct work w;
+    look(&w, weight, cutoff, molecules, start, species, x, memory);
+    read(weight, &w, molecules, start, energy);
+    differentiate(weight, &w, species);
+    push(&w, forces);
+}
+
+#endif

@@ -12,20 +12,26 @@ from torch import Tensor
 
 from palirs.mace.backend import o3
 
-LANES = 8
-"""Channels are padded to a multiple of this, the floats in a vector register of 32 bytes."""
-
 
 @dataclass(frozen=True)
 class Sizes:
-    """Channels and their padded number, elements, highest order of the harmonics, widths and inputs of the radial network."""
+    """Channels, elements, highest order of the harmonics, widths and inputs of the radial network; numbers in a vector of the machine."""
 
     channels: int
-    padded: int
     elements: int
     ell: int
     widths: Sequence[int]
     basis: int
+    lanes: int
+
+    def up(self, size: int) -> int:
+        """Return the next multiple of the numbers in a vector; matrices have whole vectors, and products four rows at a time."""
+        return -(-size // max(self.lanes, 4)) * max(self.lanes, 4)
+
+    @property
+    def padded(self) -> int:
+        """Channels with padding."""
+        return self.up(self.channels)
 
     def pad(self, matrix: np.ndarray, *axes: int) -> np.ndarray:
         """Pad channel axes with zeros."""
@@ -144,26 +150,26 @@ def _ladder(ell: int) -> list[str]:
     return entries
 
 
-def header_of(sizes: Sizes, tables: Tables, last: dict[str, int], correlation: int, dtype: torch.dtype, envelope: float) -> str:
-    """Return ``shape.h``; ``last`` are the numbers of the last read-out, ``envelope`` the order of the cutoff's polynomial."""
+def header_of(sizes: Sizes, tables: Tables, correlation: int, dtype: torch.dtype, envelope: float) -> str:
+    """Return ``shape.h`` but for what the :class:`Writer` says; ``envelope`` is the order of the cutoff's polynomial."""
     single = dtype == torch.float32
-    widths = [-(-width // LANES) * LANES for width in sizes.widths]
+    widths = [sizes.up(width) for width in sizes.widths]
     ladder = _ladder(sizes.ell)
     values = {
         "C": sizes.padded,
         "LMAX": sizes.ell,
         "NY": (sizes.ell + 1) ** 2,
         "BASIS": sizes.basis,
-        "BESSEL": -(-sizes.basis // LANES) * LANES,
+        "BESSEL": sizes.up(sizes.basis),
         "LAYERS": len(tables.shapes),
         "SPECIES": sizes.elements,
         "CORRELATION": correlation,
         "DEPTH": len(widths),
-        "WIDEST": max(*widths, LANES),
+        "WIDEST": max(*widths, sizes.up(1)),
         "LADDERS": len(ladder),
         "ENVELOPE": envelope,
         **tables.most,
-        **last,
+        "BYTES": sizes.lanes * (4 if single else 8),
         "REAL": "float" if single else "double",
         "BITS": "int" if single else "long long",
         "MANTISSA": 23 if single else 52,
@@ -185,7 +191,7 @@ def header_of(sizes: Sizes, tables: Tables, last: dict[str, int], correlation: i
         "struct shape { int l_in, rows_in, l_out, rows_out, paths, paths_end, couplings, couplings_end, tensor, middle, monomials, "
         f"monomials_end, terms, terms_end, groups, residual, row[{many}], count[{many}]; size_t up, up_back, "
         f"linear[{many}], linear_back[{many}], "
-        f"radial[{ends}], radial_back[{ends}], poly, product, product_back, skip, skip_back, readout, table; }};",
+        f"radial[{ends}], radial_back[{ends}], poly, product, product_back, skip, skip_back, readout, inner, inner_back, outer, table; }};",
         "static const struct shape SHAPE[] = {" + ", ".join(tables.shapes) + "};",
     ]
     return "\n".join(lines) + "\n"

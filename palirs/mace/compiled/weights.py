@@ -26,10 +26,6 @@ class Program:
         Of the weights without the transposed copies.
     cutoff : float
         [Å].
-    channels : int
-        Padded number of channels.
-    rows : tuple of int
-        Components per atom of the features after each layer.
     """
 
     header: str
@@ -39,8 +35,6 @@ class Program:
     turned: np.ndarray
     size: int
     cutoff: float
-    channels: int
-    rows: tuple[int, ...]
 
     def weights(self, factors: np.ndarray) -> np.ndarray:
         """Return the weights with their transposed copies, given factors like :attr:`factors`."""
@@ -50,21 +44,10 @@ class Program:
             product_.out.of(weights)[...] = left @ right
         return np.concatenate([weights, weights[self.turned]]).astype(self.dtype, copy=False)
 
-    def by_factors(self, factors: np.ndarray, by_weights: np.ndarray) -> np.ndarray:
-        """Return derivatives by the factors, given them and the derivatives by the weights; the transposed copies have none."""
-        found = np.zeros(len(factors), factors.dtype)
-        found[: self.size] = by_weights
-        for product_ in self.products:
-            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
-            out = product_.out.of(by_weights)
-            product_.left.add(found[self.size :], out @ right.swapaxes(-1, -2))
-            product_.right.add(found[self.size :], left.swapaxes(-1, -2) @ out)
-        return found
-
-    def layers(self, flat: np.ndarray, atoms: int) -> list[np.ndarray]:
-        """Cut the features of all layers into ``[atoms, components, channels]`` of each."""
-        parts = np.split(flat, np.cumsum([atoms * rows * self.channels for rows in self.rows])[:-1])
-        return [part.reshape(atoms, rows, self.channels) for part, rows in zip(parts, self.rows, strict=True)]
+    @property
+    def room(self) -> int:
+        """Numbers in the largest matrix that is multiplied."""
+        return max((math.prod(one.right.shape[-2:]) for one in self.products), default=0)
 
 
 @dataclass(frozen=True)
@@ -78,12 +61,6 @@ class Place:
     def of(self, array: np.ndarray) -> np.ndarray:
         """Return a view of them."""
         return self.constant if self.constant is not None else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
-
-    def add(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Add to them, after summing over leading axes that they do not have; constants need nothing."""
-        if self.constant is None:
-            broadcast = tuple(axis for axis, (size, mine) in enumerate(zip(values.shape, self.shape, strict=True)) if size != mine)
-            self.of(array)[...] += values.sum(axis=broadcast, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +80,7 @@ class Writer:
     size: int = 0
     turned: list[np.ndarray] = field(default_factory=list)
     turned_size: int = 0
+    turns: list[str] = field(default_factory=list)
     factors: list[np.ndarray] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
 
@@ -131,9 +109,31 @@ class Writer:
         back, places = self.turned_size, (place.start + np.arange(math.prod(place.shape))).reshape(place.shape).swapaxes(-1, -2).ravel()
         self.turned.append(np.pad(places, (0, -len(places) % 16), constant_values=place.start))
         self.turned_size += len(self.turned[-1])
+        *many, rows, columns = place.shape
+        self.turns.append(f"{{{math.prod(many)}, {rows}, {columns}, {place.start}, {back}}}")
         return f"TURNED + {back}"
 
     def put_both(self, matrices: np.ndarray) -> tuple[int, str]:
         """Put matrices and their transposed copies."""
         place = self.put(matrices)
         return place.start, self.turn(place)
+
+    def header(self) -> str:
+        """Return the part of ``shape.h`` that training needs: which matrices are multiplied, and which are turned."""
+        products, mixes = [], []
+        for one in self.products:
+            (batch, m, n), begin, steps = one.out.shape, len(mixes), []
+            if one.left.constant is not None:
+                rows, columns = np.nonzero(one.left.constant[0])
+                mixes += [f"{{{i}, {j}, {float(one.left.constant[0, i, j])!r}}}" for i, j in zip(rows, columns, strict=True)]
+            for side in (one.left, one.right):
+                steps.append(0 if side.shape[0] < batch else math.prod(side.shape[1:]))
+            places = f"{one.out.start}, {one.left.start}, {one.right.start}, {steps[0]}, {steps[1]}"
+            products.append(f"{{{batch}, {m}, {one.right.shape[1]}, {n}, {begin}, {len(mixes)}, {places}}}")
+        return (
+            f"#define PRODUCTS {len(products)}\n#define TURNS {len(self.turns)}\n"
+            "struct product { int batch, m, k, n, mix, mix_end; size_t out, left, right, left_step, right_step; };\n"
+            f"static const struct product PRODUCT[] = {{{', '.join(products)}}};\n"
+            f"static const struct {{ int row, column; REAL factor; }} MIX[] = {{{', '.join(mixes)}}};\n"
+            f"static const struct {{ int batch, m, n; size_t from, to; }} TURN[] = {{{', '.join(self.turns)}}};\n"
+        )

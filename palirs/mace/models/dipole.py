@@ -121,12 +121,6 @@ class DipoleNetwork(nn.Module):
             of_layers.append(features)
         return self.read(of_layers, positions, system, molecules)
 
-    def read_compiled(self, of_layers: Sequence[Tensor], positions: np.ndarray, counts: Sequence[int]) -> Tensor:
-        """:meth:`read` for features as compiled code gives them, ``[N, components, padded channels]``."""
-        system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        features = [_irreps(layer, self.channels) for layer in of_layers]
-        return self.read(features, torch.tensor(positions, dtype=features[0].dtype), system, len(counts))
-
     def read(self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int) -> Tensor:
         """Return the dipoles from the features of every layer, each ``[N, irreps]``."""
         vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
@@ -186,21 +180,10 @@ class DipoleModel:
         elements, counts = self.shapes[0].elements, [len(z) for z in numbers]
         centred = np.concatenate([x - x.mean(axis=0) for x in positions])
         if self.kernel is not None:
-            layers = self.kernel.batch(species(numbers, elements), counts).features(centred)
-            found = [
-                network.read_compiled([torch.from_numpy(layer) for layer in mine], centred, counts)
-                for network, mine in zip(self.networks, layers, strict=True)
-            ]
-        else:
-            types = [getattr(torch, shape.architecture.dtype) for shape in self.shapes]
-            found = [
-                network(graph(numbers, elements, dtype).inputs(torch.tensor(centred, dtype=dtype)))
-                for network, dtype in zip(self.networks, types, strict=True)
-            ]
+            return self.kernel.batch(species(numbers, elements), counts).dipoles(centred)
+        types = [getattr(torch, shape.architecture.dtype) for shape in self.shapes]
+        found = [
+            network(graph(numbers, elements, dtype).inputs(torch.tensor(centred, dtype=dtype)))
+            for network, dtype in zip(self.networks, types, strict=True)
+        ]
         return torch.stack(found).double().numpy()
-
-
-def _irreps(components: Tensor, channels: int) -> Tensor:
-    """From ``[N, components, padded channels]`` to the order of e3nn, ``[N, irreps]``."""
-    orders = range(int(components.shape[1] ** 0.5))
-    return torch.cat([components[:, o * o : (o + 1) ** 2, :channels].transpose(1, 2).flatten(1) for o in orders], dim=1)

@@ -11,33 +11,21 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from palirs.mace.compiled import CompilerError, Learner, UnsupportedError, flat
+from palirs.mace.compiled import CompilerError, Frames, Learner, Steps, UnsupportedError, flat
 from palirs.mace.models.graphs import Graph, graph, join, species
 from palirs.mace.settings import Training
 from palirs.mace.training.objectives import Objective, Tensors
+from palirs.mace.training.optimisers import Optimiser
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Batch:
-    """Some labelled frames, put together."""
-
-    species: np.ndarray
-    counts: tuple[int, ...]
-    positions: np.ndarray
-    targets: Tensors
-    graphs: list[Graph]
-    places: list[Tensor]
-
-
-@dataclass
 class Data:
-    """Labelled frames, on the device once: arrays of species and positions for compiled code, graphs and tensors for MACE's."""
+    """Labelled frames, on the device once: arrays for compiled code, graphs and tensors for MACE's own."""
 
-    species: list[np.ndarray]
-    positions: list[np.ndarray]
+    frames: Frames
     targets: dict[str, list[Tensor]]
     graphs: list[Graph]
     places: list[Tensor]
@@ -46,28 +34,30 @@ class Data:
     def of(cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu") -> "Data":
         """Turn frames into arrays; positions are centred, which costs float32 nothing and changes no force."""
         centred = [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
-        elements = objective.shape.elements
+        elements, targets = objective.shape.elements, objective.targets(frames, dtype)
+        numbers = {name: torch.cat(values).double().numpy() for name, values in targets.items()}
         return cls(
-            [species([atoms.numbers], elements) for atoms in frames],
-            centred,
-            {name: [value.to(device) for value in values] for name, values in objective.targets(frames, dtype).items()},
+            Frames(
+                np.array([len(atoms) for atoms in frames]),
+                np.ascontiguousarray(species([atoms.numbers for atoms in frames], elements), dtype=np.int32),
+                np.concatenate(centred),
+                numbers["dipole"] if "dipole" in numbers else numbers["energy"],
+                numbers.get("forces"),
+            ),
+            {name: [value.to(device) for value in values] for name, values in targets.items()},
             [graph([atoms.numbers], elements, dtype, device) for atoms in frames],
             [torch.tensor(positions, dtype=dtype, device=device) for positions in centred],
         )
 
     def __len__(self) -> int:
-        return len(self.species)
+        return len(self.graphs)
 
-    def batch(self, chosen: Sequence[int]) -> Batch:
-        """Put the chosen frames together."""
-        return Batch(
-            np.concatenate([self.species[i] for i in chosen]),
-            tuple(len(self.species[i]) for i in chosen),
-            np.concatenate([self.positions[i] for i in chosen]),
-            {name: torch.cat([values[i] for i in chosen]) for name, values in self.targets.items()},
-            [self.graphs[i] for i in chosen],
-            [self.places[i] for i in chosen],
-        )
+    def chosen(self, frames: Sequence[int]) -> tuple[Graph, Tensor, Tensors, Tensor]:
+        """Return graph, positions, targets and atoms per molecule of some frames put together, for MACE's own code."""
+        targets = {name: torch.cat([values[i] for i in frames]) for name, values in self.targets.items()}
+        places = torch.cat([self.places[i] for i in frames])
+        counts = torch.tensor(self.frames.counts[list(frames)], dtype=places.dtype, device=places.device)
+        return join([self.graphs[i] for i in frames]), places, targets, counts
 
 
 class Gradients:
@@ -85,14 +75,14 @@ class Gradients:
     """
 
     def __init__(self, model: Any, objective: Objective, training: Training):
-        self.model, self._objective, self._device = model, objective, training.device
+        self.model, self._objective = model, objective
         self.vector = flat(model)
         self.gradient = torch.zeros_like(self.vector)
         start = 0
         for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
             parameter.grad = self.gradient[start : start + parameter.numel()].view(parameter.shape)
             start += parameter.numel()
-        self._learner = _learner(model, self.vector, training)
+        self._learner = _learner(model, self.vector, self.gradient, training)
         self.dtype = self.vector.dtype
 
     @property
@@ -100,36 +90,44 @@ class Gradients:
         """Whether compiled code does the work."""
         return self._learner is not None
 
-    def __call__(self, batch: Batch, late: bool = False) -> Tensor:
-        """Put the gradient of the loss into :attr:`gradient` and return the loss."""
-        self.gradient.zero_()
-        counts = torch.tensor(batch.counts, dtype=self.dtype, device=self._device)
+    def __call__(self, data: Data, chosen: Sequence[int], late: bool = False) -> float:
+        """Put the gradient of the loss of the chosen frames into :attr:`gradient` and return the loss."""
         if self._learner is not None:
-            self._learner.refresh()
-            together = self._learner.batch(batch.species, batch.counts)
-            predictions, rest = self._objective.predict_compiled(self.model, together, batch.positions)
-            loss = self._objective.loss(self._objective.errors(predictions, batch.targets, counts), late)
-            loss.backward()
-            self.gradient += torch.from_numpy(rest())
-        else:
-            loss = self._objective.loss(self._objective.errors(self._predict(batch, training=True), batch.targets, counts), late)
-            loss.backward()
-        return loss.detach()
+            return float(self._learner.update(data.frames, np.array([chosen]), self._objective.compiled_loss(late), Steps())[0])
+        self.gradient.zero_()
+        graph, places, targets, counts = data.chosen(chosen)
+        predictions = self._objective.predict(self.model, graph, places, training=True)
+        loss = self._objective.loss(self._objective.errors(predictions, targets, counts), late)
+        loss.backward()
+        return float(loss.detach())
+
+    def updates(self, data: Data, order: np.ndarray, optimiser: Optimiser, average: Tensor, decays: np.ndarray, late: bool) -> np.ndarray:
+        """Do one update for each row of frames in ``order [updates, batch]`` and return the losses.
+
+        ``average`` forgets with ``decays [updates]``; schedule-free optimisers do their own averaging.
+        """
+        steps = optimiser.planned(len(order), average, decays) if self._learner is not None else None
+        if self._learner is not None and steps is not None:
+            return self._learner.update(data.frames, order, self._objective.compiled_loss(late), steps)
+        losses = np.zeros(len(order))
+        for number, chosen in enumerate(order):
+            losses[number] = self(data, chosen, late)
+            optimiser.step()
+            if not optimiser.averages:
+                average.lerp_(self.vector, 1 - float(decays[number]))
+        return losses
 
     def errors(self, data: Data, size: int = 64) -> Tensors:
         """Return the deviations of all frames."""
-        collected: dict[str, list[Tensor]] = {}
         if self._learner is not None:
-            self._learner.refresh()
+            predictions = self._objective.predict_compiled(self._learner.batch(data.frames), data.frames.positions)
+            _, _, targets, counts = data.chosen(range(len(data)))
+            return self._objective.errors(predictions, targets, counts)
+        collected: dict[str, list[Tensor]] = {}
         for start in range(0, len(data), size):
-            batch = data.batch(range(start, min(start + size, len(data))))
-            if self._learner is not None:
-                together = self._learner.batch(batch.species, batch.counts)
-                predictions, _ = self._objective.predict_compiled(self.model, together, batch.positions)
-            else:
-                predictions = self._predict(batch, training=False)
-            counts = torch.tensor(batch.counts, dtype=self.dtype, device=self._device)
-            for name, deviation in self._objective.errors(predictions, batch.targets, counts).items():
+            graph, places, targets, counts = data.chosen(range(start, min(start + size, len(data))))
+            predictions = self._objective.predict(self.model, graph, places, training=False)
+            for name, deviation in self._objective.errors(predictions, targets, counts).items():
                 collected.setdefault(name, []).append(deviation.detach())
         return {name: torch.cat(parts) for name, parts in collected.items()}
 
@@ -143,15 +141,12 @@ class Gradients:
         finally:
             self.vector.copy_(kept)
 
-    def _predict(self, batch: Batch, training: bool) -> Tensors:
-        return self._objective.predict(self.model, join(batch.graphs), torch.cat(batch.places), training)
 
-
-def _learner(model: Any, vector: Tensor, training: Training) -> Learner | None:
+def _learner(model: Any, vector: Tensor, gradient: Tensor, training: Training) -> Learner | None:
     if training.device != "cpu" or training.backend == "eager":
         return None
     try:
-        return Learner(model, vector)
+        return Learner(model, vector, gradient)
     except (CompilerError, UnsupportedError) as problem:
         if training.backend == "native":
             raise PalirsError(f"training.backend = native: {problem}; use backend=auto or eager") from problem

@@ -144,7 +144,7 @@ class Run:
     def epoch(self) -> dict[str, float]:
         """Pass over the frames once, validate the average, keep it if it is the best so far; return what the log says of it."""
         learning_rate, loss = self.optimiser.learning_rate, self._pass()
-        if self.training.optimiser == "schedule_free":
+        if self.optimiser.averages:
             self.optimiser.average(True)
             self.average.copy_(self.vector)
         with self.gradients.holding(self.average):
@@ -161,15 +161,9 @@ class Run:
 
     def _pass(self) -> float:
         """Do the updates of one epoch and return their mean loss; frames that do not fill a batch wait an epoch."""
-        losses, done = [], self.at.epoch * self.per_epoch
-        order = self.rng.permutation(len(self.data))
-        for number in range(self.per_epoch):
-            batch = self.data.batch(order[number * self.size : (number + 1) * self.size])
-            losses.append(self.gradients(batch, self.at.late))
-            self.optimiser.step()
-            if self.training.optimiser != "schedule_free":
-                self.average.lerp_(self.vector, 1 - _decay(self.training, done + number))
-        return float(torch.stack(losses).mean())
+        order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size].reshape(self.per_epoch, self.size)
+        decays = _decays(self.training, self.at.epoch * self.per_epoch + np.arange(self.per_epoch))
+        return float(self.gradients.updates(self.data, order, self.optimiser, self.average, decays, self.at.late).mean())
 
     def _keep(self, loss: float) -> None:
         at = self.at
@@ -186,9 +180,9 @@ class Run:
         self.model.to("cpu")
 
 
-def _decay(training: Training, step: int) -> float:
-    """Decay of the average; the first steps, which start from random weights, are forgotten sooner."""
-    return min(training.ema_decay, (1 + step) / (10 + step))
+def _decays(training: Training, steps: np.ndarray) -> np.ndarray:
+    """Decays of the average; the first steps, which start from random weights, are forgotten sooner."""
+    return np.minimum(training.ema_decay, (1 + steps) / (10 + steps))
 
 
 def validate(gradients: Gradients, objective: Objective, held: Data, late: bool = False) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What is learnt: targets, predictions, and the loss of their deviations, for potentials and dipole models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,12 +10,12 @@ from ase import Atoms
 from torch import Tensor
 
 from palirs import keys
-from palirs.mace.compiled import TrainingBatch
+from palirs.mace.compiled import Batch, Loss
 from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
 from palirs.mace.models.graphs import Graph
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
-from palirs.mace.settings import Training
+from palirs.mace.settings import SecondStage, Training
 
 Tensors = dict[str, Tensor]
 
@@ -33,8 +33,12 @@ class Objective(Protocol):
         """Return predictions of each property by the module itself."""
         ...
 
-    def predict_compiled(self, model: Any, batch: TrainingBatch, positions: np.ndarray) -> tuple[Tensors, Callable[[], np.ndarray]]:
-        """Return predictions by compiled code, and a function that, after ``backward`` from them, gives the rest of the gradient."""
+    def predict_compiled(self, batch: Batch, positions: np.ndarray) -> Tensors:
+        """Return predictions of each property by compiled code."""
+        ...
+
+    def compiled_loss(self, late: bool = False) -> Loss:
+        """Return :meth:`loss` in the words of the compiled code."""
         ...
 
     def errors(self, predictions: Tensors, targets: Tensors, counts: Tensor) -> Tensors:
@@ -67,17 +71,15 @@ class PotentialObjective:
         out = model(graph.inputs(positions.detach().requires_grad_(True)), training=training)
         return {"energy": out["interaction_energy"], "forces": out["forces"]}
 
-    def predict_compiled(
-        self, model: Any, batch: TrainingBatch, positions: np.ndarray
-    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
-        """Return the same by compiled code, and a function that gives the gradient after ``backward``."""
-        energy, forces = (torch.from_numpy(values).requires_grad_(True) for values in batch.forces(positions))
+    def predict_compiled(self, batch: Batch, positions: np.ndarray) -> dict[str, Tensor]:
+        """Return the same by compiled code."""
+        energy, forces = batch.forces(positions)
+        return {"energy": torch.from_numpy(energy[0]), "forces": torch.from_numpy(forces[0])}
 
-        def gradient() -> np.ndarray:
-            by_energy, by_forces = (torch.zeros_like(x) if x.grad is None else x.grad for x in (energy, forces))
-            return batch.forces_back(positions, by_energy.numpy(), by_forces.numpy())
-
-        return {"energy": energy, "forces": forces}, gradient
+    def compiled_loss(self, late: bool = False) -> Loss:
+        """Return :meth:`loss` in the words of the compiled code."""
+        stage, training = self._stage(late), self.training
+        return Loss(training.loss, training.huber_delta, 1.0, stage.energy_weight, stage.forces_weight)
 
     def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
         """Return the deviations: energy per atom ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
@@ -88,9 +90,11 @@ class PotentialObjective:
 
     def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
         """Weighted errors of energy per atom and forces, see :class:`Training`; ``late`` takes the weights of the second stage."""
-        stage = self.training.second_stage if late and self.training.second_stage else self.training
-        energy, forces = errors["energy"], errors["forces"]
+        stage, energy, forces = self._stage(late), errors["energy"], errors["forces"]
         return stage.energy_weight * norm(energy[:, None], self.training) + stage.forces_weight * norm(forces, self.training)
+
+    def _stage(self, late: bool) -> Training | SecondStage:
+        return self.training.second_stage if late and self.training.second_stage else self.training
 
 
 @dataclass
@@ -109,16 +113,13 @@ class DipoleObjective:
         with torch.set_grad_enabled(training):
             return {"dipole": model(graph.inputs(positions))}
 
-    def predict_compiled(
-        self, model: DipoleNetwork, batch: TrainingBatch, positions: np.ndarray
-    ) -> tuple[dict[str, Tensor], Callable[[], np.ndarray]]:
-        """Return the same with compiled layers, and a function that gives the layers' part of the gradient after ``backward``."""
-        layers = [torch.from_numpy(layer).requires_grad_(True) for layer in batch.features(positions)]
+    def predict_compiled(self, batch: Batch, positions: np.ndarray) -> dict[str, Tensor]:
+        """Return the same by compiled code."""
+        return {"dipole": torch.from_numpy(batch.dipoles(positions)[0])}
 
-        def gradient() -> np.ndarray:
-            return batch.features_back([layer.grad.numpy() for layer in layers])  # pyright: ignore[reportOptionalMemberAccess]
-
-        return {"dipole": model.read_compiled(layers, positions, batch.counts)}, gradient
+    def compiled_loss(self, late: bool = False) -> Loss:
+        """Return :meth:`loss` in the words of the compiled code."""
+        return Loss(self.training.loss, self.training.huber_delta, self.shape.scale)
 
     def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
         """Return the deviations ``[B, 3]`` [e·Å]."""

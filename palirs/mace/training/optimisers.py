@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from palirs.mace.compiled import OPTIMISERS, Steps
 from palirs.mace.settings import Training
 
 PLATEAU = 0.05
@@ -29,17 +31,50 @@ class Optimiser:
 
     def __init__(self, vector: Tensor, gradient: Tensor, training: Training, steps: int, per_epoch: int):
         self._training, self._gradient, self._vector = training, gradient, vector
-        vector.grad = gradient
         self._optimiser: Any = _optimiser(vector, training)
         self._schedule: Any = _schedule(self._optimiser, training, steps, per_epoch)
+        if training.optimiser in OPTIMISERS:
+            vector.grad = None
+            self._optimiser.step()  # nothing, without a gradient; a schedule complains if it comes first
+        vector.grad = gradient
         self._fixed = False
 
     def step(self) -> None:
         """Clip the gradient and change the parameters."""
         torch.nn.utils.clip_grad_norm_([self._vector], self._training.clip_gradient)
         self._optimiser.step()
+        self._scheduled()
+
+    def planned(self, steps: int, average: Tensor, decays: np.ndarray) -> Steps | None:
+        """Hand the next steps over to compiled code, and count them as done; ``None`` for what it does not know.
+
+        The moments are those of torch's optimiser, which are changed in place.
+        """
+        training, group, state = self._training, self._optimiser.param_groups[0], self._optimiser.state[self._vector]
+        if training.optimiser not in OPTIMISERS:
+            return None
+        names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
+        if not state:
+            state |= {"step": torch.tensor(0.0), **{name: torch.zeros_like(self._vector) for name in names}}
+        moments, rates, momenta = [state[name] for name in names], np.empty(steps), np.empty(steps)
+        done = int(state["step"])
+        for number in range(steps):
+            rates[number], momenta[number] = group["lr"], group["betas"][0]
+            self._scheduled()
+        state["step"] += steps
+        return Steps(
+            *(training.optimiser, rates, momenta, decays, [average, *moments, *([average] if len(moments) < 3 else [])], done),
+            *(training.clip_gradient, training.weight_decay, group["betas"][1], group["eps"]),
+        )
+
+    def _scheduled(self) -> None:
         if self._schedule is not None and not self._fixed and self._training.schedule != "plateau":
             self._schedule.step()
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimiser averages the parameters by itself."""
+        return self._training.optimiser == "schedule_free"
 
     def validated(self, loss: float) -> None:
         """Hear of a validation, at the end of an epoch."""
@@ -62,7 +97,7 @@ class Optimiser:
 
     def average(self, on: bool) -> None:
         """Switch between the point where gradients are taken and the average that is the result (schedule-free only)."""
-        if self._training.optimiser == "schedule_free":
+        if self.averages:
             (self._optimiser.eval if on else self._optimiser.train)()
 
     def state(self) -> tuple[dict[str, Tensor], str]:

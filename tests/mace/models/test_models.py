@@ -124,7 +124,7 @@ def test_every_parameter_of_the_dipole_model_is_alive(architecture, frames):
     objective = DipoleObjective(DipoleShape.of(frames, architecture), Training())
     network = objective.shape.build()
     data = Data.of(frames, objective, next(network.parameters()).dtype)
-    Gradients(network, objective, Training(backend="eager"))(data.batch(range(len(frames))))
+    Gradients(network, objective, Training(backend="eager"))(data, range(len(frames)))
     for name, parameter in network.named_parameters():
         if parameter.numel() == 0:
             continue

@@ -1,5 +1,6 @@
 """Gradients by compiled code against autograd through MACE's own modules, for all parameters."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, SecondStage, Training
 from palirs.mace.training.gradients import Data, Gradients
 from palirs.mace.training.objectives import DipoleObjective, PotentialObjective
+from palirs.mace.training.optimisers import Optimiser
 from palirs.recipes import PalirsError
 
 ARCHITECTURES = [
@@ -32,7 +34,7 @@ def gradients(kind, frames, architecture, training, late=False):
     model.load_state_dict(exact.state_dict())
     both = Gradients(model, objective, training)
     data = Data.of(frames, objective, both.dtype)
-    loss = both(data.batch([0, 25, 1, 30, 31]), late)
+    loss = both(data, [0, 25, 1, 30, 31], late)
     return float(loss), both.gradient.numpy().copy(), both.errors(data)
 
 
@@ -84,6 +86,73 @@ def test_threads_change_the_gradient_by_rounding_only_and_always_alike(kind, sma
         torch.set_num_threads(1)
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-12 * np.abs(one).max())
     np.testing.assert_array_equal(two, again)
+
+
+@pytest.mark.parametrize("length", ["16", "64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_length_of_vectors_changes_rounding_only(kind, length, small, frames, monkeypatch):
+    monkeypatch.setenv(compiler.VECTOR_BYTES, "32")
+    expected = gradients(kind, frames, small, Training(backend="native"))[1]
+    monkeypatch.setenv(compiler.VECTOR_BYTES, length)
+    found = gradients(kind, frames, small, Training(backend="native"))[1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+@pytest.mark.parametrize("kind", KINDS)
+def test_clang_gives_what_gcc_gives(kind, small, frames, monkeypatch):
+    found = []
+    for name in ("gcc", "clang"):
+        monkeypatch.setenv("CC", name)
+        compiler.library.cache_clear()
+        found.append(gradients(kind, frames, small, Training(backend="native")))
+    compiler.library.cache_clear()
+    (_, expected, errors), (_, gradient, of_clang) = found
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    for name, values in errors.items():
+        torch.testing.assert_close(of_clang[name], values, rtol=0, atol=1e-12)
+
+
+def test_vectors_of_another_length_are_refused(small, frames, monkeypatch):
+    monkeypatch.setenv(compiler.VECTOR_BYTES, "48")
+    with pytest.raises(PalirsError, match="PALIRS_VECTOR_BYTES = '48': it must be 16, 32 or 64"):
+        gradients("potential", frames, small, Training(backend="native"))
+
+
+UPDATES = {
+    "amsgrad": Training(),
+    "clipped": Training(clip_gradient=0.1, schedule="cosine", ema_decay=0.5),
+    "adamw": Training(optimiser="adamw", weight_decay=0.1, schedule="constant"),
+    "schedule-free": Training(optimiser="schedule_free", weight_decay=0.1, schedule="constant"),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_updates_are_those_of_torch(name, small, frames):
+    """Parameters, average, moments and what comes next, after two rounds of updates, the first of them broken off and gone on with."""
+    training, ends = UPDATES[name], []
+    order = np.random.default_rng(1).permutation(len(frames))[:30].reshape(6, 5)
+    for backend in ("native", "eager"):
+        training = replace(training, backend=backend)
+        torch.manual_seed(0)
+        objective = PotentialObjective(PotentialShape.of(frames, small), training)
+        both = Gradients(objective.shape.build(), objective, training)
+        data, average = Data.of(frames, objective, both.dtype), both.vector.clone()
+        optimiser, losses = Optimiser(both.vector, both.gradient, training, 40, 6), []
+        for _ in range(2):
+            losses.append(both.updates(data, order, optimiser, average, np.linspace(0.1, 0.9, 6), False))
+            state = optimiser.state()
+            optimiser = Optimiser(both.vector, both.gradient, training, 40, 6)
+            optimiser.restore(*state)
+        ends.append([np.concatenate(losses), both.vector.numpy(), average.numpy(), optimiser.state()])
+    (losses, vector, average, state), expected = ends
+    np.testing.assert_allclose(losses, expected[0], rtol=1e-9)
+    np.testing.assert_allclose(vector, expected[1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(average, expected[2], rtol=0, atol=1e-9)
+    assert state[1] == expected[3][1]
+    assert state[0].keys() == expected[3][0].keys()
+    for key, moment in state[0].items():
+        np.testing.assert_allclose(moment.numpy(), expected[3][0][key].numpy(), rtol=0, atol=1e-9)
 
 
 def test_without_a_compiler_training_is_eager_and_says_so(small, frames, monkeypatch, caplog):
