@@ -278,7 +278,7 @@ def presets(which: str, updates: int) -> None:
             log = [json.loads(line) for line in job.path.with_suffix(".jsonl").read_text().splitlines()]
             e = errors("potential", job.path, parts["test"], False)
             committee = load(job.path)
-            batch = committee.kernel.batch(*_all(parts["test"], committee.elements))
+            batch = committee.kernel().batch(*_all(parts["test"], committee.elements))
             positions = np.concatenate([atoms.positions for atoms in parts["test"]])
             times = []
             for _ in range(7):

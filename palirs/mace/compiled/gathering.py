@@ -19,9 +19,9 @@ def mixing(linear: Any, sizes: Sizes, dims: int) -> np.ndarray:
     return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
 
 
-def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:
-    """Write the layers of the radial network; what e3nn multiplies activations with goes into the next matrix."""
-    shape["radial"], shape["radial_back"], gain = [], [], 1.0
+def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer) -> list[Place]:
+    """Write the layers of the radial network and return their places; what e3nn multiplies activations with goes into the next matrix."""
+    places, gain = [], 1.0
     layers = list(network)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
@@ -32,8 +32,9 @@ def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, wr
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
         weight = padded(weight, [sizes.up(len(weight)) - len(weight), sizes.up(weight.shape[1]) - weight.shape[1]])
-        for key, place in zip(("radial", "radial_back"), writer.put_both(weight), strict=True):
-            shape[key].append(place)
+        places.append(writer.put(weight))
+    shape["radial"], shape["radial_back"] = [place.start for place in places], [writer.turn(place) for place in places]
+    return places
 
 
 def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:

@@ -11,6 +11,8 @@ import torch
 
 from palirs.mace.compiled.compiler import library
 from palirs.mace.compiled.layout import is_dipole, program
+from palirs.mace.compiled.radial import table
+from palirs.mace.compiled.weights import Program
 
 BLOCK = 48
 """Atoms that are worked on together: enough rows for the matrix products, little enough for the cache."""
@@ -30,6 +32,26 @@ class Memory:
         return -(-mine.ctypes.data // 64) * 64
 
 
+class _Struct(ctypes.Structure):
+    """``struct model`` of ``mace.c``."""
+
+    _fields_ = [("weight", ctypes.c_void_p), ("table", ctypes.c_void_p), ("cutoff", ctypes.c_double), ("knots", ctypes.c_int)]
+
+
+class Model:
+    """A member as the compiled code takes it: weights, and a table of radial weights or ``None``."""
+
+    def __init__(self, program: Program, radial: np.ndarray | None, knots: int):
+        self._radial = radial
+        self.struct = _Struct(None, None if radial is None else radial.ctypes.data, program.cutoff, knots)
+        self.set(program.weights(program.factors))
+
+    def set(self, weights: np.ndarray) -> None:
+        """Take other weights."""
+        self._weights = weights
+        self.struct.weight = weights.ctypes.data
+
+
 class Kernel:
     """Models of one architecture, ready to be called.
 
@@ -37,6 +59,8 @@ class Kernel:
     ----------
     modules : sequence of modules
         Potentials or dipole networks with the same architecture.
+    radial : {"table", "network"}
+        Radial weights from a table (:mod:`palirs.mace.compiled.radial`), or by the network.
 
     Raises
     ------
@@ -46,9 +70,9 @@ class Kernel:
         If it cannot be compiled.
     """
 
-    def __init__(self, modules: Sequence[Any]):
+    def __init__(self, modules: Sequence[Any], radial: str = "table"):
         self.programs = [program(module) for module in modules]
-        self.weights = [one.weights(one.factors) for one in self.programs]
+        self._models = [Model(one, *(table(one) if radial == "table" else (None, 0))) for one in self.programs]
         libraries = [library(one.header) for one in self.programs]
         self._call = [each.palirs_dipoles if is_dipole(modules[0]) else each.palirs_forces for each in libraries]
         for each, call in zip(libraries, self._call, strict=True):
@@ -59,11 +83,14 @@ class Kernel:
     def __len__(self) -> int:
         return len(self.programs)
 
+    def set_weights(self, member: int, weights: np.ndarray) -> None:
+        """Give a member other weights, from :meth:`Program.weights`; its table, if it has one, stays."""
+        self._models[member].set(weights)
+
     def arguments(self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int) -> tuple:
         """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
         return (
-            ctypes.c_void_p(self.weights[member].ctypes.data),
-            ctypes.c_double(self.programs[member].cutoff),
+            ctypes.byref(self._models[member].struct),
             ctypes.c_int(len(block.start) - 1),
             ctypes.c_void_p(block.start.ctypes.data),
             ctypes.c_void_p(species.ctypes.data + 4 * block.atom),

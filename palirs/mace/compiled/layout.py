@@ -14,7 +14,7 @@ from palirs.mace.compiled import gathering
 from palirs.mace.compiled.compiler import vector_bytes
 from palirs.mace.compiled.gathering import UnsupportedError
 from palirs.mace.compiled.tables import Sizes, Tables, c, contraction, header_of, paths
-from palirs.mace.compiled.weights import Program, Writer
+from palirs.mace.compiled.weights import Place, Program, Writer
 
 
 def program(module: Any) -> Program:
@@ -34,8 +34,10 @@ def program(module: Any) -> Program:
     dtype = next(module.parameters()).dtype
     sizes = Sizes(channels, elements, ell, first.radial_MLP, len(radial.bessel_fn.bessel_weights), vector_bytes() // dtype.itemsize)
     tables, writer = Tables(), Writer()
-    for number, (interaction, block, readouts) in enumerate(zip(interactions, products, _readouts(module), strict=True)):
+    networks = [
         _layer(number, interaction, block, embedding, readouts, sizes, tables, writer)
+        for number, (interaction, block, readouts) in enumerate(zip(interactions, products, _readouts(module), strict=True))
+    ]
     correlation = products[0].symmetric_contractions.contractions[0].correlation
     header = header_of(sizes, tables, correlation, dtype, float(radial.cutoff_fn.p))
     return Program(
@@ -46,13 +48,16 @@ def program(module: Any) -> Program:
         turned=np.concatenate(writer.turned),
         size=writer.size,
         cutoff=float(radial.bessel_fn.r_max),
+        basis=sizes.basis,
+        envelope=float(radial.cutoff_fn.p),
+        radial=networks,
     )
 
 
 def _layer(
     number: int, interaction: Any, block: Any, embedding: Any, readouts: tuple, sizes: Sizes, tables: Tables, writer: Writer
-) -> None:
-    """Lay one layer out."""
+) -> list[Place]:
+    """Lay one layer out and return where its radial network is."""
     l_in = 0 if number == 0 else max(ir.l for _, ir in interaction.node_feats_irreps)
     l_out = max(ir.l for _, ir in block.linear.irreps_out)
     residual = type(interaction) is RealAgnosticResidualInteractionBlock
@@ -67,7 +72,7 @@ def _layer(
     order, count = paths(interaction.conv_tp, shape, tables)
     shape["row"] = [sum(count[k] * (2 * k + 1) for k in range(l3)) for l3 in range(sizes.ell + 1)]
     shape["count"], shape["middle"] = count, sum(count[l3] * (2 * l3 + 1) for l3 in range(sizes.ell + 1))
-    gathering.radial_network(interaction.conv_tp_weights, order, sizes, shape, writer)
+    network = gathering.radial_network(interaction.conv_tp_weights, order, sizes, shape, writer)
     gathering.messages(interaction, count, sizes, shape, writer)
     mixed = contraction(block.symmetric_contractions, shape, sizes, tables)
     gathering.contraction(block.symmetric_contractions, mixed, sizes, shape, writer)
@@ -84,6 +89,7 @@ def _layer(
     tables.shapes.append("{" + ", ".join(f".{key} = {c(value)}" for key, value in shape.items()) + "}")
     tables.at_least(MIDDLE=shape["middle"], HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]), PATHS=sum(count), TENSOR=shape["tensor"])
     tables.at_least(READOUT=width)
+    return network
 
 
 def is_dipole(module: Any) -> bool:

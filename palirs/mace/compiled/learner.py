@@ -110,7 +110,7 @@ class Learner:
     """
 
     def __init__(self, module: Any, vector: Tensor, gradient: Tensor):
-        self.kernel = Kernel([module])
+        self.kernel = Kernel([module], radial="network")
         self._program, self._vector, self._gradient = self.kernel.programs[0], vector, gradient
         self._library = library(self._program.header, "train")
         self._library.palirs_train_work.restype, self._library.palirs_update.restype = ctypes.c_size_t, None
@@ -122,7 +122,7 @@ class Learner:
 
     def batch(self, frames: Frames) -> Batch:
         """Return what evaluates the module on frames, with the present values of the parameters."""
-        self.kernel.weights[0] = self._program.weights(self._vector.numpy()[self._parameter] * self._constant)
+        self.kernel.set_weights(0, self._program.weights(self._vector.numpy()[self._parameter] * self._constant))
         return self.kernel.batch(frames.species, tuple(map(int, frames.counts)))
 
     def update(self, frames: Frames, order: np.ndarray, loss: Loss, steps: Steps) -> np.ndarray:

@@ -31,6 +31,13 @@ typedef BITS I __attribute__((vector_size(BYTES), aligned(sizeof(REAL))));
 
 INLINE V load(const REAL *p) { return *(const V *)p; }
 INLINE void store(REAL *p, V v) { *(V *)p = v; }
+INLINE REAL total(V v) {
+    REAL sum[LANES];
+    store(sum, v);
+    UNROLL for (int half = LANES / 2; half > 0; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+    return sum[0];
+}
 
 /* ---- memory: one block, cut into arrays; with base NULL it only counts ---- */
 
@@ -45,11 +52,19 @@ struct layer {
     REAL *bend[DEPTH], *curl; /* training: second derivative of the activations */
 };
 
+/* A model: its weights, and if knots > 0 a table of the radial weights, [layer][knots + 1][value, slope, curvature][paths][C]. */
+struct model { const REAL *weight, *table; double cutoff; int knots; };
+
+/* Where a distance lies in the table, and the factors of the two knots beside it, for the radial weights and for their slope. */
+struct spot { int knot; REAL value[6], slope[6]; };
+
 struct work {
     struct layer layer[LAYERS + 1];
     double *unit, *length, *y, *dy;      /* [pairs]: direction, distance, harmonics and the result's derivative by them */
     double *dbessel;                     /* [pairs][BESSEL] derivative of the radial functions by the distance */
     REAL *bessel, *dbess;                /* [pairs][BESSEL] */
+    struct spot *spot;                   /* [pairs] */
+    double *pull;                        /* [pairs] derivative of the result by the distance, through the table */
     int *first, *second, *in, *out, *order;
     int atoms, pairs, group[SPECIES + 1];
 };
@@ -97,6 +112,7 @@ static size_t divide(struct work *w, char *base, size_t atoms, size_t pairs, int
     w->y = DOUBLES(NY * pairs); w->dy = DOUBLES(NY * pairs);
     w->dbessel = DOUBLES(BESSEL * pairs);
     w->bessel = REALS(BESSEL * pairs); w->dbess = REALS(pairs * BESSEL);
+    w->spot = take(&top, pairs * sizeof(struct spot)); w->pull = DOUBLES(pairs);
     w->first = INTS(pairs); w->second = INTS(pairs);
     w->in = INTS(rows > pairs ? rows : pairs); w->out = INTS(rows > pairs ? rows : pairs); w->order = INTS(atoms);
     return (size_t)(top - base);
@@ -216,6 +232,53 @@ static void radial(double r, double cutoff, REAL *value, double *slope) {
     }
 }
 
+/* ---- radial weights from a table: quintic Hermite splines, whose first two derivatives are continuous ---- */
+
+static struct spot find_spot(const struct model *m, double r) {
+    const double s = r / m->cutoff * m->knots, h = m->knots / m->cutoff; /* at the last knot, and for what is no number: */
+    const int knot = s < m->knots ? (int)s : m->knots - 1;
+    const double t = s - knot, t2 = t * t, t3 = t2 * t, u = 1 - t;
+    const double value[6] = {
+        1 - t3 * (10 - 15 * t + 6 * t2), t - t3 * (6 - 8 * t + 3 * t2), 0.5 * t2 * u * u * u,
+        t3 * (10 - 15 * t + 6 * t2),     -t3 * (4 - 7 * t + 3 * t2),    0.5 * t3 * u * u,
+    };
+    const double slope[6] = {
+        -30 * t2 * u * u, 1 - t2 * (18 - 32 * t + 15 * t2),  0.5 * t * u * u * (2 - 5 * t),
+        30 * t2 * u * u,  -t2 * (12 - 28 * t + 15 * t2),     0.5 * t2 * u * (3 - 5 * t),
+    };
+    struct spot spot = {.knot = knot};
+    for (int i = 0; i < 6; i++) spot.value[i] = (REAL)value[i], spot.slope[i] = (REAL)(slope[i] * h);
+    return spot;
+}
+
+INLINE const REAL *knots_of(const struct model *m, const struct shape *s) { return m->table + (size_t)(m->knots + 1) * 3 * C * s->paths; }
+
+static void look_up(const struct model *m, const struct shape *s, const struct work *w, struct layer *l) {
+    const int n = (s->paths_end - s->paths) * C;
+    for (int e = 0; e < w->pairs; e++) {
+        const REAL *knot = knots_of(m, s) + (size_t)w->spot[e].knot * 3 * n, *f = w->spot[e].value;
+        for (int c = 0; c < n; c += LANES) {
+            V sum = f[0] * load(knot + c);
+            UNROLL for (int i = 1; i < 6; i++) sum += f[i] * load(knot + (size_t)i * n + c);
+            store(l->r + (size_t)e * n + c, sum);
+        }
+    }
+}
+
+static void look_up_back(const struct model *m, const struct shape *s, const struct work *w, const struct layer *l) {
+    const int n = (s->paths_end - s->paths) * C;
+    for (int e = 0; e < w->pairs; e++) {
+        const REAL *knot = knots_of(m, s) + (size_t)w->spot[e].knot * 3 * n, *f = w->spot[e].slope;
+        V sum = {0};
+        for (int c = 0; c < n; c += LANES) {
+            V slope = f[0] * load(knot + c);
+            UNROLL for (int i = 1; i < 6; i++) slope += f[i] * load(knot + (size_t)i * n + c);
+            sum += slope * load(l->dr + (size_t)e * n + c);
+        }
+        w->pull[e] += total(sum);
+    }
+}
+
 /* ---- tensor product of an edge: one path, both directions are calls of these ---- */
 
 INLINE void path_forward(const int d1, const int d3, REAL sign, const REAL *t, const REAL *r, const REAL *h, REAL *mid, int stride) {
@@ -303,17 +366,22 @@ static void convolve_back(const struct shape *s, const struct work *w, struct la
                 }
             }
         }
-        double sums[TENSOR];
-        for (int i = 0; i < s->tensor; i++) {
-            sums[i] = 0;
-            for (int v = 0; v < LANES; v++) sums[i] += dt[i][v];
-        }
-        for (int n = s->couplings; n < s->couplings_end; n++)
-            w->dy[(size_t)e * NY + COUPLING[n].y] += COUPLING[n].factor * sums[COUPLING[n].t];
+        V dy[NY];
+        memset(dy, 0, sizeof dy);
+        for (int n = s->couplings; n < s->couplings_end; n++) dy[COUPLING[n].y] += COUPLING[n].factor * dt[COUPLING[n].t];
+        for (int m = 0; m < NY; m++) w->dy[(size_t)e * NY + m] += total(dy[m]);
     }
 }
 
-/* ---- symmetric contraction: a polynomial of the components at each atom, channel by channel ---- */
+/* ---- symmetric contraction: a polynomial of the components at each atom, channel by channel ----
+ *
+ * Monomials that differ in their last factor only follow each other; the product of the others, their head, is made once. */
+
+INLINE V head(const int q, const V *x) {
+    V h = CORRELATION > 1 ? x[HEAD[q].factor[0]] : (V){0} + 1;
+    UNROLL for (int f = 1; f < CORRELATION - 1; f++) h *= x[HEAD[q].factor[f]];
+    return h;
+}
 
 static void contract(const struct shape *s, const REAL *weight, int atoms, const int *species, const REAL *a, REAL *poly) {
     for (int i = 0; i < atoms; i++) {
@@ -323,11 +391,13 @@ static void contract(const struct shape *s, const REAL *weight, int atoms, const
             for (int m = 0; m < NY; m++) x[m] = load(a + ((size_t)i * NY + m) * C + c);
             x[NY] = (V){0} + 1;
             for (int m = 0; m < s->rows_out; m++) b[m] = (V){0};
-            for (int n = s->monomials; n < s->monomials_end; n++) {
-                V product = x[MONOMIAL[n].factor[0]];
-                for (int f = 1; f < CORRELATION; f++) product *= x[MONOMIAL[n].factor[f]];
-                for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++)
-                    b[TERM[t]] += load(w + (size_t)(t - s->terms) * C + c) * product;
+            for (int q = s->heads; q < s->heads_end; q++) {
+                const V h = head(q, x);
+                for (int n = HEAD[q].monomials; n < HEAD[q + 1].monomials; n++) {
+                    const V product = h * x[MONOMIAL[n].last];
+                    for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++)
+                        b[TERM[t]] += load(w + (size_t)(t - s->terms) * C + c) * product;
+                }
             }
             for (int m = 0; m < s->rows_out; m++) store(poly + ((size_t)i * s->rows_out + m) * C + c, b[m]);
         }
@@ -343,14 +413,21 @@ static void contract_back(const struct shape *s, const REAL *weight, int atoms, 
             for (int m = 0; m < NY; m++) x[m] = load(a + ((size_t)i * NY + m) * C + c), dx[m] = (V){0};
             x[NY] = (V){0} + 1, dx[NY] = (V){0};
             for (int m = 0; m < s->rows_out; m++) db[m] = load(dpoly + ((size_t)i * s->rows_out + m) * C + c);
-            for (int n = s->monomials; n < s->monomials_end; n++) {
-                V d = {0};
-                for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++) d += load(w + (size_t)(t - s->terms) * C + c) * db[TERM[t]];
-                UNROLL for (int f = 0; f < CORRELATION; f++) {
-                    V others = d;
-                    UNROLL for (int g = 0; g < CORRELATION; g++)
-                        if (g != f) others *= x[MONOMIAL[n].factor[g]];
-                    dx[MONOMIAL[n].factor[f]] += others;
+            for (int q = s->heads; q < s->heads_end; q++) {
+                const V h = head(q, x);
+                V dh = {0};
+                for (int n = HEAD[q].monomials; n < HEAD[q + 1].monomials; n++) {
+                    V d = {0};
+                    for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++)
+                        d += load(w + (size_t)(t - s->terms) * C + c) * db[TERM[t]];
+                    dx[MONOMIAL[n].last] += d * h;
+                    dh += d * x[MONOMIAL[n].last];
+                }
+                UNROLL for (int f = 0; f < CORRELATION - 1; f++) {
+                    V others = dh;
+                    UNROLL for (int g = 0; g < CORRELATION - 1; g++)
+                        if (g != f) others *= x[HEAD[q].factor[g]];
+                    dx[HEAD[q].factor[f]] += others;
                 }
             }
             for (int m = 0; m < NY; m++) store(da + ((size_t)i * NY + m) * C + c, dx[m]);
@@ -375,9 +452,38 @@ static int middle_rows(const struct shape *s, const struct work *w, int g, int o
     return m;
 }
 
-static void forward(const struct shape *s, const REAL *weight, struct work *w, int t, const int *species) {
+/* Radial weights by the network. */
+static void network(const struct shape *s, const REAL *weight, struct work *w, struct layer *l) {
+    const int n = (s->paths_end - s->paths) * C, pairs = w->pairs;
+    const REAL *x = w->bessel;
+    for (int d = 0, k = BESSEL; d < DEPTH; k = WIDTH[d], x = l->act[d], d++) {
+        plain_rows(pairs, k, WIDTH[d], w->in, w->out);
+        matmul(pairs, w->in, w->out, x, weight + s->radial[d], k, WIDTH[d], l->act[d], 0);
+        silu(pairs * WIDTH[d], l->act[d], l->slope[d], l->bend[d]);
+    }
+    plain_rows(pairs, WIDTH[DEPTH - 1], n, w->in, w->out);
+    matmul(pairs, w->in, w->out, x, weight + s->radial[DEPTH], WIDTH[DEPTH - 1], n, l->r, 0);
+}
+
+static void network_back(const struct shape *s, const REAL *weight, struct work *w, struct layer *l) {
+    const int n = (s->paths_end - s->paths) * C, pairs = w->pairs;
+    plain_rows(pairs, n, WIDTH[DEPTH - 1], w->in, w->out);
+    matmul(pairs, w->in, w->out, l->dr, weight + s->radial_back[DEPTH], n, WIDTH[DEPTH - 1], l->dact[DEPTH - 1], 0);
+    for (int d = DEPTH - 1; d >= 0; d--) {
+        const int k = d ? WIDTH[d - 1] : BESSEL;
+        for (int i = 0; i < pairs * WIDTH[d]; i++) {
+            if (TRAINING) l->bend[d][i] *= l->dact[d][i];
+            l->dact[d][i] *= l->slope[d][i];
+        }
+        plain_rows(pairs, WIDTH[d], k, w->in, w->out);
+        matmul(pairs, w->in, w->out, l->dact[d], weight + s->radial_back[d], WIDTH[d], k, d ? l->dact[d - 1] : w->dbess, d == 0);
+    }
+}
+
+static void forward(const struct shape *s, const struct model *model, struct work *w, int t, const int *species) {
+    const REAL *weight = model->weight;
     struct layer *l = &w->layer[t], *next = &w->layer[t + 1];
-    const int paths = s->paths_end - s->paths, atoms = w->atoms, pairs = w->pairs;
+    const int atoms = w->atoms;
     if (t == 0)
         for (int i = 0; i < atoms; i++) memcpy(l->up + (size_t)i * C, weight + s->up + (size_t)species[i] * C, C * sizeof(REAL));
     else
@@ -385,14 +491,8 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
             int m = rows_of(w->order, 0, atoms, o, s->rows_in, s->rows_in, w->in, w->out);
             matmul(m, w->in, w->out, l->h, weight + s->up + (size_t)o * C * C, C, C, l->up, 0);
         }
-    const REAL *x = w->bessel;
-    for (int d = 0, k = BESSEL; d < DEPTH; k = WIDTH[d], x = l->act[d], d++) {
-        plain_rows(pairs, k, WIDTH[d], w->in, w->out);
-        matmul(pairs, w->in, w->out, x, weight + s->radial[d], k, WIDTH[d], l->act[d], 0);
-        silu(pairs * WIDTH[d], l->act[d], l->slope[d], l->bend[d]);
-    }
-    plain_rows(pairs, WIDTH[DEPTH - 1], paths * C, w->in, w->out);
-    matmul(pairs, w->in, w->out, x, weight + s->radial[DEPTH], WIDTH[DEPTH - 1], paths * C, l->r, 0);
+    if (model->knots) look_up(model, s, w, l);
+    else network(s, weight, w, l);
     convolve(s, w, l);
     for (int g = 0; g < s->groups; g++)
         for (int o = 0; o <= LMAX; o++) { /* all paths that end in order o are mixed at once */
@@ -412,10 +512,11 @@ static void forward(const struct shape *s, const REAL *weight, struct work *w, i
         for (int c = 0; c < C; c++) next->h[(size_t)i * s->rows_out * C + c] += weight[s->table + (size_t)species[i] * C + c];
 }
 
-/* From the derivative by what the layer gives to the one by what it gets; adds to w->dy and w->dbess. */
-static void backward(const struct shape *s, const REAL *weight, struct work *w, int t, const int *species) {
+/* From the derivative by what the layer gives to the one by what it gets; adds to those by harmonics and by what gives radial weights. */
+static void backward(const struct shape *s, const struct model *model, struct work *w, int t, const int *species) {
+    const REAL *weight = model->weight;
     struct layer *l = &w->layer[t], *next = &w->layer[t + 1];
-    const int paths = s->paths_end - s->paths, atoms = w->atoms, pairs = w->pairs;
+    const int atoms = w->atoms;
     if (t > 0) memset(l->dh, 0, sizeof(REAL) * (size_t)atoms * s->rows_in * C);
     for (int o = 0; o <= s->l_out; o++) {
         int m = rows_of(w->order, 0, atoms, o, s->rows_out, s->rows_out, w->in, w->out);
@@ -436,33 +537,25 @@ static void backward(const struct shape *s, const REAL *weight, struct work *w, 
         int m = rows_of(w->order, 0, atoms, o, s->rows_in, s->rows_in, w->in, w->out);
         matmul(m, w->in, w->out, l->dup, weight + s->up_back + (size_t)o * C * C, C, C, l->dh, 1);
     }
-    plain_rows(pairs, paths * C, WIDTH[DEPTH - 1], w->in, w->out);
-    matmul(pairs, w->in, w->out, l->dr, weight + s->radial_back[DEPTH], paths * C, WIDTH[DEPTH - 1], l->dact[DEPTH - 1], 0);
-    for (int d = DEPTH - 1; d >= 0; d--) {
-        const int n = d ? WIDTH[d - 1] : BESSEL;
-        for (int i = 0; i < pairs * WIDTH[d]; i++) {
-            if (TRAINING) l->bend[d][i] *= l->dact[d][i];
-            l->dact[d][i] *= l->slope[d][i];
-        }
-        plain_rows(pairs, WIDTH[d], n, w->in, w->out);
-        matmul(pairs, w->in, w->out, l->dact[d], weight + s->radial_back[d], WIDTH[d], n, d ? l->dact[d - 1] : w->dbess, d == 0);
-    }
+    if (model->knots) look_up_back(model, s, w, l);
+    else network_back(s, weight, w, l);
 }
 
 /* ---- the whole ---- */
 
-static void find_pairs(struct work *w, int molecules, const int *start, const double *x, double cutoff) {
+static void find_pairs(struct work *w, const struct model *m, int molecules, const int *start, const double *x) {
     int pairs = 0;
     for (int k = 0; k < molecules; k++)
         for (int i = start[k]; i < start[k + 1]; i++)
             for (int j = i + 1; j < start[k + 1]; j++) {
                 double v[3] = {x[3 * j] - x[3 * i], x[3 * j + 1] - x[3 * i + 1], x[3 * j + 2] - x[3 * i + 2]};
                 double r = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-                if (r >= cutoff) continue; /* written so that not-a-number is kept and shows in the forces */
+                if (r >= m->cutoff) continue; /* written so that not-a-number is kept and shows in the forces */
                 w->first[pairs] = i, w->second[pairs] = j, w->length[pairs] = r;
                 for (int a = 0; a < 3; a++) w->unit[3 * pairs + a] = v[a] / r;
                 harmonics(w->unit + 3 * pairs, w->y + (size_t)NY * pairs);
-                radial(r, cutoff, w->bessel + (size_t)BESSEL * pairs, w->dbessel + (size_t)BESSEL * pairs);
+                if (m->knots) w->spot[pairs] = find_spot(m, r);
+                else radial(r, m->cutoff, w->bessel + (size_t)BESSEL * pairs, w->dbessel + (size_t)BESSEL * pairs);
                 pairs++;
             }
     w->pairs = pairs;
@@ -479,15 +572,14 @@ static void sort_by_species(struct work *w, const int *species) {
 }
 
 /* Features of all layers; memory keeps what the backward pass needs. */
-static size_t look(struct work *w, const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x,
-                   char *memory) {
+static size_t look(struct work *w, const struct model *m, int molecules, const int *start, const int *species, const double *x, char *memory) {
     int most = 0;
     for (int k = 0; k < molecules; k++) most += (start[k + 1] - start[k]) * (start[k + 1] - start[k] - 1) / 2;
     size_t used = divide(w, memory, start[molecules], most, TRAINING);
     w->atoms = start[molecules];
-    find_pairs(w, molecules, start, x, cutoff);
+    find_pairs(w, m, molecules, start, x);
     sort_by_species(w, species);
-    for (int t = 0; t < LAYERS; t++) forward(&SHAPE[t], weight, w, t, species);
+    for (int t = 0; t < LAYERS; t++) forward(&SHAPE[t], m, w, t, species);
     return used;
 }
 
@@ -531,11 +623,11 @@ static void read(const REAL *weight, struct work *w, int molecules, const int *s
 }
 
 /* Dipoles [molecules][3]. The read-outs carry the scale. */
-void palirs_dipoles(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
+void palirs_dipoles(const struct model *m, int molecules, const int *start, const int *species, const double *x, char *memory,
                     double *dipole) {
     struct work w;
-    look(&w, weight, cutoff, molecules, start, species, x, memory);
-    read(weight, &w, molecules, start, x, dipole);
+    look(&w, m, molecules, start, species, x, memory);
+    read(m->weight, &w, molecules, start, x, dipole);
 }
 
 #else
@@ -556,7 +648,8 @@ static void read(const REAL *weight, struct work *w, int molecules, const int *s
 }
 
 /* Derivatives of the sum of the energies by everything. */
-static void differentiate(const REAL *weight, struct work *w, const int *species) {
+static void differentiate(const struct model *m, struct work *w, const int *species) {
+    const REAL *weight = m->weight;
     struct layer *last = &w->layer[LAYERS - 1];
     const int atoms = w->atoms;
     for (int i = 0; i < atoms; i++)
@@ -565,21 +658,22 @@ static void differentiate(const REAL *weight, struct work *w, const int *species
     read_hidden_back(weight, w, LAYERS - 1);
     memset(w->dy, 0, sizeof(double) * (size_t)w->pairs * NY);
     memset(w->dbess, 0, sizeof(REAL) * (size_t)w->pairs * BESSEL);
+    memset(w->pull, 0, sizeof(double) * (size_t)w->pairs);
     for (int t = LAYERS - 1; t >= 0; t--) {
-        backward(&SHAPE[t], weight, w, t, species);
+        backward(&SHAPE[t], m, w, t, species);
         for (int i = 0; i < atoms && t > 0; i++)
             for (int c = 0; c < C; c++) w->layer[t].dh[(size_t)i * SHAPE[t].rows_in * C + c] += weight[SHAPE[t - 1].readout + c];
     }
 }
 
 /* Forces [atoms][3] from the derivatives by harmonics and radial functions. */
-static void push(const struct work *w, double *forces) {
+static void push(const struct model *m, const struct work *w, double *forces) {
     memset(forces, 0, sizeof(double) * 3 * (size_t)w->atoms);
     for (int e = 0; e < w->pairs; e++) {
         const double *u = w->unit + 3 * e;
-        double du[3], along = 0, dr = 0;
+        double du[3], along = 0, dr = m->knots ? w->pull[e] : 0;
         harmonics_back(w->y + (size_t)e * NY, w->dy + (size_t)e * NY, du);
-        for (int n = 0; n < BESSEL; n++) dr += w->dbess[(size_t)e * BESSEL + n] * w->dbessel[(size_t)e * BESSEL + n];
+        for (int n = 0; n < BESSEL && !m->knots; n++) dr += w->dbess[(size_t)e * BESSEL + n] * w->dbessel[(size_t)e * BESSEL + n];
         for (int a = 0; a < 3; a++) along += u[a] * du[a];
         for (int a = 0; a < 3; a++) {
             double d = dr * u[a] + (du[a] - along * u[a]) / w->length[e];
@@ -590,13 +684,13 @@ static void push(const struct work *w, double *forces) {
 }
 
 /* Interaction energies [molecules] and forces [atoms][3]. */
-void palirs_forces(const REAL *weight, double cutoff, int molecules, const int *start, const int *species, const double *x, char *memory,
+void palirs_forces(const struct model *m, int molecules, const int *start, const int *species, const double *x, char *memory,
                    double *energy, double *forces) {
     struct work w;
-    look(&w, weight, cutoff, molecules, start, species, x, memory);
-    read(weight, &w, molecules, start, energy);
-    differentiate(weight, &w, species);
-    push(&w, forces);
+    look(&w, m, molecules, start, species, x, memory);
+    read(m->weight, &w, molecules, start, energy);
+    differentiate(m, &w, species);
+    push(m, &w, forces);
 }
 
 #endif

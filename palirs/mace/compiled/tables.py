@@ -45,6 +45,7 @@ class Tables:
 
     paths: list[str] = field(default_factory=list)
     couplings: list[str] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     monomials: list[str] = field(default_factory=list)
     terms: list[int] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
@@ -93,14 +94,16 @@ def contraction(symmetric: Any, shape: dict, sizes: Sizes, tables: Tables) -> np
     for number, key in enumerate(keys):
         start, coefficients = gathered[key]
         mixed[0, number, start : start + len(coefficients)] = coefficients
-    shape["monomials"], shape["terms"] = len(tables.monomials), len(tables.terms)
-    previous = None
+    shape["heads"], shape["terms"] = len(tables.heads), len(tables.terms)
+    previous: tuple[int, ...] | None = None
     for factors, output in keys:
+        if previous is None or factors[:-1] != previous[:-1]:
+            tables.heads.append(f"{{{{{', '.join(map(str, factors[:-1])) or '0'}}}, {len(tables.monomials)}}}")
         if factors != previous:
-            tables.monomials.append(f"{{{{{', '.join(map(str, factors))}}}, {len(tables.terms)}}}")
-            previous = factors
+            tables.monomials.append(f"{{{factors[-1]}, {len(tables.terms)}}}")
+        previous = factors
         tables.terms.append(output)
-    shape["monomials_end"], shape["terms_end"] = len(tables.monomials), len(tables.terms)
+    shape["heads_end"], shape["terms_end"] = len(tables.heads), len(tables.terms)
     return mixed
 
 
@@ -183,13 +186,14 @@ def header_of(sizes: Sizes, tables: Tables, correlation: int, dtype: torch.dtype
         "struct path { int kind, l1, l2, t, row, stride; };",
         "static const struct path PATH[] = {" + ", ".join(tables.paths) + "};",
         "static const struct { int t, y; REAL factor; } COUPLING[] = {" + ", ".join(tables.couplings) + "};",
-        "static const struct { int factor[CORRELATION], terms; } MONOMIAL[] = {"
-        + ", ".join([*tables.monomials, f"{{{{{', '.join(['0'] * correlation)}}}, {len(tables.terms)}}}"])
+        "static const struct { int factor[CORRELATION > 1 ? CORRELATION - 1 : 1], monomials; } HEAD[] = {"
+        + ", ".join([*tables.heads, f"{{{{0}}, {len(tables.monomials)}}}"])
         + "};",
+        "static const struct { int last, terms; } MONOMIAL[] = {" + ", ".join([*tables.monomials, f"{{0, {len(tables.terms)}}}"]) + "};",
         f"static const int TERM[] = {c(tables.terms)};",
         "#define FOR_TRIPLES(X) " + " ".join(f"X({kind}, {l1}, {l3})" for (l1, l3), kind in tables.triples.items()),
-        "struct shape { int l_in, rows_in, l_out, rows_out, paths, paths_end, couplings, couplings_end, tensor, middle, monomials, "
-        f"monomials_end, terms, terms_end, groups, residual, row[{many}], count[{many}]; size_t up, up_back, "
+        "struct shape { int l_in, rows_in, l_out, rows_out, paths, paths_end, couplings, couplings_end, tensor, middle, heads, "
+        f"heads_end, terms, terms_end, groups, residual, row[{many}], count[{many}]; size_t up, up_back, "
         f"linear[{many}], linear_back[{many}], "
         f"radial[{ends}], radial_back[{ends}], poly, product, product_back, skip, skip_back, readout, inner, inner_back, outer, table; }};",
         "static const struct shape SHAPE[] = {" + ", ".join(tables.shapes) + "};",

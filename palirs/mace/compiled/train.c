@@ -158,6 +158,15 @@ INLINE void convolve_along(const int forward, const int inner, const struct shap
     }
 }
 
+INLINE V head_along(const int q, const V *x, const V *x1) {
+    V h = CORRELATION > 1 ? x[HEAD[q].factor[0]] : (V){0} + 1, along = CORRELATION > 1 ? x1[HEAD[q].factor[0]] : (V){0};
+    UNROLL for (int f = 1; f < CORRELATION - 1; f++) {
+        along = along * x[HEAD[q].factor[f]] + h * x1[HEAD[q].factor[f]];
+        h *= x[HEAD[q].factor[f]];
+    }
+    return along;
+}
+
 static void contract_along(const struct shape *s, const REAL *weight, const struct work *w, const int *species, const struct layer *l,
                            struct layer *d) {
     for (int i = 0; i < w->atoms; i++) {
@@ -167,14 +176,13 @@ static void contract_along(const struct shape *s, const REAL *weight, const stru
             for (int m = 0; m < NY; m++) x[m] = load(l->a + ((size_t)i * NY + m) * C + c), x1[m] = load(d->a + ((size_t)i * NY + m) * C + c);
             x[NY] = (V){0} + 1, x1[NY] = (V){0};
             for (int m = 0; m < s->rows_out; m++) b1[m] = (V){0};
-            for (int n = s->monomials; n < s->monomials_end; n++) {
-                V product = x[MONOMIAL[n].factor[0]], along = x1[MONOMIAL[n].factor[0]];
-                UNROLL for (int f = 1; f < CORRELATION; f++) {
-                    along = along * x[MONOMIAL[n].factor[f]] + product * x1[MONOMIAL[n].factor[f]];
-                    product *= x[MONOMIAL[n].factor[f]];
+            for (int q = s->heads; q < s->heads_end; q++) {
+                const V h = head(q, x), h1 = head_along(q, x, x1);
+                for (int n = HEAD[q].monomials; n < HEAD[q + 1].monomials; n++) {
+                    const V along = h1 * x[MONOMIAL[n].last] + h * x1[MONOMIAL[n].last];
+                    for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++)
+                        b1[TERM[t]] += load(k + (size_t)(t - s->terms) * C + c) * along;
                 }
-                for (int t = MONOMIAL[n].terms; t < MONOMIAL[n + 1].terms; t++)
-                    b1[TERM[t]] += load(k + (size_t)(t - s->terms) * C + c) * along;
             }
             for (int m = 0; m < s->rows_out; m++) store(d->poly + ((size_t)i * s->rows_out + m) * C + c, b1[m]);
         }
@@ -238,29 +246,39 @@ static void contract_collect(const struct shape *s, const REAL *weight, const st
                     db1[m] = load(d->dpoly + ((size_t)i * s->rows_out + m) * C + c);
                     if (!DIPOLE) db[m] = load(l->dpoly + ((size_t)i * s->rows_out + m) * C + c);
                 }
-                for (int q = s->monomials; q < s->monomials_end; q++) {
-                    const int *f = MONOMIAL[q].factor;
-                    V product = x[f[0]], along = DIPOLE ? product : x1[f[0]], sum = {0}, sum1 = {0};
-                    UNROLL for (int j = 1; j < CORRELATION; j++) {
-                        if (!DIPOLE) along = along * x[f[j]] + product * x1[f[j]];
-                        product *= x[f[j]];
+                for (int q = s->heads; q < s->heads_end; q++) {
+                    const V h = head(q, x);
+#if DIPOLE
+                    for (int j = HEAD[q].monomials; j < HEAD[q + 1].monomials; j++)
+                        for (int t = MONOMIAL[j].terms; t < MONOMIAL[j + 1].terms; t++) {
+                            REAL *place = gradient + start + (size_t)(t - s->terms) * C + c;
+                            store(place, load(place) + db1[TERM[t]] * h * x[MONOMIAL[j].last]);
+                        }
+#else
+                    const V h1 = head_along(q, x, x1);
+                    V dh = {0}, dh1 = {0}; /* derivative of S by the head and by the head along v */
+                    for (int j = HEAD[q].monomials; j < HEAD[q + 1].monomials; j++) {
+                        const V last = x[MONOMIAL[j].last], last1 = x1[MONOMIAL[j].last], product = h * last, along = h1 * last + h * last1;
+                        V sum = {0}, sum1 = {0};
+                        for (int t = MONOMIAL[j].terms; t < MONOMIAL[j + 1].terms; t++) {
+                            const size_t place = start + (size_t)(t - s->terms) * C + c;
+                            const V k = load(weight + place);
+                            sum += k * db[TERM[t]], sum1 += k * db1[TERM[t]];
+                            store(gradient + place, load(gradient + place) + db1[TERM[t]] * product + db[TERM[t]] * along);
+                        }
+                        dx[MONOMIAL[j].last] += sum1 * h + sum * h1;
+                        dh += sum1 * last + sum * last1, dh1 += sum * last;
                     }
-                    for (int t = MONOMIAL[q].terms; t < MONOMIAL[q + 1].terms; t++) {
-                        const size_t place = start + (size_t)(t - s->terms) * C + c;
-                        V k = load(weight + place), found = load(gradient + place) + db1[TERM[t]] * product;
-                        if (!DIPOLE) found += db[TERM[t]] * along, sum += k * db[TERM[t]], sum1 += k * db1[TERM[t]];
-                        store(gradient + place, found);
-                    }
-                    if (DIPOLE) continue;
-                    UNROLL for (int j = 0; j < CORRELATION; j++) {
+                    UNROLL for (int j = 0; j < CORRELATION - 1; j++) {
                         V others = (V){0} + 1, turned = {0};
-                        UNROLL for (int k = 0; k < CORRELATION; k++)
+                        UNROLL for (int k = 0; k < CORRELATION - 1; k++)
                             if (k != j) {
-                                turned = turned * x[f[k]] + others * x1[f[k]];
-                                others *= x[f[k]];
+                                turned = turned * x[HEAD[q].factor[k]] + others * x1[HEAD[q].factor[k]];
+                                others *= x[HEAD[q].factor[k]];
                             }
-                        dx[f[j]] += sum1 * others + sum * turned;
+                        dx[HEAD[q].factor[j]] += dh * others + dh1 * turned;
                     }
+#endif
                 }
                 for (int m = 0; m < NY && !DIPOLE; m++) store(d->da + ((size_t)i * NY + m) * C + c, dx[m]);
             }
@@ -324,8 +342,9 @@ static void collect(const struct shape *s, const REAL *weight, struct pass *p, i
 #if DIPOLE
 
 /* slope[molecules][3] = ∂loss/∂μ. */
-static void loss_back(const REAL *weight, struct pass *p, int molecules, const int *start, const int *species, const double *x,
+static void loss_back(const struct model *model, struct pass *p, int molecules, const int *start, const int *species, const double *x,
                       const double *slope, REAL *gradient) {
+    const REAL *weight = model->weight;
     struct work *w = &p->value;
     memset(w->dy, 0, sizeof(double) * (size_t)w->pairs * NY); /* added to, though nobody asks for forces */
     memset(w->dbess, 0, sizeof(REAL) * (size_t)w->pairs * BESSEL);
@@ -359,7 +378,7 @@ static void loss_back(const REAL *weight, struct pass *p, int molecules, const i
         plain_rows(w->atoms, stride, READOUT, w->in, w->out);
         outer(w->atoms, w->in, w->out, w->layer[t + 1].h, w->layer[t].dhidden, NULL, NULL, C, READOUT, gradient + s->inner);
         read_hidden_back(weight, w, t);
-        backward(s, weight, w, t, species);
+        backward(s, model, w, t, species);
         collect(s, weight, p, t, species, gradient);
     }
 }
@@ -367,8 +386,9 @@ static void loss_back(const REAL *weight, struct pass *p, int molecules, const i
 #else
 
 /* energy[molecules] = ∂loss/∂E, along[atoms][3] = −∂loss/∂F. */
-static void loss_back(const REAL *weight, struct pass *p, int molecules, const int *start, const int *species, const double *energy,
+static void loss_back(const struct model *model, struct pass *p, int molecules, const int *start, const int *species, const double *energy,
                       const double *along, REAL *gradient) {
+    const REAL *weight = model->weight;
     struct work *w = &p->value, *v = &p->along;
     geometry_along(p, along);
     for (int t = 0; t < LAYERS; t++) forward_along(&SHAPE[t], weight, p, t, species);

@@ -122,6 +122,7 @@ struct block { int molecules, *start, *species; double *x; };
 
 static double block_gradient(struct training *g, const struct block *b, const int *frame, int batch_atoms, char *memory, double *result,
                              double *slope, REAL *by_weight) {
+    const struct model model = {g->weight, NULL, g->cutoff, 0};
     struct pass *p = (struct pass *)memory;
     char *rest = memory + ((sizeof(struct pass) + 63) & ~(size_t)63);
     const int atoms = b->start[b->molecules], n = b->molecules;
@@ -129,7 +130,7 @@ static double block_gradient(struct training *g, const struct block *b, const in
     int most = 0;
     for (int k = 0; k < n; k++) most += (b->start[k + 1] - b->start[k]) * (b->start[k + 1] - b->start[k] - 1) / 2;
     divide_pass(p, rest, atoms, most);
-    look(&p->value, g->weight, g->cutoff, n, b->start, b->species, b->x, rest);
+    look(&p->value, &model, n, b->start, b->species, b->x, rest);
 #if DIPOLE
     const double each = 1.0 / ((g->norm == LENGTH ? 1 : 3) * g->batch);
     read(g->weight, &p->value, n, b->start, b->x, result);
@@ -137,13 +138,13 @@ static double block_gradient(struct training *g, const struct block *b, const in
         for (int a = 0; a < 3; a++) slope[3 * k + a] = (result[3 * k + a] - g->target[3 * frame[k] + a]) / g->unit;
         loss += each * deviation(g, 3, slope + 3 * k, each / g->unit);
     }
-    loss_back(g->weight, p, n, b->start, b->species, b->x, slope, by_weight);
+    loss_back(&model, p, n, b->start, b->species, b->x, slope, by_weight);
 #else
     const double each = g->energy_weight / g->batch, per_atom = g->forces_weight / ((g->norm == LENGTH ? 1 : 3) * (double)batch_atoms);
     double *forces = result + n, *along = slope + n;
     read(g->weight, &p->value, n, b->start, result);
-    differentiate(g->weight, &p->value, b->species);
-    push(&p->value, forces);
+    differentiate(&model, &p->value, b->species);
+    push(&model, &p->value, forces);
     for (int k = 0; k < n; k++) {
         const int mine = b->start[k + 1] - b->start[k];
         slope[k] = (result[k] - g->target[frame[k]]) / mine;
@@ -154,7 +155,7 @@ static double block_gradient(struct training *g, const struct block *b, const in
             loss += per_atom * deviation(g, 3, v, per_atom); /* against the deviation: the derivative of the loss is that of −v */
         }
     }
-    loss_back(g->weight, p, n, b->start, b->species, slope, along, by_weight);
+    loss_back(&model, p, n, b->start, b->species, slope, along, by_weight);
 #endif
     return loss;
 }

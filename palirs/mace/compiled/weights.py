@@ -26,6 +26,12 @@ class Program:
         Of the weights without the transposed copies.
     cutoff : float
         [Å].
+    basis : int
+        Radial Bessel functions.
+    envelope : float
+        Order of the cutoff's polynomial.
+    radial : list of lists of Place
+        Matrices of the radial network of each layer.
     """
 
     header: str
@@ -35,6 +41,9 @@ class Program:
     turned: np.ndarray
     size: int
     cutoff: float
+    basis: int
+    envelope: float
+    radial: "list[list[Place]]"
 
     def weights(self, factors: np.ndarray) -> np.ndarray:
         """Return the weights with their transposed copies, given factors like :attr:`factors`."""

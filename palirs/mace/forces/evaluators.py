@@ -18,7 +18,7 @@ from palirs.recipes import PalirsError
 
 
 def evaluator(
-    committee: Members, kernel: Callable[[], Kernel | None], numbers: Sequence[np.ndarray], how: Evaluation, once: bool = False
+    committee: Members, kernel: Callable[[str], Kernel | None], numbers: Sequence[np.ndarray], how: Evaluation, once: bool = False
 ) -> Evaluator:
     """Choose the evaluator of a batch.
 
@@ -27,7 +27,7 @@ def evaluator(
     committee : Members
         The members.
     kernel : callable
-        Returns them as compiled code, ``None`` where that cannot be had.
+        Returns them as compiled code, given where radial weights come from; ``None`` where that cannot be had.
     numbers : sequence of arrays
         Atomic numbers of each molecule.
     how : Evaluation
@@ -43,7 +43,7 @@ def evaluator(
     if how.device != "cpu":
         check_device("evaluation.device", how.device)
     elif how.backend in ("auto", "native"):
-        if (ready := kernel()) is not None:
+        if (ready := kernel(how.radial)) is not None:
             return Native(committee, ready, numbers)
         if how.backend == "native":
             raise PalirsError("evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,6 +54,7 @@ class Committee:
         self.shapes = shapes
         self.members = [member.eval() for member in members]
         self.elements = shapes[0].elements
+        self._kernels = dict[str, Kernel | None]()
         for member in self.members:
             for parameter in member.parameters():
                 parameter.requires_grad_(False)
@@ -143,12 +143,13 @@ class Committee:
         once : bool
             The batch will be evaluated once only.
         """
-        return evaluator(self, lambda: self.kernel, numbers, how or Evaluation(), once)
+        return evaluator(self, self.kernel, numbers, how or Evaluation(), once)
 
-    @cached_property
-    def kernel(self) -> Kernel | None:
-        """The members as compiled code, or ``None``, with a warning, where that cannot be had."""
-        return checked_kernel(self)
+    def kernel(self, radial: str = "table") -> Kernel | None:
+        """Return the members as compiled code, made once, or ``None``, with a warning, where that cannot be had."""
+        if radial not in self._kernels:
+            self._kernels[radial] = checked_kernel(self, radial)
+        return self._kernels[radial]
 
     def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""

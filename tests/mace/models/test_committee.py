@@ -11,7 +11,7 @@ from palirs.labels import attach
 from palirs.mace.forces.native import Native
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.potential import PotentialShape
-from palirs.mace.settings import Architecture
+from palirs.mace.settings import Architecture, Evaluation
 from palirs.mace.training.checks import check_labels
 from palirs.molecules import table
 from palirs.recipes import PalirsError
@@ -41,12 +41,13 @@ def test_the_float64_copy_runs_as_compiled_code_without_a_warning(single, caplog
     precise = single.double()
     atoms = molecule("CH3OH")
     with caplog.at_level("WARNING"):
-        assert precise.kernel is not None
+        assert precise.kernel() is not None
         assert isinstance(precise.evaluator([atoms.numbers]), Native)
         harmonic(atoms, precise)
     assert not caplog.text
     graph, x = precise.graph([atoms.numbers]), torch.tensor(atoms.positions)
-    slow, fast = precise.forces(graph, x)[1], precise.evaluator([atoms.numbers])(x)[1]
+    network = Evaluation(radial="network")
+    slow, fast = precise.forces(graph, x)[1], precise.evaluator([atoms.numbers], network)(x)[1]
     assert float((slow - fast).abs().max()) < 1e-12
     assert precise.shapes[0].architecture.dtype == "float64"
     assert precise.double() is precise
