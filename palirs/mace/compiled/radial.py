@@ -8,6 +8,7 @@ forces are their exact derivative.
 import logging
 
 import numpy as np
+from scipy.special import expit
 
 from palirs.mace.compiled.weights import Program
 
@@ -69,7 +70,7 @@ def networks(program: Program, distances: np.ndarray) -> list[np.ndarray]:
 
 
 def _silu(z: np.ndarray) -> np.ndarray:
-    s = 1 / (1 + np.exp(-z[0]))
+    s = expit(z[0])
     first, second = s * (1 + z[0] * (1 - s)), s * (1 - s) * (2 + z[0] * (1 - 2 * s))
     return np.stack([z[0] * s, first * z[1], second * z[1] ** 2 + first * z[2]])
 

@@ -1,0 +1,131 @@
+"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, TorchSim's MACE model, MACE.
+
+    pip install --no-deps symmetrix-xl==0.1.1 torch-sim-atomistic==0.3.0     # for this benchmark only; those not there are left out
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads]
+
+The same weights, one member. Palirs gets a batch; the others one structure in which the molecules stand far apart, which is how they take
+many at once. Structures move a little from call to call, as in MD. Times are minima of the thread's own clock with one thread, else of
+the wall clock; forces are compared before they are timed. Palirs is also timed with the radial network instead of the table.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from palirs.mace.exchange import export_mace
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.files import save
+from palirs.mace.models.potential import PotentialShape
+from palirs.mace.settings import Architecture, Evaluation
+from palirs.molecules import Molecules, table
+
+SIZES = {
+    "16, corr. 3, f64": Architecture(channels=16, max_ell=3, correlation=3, dtype="float64"),
+    "16, corr. 3, f32": Architecture(channels=16, max_ell=3, correlation=3),
+    "32, corr. 3, f32": Architecture(channels=32, max_ell=3, correlation=3),
+    "128, corr. 3, f32": Architecture(channels=128, max_ell=3, correlation=3),
+}
+"""Harmonics and contractions of order 3, the only ones that symmetrix-xl takes."""
+SECONDS = 1.5
+"""For each contestant and case."""
+
+
+def batches() -> dict[str, list[Atoms]]:
+    """Return what is evaluated."""
+    methanol, organics = table()["methanol"], Molecules(("organics24",)).load()
+    return {"methanol x 1": [methanol], "methanol x 3": [methanol] * 3, "organics24 x 3": organics * 3, "organics24 x 30": organics * 30}
+
+
+def contestants(shape: PotentialShape, module, folder: Path) -> dict:
+    """Return for each contestant a function that makes, of a list of molecules, a function of positions that returns forces."""
+    committee = Committee.of([(shape, module)])
+    save(folder / "m.safetensors", shape, module)
+    export_mace(folder / "m.safetensors", folder / "m.model")
+
+    def ours(radial: str):
+        def begin(molecules: list[Atoms]):
+            evaluate = committee.evaluator([atoms.numbers for atoms in molecules], Evaluation(radial=radial))
+            return lambda x: evaluate(torch.from_numpy(x))[1][0].numpy()
+
+        return begin
+
+    def calculator(make):
+        def begin(molecules: list[Atoms]):
+            whole, calculate = apart(molecules), make()
+            offset = whole.positions - np.concatenate([atoms.positions for atoms in molecules])
+
+            def forces(x: np.ndarray) -> np.ndarray:
+                whole.positions = x + offset
+                calculate.calculate(whole, ["energy", "forces"], ["positions"])
+                return calculate.results["forces"]
+
+            return forces
+
+        return begin
+
+    found = {"palirs": ours("table"), "with network": ours("network")}
+    try:
+        from symmetrix import Symmetrix
+    except ImportError:
+        print("symmetrix-xl is not installed")
+    else:
+        found["symmetrix-xl"] = calculator(lambda: Symmetrix(str(folder / "m.model"), dtype=shape.architecture.dtype))
+    from mace.calculators import MACECalculator
+
+    found["MACE"] = calculator(lambda: MACECalculator(models=[module], device="cpu", default_dtype=shape.architecture.dtype))
+    return found
+
+
+def apart(molecules: list[Atoms]) -> Atoms:
+    """Put molecules into one structure, 30 Å from each other."""
+    side = int(np.ceil(len(molecules) ** (1 / 3)))
+    whole = Atoms()
+    for number, atoms in enumerate(molecules):
+        moved = Atoms(atoms.numbers, atoms.positions - atoms.positions.mean(axis=0))
+        moved.positions += 30.0 * np.array([number % side, number // side % side, number // side**2])
+        whole += moved
+    whole.cell = np.eye(3) * 30.0 * (side + 2)
+    return whole
+
+
+def main(threads: int) -> None:
+    """Print one row per case: µs per atom, and how many times ours each takes."""
+    torch.set_num_threads(threads)
+    clock, rng = (time.thread_time if threads == 1 else time.perf_counter), np.random.default_rng(0)
+    print(f"{threads} thread(s); µs per atom of palirs, and how many times that the others take")
+    for size, architecture in SIZES.items():
+        torch.manual_seed(0)
+        shape = PotentialShape(
+            architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            makers = contestants(shape, shape.build(), Path(folder))
+            for name, molecules in batches().items():
+                x = np.concatenate([atoms.positions for atoms in molecules])
+                ready, best = {who: make(molecules) for who, make in makers.items() if who != "MACE" or len(molecules) < 100}, {}
+                expected = ready["palirs"](x)
+                for who, forces in ready.items():
+                    worst = np.abs(forces(x) - expected).max() / np.abs(expected).max()
+                    assert worst < 1e-4, f"{who}: forces differ by {worst:.0e} of the largest"
+                for _ in range(3):
+                    for who, forces in ready.items():
+                        end = time.time() + SECONDS / 3
+                        while time.time() < end:
+                            moved = x + rng.normal(0, 1e-3, x.shape)
+                            begun = clock()
+                            forces(moved)
+                            best[who] = min(best.get(who, np.inf), clock() - begun)
+                ours = best.pop("palirs")
+                ratios = ", ".join(f"{who} {other / ours:.1f}" for who, other in best.items())
+                print(f"{size:18s} {name:16s} {ours / len(x) * 1e6:8.2f}   {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", sys.argv[1] if len(sys.argv) > 1 else "1")
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
