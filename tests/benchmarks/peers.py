@@ -101,9 +101,7 @@ def main(threads: int) -> None:
     print(f"{threads} thread(s); µs per atom of palirs, and how many times that the others take")
     for size, architecture in SIZES.items():
         torch.manual_seed(0)
-        shape = PotentialShape(
-            architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0
-        )
+        shape = PotentialShape(architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0)
         with tempfile.TemporaryDirectory() as folder:
             makers = contestants(shape, shape.build(), Path(folder))
             for name, molecules in batches().items():
