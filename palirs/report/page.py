@@ -11,7 +11,8 @@ from palirs.report.sections import Section
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }} th, td {{ padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
+th, td {{ padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }}
 th:first-child, td:first-child {{ text-align: left; }} img {{ max-width: 100%; }} h2 {{ margin-top: 2.5rem; }}
 pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem; }}
 </style></head><body><h1>{title}</h1>

@@ -1,6 +1,6 @@
-"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, TorchSim's MACE model, MACE.
+"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, MACE.
 
-    pip install --no-deps symmetrix-xl==0.1.1 torch-sim-atomistic==0.3.0     # for this benchmark only; those not there are left out
+    pip install --no-deps symmetrix-xl==0.1.1     # for this benchmark only; without it that column is left out
     OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads]
 
 The same weights, one member. Palirs gets a batch; the others one structure in which the molecules stand far apart, which is how they take
@@ -8,7 +8,6 @@ many at once. Structures move a little from call to call, as in MD. Times are mi
 the wall clock; forces are compared before they are timed. Palirs is also timed with the radial network instead of the table.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -125,5 +124,4 @@ def main(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", sys.argv[1] if len(sys.argv) > 1 else "1")
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

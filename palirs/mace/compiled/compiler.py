@@ -13,8 +13,6 @@ from pathlib import Path
 PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c")}
 """What is compiled: the first file, which includes the others."""
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
-
-
 VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
 """Environment variable that sets the length of vectors: 16, 32 or 64."""
 

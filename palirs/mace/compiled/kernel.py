@@ -98,9 +98,9 @@ class Kernel:
             ctypes.c_void_p(memory),
         )
 
-    def batch(self, species: np.ndarray, counts: Sequence[int], memory: Memory | None = None) -> "Batch":
+    def batch(self, species: np.ndarray, counts: Sequence[int]) -> "Batch":
         """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
-        return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts), memory or Memory())
+        return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
 
 class Batch:
@@ -110,8 +110,8 @@ class Batch:
     a molecule does not depend on its block.
     """
 
-    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], memory: Memory):
-        self.kernel, self.species, self.counts, self._memory = kernel, species, counts, memory
+    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
+        self.kernel, self.species, self.counts, self._memory = kernel, species, counts, Memory()
         self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
         self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks for work in kernel._work)
 

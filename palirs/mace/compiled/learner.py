@@ -1,6 +1,7 @@
 """A module in training: whole updates by compiled code, from labelled frames to changed parameters."""
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from palirs.mace.compiled.compiler import library
 from palirs.mace.compiled.gathering import UnsupportedError
-from palirs.mace.compiled.kernel import BLOCK, Batch, Kernel, Memory, in_threads
+from palirs.mace.compiled.kernel import BLOCK, Batch, Kernel, Memory
 from palirs.mace.compiled.layout import program
 
 NORMS = {"mse": 0, "huber": 1, "l1l2": 2}
@@ -88,7 +89,7 @@ class _Training(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("cutoff", "delta", "unit", "energy_weight", "forces_weight", "clip", "decay")),
         *((name, ctypes.c_double) for name in ("beta", "epsilon")),
         ("done", ctypes.c_long),
-        *((name, ctypes.c_int) for name in ("parameters", "all_factors", "weights", "all_weights", "batch", "block", "threads")),
+        *((name, ctypes.c_int) for name in ("parameters", "all_factors", "weights", "batch", "block", "threads")),
         *((name, ctypes.c_int) for name in ("norm", "optimiser", "arrived", "turn")),
     ]
 
@@ -135,7 +136,8 @@ class Learner:
         room, largest = 7 * atoms + 4 * order.shape[1], max(BLOCK, int(frames.counts.max()))
         size = -(-self._library.palirs_train_work(ctypes.c_int(largest), ctypes.c_int(_most_pairs(frames.counts, largest))) // 64) * 64
         scratch = [np.zeros((threads, self._program.size), self._program.dtype), *(np.zeros((threads, n)) for n in (1, room, room))]
-        moments = [moment.numpy() for moment in steps.moments] or [None] * 4
+        moments = [moment.numpy() for moment in steps.moments]
+        moments += [None] * (4 - len(moments))
         arrays = [frames.positions, frames.target, frames.forces, frames.start, frames.species, self._parameter, self._factor]
         arrays += [self._constant, self._scale, self._factors, self._by_factors, self._weights, scratch[0], self._vector.numpy()]
         arrays += [self._gradient.numpy(), *moments, *scratch[1:]]
@@ -144,12 +146,19 @@ class Learner:
             self._memory.of(0, size * threads),
             *(size, room, self._program.cutoff, loss.delta, loss.unit, loss.energy_weight, loss.forces_weight),
             *(steps.clip, steps.weight_decay, steps.beta, steps.epsilon, steps.done, len(self._vector), len(self._parameter)),
-            *(self._program.size, len(self._weights), order.shape[1], BLOCK, threads, NORMS[loss.norm], OPTIMISERS[steps.kind], 0, 0),
+            *(self._program.size, order.shape[1], BLOCK, threads, NORMS[loss.norm], OPTIMISERS[steps.kind], 0, 0),
         )
         losses = np.zeros(len(order))
         columns = [ctypes.c_void_p(each.ctypes.data) for each in (order, steps.rates, steps.momenta, steps.decays, losses)]
         update, count = self._library.palirs_update, ctypes.c_int(len(order))
-        in_threads(threads, lambda number: update(ctypes.byref(task), ctypes.c_int(number), count, *columns))
+        # threads of its own: they wait for each other, for ever if in a pool the work of another training stood before theirs
+        calls = [(ctypes.byref(task), ctypes.c_int(number), count, *columns) for number in range(threads)]
+        others = [threading.Thread(target=update, args=call) for call in calls[1:]]
+        for other in others:
+            other.start()
+        update(*calls[0])
+        for other in others:
+            other.join()
         return losses
 
 

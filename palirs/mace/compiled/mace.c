@@ -5,7 +5,8 @@
  * that depends on the molecule alone, so its forces do not depend on what else is in the batch, to the last bit.
  *
  * "shape.h" is written by layout.py for one architecture. It defines
- *   BYTES of a vector, REAL and the integer BITS of its size, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL, LAYERS, SPECIES, CORRELATION, the tables declared below, and
+ *   DIPOLE (or a potential), BYTES of a vector, REAL and the integer BITS of its size, C (channels, padded), LMAX, NY = (LMAX+1)^2, BESSEL,
+ *   LAYERS, SPECIES, CORRELATION, tables, and
  *   FOR_TRIPLES(X), which lists the triples X(kind, l1, l3) of the tensor products.
  *
  * Arrays are [atom][component][channel], channels last; components of order l are l*l ... l*l + 2l.
@@ -572,15 +573,14 @@ static void sort_by_species(struct work *w, const int *species) {
 }
 
 /* Features of all layers; memory keeps what the backward pass needs. */
-static size_t look(struct work *w, const struct model *m, int molecules, const int *start, const int *species, const double *x, char *memory) {
+static void look(struct work *w, const struct model *m, int molecules, const int *start, const int *species, const double *x, char *memory) {
     int most = 0;
     for (int k = 0; k < molecules; k++) most += (start[k + 1] - start[k]) * (start[k + 1] - start[k] - 1) / 2;
-    size_t used = divide(w, memory, start[molecules], most, TRAINING);
+    divide(w, memory, start[molecules], most, TRAINING);
     w->atoms = start[molecules];
     find_pairs(w, m, molecules, start, x);
     sort_by_species(w, species);
     for (int t = 0; t < LAYERS; t++) forward(&SHAPE[t], m, w, t, species);
-    return used;
 }
 
 /* Hidden layer of the read-out of layer t. */
@@ -598,6 +598,12 @@ static void read_hidden_back(const REAL *weight, struct work *w, int t) {
 
 #if DIPOLE
 
+static void centre_of(int from, int to, const double *x, double *centre) {
+    for (int a = 0; a < 3; a++) centre[a] = 0;
+    for (int i = from; i < to; i++)
+        for (int a = 0; a < 3; a++) centre[a] += x[3 * i + a] / (to - from);
+}
+
 /* Each layer gives every atom a vector and a charge: μ = Σ (d + q (r − r̄)), the charges being shifted to sum to zero. */
 static void read(const REAL *weight, struct work *w, int molecules, const int *start, const double *x, double *dipole) {
     for (int k = 0; k < 3 * molecules; k++) dipole[k] = 0;
@@ -605,9 +611,8 @@ static void read(const REAL *weight, struct work *w, int molecules, const int *s
         const struct shape *s = &SHAPE[t];
         read_hidden(weight, w, t);
         for (int k = 0; k < molecules; k++) {
-            double centre[3] = {0};
-            for (int i = start[k]; i < start[k + 1]; i++)
-                for (int a = 0; a < 3; a++) centre[a] += x[3 * i + a] / (start[k + 1] - start[k]);
+            double centre[3];
+            centre_of(start[k], start[k + 1], x, centre);
             for (int i = start[k]; i < start[k + 1]; i++) {
                 const REAL *h = w->layer[t + 1].h + (size_t)i * s->rows_out * C;
                 double charge = 0;

@@ -355,9 +355,8 @@ static void loss_back(const struct model *model, struct pass *p, int molecules, 
         if (t == LAYERS - 1) memset(dh, 0, sizeof(REAL) * (size_t)w->atoms * stride);
         for (int k = 0; k < molecules; k++) {
             const double *g = slope + 3 * k;
-            double centre[3] = {0};
-            for (int i = start[k]; i < start[k + 1]; i++)
-                for (int a = 0; a < 3; a++) centre[a] += x[3 * i + a] / (start[k + 1] - start[k]);
+            double centre[3];
+            centre_of(start[k], start[k + 1], x, centre);
             for (int i = start[k]; i < start[k + 1]; i++) {
                 const REAL *h = w->layer[t + 1].h + (size_t)i * stride;
                 double charge = 0;

@@ -20,16 +20,14 @@ struct training {                                          /* learner.py has the
     size_t memory_size, room;
     double cutoff, delta, unit, energy_weight, forces_weight, clip, decay, beta, epsilon;
     long done;                                             /* steps before these updates */
-    int parameters, all_factors, weights, all_weights, batch, block, threads, norm, optimiser;
+    int parameters, all_factors, weights, batch, block, threads, norm, optimiser;
     int arrived, turn;                                     /* of the threads */
 };
 
-enum { MEAN_SQUARE, HUBER, LENGTH };
+enum { MEAN_SQUARE, HUBER, LENGTH }; /* NORMS and OPTIMISERS of learner.py */
 enum { NONE, AMSGRAD, ADAMW };
 
 /* ---- from parameters to weights, and back for derivatives ---- */
-
-static void rows_at(int m, int stride, size_t at, int *rows) { for (int i = 0; i < m; i++) rows[i] = (int)at + i * stride; }
 
 static void pick(int n, const int *restrict place, const REAL *restrict from, REAL *restrict to) {
     for (int i = 0; i < n; i++) to[i] = from[place[i]];
@@ -43,7 +41,7 @@ static void refresh(struct training *g) {
     for (int n = 0; n < PRODUCTS; n++) {
         const struct product *p = &PRODUCT[n];
         int in[p->m], out[p->m];
-        rows_at(p->m, p->k, 0, in), rows_at(p->m, p->n, 0, out);
+        plain_rows(p->m, p->k, p->n, in, out);
         for (int b = 0; b < p->batch; b++) {
             const REAL *right = f + p->right + (size_t)b * p->right_step;
             REAL *to = g->weight + p->out + (size_t)b * p->m * p->n;
@@ -76,7 +74,7 @@ static void gather(struct training *g) {
     for (int n = 0; n < PRODUCTS; n++) {
         const struct product *p = &PRODUCT[n];
         int in[p->m], out[p->m];
-        rows_at(p->m, p->k, 0, in), rows_at(p->m, p->n, 0, out);
+        plain_rows(p->m, p->k, p->n, in, out);
         for (int b = 0; b < p->batch; b++) {
             const REAL *right = f + p->right + (size_t)b * p->right_step, *by = g->by_weight + p->out + (size_t)b * p->m * p->n;
             REAL *dright = df + p->right + (size_t)b * p->right_step;
@@ -187,7 +185,8 @@ static void batch_gradient(struct training *g, int thread, const int *frame) {
 
 /* ---- optimiser ---- */
 
-/* One step for n ≤ LANES parameters (Kingma and Ba 2015; Reddi et al. 2018; Loshchilov and Hutter 2019; as torch has them), and the average. */
+/* One step for n ≤ LANES parameters, largest for AMSGrad only (Kingma and Ba 2015; Reddi et al. 2018; Loshchilov and Hutter 2019; as torch
+ * has them), and the average. */
 struct rates { REAL clip, beta1, beta2, size, root, epsilon, shrink, forget; int amsgrad; };
 INLINE V some(const REAL *p, const int n) {
     V v = {0};
@@ -230,7 +229,7 @@ static void step(struct training *g, double rate, double beta1, double decay) {
         (REAL)(1 - decay), g->optimiser == AMSGRAD,
     };
     const int whole = g->parameters / LANES * LANES;
-#define ADAM(i, n) adam(r, n, g->gradient + i, g->vector + i, g->average + i, g->first + i, g->second + i, g->largest + i)
+#define ADAM(i, n) adam(r, n, g->gradient + i, g->vector + i, g->average + i, g->first + i, g->second + i, g->largest ? g->largest + i : NULL)
     for (int i = 0; i < whole; i += LANES) ADAM(i, LANES);
     ADAM(whole, g->parameters - whole);
 }

@@ -70,7 +70,7 @@ class DipoleNetwork(nn.Module):
         attributes, scalars = o3.Irreps(f"{len(shape.elements)}x0e"), o3.Irreps(f"{a.channels}x0e")
         edge = o3.Irreps.spherical_harmonics(a.max_ell)
         messages = (edge * a.channels).sort()[0].simplify()
-        self.scale, self.channels = shape.scale, a.channels
+        self.scale = shape.scale
         self.embedding = LinearNodeEmbeddingBlock(attributes, scalars)
         self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
         self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")

@@ -63,7 +63,7 @@ class Optimiser:
             self._scheduled()
         state["step"] += steps
         return Steps(
-            *(training.optimiser, rates, momenta, decays, [average, *moments, *([average] if len(moments) < 3 else [])], done),
+            *(training.optimiser, rates, momenta, decays, [average, *moments], done),
             *(training.clip_gradient, training.weight_decay, group["betas"][1], group["eps"]),
         )
 

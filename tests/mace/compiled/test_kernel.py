@@ -111,7 +111,7 @@ def test_what_is_no_number_stays_so_and_stays_at_home(molecules):
 @pytest.mark.parametrize(
     "architecture", [Architecture(channels=8), Architecture(channels=4, max_L=2, layers=3), Architecture(channels=4, max_L=0)]
 )
-def test_dipoles_by_compiled_features_are_those_of_the_network(molecules, architecture):
+def test_compiled_dipoles_are_those_of_the_network(molecules, architecture):
     from dataclasses import replace
 
     torch.manual_seed(0)

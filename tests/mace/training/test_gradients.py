@@ -1,7 +1,11 @@
 """Gradients by compiled code against autograd through MACE's own modules, for all parameters."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +168,45 @@ def test_without_a_compiler_training_is_eager_and_says_so(small, frames, monkeyp
     assert "no C compiler" in caplog.text
     with pytest.raises(PalirsError, match=r"training\.backend"):
         Gradients(objective.shape.build(), objective, Training(backend="native"))
+
+
+SIDE_BY_SIDE = """
+import threading
+import numpy as np, torch
+from ase.build import molecule
+from palirs import keys
+from palirs.mace.models.potential import PotentialShape
+from palirs.mace.settings import Architecture, Training
+from palirs.mace.training.gradients import Data, Gradients
+from palirs.mace.training.objectives import PotentialObjective
+
+torch.set_num_threads(3)
+frames = []
+for _ in range(6):
+    atoms = molecule("H2O")
+    atoms.info[keys.ENERGY], atoms.arrays[keys.FORCES] = 0.0, np.zeros((3, 3))
+    frames.append(atoms)
+
+def work():
+    objective = PotentialObjective(PotentialShape.of(frames, Architecture(channels=4, max_ell=1, radial_mlp=(8,))), Training())
+    both = Gradients(objective.shape.build(), objective, Training(backend="native"))
+    data = Data.of(frames, objective, both.dtype)
+    barrier.wait()
+    for _ in range(300):
+        both(data, range(6))
+
+barrier = threading.Barrier(3)
+trainings = [threading.Thread(target=work) for _ in range(3)]
+for training in trainings:
+    training.start()
+for training in trainings:
+    training.join()
+print("done")
+"""
+
+
+def test_trainings_in_threads_of_one_process_do_not_wait_for_each_other():
+    """Each has three threads, which wait for each other at every update."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "done"
