@@ -8,6 +8,7 @@ variable back, keeps ``torch.load`` safe.
 import contextlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ import torch
 _VARIABLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _before = os.environ.get(_VARIABLE)
 torch.serialization.add_safe_globals([slice])
+_builder = threading.RLock()
 
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     warnings.simplefilter("ignore")  # optional accelerators that are absent, and the variable above
@@ -48,18 +50,20 @@ def quietly() -> Iterator[None]:
 def building(dtype: str) -> Iterator[None]:
     """Build modules in this precision, without compiling e3nn's generated code by TorchScript.
 
-    That takes longer than everything else of building a model, and the code runs no faster for it.
+    That takes longer than everything else of building a model, and the code runs no faster for it. Both are settings of the whole
+    process: one thread builds at a time.
     """
-    default, scripted = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
-    torch.set_default_dtype(getattr(torch, dtype))
-    e3nn.set_optimization_defaults(jit_script_fx=False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_default_dtype(default)
-        e3nn.set_optimization_defaults(jit_script_fx=scripted)
+    with _builder:
+        default, scripted = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
+        torch.set_default_dtype(getattr(torch, dtype))
+        e3nn.set_optimization_defaults(jit_script_fx=False)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            torch.set_default_dtype(default)
+            e3nn.set_optimization_defaults(jit_script_fx=scripted)
 
 
 __all__ = [

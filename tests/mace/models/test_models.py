@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +132,18 @@ def test_every_parameter_of_the_dipole_model_is_alive(architecture, frames):
             continue
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_models_built_in_threads_of_one_process_keep_their_precision(small, frames):
+    """Precision and TorchScript are settings of the whole process while a model is built."""
+
+    def build(dtype: str) -> set[torch.dtype]:
+        return {parameter.dtype for parameter in DipoleShape.of(frames, replace(small, dtype=dtype)).build().parameters()}
+
+    wanted = ["float32", "float64"] * 6
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(build, wanted)) == [{getattr(torch, dtype)} for dtype in wanted]
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_importing_the_models_keeps_torch_load_safe():

@@ -172,6 +172,7 @@ def test_without_a_compiler_training_is_eager_and_says_so(small, frames, monkeyp
 
 SIDE_BY_SIDE = """
 import threading
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np, torch
 from ase.build import molecule
 from palirs import keys
@@ -187,20 +188,17 @@ for _ in range(6):
     atoms.info[keys.ENERGY], atoms.arrays[keys.FORCES] = 0.0, np.zeros((3, 3))
     frames.append(atoms)
 
-def work():
+def work(_):
     objective = PotentialObjective(PotentialShape.of(frames, Architecture(channels=4, max_ell=1, radial_mlp=(8,))), Training())
     both = Gradients(objective.shape.build(), objective, Training(backend="native"))
     data = Data.of(frames, objective, both.dtype)
-    barrier.wait()
+    barrier.wait(60)
     for _ in range(300):
         both(data, range(6))
 
 barrier = threading.Barrier(3)
-trainings = [threading.Thread(target=work) for _ in range(3)]
-for training in trainings:
-    training.start()
-for training in trainings:
-    training.join()
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(work, range(3)))
 print("done")
 """
 
