@@ -3,10 +3,11 @@
 from palirs.dynamics.forces import CommitteeField, EngineField, Field
 from palirs.dynamics.integrators import Integrator
 from palirs.dynamics.integrity import Integrity
-from palirs.dynamics.langevin import langevin
+from palirs.dynamics.langevin import langevin, langevin_steps
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.nose_hoover import Chain, chain, conserved, nose_hoover
 from palirs.dynamics.state import State, initial_state, kinetic_energy, kinetic_temperature, largest, total_energy, without_rotation
+from palirs.dynamics.track import Track
 from palirs.dynamics.verlet import berendsen, verlet
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Integrity",
     "Noise",
     "State",
+    "Track",
     "berendsen",
     "chain",
     "conserved",
@@ -25,6 +27,7 @@ __all__ = [
     "kinetic_energy",
     "kinetic_temperature",
     "langevin",
+    "langevin_steps",
     "largest",
     "nose_hoover",
     "total_energy",

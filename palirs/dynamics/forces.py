@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from palirs.dynamics.motion import Motion
 from palirs.engines import Engine, EngineFailure, Properties
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Field(Protocol):
 
     def __call__(self, positions: Tensor) -> Found:
         """Evaluate at positions ``[N, 3]`` [Å]."""
+        ...
+
+    @property
+    def motion(self) -> Motion | None:
+        """What does many steps in one call of compiled code, if the forces come from such."""
         ...
 
     @property
@@ -64,6 +70,7 @@ class CommitteeField:
 
     def __init__(self, evaluator: "Evaluator"):
         self.evaluator = evaluator
+        self.motion = None if evaluator.compiled is None else Motion(*evaluator.compiled)
 
     def __call__(self, positions: Tensor) -> Found:
         """Evaluate every member at once."""
@@ -105,6 +112,8 @@ class EngineField:
     molecules : sequence of Atoms
         One per trajectory.
     """
+
+    motion = None
 
     def __init__(self, engine: Engine, molecules: Sequence[Atoms]):
         self._engine = engine

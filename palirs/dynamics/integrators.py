@@ -1,5 +1,6 @@
 """Integrators with their settings, in one form: what drives exploration, production and the reference engine's own MD."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,11 +8,22 @@ from torch import Tensor
 
 from palirs.dynamics import nose_hoover as chains
 from palirs.dynamics.forces import Field
-from palirs.dynamics.langevin import langevin
+from palirs.dynamics.langevin import langevin, langevin_steps
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.nose_hoover import Chain
 from palirs.dynamics.state import State, total_energy
+from palirs.dynamics.track import Track
 from palirs.dynamics.verlet import berendsen
+
+EVALUATIONS = 200_000
+"""Of atoms by a member, between two looks at a batch: some seconds."""
+STEPS = 128
+"""Between two looks, at most: what is lost where a trajectory breaks, or is killed."""
+
+
+def steps_at_once(state: State, field: Field) -> int:
+    """Return how many steps are worth one call: one if each comes back to Python anyway."""
+    return 1 if field.motion is None else max(1, min(STEPS, EVALUATIONS // (len(state.positions) * field.motion.members)))
 
 
 class Integrator(Protocol):
@@ -25,12 +37,36 @@ class Integrator(Protocol):
         """Advance every trajectory by one step."""
         ...
 
+    def run(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+    ) -> tuple[State, Chain | None, Track]:
+        """Advance every trajectory by some steps; keep those that are ``recorded``, counted from 1."""
+        ...
+
     def conserved(self, state: State, chain: Chain | None) -> Tensor:
         """Return what exact dynamics would conserve, shape ``[B]`` [eV]."""
         ...
 
 
-class _Plain:
+class _Stepwise(ABC):
+    """What comes back after each step."""
+
+    def run(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+    ) -> tuple[State, Chain | None, Track]:
+        """Do one step after the other."""
+        kept = []
+        for number in range(1, steps + 1):
+            state, chain = self.step(state, chain, field, noise)
+            kept += [state] if number in recorded else []
+        return state, chain, Track.of(kept, state)
+
+    @abstractmethod
+    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain | None]:
+        """Advance every trajectory by one step."""
+
+
+class _Plain(_Stepwise):
     """What has no variables of its own."""
 
     def begin(self, state: State) -> None:
@@ -53,6 +89,16 @@ class Langevin(_Plain):
         """See :func:`palirs.dynamics.langevin`."""
         return langevin(state, field, noise, self.timestep, self.friction, self.temperature), None
 
+    def run(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+    ) -> tuple[State, Chain | None, Track]:
+        """All steps by compiled code where there is such."""
+        if field.motion is None:
+            return super().run(state, chain, field, noise, steps, recorded)
+        how = self.timestep, self.friction, self.temperature
+        state, track = langevin_steps(state, field.motion, noise, *how, steps, recorded)
+        return state, None, track
+
 
 @dataclass(frozen=True)
 class Berendsen(_Plain):
@@ -68,7 +114,7 @@ class Berendsen(_Plain):
 
 
 @dataclass(frozen=True)
-class NoseHoover:
+class NoseHoover(_Stepwise):
     """Time step [fs], temperature ``[B]`` [K], frequency of the thermostats [cm⁻¹], their number."""
 
     timestep: float

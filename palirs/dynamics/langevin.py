@@ -7,9 +7,14 @@ import torch
 from torch import Tensor
 
 from palirs.dynamics.forces import Field
+from palirs.dynamics.motion import Motion, Moving, Stretch
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.state import State, kinetic_energy, without_drift
+from palirs.dynamics.track import Track
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
+
+MOVING = ("positions", "velocities", "forces", "heat", "energy")
+"""What of a state changes in every step, besides the forces of the members."""
 
 
 def langevin(state: State, field: Field, noise: Noise, timestep: float, friction: float, temperature: Tensor) -> State:
@@ -35,16 +40,59 @@ def langevin(state: State, field: Field, noise: Noise, timestep: float, friction
         Shape ``[B]`` [K].
     """
     half = 0.5 * timestep
-    kick = half / (state.masses * EV_PER_AMU_A2_FS2)
-    damping = math.exp(-friction * 1e-3 * timestep)
+    kick, damping, width = _factors(state, timestep, friction, temperature)
     velocities = state.velocities + kick * state.forces
     positions = state.positions + half * velocities
     heat = state.heat
     if friction > 0:
-        width = torch.sqrt((1 - damping**2) * BOLTZMANN * temperature[state.system][:, None] / (state.masses * EV_PER_AMU_A2_FS2))
         before = velocities
         velocities = without_drift(damping * velocities + width * noise.draw(), state.masses, state.system, len(state.counts))
         heat = heat + kinetic_energy(state, velocities) - kinetic_energy(state, before)
     positions = positions + half * velocities
     moved = state.moved(positions, velocities, field)
     return replace(moved, velocities=velocities + kick * moved.forces, heat=heat)
+
+
+def langevin_steps(
+    state: State,
+    motion: Motion,
+    noise: Noise,
+    timestep: float,
+    friction: float,
+    temperature: Tensor,
+    steps: int,
+    recorded: range,
+) -> tuple[State, Track]:
+    """Do many steps in compiled code: the numbers that :func:`langevin` gives, to the last bit.
+
+    Parameters
+    ----------
+    motion : Motion
+        Of the field's batch.
+    steps : int
+        How many.
+    recorded : range
+        Which of them, counted from 1, are kept.
+    """
+    kick, damping, width = _factors(state, timestep, friction, temperature)
+    members = torch.empty(motion.members, *state.positions.shape, dtype=torch.float64)
+    after = replace(state, members=members, **{name: getattr(state, name).clone() for name in MOVING})
+    moving = Moving(*(getattr(after, name).numpy() for name in (*MOVING, "members")))
+    masses, kicks, widths = (values[:, 0].contiguous().numpy() for values in (state.masses, kick, width))
+    tracks, done = [], 0
+    while done < steps:
+        ahead = noise.ahead(steps - done).numpy() if friction > 0 else None
+        count = steps - done if ahead is None else len(ahead)
+        kept = [step - done for step in recorded if done < step <= done + count]
+        stretch = Stretch(count, kept, timestep, damping, 0.5 * EV_PER_AMU_A2_FS2, masses, kicks, widths, ahead)
+        tracks.append(Track(*map(torch.from_numpy, motion.langevin(moving, stretch))))
+        done += count
+    return after, Track.join(tracks)
+
+
+def _factors(state: State, timestep: float, friction: float, temperature: Tensor) -> tuple[Tensor, float, Tensor]:
+    """Return what forces are multiplied with ``[N, 1]``, c, and what noise is multiplied with ``[N, 1]``."""
+    inertia = state.masses * EV_PER_AMU_A2_FS2
+    damping = math.exp(-friction * 1e-3 * timestep)
+    width = torch.sqrt((1 - damping**2) * BOLTZMANN * temperature[state.system][:, None] / inertia)
+    return 0.5 * timestep / inertia, damping, width

@@ -32,10 +32,14 @@ class Noise:
 
     def draw(self) -> Tensor:
         """Return the numbers of the next step, shape ``[N, 3]``, float64."""
+        return self.ahead(1)[0]
+
+    def ahead(self, steps: int) -> Tensor:
+        """Return the numbers of the next steps, ``[at most steps, N, 3]``: as many as are drawn together."""
         if self._next == len(self._block):
             self._fill(0)
-        self._next += 1
-        return self._block[self._next - 1]
+        start, self._next = self._next, min(self._next + steps, len(self._block))
+        return self._block[start : self._next]
 
     def _fill(self, start: int) -> None:
         self._before = [generator.bit_generator.state for generator in self._generators]

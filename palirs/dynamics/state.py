@@ -1,5 +1,6 @@
 """The state of a batch of trajectories."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -141,10 +142,14 @@ def without_rotation(state: State) -> State:
 
 
 def kinetic_energy(state: State, velocities: Tensor | None = None) -> Tensor:
-    """Return the kinetic energy of each trajectory, shape ``[B]`` [eV], at its own or at other velocities ``[N, 3]`` [Å/fs]."""
+    """Return the kinetic energy of each trajectory, ``[B]`` [eV], at its own or at other velocities ``[N, 3]`` [Å/fs].
+
+    Velocities of several moments ``[..., N, 3]`` give energies ``[..., B]``.
+    """
     moving = state.velocities if velocities is None else velocities
-    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * moving**2).sum(dim=1)
-    return kinetic.new_zeros(len(state.counts)).index_add(0, state.system, kinetic)
+    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * moving**2).sum(dim=-1)
+    places, shape = _places(kinetic, state)
+    return kinetic.new_zeros(shape.numel()).index_add(0, places, kinetic.reshape(-1)).reshape(shape)
 
 
 def total_energy(state: State) -> Tensor:
@@ -161,11 +166,19 @@ def degrees_of_freedom(state: State) -> Tensor:
     return 3 * torch.tensor(state.counts) - 3
 
 
-def kinetic_temperature(state: State) -> Tensor:
-    """Return the temperature of each trajectory ``[B]`` [K] over its 3N − 3 degrees of freedom."""
-    return 2 * kinetic_energy(state) / (degrees_of_freedom(state) * BOLTZMANN)
+def kinetic_temperature(state: State, velocities: Tensor | None = None) -> Tensor:
+    """Return the temperature of each trajectory [K] over its 3N − 3 degrees of freedom; shapes as in :func:`kinetic_energy`."""
+    return 2 * kinetic_energy(state, velocities) / (degrees_of_freedom(state) * BOLTZMANN)
 
 
 def largest(per_atom: Tensor, state: State) -> Tensor:
-    """Return the largest value of any atom of each trajectory, ``[B]``."""
-    return per_atom.new_zeros(len(state.counts)).scatter_reduce(0, state.system, per_atom, "amax")
+    """Return the largest value of any atom of each trajectory, ``[..., B]`` from values ``[..., N]``."""
+    places, shape = _places(per_atom, state)
+    return per_atom.new_zeros(shape.numel()).scatter_reduce(0, places, per_atom.reshape(-1), "amax").reshape(shape)
+
+
+def _places(per_atom: Tensor, state: State) -> tuple[Tensor, torch.Size]:
+    """Return where each value ``[..., N]`` belongs among those of the trajectories ``[..., B]``, both flat, and the latter's shape."""
+    moments, trajectories = math.prod(per_atom.shape[:-1]), len(state.counts)
+    places = (trajectories * torch.arange(moments)[:, None] + state.system).reshape(-1)
+    return places, torch.Size((*per_atom.shape[:-1], trajectories))

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from ase import Atoms
+from torch import Tensor
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, Integrity, Noise, State, initial_state, langevin, largest
+from palirs.dynamics import CommitteeField, Integrity, Noise, State, Track, initial_state, largest
+from palirs.dynamics.integrators import Langevin, steps_at_once
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
@@ -117,17 +119,19 @@ def explore(
     temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
     field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
     state = initial_state(molecules, field, temperature, noise, [walker.velocities for walker in group])
-    recorder = _Recorder(group, sampler)
-    bar = tqdm(range(1, sampler.steps + 1), desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2)
-    for step in bar:
-        state = langevin(state, field, noise, sampler.timestep, sampler.friction, temperature)
-        stays = recorder.look(step, state)
-        if not any(stays):
-            break
-        if not all(stays):
-            rest = [place for place, stay in enumerate(stays) if stay]
-            state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
-            field = field.only(rest)
+    recorder, step = _Recorder(group, sampler), 0
+    with tqdm(total=sampler.steps, desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2) as bar:
+        while step < sampler.steps and recorder.present:
+            count = min(steps_at_once(state, field), sampler.steps - step)
+            moves = Langevin(sampler.timestep, sampler.friction, temperature)
+            state, _, track = moves.run(state, None, field, noise, count, range(1, count + 1))
+            stays = recorder.look(step, track, state)
+            step += count
+            bar.update(count)
+            if any(stays) and not all(stays):
+                rest = [place for place, stay in enumerate(stays) if stay]
+                state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
+                field = field.only(rest)
     return recorder.trajectories(state)
 
 
@@ -141,33 +145,39 @@ class _Recorder:
         self.reasons = [""] * len(group)
         self._frames: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in group]
 
-    def look(self, step: int, state: State) -> list[bool]:
-        """Check the trajectories that are present, record at the interval; return which of them stay."""
-        assert state.members is not None, "exploration needs the forces of every member"
-        relative = largest(relative_force_error(state.members, self.sampler.epsilon), state)
+    def look(self, before: int, track: Track, state: State) -> list[bool]:
+        """Check the trajectories that are present at each of the steps after ``before``, record at the interval; return which stay."""
+        assert track.members is not None, "exploration needs the forces of every member"
+        relative = largest(relative_force_error(track.members, self.sampler.epsilon), state)
         good = relative <= self.sampler.relative_force_error  # not so for a number that is none
-        recorded = step % self.sampler.stride == 0
-        if bool(good.all()) and not recorded:
-            return [True] * len(self.present)
-        time = step * self.sampler.timestep
-        broken = self.integrity.broken(state.positions)
-        spread = largest(force_spread(state.members), state)
-        stays = []
-        for place, (number, positions) in enumerate(zip(self.present, state.positions.split(state.counts), strict=True)):
+        spread = largest(force_spread(track.members), state)
+        for moment in range(len(track)):
+            recorded = (before + moment + 1) % self.sampler.stride == 0
+            if recorded or not bool(good[moment].all()):
+                time = (before + moment + 1) * self.sampler.timestep
+                noted = spread[moment] if recorded else None
+                self._look(time, track.positions[moment], state.counts, relative[moment], good[moment], noted)
+        stays = [not self.reasons[number] for number in self.present]
+        if not all(stays):
+            self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
+            if self.present:
+                self.integrity = Integrity([self.group[number].optimum for number in self.present])
+        return stays
+
+    def _look(self, time: float, positions: Tensor, counts: Sequence[int], relative: Tensor, good: Tensor, spread: Tensor | None) -> None:
+        """Look at one moment; without ``spread`` nothing is recorded, and only trajectories whose forces are not good end."""
+        broken = self.integrity.broken(positions)
+        for place, (number, mine) in enumerate(zip(self.present, positions.split(counts), strict=True)):
+            if self.reasons[number] or (good[place] and spread is None):
+                continue
             if place in broken:
                 self.reasons[number] = f"{broken[place]}, after {time:g} fs"
             elif not good[place]:
                 error = float(relative[place])
                 what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
                 self.reasons[number] = f"{what} after {time:g} fs"
-            elif recorded:
-                self._frames[number].append((time, positions.numpy(), float(spread[place])))
-            stays.append(not self.reasons[number])
-        if not all(stays):
-            self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
-            if self.present:
-                self.integrity = Integrity([self.group[number].optimum for number in self.present])
-        return stays
+            elif spread is not None:
+                self._frames[number].append((time, mine.numpy().copy(), float(spread[place])))
 
     def trajectories(self, state: State) -> list[Trajectory]:
         """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""

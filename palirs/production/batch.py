@@ -9,7 +9,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from palirs.dynamics import Chain, Field, Integrator, Noise, State, initial_state, kinetic_temperature, largest
+from palirs.dynamics import Chain, Field, Integrator, Noise, State, Track, initial_state, kinetic_temperature, largest
 from palirs.dynamics.integrators import Berendsen, Langevin, NoseHoover
 from palirs.dynamics.integrity import Integrity
 from palirs.mace.models.committee import force_spread
@@ -95,24 +95,33 @@ class Batch:
         self._target = torch.full((len(self.jobs),), self.temperature, dtype=torch.float64)
         self.thermaliser, self.integrator = _integrators(self.settings, self._target)
 
-    def advance(self) -> None:
-        """Do one step, and record it if it is its turn."""
-        if self.step == self.before:
+    def advance(self, steps: int = 1) -> None:
+        """Do at most so many steps, and record those whose turn it is: to the end of the thermalisation, or of a block, and not beyond."""
+        stride, since = self.settings.stride, self.step - self.before
+        if since == 0:
             self.chain = self.integrator.begin(self.state)
             self.conserved = self.integrator.conserved(self.state, self.chain)
-        mover = self.thermaliser if self.step < self.before else self.integrator
-        self.state, self.chain = mover.step(self.state, self.chain, self.field, self.noise)
-        self.step += 1
-        if self.step <= self.before or (self.step - self.before) % self.settings.stride:
-            return
-        self.times.append(self.step)
-        self._positions.append(self.state.positions)
-        self._energies.append(self.state.energy)
-        self.heat = self.heat + kinetic_temperature(self.state)
-        if self.state.dipole is not None:
-            self._dipoles.append(self.state.dipole)
-        if self.state.members is not None:
-            self.spread = torch.maximum(self.spread, largest(force_spread(self.state.members), self.state))
+        mover, recorded = self.thermaliser, range(0)
+        if since < 0:
+            steps = min(steps, -since)
+        else:
+            steps = min(steps, stride * (BLOCK - (self.frames + len(self.times)) % BLOCK) - since % stride)
+            mover, recorded = self.integrator, range(stride - since % stride, steps + 1, stride)
+        self.state, self.chain, track = mover.run(self.state, self.chain, self.field, self.noise, steps, recorded)
+        self.times += [self.step + place for place in recorded]
+        self.step += steps
+        if len(track):
+            self._record(track)
+
+    def _record(self, track: Track) -> None:
+        self._positions.append(track.positions)
+        self._energies.append(track.energy)
+        for temperature in kinetic_temperature(self.state, track.velocities):
+            self.heat = self.heat + temperature
+        if track.dipole is not None:
+            self._dipoles.append(track.dipole)
+        if track.members is not None:
+            self.spread = torch.maximum(self.spread, largest(force_spread(track.members), self.state).amax(dim=0))
 
     @property
     def full(self) -> bool:
@@ -143,9 +152,9 @@ class Batch:
     def _keep(self, rest: list[int]) -> None:
         """Go on with some of the trajectories."""
         atoms = torch.cat([torch.arange(start, end) for start, end in (_bounds(self.counts)[i] for i in rest)]) if rest else torch.arange(0)
-        self._positions = [positions[atoms] for positions in self._positions]
-        self._energies = [energies[rest] for energies in self._energies]
-        self._dipoles = [dipoles[rest] for dipoles in self._dipoles]
+        self._positions = [positions[:, atoms] for positions in self._positions]
+        self._energies = [energies[:, rest] for energies in self._energies]
+        self._dipoles = [dipoles[:, rest] for dipoles in self._dipoles]
         self.jobs, self.recordings = [self.jobs[i] for i in rest], [self.recordings[i] for i in rest]
         if not rest:
             return
@@ -155,9 +164,9 @@ class Batch:
         self._set_up()
 
     def _write(self) -> None:
-        positions = np.split(torch.stack(self._positions).numpy(), np.cumsum(self.counts)[:-1], axis=1)
-        energies = torch.stack(self._energies).numpy()
-        given = torch.stack(self._dipoles).numpy() if self._dipoles else None
+        positions = np.split(torch.cat(self._positions).numpy(), np.cumsum(self.counts)[:-1], axis=1)
+        energies = torch.cat(self._energies).numpy()
+        given = torch.cat(self._dipoles).numpy() if self._dipoles else None
         stride = geometry_stride(self.settings)
         for number, (atoms, recording, x) in enumerate(zip(self.molecules, self.recordings, positions, strict=True)):
             dipoles = given[:, number] if given is not None else _dipoles(self.model, atoms, x)

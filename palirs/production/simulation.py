@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from palirs import keys
 from palirs.dynamics import CommitteeField, EngineField, Field
+from palirs.dynamics.integrators import steps_at_once
 from palirs.engines import Engine
 from palirs.executors import shares
 from palirs.mace.models.committee import Committee
@@ -145,11 +146,15 @@ def _share(
 
 def _run(batch: Batch, end: int, patient: bool, title: str, position: int) -> None:
     """Thermalise, record, write; until every trajectory is at its end."""
-    steps = range(batch.step, end)
-    bar = tqdm(steps, desc=title, unit="step", position=position, leave=False, mininterval=2, initial=batch.step, total=end)
+    with tqdm(desc=title, unit="step", position=position, leave=False, mininterval=2, initial=batch.step, total=end) as bar:
+        _drive(batch, end, patient, bar)
+
+
+def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
     started, first, saved = time.monotonic(), batch.step, time.monotonic()
-    for _ in bar:
-        batch.advance()
+    while batch.step < end:
+        batch.advance(min(steps_at_once(batch.state, batch.field), end - batch.step))
+        bar.update(batch.step - bar.n)
         now = time.monotonic()
         late = now - saved > CHECKPOINT_SECONDS
         full = batch.full or batch.step == end

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from ase.build import molecule
-from ase.md.langevin import Langevin
+from ase.md.langevin import Langevin as AseLangevin
 from mace.calculators import MACECalculator
 
-from palirs.dynamics import CommitteeField, Noise, initial_state, langevin
+from palirs.dynamics import CommitteeField, Noise, initial_state
+from palirs.dynamics.integrators import Langevin
 from palirs.mace.compiled import Kernel, compiler
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleShape
@@ -63,8 +64,10 @@ class Palirs:
         self.state = initial_state(molecules, self.field, self.temperature, self.noise)
 
     def run(self, steps: int) -> None:
-        for _ in range(steps):
-            self.state = langevin(self.state, self.field, self.noise, TIMESTEP, FRICTION, self.temperature)
+        moves = Langevin(TIMESTEP, FRICTION, self.temperature)
+        for start in range(0, steps, 64):
+            count = min(64, steps - start)
+            self.state, _, _ = moves.run(self.state, None, self.field, self.noise, count, range(4, count + 1, 4))
 
 
 class Ase:
@@ -78,7 +81,7 @@ class Ase:
             atoms.calc = calculator
             rng = np.random.default_rng(number)
             self.dynamics.append(
-                Langevin(atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=FRICTION * 1e-3 / units.fs, rng=rng)
+                AseLangevin(atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=FRICTION * 1e-3 / units.fs, rng=rng)
             )
 
     def run(self, steps: int) -> None:

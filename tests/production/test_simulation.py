@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def same(first, second):
         np.testing.assert_array_equal(a.spread, b.spread)
 
 
+@contextmanager
+def stopped_at(stop, monkeypatch):
+    """The driver is stopped when the trajectories come to this step."""
+    advance = Batch.advance
+
+    def until(batch, steps):
+        if batch.step == stop:
+            raise KeyboardInterrupt
+        advance(batch, min(steps, stop - batch.step) if stop > batch.step else steps)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(Batch, "advance", until)
+        yield
+
+
 def test_dipoles_of_every_interval_are_there(undisturbed):
     for found in undisturbed:
         assert found.dipoles.shape == (2, 400, 3)
@@ -103,19 +119,9 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, molecules, tm
     settings = replace(SETTINGS, thermostat=thermostat)
     run(source, molecules, tmp_path / "whole", settings)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
-    advance = Batch.advance
-
     for stop in (70, 400, 777):
-
-        def until(batch, stop=stop):
-            if batch.step == stop:
-                raise KeyboardInterrupt
-            advance(batch)
-
-        monkeypatch.setattr(Batch, "advance", until)
-        with pytest.raises(KeyboardInterrupt):
+        with stopped_at(stop, monkeypatch):
             run(source, molecules, tmp_path / "cut", settings)
-    monkeypatch.setattr(Batch, "advance", advance)
     same(run(source, molecules, tmp_path / "whole", settings), run(source, molecules, tmp_path / "cut", settings))
     for file in (tmp_path / "whole").rglob("*.*"):
         if file.is_dir():
@@ -260,8 +266,8 @@ def test_a_molecule_that_falls_apart_is_left_out(source, molecules, undisturbed,
     """One replica is torn apart on the way: it ends there, for good, and the other one is the one it would have been."""
     langevin = Batch.advance
 
-    def torn(batch):
-        langevin(batch)
+    def torn(batch, steps):
+        langevin(batch, min(steps, 600 - batch.step) if batch.step < 600 else steps)
         for number, job in enumerate(batch.jobs):
             if batch.step == 600 and job.place.name == "1" and job.molecule.info[keys.MOLECULE] == "methanol":
                 batch.state.positions[sum(batch.counts[: number + 1]) - 1] += 9.0
@@ -322,19 +328,10 @@ def test_thermalisation_is_checkpointed_too(source, molecules, tmp_path, monkeyp
     long = replace(SETTINGS, production=replace(SETTINGS.production, thermalisation=0.2, length=0.11))
     whole = run(source, molecules, tmp_path / "whole", long)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
-    advance, began = Batch.advance, []
-
-    def until(batch):
-        began.append(batch.step)
-        if batch.step == 300:
-            raise KeyboardInterrupt
-        advance(batch)
-
-    monkeypatch.setattr(Batch, "advance", until)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(300, monkeypatch):
         run(source, molecules, tmp_path / "cut", long)
-    began.clear()
-    monkeypatch.setattr(Batch, "advance", lambda batch: (began.append(batch.step), advance(batch)))
+    advance, began = Batch.advance, []
+    monkeypatch.setattr(Batch, "advance", lambda batch, steps: (began.append(batch.step), advance(batch, steps)))
     same(run(source, molecules, tmp_path / "cut", long), whole)
     assert began[0] == 300
 
@@ -361,17 +358,9 @@ def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
         return simulate(engine, [water], md, short, 300.0, 1, Here(), directory, "reference", Evaluation())
 
     with pyscf_lib.with_omp_threads(1):
-        whole, advance = go(tmp_path / "whole"), Batch.advance
-
-        def until(batch):
-            if batch.step == 130:
-                raise KeyboardInterrupt
-            advance(batch)
-
-        monkeypatch.setattr(Batch, "advance", until)
-        with pytest.raises(KeyboardInterrupt):
+        whole = go(tmp_path / "whole")
+        with stopped_at(130, monkeypatch):
             go(tmp_path / "cut")
-        monkeypatch.setattr(Batch, "advance", advance)
         same(go(tmp_path / "cut"), whole)
         np.testing.assert_array_equal(go(tmp_path / "alone", 1)[0].dipoles[0], whole[0].dipoles[0])
 

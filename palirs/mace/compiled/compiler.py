@@ -1,4 +1,4 @@
-"""Compiling the C code for one architecture, once per machine."""
+"""Compiling C code, once per machine."""
 
 import ctypes
 import hashlib
@@ -10,9 +10,12 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c")}
+HERE = Path(__file__).parent
+PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c", "gate.h")}
 """What is compiled: the first file, which includes the others."""
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+EXACT = ("-O2", "-ffp-contract=off", "-std=gnu11", "-shared", "-fPIC")
+"""Flags of what has to round as it is written."""
 VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
 """Environment variable that sets the length of vectors: 16, 32 or 64."""
 
@@ -23,9 +26,16 @@ class CompilerError(Exception):
 
 @lru_cache(maxsize=32)
 def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
-    """Compile the code for this header and load it; what was compiled before on this kind of machine is taken from the cache.
+    """Return the code for one architecture, see :func:`built`."""
+    wide = ("-mprefer-vector-width=512",) if vector_bytes() == 64 and "avx512f" in _processor() else ()
+    return built(tuple(HERE / name for name in PURPOSES[purpose]), (*FLAGS, *wide), header)
 
-    The cache is ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). ``$CC`` names the compiler, else ``cc``, ``gcc`` or ``clang`` is taken.
+
+def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -> ctypes.CDLL:
+    """Compile the first of these files, which includes the others and ``shape.h``, and load it.
+
+    What was compiled before on this kind of machine is taken from the cache, ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``).
+    ``$CC`` names the compiler, else ``cc``, ``gcc`` or ``clang`` is taken.
 
     Raises
     ------
@@ -35,8 +45,6 @@ def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
     compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
-    sources = [Path(__file__).with_name(name) for name in PURPOSES[purpose]]
-    flags = [*FLAGS, *(["-mprefer-vector-width=512"] if vector_bytes() == 64 and "avx512f" in _processor() else [])]
     key = "\n".join([header, *(source.read_text() for source in sources), *flags, compiler, _version(compiler), _processor()])
     place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not place.exists():
@@ -49,13 +57,13 @@ def _compile(command: list[str], header: str, source: Path, place: Path) -> None
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             (Path(folder) / "shape.h").write_text(header)
-            built = Path(folder) / "built.so"
+            target = Path(folder) / "built.so"
             done = subprocess.run(
-                [*command, f"-I{folder}", str(source), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
+                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(target), "-lm"], capture_output=True, text=True, check=False
             )
             if done.returncode:
                 raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
-            built.replace(place)  # several processes may do this at once
+            target.replace(place)  # several processes may do this at once
     except OSError as error:
         raise CompilerError(f"{command[0]} could not write to {place.parent}: {error}") from error
 

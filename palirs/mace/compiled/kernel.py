@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,6 +87,15 @@ class Kernel:
         """Give a member other weights, from :meth:`Program.weights`; its table, if it has one, stays."""
         self._models[member].set(weights)
 
+    def addresses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where each member's function and ``struct model`` lie."""
+        calls = [ctypes.cast(call, ctypes.c_void_p).value for call in self._call]
+        return np.array(calls, dtype=np.uintp), np.array([ctypes.addressof(model.struct) for model in self._models], dtype=np.uintp)
+
+    def room(self, block: "Block") -> int:
+        """Return the bytes of scratch memory for one block."""
+        return max(work(ctypes.c_int(block.atoms), ctypes.c_int(block.pairs)) for work in self._work)
+
     def arguments(self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int) -> tuple:
         """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
         return (
@@ -103,6 +112,18 @@ class Kernel:
         return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
 
+class Compiled(NamedTuple):
+    """What compiled code outside needs to evaluate a batch.
+
+    Species are ``[N]`` int32; ``isolated [members, B]`` [eV] is added to the interaction energies.
+    """
+
+    kernel: Kernel
+    species: np.ndarray
+    counts: tuple[int, ...]
+    isolated: np.ndarray
+
+
 class Batch:
     """One batch of molecules that moves.
 
@@ -113,7 +134,7 @@ class Batch:
     def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
         self.kernel, self.species, self.counts, self._memory = kernel, species, counts, Memory()
         self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
-        self._memory_size = max(work(ctypes.c_int(b.atoms), ctypes.c_int(b.pairs)) for b in self._blocks for work in kernel._work)
+        self._memory_size = max(kernel.room(block) for block in self._blocks)
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate all members.

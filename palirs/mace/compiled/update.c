@@ -4,7 +4,7 @@
  * transposed copy; "shape.h" has the tables PRODUCT, MIX and TURN of those. Threads share the molecules of a batch and wait for each
  * other; sums run in an order that depends on their number, not on who is first.
  */
-#include <sched.h>
+#include "gate.h"
 
 #include "train.c"
 
@@ -21,7 +21,7 @@ struct training {                                          /* learner.py has the
     double cutoff, delta, unit, energy_weight, forces_weight, clip, decay, beta, epsilon;
     long done;                                             /* steps before these updates */
     int parameters, all_factors, weights, batch, block, threads, norm, optimiser;
-    int arrived, turn;                                     /* of the threads */
+    struct gate gate;                                      /* of the threads */
 };
 
 enum { MEAN_SQUARE, HUBER, LENGTH }; /* NORMS and OPTIMISERS of learner.py */
@@ -234,35 +234,22 @@ static void step(struct training *g, double rate, double beta1, double decay) {
     ADAM(whole, g->parameters - whole);
 }
 
-/* Threads wait for each other; the last one to come opens the gate. */
-static void meet(struct training *g) {
-    if (g->threads == 1) return;
-    const int turn = __atomic_load_n(&g->turn, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&g->arrived, 1, __ATOMIC_ACQ_REL) == g->threads) {
-        __atomic_store_n(&g->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&g->turn, turn + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (int looks = 0; __atomic_load_n(&g->turn, __ATOMIC_ACQUIRE) == turn; looks++)
-        if (looks > 1000) sched_yield();
-}
-
 /* Updates with the frames order[updates][batch]; each thread of g->threads calls this with its number. With the optimiser NONE the gradient
  * of the last batch is left in g->gradient. */
 void palirs_update(struct training *g, int thread, int updates, const int *order, const double *rate, const double *beta1,
                    const double *decay, double *loss) {
     if (thread == 0) refresh(g);
-    meet(g);
+    meet(&g->gate, g->threads);
     for (int u = 0; u < updates; u++) {
         batch_gradient(g, thread, order + (size_t)u * g->batch);
-        meet(g);
+        meet(&g->gate, g->threads);
         if (thread == 0) {
             loss[u] = 0;
             for (int t = 0; t < g->threads; t++) loss[u] += g->partial[t];
             gather(g);
             if (g->optimiser != NONE) step(g, rate[u], beta1[u], decay[u]), refresh(g);
         }
-        meet(g);
+        meet(&g->gate, g->threads);
     }
 }
 

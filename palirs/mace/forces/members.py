@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palirs.mace.compiled import Compiled
+
 
 class Members(Protocol):
     """Potentials of the same elements, as :class:`palirs.mace.Committee` has them."""
@@ -42,6 +44,11 @@ class Members(Protocol):
 
 class Evaluator(Protocol):
     """Energies ``[members, B]`` [eV] and forces ``[members, N, 3]`` [eV/Å], float64, of a fixed batch at positions ``[N, 3]`` [Å]."""
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """The same as compiled code for compiled code to call, if that is what there is."""
+        ...
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member."""

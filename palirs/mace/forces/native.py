@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palirs.mace.compiled import CompilerError, Kernel, UnsupportedError
+from palirs.mace.compiled import Compiled, CompilerError, Kernel, UnsupportedError
 from palirs.mace.forces.members import Members
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Native:
         counts = [len(z) for z in numbers]
         self._batch = kernel.batch(kinds, counts)
         self._isolated = committee.isolated(kinds, counts)
+        self.compiled = Compiled(kernel, self._batch.species, self._batch.counts, self._isolated.numpy())
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member."""

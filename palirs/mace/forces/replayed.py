@@ -20,6 +20,8 @@ BATCH_ATOMS = 4000
 class Static:
     """MACE's own operations on the static graph, eager or recorded, on any device, in chunks that fit the memory."""
 
+    compiled = None
+
     def __init__(self, committee: Members, numbers: Sequence[np.ndarray], recorded: bool, device: str = "cpu"):
         self._committee = committee.to(device)
         self._recorded, self._device = recorded, device
@@ -69,6 +71,8 @@ class Static:
 
 class _Some:
     """Some molecules of a batch of fixed shape; the others stay at harmless positions, and are left out of the result."""
+
+    compiled = None
 
     def __init__(self, whole: Static, molecules: list[int], starts: np.ndarray):
         self._whole, self._molecules, self._starts = whole, molecules, starts

@@ -174,16 +174,16 @@ def force_spread(forces: Tensor) -> Tensor:
     Parameters
     ----------
     forces : Tensor
-        Shape ``[members, N, 3]`` [eV/Å].
+        Shape ``[..., members, N, 3]`` [eV/Å].
 
     Returns
     -------
     Tensor
-        Shape ``[N]`` [eV/Å]; zero for a committee of one.
+        Shape ``[..., N]`` [eV/Å]; zero for a committee of one.
     """
-    return forces.var(dim=0, unbiased=False).sum(dim=-1).sqrt()
+    return forces.var(dim=-3, unbiased=False).sum(dim=-1).sqrt()
 
 
 def relative_force_error(forces: Tensor, epsilon: float = 0.2) -> Tensor:
-    """Spread over (size of the mean force + ε) of each atom, ``[N]``; ε = 0.2 eV/Å as in MACE's active-learning script."""
-    return force_spread(forces) / (torch.linalg.norm(forces.mean(dim=0), dim=-1) + epsilon)
+    """Spread over (size of the mean force + ε) of each atom, ``[..., N]``; ε = 0.2 eV/Å as in MACE's active-learning script."""
+    return force_spread(forces) / (torch.linalg.norm(forces.mean(dim=-3), dim=-1) + epsilon)
