@@ -3,7 +3,7 @@
     python -m tests.benchmarks.steps ../other-checkout [threads]
 
 Each contestant is a process of its own with the palirs of its checkout, in turn; minima over blocks of recorded frames. Committee of three,
-untrained, float32, L = 1, correlation 2, cutoff 5 Å, dipoles every 2 fs.
+untrained and so weak that the molecules stay whole, float32, L = 1, correlation 2, cutoff 5 Å.
 """
 
 import json
@@ -34,15 +34,15 @@ size = Architecture(channels=channels, max_ell=3, correlation=2)
 common = dict(architecture=size, elements=(1, 6, 7, 8), mean_neighbours=4.0)
 for member in range(3):
     torch.manual_seed(member)
-    shape = PotentialShape(atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0), scale=0.02, **common)
+    shape = PotentialShape(atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0), scale=1e-6, **common)
     save(folder / f"potential-{member}.safetensors", shape, shape.build())
 shape = DipoleShape(**{**common, "architecture": replace(size, channels=16)}, scale=0.4)
 save(folder / "dipole.safetensors", shape, shape.build())
 source = folder, (folder / "dipole.safetensors",)
 molecules, md = Molecules(names=(names,)).load(), MD(replicas=replicas, thermalisation=0.0, length=50.0)
 settings = Spectroscopy(production=md, reference=None)
-jobs = jobs_of(source, molecules, md, settings, 300.0, 1, folder / "md", "test")
-batch = Batch(jobs, *_open(source, [job.molecule for job in jobs], Evaluation()), md, settings, 300.0)
+jobs = jobs_of(source, molecules, md, settings, 1e-4, 1, folder / "md", "test")
+batch = Batch(jobs, *_open(source, [job.molecule for job in jobs], Evaluation()), md, settings, 1e-4)
 many = "steps" in inspect.signature(Batch.advance).parameters
 times, begun = [], time.perf_counter()
 while begun + 12 > time.perf_counter() or len(times) < 3:
