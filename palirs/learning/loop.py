@@ -175,10 +175,8 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
         ]
         frames, group, trajectories = [on_grid(frame) for frame in frames], state.walkers, []
     else:
-        parts = shares(state.walkers, executor)
         place_before = complete_iterations(plan.directory)[-1]
-        jobs = [executor.submit(_explore, place_before, part, plan.sampler, plan.seed, state.iteration, plan.evaluation) for part in parts]
-        trajectories = [trajectory for job in jobs for trajectory in job.result()]
+        trajectories = in_shares(state.walkers, executor, _explore, place_before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
         frames, group = choose(trajectories, plan, state.iteration), [trajectory.walker for trajectory in trajectories]
     if frames:
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
@@ -193,7 +191,15 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     return frames, group
 
 
-def _explore(place: Path, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int, how: Evaluation) -> list[Trajectory]:
+def in_shares(group: Sequence[Walker], executor: Executor, work: Callable[..., list[Trajectory]], *arguments: Any) -> list[Trajectory]:
+    """Return ``work(walkers, *arguments)``, done by each worker of an executor for its share; in the order of the walkers."""
+    parts = shares(range(len(group)), executor, lambda number: float(len(group[number].molecule)))
+    jobs = [executor.submit(work, [group[number] for number in part], *arguments) for part in parts]
+    found = {number: one for part, job in zip(parts, jobs, strict=True) for number, one in zip(part, job.result(), strict=True)}
+    return [found[number] for number in range(len(group))]
+
+
+def _explore(group: Sequence[Walker], place: Path, sampler: Sampler, seed: int, iteration: int, how: Evaluation) -> list[Trajectory]:
     """Run in the worker: its share of the walkers, which move as they would all together."""
     committee = load(place)
     assert isinstance(committee, Committee)

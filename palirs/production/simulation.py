@@ -7,7 +7,7 @@ from its last checkpoint, as if nothing had happened.
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def simulate(
     """
     jobs = jobs_of(source, optima, md, settings, temperature, seed, directory, kind)
     total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    parts = [part for group in _unfinished(jobs, total) for part in shares(group, executor)]
+    parts = [part for group in _unfinished(jobs, total) for part in shares(group, executor, _cost(source))]
     running = [
         executor.submit(_share, source, part, md, settings, temperature, f"{_stream(source)} MD", number, how)
         for number, part in enumerate(parts)
@@ -121,6 +121,12 @@ def fingerprint(md: MD, settings: Spectroscopy, temperature: float, seed: int, m
         f"stride={settings.stride} geometries={geometry_stride(settings)} T={temperature} seed={seed}"
         + (f" masses={masses}" if masses else "")
     )
+
+
+def _cost(source: Source) -> Callable[[Job], float]:
+    """Return what a step of a trajectory costs, roughly: of a committee so much for each atom, of an engine so much for each pair."""
+    power = 2 if isinstance(source, Engine) else 1
+    return lambda job: float(len(job.molecule)) ** power
 
 
 def _unfinished(jobs: Sequence[Job], total: int) -> list[list[Job]]:

@@ -2,7 +2,6 @@
 
     pip install torch-sim-atomistic==0.3.0            # for this benchmark only; without it that column is left out
     python -m tests.benchmarks.md                     # the table
-    python -m tests.benchmarks.md scaling <file.png>  # time per step against trajectories and atoms
     python -m tests.benchmarks.md memory <ps>         # peak memory of a production of 72 trajectories
 
 A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves one model, so its time counts three
@@ -20,7 +19,6 @@ from statistics import median
 import numpy as np
 import torch
 from ase import Atoms, units
-from ase.build import molecule
 from ase.md.langevin import Langevin as AseLangevin
 from mace.calculators import MACECalculator
 
@@ -40,7 +38,7 @@ from palirs.settings import MD, Spectroscopy
 MEMBERS, TEMPERATURE, TIMESTEP, FRICTION, ROUNDS = 3, 20.0, 0.5, 1.0, 5
 
 
-def committee(channels: int, cutoff: float) -> Committee:
+def committee(channels: int, cutoff: float, members: int = MEMBERS) -> Committee:
     """Return untrained members of the published architecture in float32."""
     architecture = Architecture(channels=channels, max_L=1, max_ell=3, correlation=2, cutoff=cutoff, dtype="float32")
     shape = PotentialShape(
@@ -51,7 +49,7 @@ def committee(channels: int, cutoff: float) -> Committee:
         mean_neighbours=4.0,
     )
     torch.manual_seed(0)
-    return Committee.of([(shape, shape.build()) for _ in range(MEMBERS)])
+    return Committee.of([(shape, shape.build()) for _ in range(members)])
 
 
 class Palirs:
@@ -167,40 +165,6 @@ def compiling() -> None:
     compiler.library.cache_clear()
 
 
-def scaling(path: str) -> None:
-    """Draw time per step against the number of trajectories, and against atoms per molecule."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
-    chain = [molecule(name) for name in ("CH4", "C2H6", "C3H8", "trans-butane")] + [_alkane(carbons) for carbons in (6, 8, 10)]
-    for channels, colour in ((16, "tab:blue"), (128, "tab:red")):
-        models, methanol = committee(channels, 5.0), table()["methanol"]
-        counts = [1, 3, 10, 24, 72, 240]
-        times = [1e3 * _per_step(models, [methanol] * count) for count in counts]
-        left.loglog(counts, times, "o-", color=colour, label=f"{channels} channels")
-        left.loglog(counts, [times[-1] * count / counts[-1] for count in counts], ":", color=colour, lw=1)
-        sizes = [len(atoms) for atoms in chain]
-        grown = [1e3 * _per_step(models, [atoms] * 24) for atoms in chain]
-        right.loglog(sizes, grown, "o-", color=colour, label=f"{channels} channels")
-        print(
-            channels,
-            "channels: ms per step",
-            dict(zip(counts, np.round(times, 2), strict=True)),
-            dict(zip(sizes, np.round(grown, 2), strict=True)),
-        )
-    left.set(xlabel="trajectories of methanol", ylabel="time per step of the whole batch (ms)", title="dotted: proportional")
-    right.set(xlabel="atoms per molecule (alkanes)", ylabel="time per step of 24 trajectories (ms)", title="cutoff 5 Å")
-    sizes_shown = [5, 10, 20, 30]
-    right.set_xticks(sizes_shown, [str(size) for size in sizes_shown])
-    right.minorticks_off()
-    for axis in (left, right):
-        axis.legend(frameon=False)
-        axis.grid(alpha=0.3)
-    figure.suptitle(f"Committee of {MEMBERS}, float32, {torch.get_num_threads()} CPU threads")
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-
-
 def memory(picoseconds: float) -> None:
     """Print the peak memory of a production of organics24 x 3, dipoles every fs."""
     from concurrent.futures import ThreadPoolExecutor
@@ -220,31 +184,9 @@ def memory(picoseconds: float) -> None:
     print(f"72 trajectories x {picoseconds:g} ps: peak memory {peak:.2f} GiB, torch and mace included")
 
 
-def _alkane(carbons: int) -> Atoms:
-    """Zigzag chain with hydrogens about where they belong."""
-    symbols, places = [], []
-    for i in range(carbons):
-        side = 1 if i % 2 else -1
-        x, y = 1.27 * i, 0.42 * side
-        symbols += ["C", "H", "H"]
-        places += [[x, y, 0], [x, y + 0.63 * side, 0.89], [x, y + 0.63 * side, -0.89]]
-    symbols += ["H", "H"]
-    places += [[-0.9, 0.2, 0], [1.27 * (carbons - 1) + 0.9, -0.2, 0]]
-    return Atoms(symbols, positions=places)
-
-
-def _per_step(models: Committee, molecules: list[Atoms]) -> float:
-    contestant = Palirs(models, molecules)
-    contestant.run(3)
-    return median(seconds(contestant, max(5, 300 // len(molecules))) for _ in range(ROUNDS))
-
-
 def main() -> None:
-    """Print the table, or draw the figure."""
+    """Print the table, or the memory."""
     torch.set_num_threads(int(os.environ.get("THREADS", str(len(os.sched_getaffinity(0))))))
-    if sys.argv[1:2] == ["scaling"]:
-        scaling(sys.argv[2])
-        return
     if sys.argv[1:2] == ["memory"]:
         memory(float(sys.argv[2]))
         return

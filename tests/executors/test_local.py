@@ -73,16 +73,27 @@ def test_more_workers_than_cores_are_refused():
         Processes(workers=cores(), threads=2)
 
 
-def test_shares_are_even_and_complete():
-    class Three:
-        workers = 3
+class Three:
+    workers = 3
 
+
+def test_shares_are_even_and_complete():
     for count in range(1, 12):
         parts = shares(list(range(count)), Three())  # type: ignore[arg-type]
-        assert [item for part in parts for item in part] == list(range(count))
+        assert sorted(item for part in parts for item in part) == list(range(count))
+        assert all(part == sorted(part) for part in parts), "in the order of the list"
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         assert min(sizes) >= 1
+
+
+def test_shares_cost_about_the_same():
+    """Seven large molecules and fourteen small ones, by whatever order they were named."""
+    for costs in ([12.0] * 7 + [3.0] * 14, [3.0] * 14 + [12.0] * 7, [3.0, 12.0, 3.0] * 7):
+        parts = shares(costs, Three(), lambda cost: cost)  # type: ignore[arg-type]
+        assert sorted(cost for part in parts for cost in part) == sorted(costs)
+        assert max(map(sum, parts)) - min(map(sum, parts)) <= 3.0
+    assert shares([5.0, 0.0, 0.0], Three(), lambda cost: cost) == [[5.0], [0.0], [0.0]], "nobody idle"  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real Slurm with one node, on loopback, for tests:   slurm.sh start DIRECTORY | slurm.sh stop DIRECTORY
-# Prints what is missing and ends with 77 where Slurm cannot be installed or started.
+# CPUS is how many the node says it has. Prints what is missing and ends with 77 where Slurm cannot be installed or started.
 set -euo pipefail
 action=$1 directory=$2
 conf=$directory/slurm.conf
@@ -25,7 +25,7 @@ start() {
     munged --force --key-file="$directory/munge/key" --socket="$directory/munge.socket" --pid-file="$directory/munge/pid" \
         --log-file="$directory/munge/log" --seed-file="$directory/munge/seed" || skip "munged does not start: $(tail -1 "$directory/munge/log")"
     local cpus name
-    cpus=$(nproc) name=$(hostname -s)
+    cpus=${CPUS:-$(nproc)} name=$(hostname -s)
     cat >"$conf" <<CONF
 ClusterName=palirs
 SlurmctldHost=$name(127.0.0.1)

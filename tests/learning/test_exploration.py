@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from palirs import keys
+from palirs.executors import SerialExecutor
 from palirs.learning.exploration import explore, walkers
+from palirs.learning.loop import in_shares
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Evaluation
@@ -55,6 +57,17 @@ def test_a_walker_moves_the_same_in_any_company(committee, group, first):
     """Sharing walkers out over workers must not change a trajectory."""
     alone = explore(committee, group[3:4], SHORT, seed=1, iteration=1)
     np.testing.assert_allclose(first[3].positions, alone[0].positions, atol=1e-8)
+
+
+def test_walkers_keep_their_order_when_workers_share_them_out(committee):
+    """Large molecules are shared out first, wherever they stand."""
+    mixed = walkers(Molecules(names=("methanol", "acetone", "formamide")).load(), replace(SHORT, length=0.004))
+
+    class Three(SerialExecutor):
+        workers = 3
+
+    shared = in_shares(mixed, Three(), lambda part: explore(committee, part, replace(SHORT, length=0.004), seed=1, iteration=1))
+    assert [trajectory.walker.name for trajectory in shared] == [walker.name for walker in mixed]
 
 
 def test_the_sanity_stop_ends_one_trajectory_and_says_why(committee, group):
