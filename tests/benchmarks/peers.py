@@ -1,16 +1,20 @@
-"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, MACE.
+"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, TorchSim, MACE.
 
-    pip install --no-deps symmetrix-xl==0.1.1     # for this benchmark only; without it that column is left out
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads]
+    pip install --no-deps symmetrix-xl==0.1.1           # for this benchmark only; without it that column is left out
+    pip install torch-sim-atomistic==0.3.0              # likewise
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads] [compiled]
 
-The same weights, one member. Palirs gets a batch; the others one structure in which the molecules stand far apart, which is how they take
-many at once. Structures move a little from call to call, as in MD. Times are minima of the thread's own clock with one thread, else of
-the wall clock; forces are compared before they are timed. Palirs is also timed with the radial network instead of the table.
+The same weights, one member. Palirs and TorchSim get a batch; the others one structure in which the molecules stand far apart, which is how
+they take many at once. Structures move a little from call to call, as in MD. Times are minima of the thread's own clock with one thread,
+else of the wall clock; forces are compared before they are timed. Palirs is also timed with the radial network instead of the table.
+"compiled" adds MACE by ``torch.compile``, which takes a minute or two for each batch.
 """
 
+import importlib
 import sys
 import tempfile
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +29,18 @@ from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules, table
 
 SIZES = {
+    "16, corr. 2, f32": Architecture(channels=16, max_ell=3, correlation=2),
+    "128, corr. 2, f32": Architecture(channels=128, max_ell=3, correlation=2),
     "16, corr. 3, f64": Architecture(channels=16, max_ell=3, correlation=3, dtype="float64"),
     "16, corr. 3, f32": Architecture(channels=16, max_ell=3, correlation=3),
     "32, corr. 3, f32": Architecture(channels=32, max_ell=3, correlation=3),
     "128, corr. 3, f32": Architecture(channels=128, max_ell=3, correlation=3),
 }
-"""Harmonics and contractions of order 3, the only ones that symmetrix-xl takes."""
+"""Harmonics of order 3, and contractions of order 3 for symmetrix-xl, which takes no others."""
 SECONDS = 1.5
 """For each contestant and case."""
+FAST = ("palirs", "with network", "symmetrix-xl")
+"""Who is given 720 molecules; the others' tensors would not fit the memory."""
 
 
 def batches() -> dict[str, list[Atoms]]:
@@ -41,7 +49,7 @@ def batches() -> dict[str, list[Atoms]]:
     return {"methanol x 1": [methanol], "methanol x 3": [methanol] * 3, "organics24 x 3": organics * 3, "organics24 x 30": organics * 30}
 
 
-def contestants(shape: PotentialShape, module, folder: Path) -> dict:
+def contestants(shape: PotentialShape, module, folder: Path, compiled: bool) -> dict:
     """Return for each contestant a function that makes, of a list of molecules, a function of positions that returns forces."""
     committee = Committee.of([(shape, module)])
     save(folder / "m.safetensors", shape, module)
@@ -69,16 +77,41 @@ def contestants(shape: PotentialShape, module, folder: Path) -> dict:
         return begin
 
     found = {"palirs": ours("table"), "with network": ours("network")}
+    dtype = shape.architecture.dtype
     try:
         from symmetrix import Symmetrix
     except ImportError:
         print("symmetrix-xl is not installed")
     else:
-        found["symmetrix-xl"] = calculator(lambda: Symmetrix(str(folder / "m.model"), dtype=shape.architecture.dtype))
+        if shape.architecture.correlation == 3:
+            found["symmetrix-xl"] = calculator(lambda: Symmetrix(str(folder / "m.model"), dtype=dtype))
+    try:
+        import torch_sim
+    except ImportError:
+        print("TorchSim is not installed")
+    else:
+        found["TorchSim"] = lambda molecules: torchsim(torch_sim, module, molecules, getattr(torch, dtype))
     from mace.calculators import MACECalculator
 
-    found["MACE"] = calculator(lambda: MACECalculator(models=[module], device="cpu", default_dtype=shape.architecture.dtype))
+    found["MACE"] = calculator(lambda: MACECalculator(models=[deepcopy(module)], device="cpu", default_dtype=dtype))
+    if compiled:
+        options = {"device": "cpu", "default_dtype": dtype, "compile_mode": "default", "fullgraph": False}
+        found["MACE compiled"] = calculator(lambda: MACECalculator(models=[deepcopy(module)], **options))
     return found
+
+
+def torchsim(library, module, molecules: list[Atoms], dtype: torch.dtype):
+    """Return forces of TorchSim's batch as a function of positions."""
+    boxed = [Atoms(atoms.numbers, atoms.positions, cell=[50.0] * 3) for atoms in molecules]
+    model_class = importlib.import_module("torch_sim.models.mace").MaceModel
+    model = model_class(deepcopy(module), device=torch.device("cpu"), dtype=dtype, compute_forces=True, compute_stress=False)
+    state = library.io.atoms_to_state(boxed, torch.device("cpu"), dtype)
+
+    def forces(x: np.ndarray) -> np.ndarray:
+        state.positions = torch.from_numpy(x).to(dtype)
+        return model(state)["forces"].detach().numpy()
+
+    return forces
 
 
 def apart(molecules: list[Atoms]) -> Atoms:
@@ -93,7 +126,7 @@ def apart(molecules: list[Atoms]) -> Atoms:
     return whole
 
 
-def main(threads: int) -> None:
+def main(threads: int, compiled: bool) -> None:
     """Print one row per case: µs per atom, and how many times ours each takes."""
     torch.set_num_threads(threads)
     clock, rng = (time.thread_time if threads == 1 else time.perf_counter), np.random.default_rng(0)
@@ -102,10 +135,10 @@ def main(threads: int) -> None:
         torch.manual_seed(0)
         shape = PotentialShape(architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0)
         with tempfile.TemporaryDirectory() as folder:
-            makers = contestants(shape, shape.build(), Path(folder))
+            makers = contestants(shape, shape.build(), Path(folder), compiled)
             for name, molecules in batches().items():
                 x = np.concatenate([atoms.positions for atoms in molecules])
-                ready, best = {who: make(molecules) for who, make in makers.items() if who != "MACE" or len(molecules) < 100}, {}
+                ready, best = {who: make(molecules) for who, make in makers.items() if len(molecules) < 100 or who in FAST}, {}
                 expected = ready["palirs"](x)
                 for who, forces in ready.items():
                     worst = np.abs(forces(x) - expected).max() / np.abs(expected).max()
@@ -124,4 +157,4 @@ def main(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1, "compiled" in sys.argv[2:])

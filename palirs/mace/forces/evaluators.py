@@ -33,7 +33,7 @@ def evaluator(
     how : Evaluation
         Backend and device; ``auto`` is native where possible, else recorded.
     once : bool
-        The batch will be evaluated once only, so a recording does not pay.
+        The batch will be evaluated once only, so neither a recording pays nor a table: radial weights come from the network.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def evaluator(
     if how.device != "cpu":
         check_device("evaluation.device", how.device)
     elif how.backend in ("auto", "native"):
-        if (ready := kernel(how.radial)) is not None:
+        if (ready := kernel("network" if once else how.radial)) is not None:
             return Native(committee, ready, numbers)
         if how.backend == "native":
             raise PalirsError("evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'")
