@@ -1,10 +1,11 @@
-"""Production and training by four Slurm workers beside two processes, on the two cores of one machine.
+"""Production and training by four Slurm workers beside four and two processes, on the two cores of one machine.
 
     python -m tests.benchmarks.machines [ps]
 
-A real Slurm whose single node says that it has four cores (tests/integration/slurm.sh); each worker is a job with one thread. Both
-contestants have the same two cores, so the ratio of their times is what Slurm, Dask and more, smaller shares cost, once the
-workers are there; how long these take to come is told apart. Results are the same to the last bit.
+A real Slurm whose single node says that it has four cores (tests/integration/slurm.sh); each worker is a job with one thread. All
+contestants have the same two cores. Four Slurm workers beside four processes show what Slurm and Dask cost; four processes beside two what
+it costs that cores are shared and start-up is paid twice, which a cluster with a core for each worker does not have. Workers are there
+when the clock starts; how long they take to come is told apart. Results are the same to the last bit.
 """
 
 import importlib
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 from palirs.executors import Processes, Slurm
+from palirs.executors.local import WorkerPool
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import save
 from palirs.mace.settings import Architecture, Evaluation, Training
@@ -44,8 +46,21 @@ def come(number: int) -> int:
     return os.getpid()
 
 
+class Crowded:
+    """Four processes on however many cores there are, which the recipe refuses."""
+
+    @contextmanager
+    def open(self):
+        """Open the pool."""
+        pool = WorkerPool(WORKERS, 1)
+        try:
+            yield pool
+        finally:
+            pool.shutdown()
+
+
 @contextmanager
-def opened(recipe: Processes | Slurm):
+def opened(recipe: Processes | Slurm | Crowded):
     """Open an executor whose workers have all come; give it and how long that took [s]."""
     begun = time.perf_counter()
     with recipe.open() as executor:
@@ -101,6 +116,7 @@ def main(picoseconds: float) -> None:
         with tempfile.TemporaryDirectory() as folder:
             work, recipes = Work(Path(folder), picoseconds), {}
             recipes[f"{cores} processes"] = Processes(workers=cores)
+            recipes[f"{WORKERS} processes"] = Crowded()
             recipes[f"{WORKERS} Slurm workers"] = Slurm(jobs=WORKERS, memory="900MB", logs=f"{folder}/logs")
             for what in (work.production, work.training):
                 times: dict[str, list[float]] = {name: [] for name in recipes}
@@ -113,8 +129,10 @@ def main(picoseconds: float) -> None:
                             times[name].append(time.perf_counter() - begun)
                         print(f"{what.__name__}, {name}: workers there after {came:.1f} s, work {times[name][-1]:.1f} s", flush=True)
                 assert all(np.array_equal(result, results[0]) for result in results), "they differ"
-                one, other = (min(seconds) for seconds in times.values())
-                print(f"{what.__name__}: {other / one:.3f} times as long by Slurm", flush=True)
+                few, many, slurm = (min(seconds) for seconds in times.values())
+                print(
+                    f"{what.__name__}: Slurm {slurm / many:.3f} times {WORKERS} processes, these {many / few:.3f} times {cores}", flush=True
+                )
     finally:
         subprocess.run(["bash", str(SCRIPT), "stop", str(short)], env=environment, check=False)
 

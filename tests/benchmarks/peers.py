@@ -2,7 +2,7 @@
 
     pip install --no-deps symmetrix-xl==0.1.1           # for this benchmark only; without it that column is left out
     pip install torch-sim-atomistic==0.3.0              # likewise
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads] [compiled]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads] [compiled] [size ...]
 
 The same weights, one member. Palirs and TorchSim get a batch; the others one structure in which the molecules stand far apart, which is how
 they take many at once. Structures move a little from call to call, as in MD. Times are minima of the thread's own clock with one thread,
@@ -29,14 +29,14 @@ from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules, table
 
 SIZES = {
-    "16, corr. 2, f32": Architecture(channels=16, max_ell=3, correlation=2),
-    "128, corr. 2, f32": Architecture(channels=128, max_ell=3, correlation=2),
-    "16, corr. 3, f64": Architecture(channels=16, max_ell=3, correlation=3, dtype="float64"),
-    "16, corr. 3, f32": Architecture(channels=16, max_ell=3, correlation=3),
-    "32, corr. 3, f32": Architecture(channels=32, max_ell=3, correlation=3),
-    "128, corr. 3, f32": Architecture(channels=128, max_ell=3, correlation=3),
+    "16-2-f32": Architecture(channels=16, max_ell=3, correlation=2),
+    "128-2-f32": Architecture(channels=128, max_ell=3, correlation=2),
+    "16-3-f64": Architecture(channels=16, max_ell=3, correlation=3, dtype="float64"),
+    "16-3-f32": Architecture(channels=16, max_ell=3, correlation=3),
+    "32-3-f32": Architecture(channels=32, max_ell=3, correlation=3),
+    "128-3-f32": Architecture(channels=128, max_ell=3, correlation=3),
 }
-"""Harmonics of order 3, and contractions of order 3 for symmetrix-xl, which takes no others."""
+"""Channels, correlation and precision. Harmonics of order 3, and contractions of order 3 for symmetrix-xl, which takes no others."""
 SECONDS = 1.5
 """For each contestant and case."""
 FAST = ("palirs", "with network", "symmetrix-xl")
@@ -126,12 +126,14 @@ def apart(molecules: list[Atoms]) -> Atoms:
     return whole
 
 
-def main(threads: int, compiled: bool) -> None:
+def main(threads: int, compiled: bool, wanted: list[str]) -> None:
     """Print one row per case: µs per atom, and how many times ours each takes."""
     torch.set_num_threads(threads)
     clock, rng = (time.thread_time if threads == 1 else time.perf_counter), np.random.default_rng(0)
     print(f"{threads} thread(s); µs per atom of palirs, and how many times that the others take")
     for size, architecture in SIZES.items():
+        if wanted and size not in wanted:
+            continue
         torch.manual_seed(0)
         shape = PotentialShape(architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0)
         with tempfile.TemporaryDirectory() as folder:
@@ -153,8 +155,9 @@ def main(threads: int, compiled: bool) -> None:
                             best[who] = min(best.get(who, np.inf), clock() - begun)
                 ours = best.pop("palirs")
                 ratios = ", ".join(f"{who} {other / ours:.1f}" for who, other in best.items())
-                print(f"{size:18s} {name:16s} {ours / len(x) * 1e6:8.2f}   {ratios}", flush=True)
+                print(f"{size:10s} {name:16s} {ours / len(x) * 1e6:8.2f}   {ratios}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1, "compiled" in sys.argv[2:])
+    options = sys.argv[2:]
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1, "compiled" in options, [word for word in options if word in SIZES])
