@@ -180,8 +180,9 @@ class Evaluation:
     device : str
         ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.
     radial : {"table", "network"}
-        How native code gets the radial weights of potentials: from a table made of the trained network (within 1e-6 of their largest value,
-        1e-9 in float64), or by the network itself, which takes 1.5 to 1.9 times as long at 16 channels. Dipoles always take the table.
+        How native code gets the radial weights of potentials in MD: from a table made of the trained network (within 1e-6 of their
+        largest value, 1e-9 in float64), or by the network itself, which takes 1.5 to 1.9 times as long at 16 channels.
+        Dipoles always take the table.
     """
 
     backend: Literal["auto", "native", "recorded", "eager"] = "auto"
