@@ -1,6 +1,7 @@
 """Workers in Slurm jobs, through dask-jobqueue."""
 
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from palirs import threads
-from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings
+from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings, worker_variables
 from palirs.recipes import Count, PalirsError, Seconds, recipe
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Slurm:
         return SLURMJob(scheduler="tcp://<scheduler>:<port>", name="palirs", **self._options()).job_script()
 
     def _options(self) -> dict[str, Any]:
-        variables = {**threads.variables(self.cores // self.workers_per_job), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+        variables = worker_variables(self.cores // self.workers_per_job)
         return {
             "queue": self.partition,
             "account": self.account,
@@ -100,7 +100,7 @@ class Slurm:
             "memory": self.memory,
             "walltime": self.walltime,
             "job_extra_directives": [*([f"--gres=gpu:{self.gpus}"] if self.gpus else []), *self.directives],
-            "job_script_prologue": [*self.prologue, *(f"export {key}={value}" for key, value in variables.items())],
+            "job_script_prologue": [*self.prologue, *(f"export {key}={shlex.quote(value)}" for key, value in variables.items())],
             "interface": self.interface,
             "local_directory": self.scratch,
             "python": self.python or sys.executable,
