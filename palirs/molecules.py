@@ -169,14 +169,23 @@ def check_whole(atoms: Atoms) -> None:
         )
 
 
-def _check_contacts(atoms: Atoms, name: str) -> None:
-    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+def intact(atoms: Atoms, optimum: Atoms) -> bool:
+    """Tell whether a displaced molecule hangs together as its optimum does, no atoms on top of each other."""
+    return bool(_contacts(atoms).min() >= CLOSEST_CONTACT) and bool(pieces(atoms).max() == pieces(optimum).max())
+
+
+def _contacts(atoms: Atoms) -> np.ndarray:
+    """Return the distances over the sums of covalent radii, ``[N, N]``."""
     radii = covalent_radii[atoms.numbers]
-    ratio = distances / (radii[:, None] + radii[None, :])
+    return (atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))) / (radii[:, None] + radii[None, :])
+
+
+def _check_contacts(atoms: Atoms, name: str) -> None:
+    ratio = _contacts(atoms)
     i, j = np.unravel_index(ratio.argmin(), ratio.shape)
     if ratio[i, j] < CLOSEST_CONTACT:
         raise PalirsError(
-            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distances[i, j]:.2f} Å apart, "
+            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {atoms.get_distance(i, j):.2f} Å apart, "
             f"on top of each other; are the positions in Å?"
         )
 

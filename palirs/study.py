@@ -15,7 +15,9 @@ from ase import Atoms
 from palirs import keys
 from palirs.executors import Later, Slurm
 from palirs.labels import Labeller, LabelStore
-from palirs.learning.loop import Plan, complete_iterations, final_committee, read_dataset, reference_vibrations
+from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
+from palirs.learning.loop import reference_vibrations
+from palirs.learning.state import Plan
 from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import load_dipoles
@@ -36,10 +38,10 @@ READING = ("analyse", "export_model")
 
 FREE = (".backend", ".device", ".save_interval")
 """Endings of keys of ``training`` that may change between runs of a study: they say where and how fast, not what."""
-IDENTITY = ("molecules", "engine", "model", "training", "sampler", "selector", "committee", "seed")
+IDENTITY = ("molecules", "engine", "model", "training", "initial", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
 temperature, executor and tracker may."""
-NEWER = {"molecules.complexes": False}
+NEWER = {"molecules.complexes": False, "learning.split": "frames"}
 """Settings that did not exist when some studies were made, and what they were then."""
 
 
@@ -95,6 +97,7 @@ class Session:
             learning=s.learning,
             architecture=s.model.potential,
             training=s.training.potential,
+            initial=s.initial,
             sampler=s.sampler,
             selector=s.selector,
             references=self.references,
@@ -232,7 +235,7 @@ def _executors(study: Study, stack: ExitStack, check: bool) -> dict[Any, Executo
 def _claim(directory: Path, resolved: dict, write: bool) -> None:
     """Refuse to mix results of different settings in one directory; with ``write`` say whose it is."""
     file = directory / "identity.json"
-    mine = NEWER | _flat({key: resolved[key] for key in IDENTITY})
+    mine = NEWER | _flat({key: resolved[key] for key in IDENTITY}) | {"learning.split": resolved["learning"]["split"]}
     if file.exists():
         theirs = NEWER | json.loads(file.read_text())
         changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not _free(key)]

@@ -1,4 +1,4 @@
-"""Geometry optimisation, harmonic frequencies, modes and infrared intensities, normal-mode sampling.
+"""Geometry optimisation, harmonic frequencies, modes and infrared intensities.
 
 The same code serves the reference engine and the committee: both are a *source*, something that calculates a list of structures.
 All displaced geometries of a molecule are handed over at once, so a committee evaluates them in one batch.
@@ -18,7 +18,7 @@ from palirs import keys
 from palirs.engines import Properties
 from palirs.molecules import keep_masses, on_grid
 from palirs.recipes import PalirsError
-from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
+from palirs.units import EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 
 log = logging.getLogger(__name__)
 
@@ -240,32 +240,3 @@ def infrared_intensities(modes: np.ndarray, dipole_gradient: np.ndarray) -> np.n
     """
     derivative = modes.reshape(len(modes), -1) @ dipole_gradient
     return KM_PER_MOL * (derivative**2).sum(axis=1)
-
-
-def sample_normal_modes(vibrations: Harmonic, temperature: float = 300.0, per_mode: int = 10, images: int = 30) -> list[Atoms]:
-    """Geometries along every normal mode: the optimum, then the first ``per_mode`` images of ASE's mode animation.
-
-    Image k lies at Q = sin(2πk/images)·sqrt(k_B T/ħω) in ASE's convention (Å where the mode is in amu^-1/2), as
-    :meth:`ase.vibrations.VibrationsData.iter_animated_mode` does it. Image 0 is the optimum itself and is taken once.
-
-    Parameters
-    ----------
-    vibrations : Harmonic
-        Of the reference engine.
-    temperature : float
-        Sets the amplitude [K].
-    per_mode : int
-        Images per mode, counting the optimum.
-    images : int
-        Images in a full period.
-    """
-    frames = [vibrations.atoms.copy()]
-    for frequency, mode in zip(vibrations.frequencies, vibrations.modes, strict=True):
-        quantum = max(abs(frequency), 1.0) / CM1_PER_EV
-        amplitude = np.sqrt(BOLTZMANN * temperature / quantum)
-        for image in range(1, per_mode):
-            moved = vibrations.atoms.copy()
-            moved.positions += np.sin(2 * np.pi * image / images) * amplitude * mode
-            moved.info[keys.ORIGIN] = "normal_mode"
-            frames.append(moved)
-    return frames

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock"},
-    {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "descriptors", "executors", "tracking"},
+    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "distinct"},
+    {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "sampling", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},
     {"learning", "production"},

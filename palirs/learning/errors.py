@@ -1,7 +1,7 @@
-"""Numbers that say how good a model is: errors of frequencies, energies, forces and dipoles."""
+"""Numbers that say how good a model is: errors of energies, forces and dipoles."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -9,41 +9,73 @@ from ase import Atoms
 from palirs import keys
 from palirs.mace.models.committee import Committee, force_spread
 from palirs.mace.models.dipole import DipoleModel
-from palirs.recipes import PalirsError
 from palirs.units import MILLIDEBYE
-from palirs.vibrations import Harmonic, harmonic, optimise
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Reference and predicted values, flat, in the unit of their metric; the molecule that each belongs to."""
+    """Reference and predicted values, flat, in the unit of their metric, and what each belongs to.
+
+    Attributes
+    ----------
+    reference, predicted : numpy.ndarray
+        Shape ``[n]``.
+    molecule, origin, stretch : numpy.ndarray
+        Shape ``[n]``, names: molecule, how its frame came to be (``thermal``, ``exploration_500K``), and the neighbours of its frame.
+    """
 
     reference: np.ndarray
     predicted: np.ndarray
     molecule: np.ndarray
+    origin: np.ndarray
+    stretch: np.ndarray
+
+    @classmethod
+    def of(cls, frames: Sequence[Atoms], counts: Sequence[int], reference: np.ndarray, predicted: np.ndarray) -> "Parity":
+        """Make one of the values of some frames, so many of each."""
+        names = [[str(atoms.info[keys.MOLECULE]), _origin(atoms), _stretch(atoms, number)] for number, atoms in enumerate(frames)]
+        return cls(reference, predicted, *np.repeat(np.array(names, dtype=object), counts, axis=0).T)
 
     def metrics(self, name: str, unit: str) -> dict[str, float]:
-        """Return ``<name>.mae_<unit>`` and ``<name>.rmse_<unit>``."""
+        """Return ``<name>.mae_<unit>``, ``<name>.rmse_<unit>``, and ``<name>.mae_se_<unit>``, the standard error of the first."""
         deviation = self.predicted - self.reference
-        return {
+        found = {
             f"{name}.mae_{unit}": float(np.abs(deviation).mean()),
             f"{name}.rmse_{unit}": float(np.sqrt((deviation**2).mean())),
         }
+        error = standard_error(np.abs(deviation), self.molecule + "/" + self.stretch)
+        return found | ({f"{name}.mae_se_{unit}": error} if np.isfinite(error) else {})
 
-    def by_molecule(self, name: str, unit: str) -> dict[str, dict[str, float]]:
-        """Return :meth:`metrics` of each molecule."""
-        parts = {str(each): self.molecule == each for each in sorted(set(self.molecule))}
-        return {each: Parity(self.reference[m], self.predicted[m], self.molecule[m]).metrics(name, unit) for each, m in parts.items()}
+    def by(self, what: np.ndarray, name: str, unit: str) -> dict[str, dict[str, float]]:
+        """Return :meth:`metrics` of each molecule (``what = parity.molecule``) or origin."""
+        return {str(each): self.part(what == each).metrics(name, unit) for each in sorted(set(what))}
+
+    def part(self, which: np.ndarray) -> "Parity":
+        """Return some of the values."""
+        return Parity(self.reference[which], self.predicted[which], self.molecule[which], self.origin[which], self.stretch[which])
 
     def count(self, molecule: str) -> int:
         """Return how many values belong to a molecule."""
         return int((self.molecule == molecule).sum())
 
 
+def standard_error(values: np.ndarray, group: np.ndarray) -> float:
+    """Return the standard error of a mean whose values come in groups of neighbours, ``nan`` for fewer than two groups.
+
+    Linearised ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13): groups are independent, values within one are not.
+    """
+    _, inverse = np.unique(group.astype(str), return_inverse=True)
+    sums, counts = np.bincount(inverse, weights=values), np.bincount(inverse)
+    if len(counts) < 2:
+        return float("nan")
+    residues = sums - values.mean() * counts
+    return float(np.sqrt(len(counts) / (len(counts) - 1) * (residues**2).sum()) / counts.sum())
+
+
 def above(energy: Parity, optima: Mapping[str, float]) -> Parity:
     """Return energies [meV] relative to those of the optima [eV]."""
     zero = np.array([optima[name] for name in energy.molecule]) * 1e3
-    return Parity(energy.reference - zero, energy.predicted - zero, energy.molecule)
+    return replace(energy, reference=energy.reference - zero, predicted=energy.predicted - zero)
 
 
 def potential_parity(committee: Committee, frames: Sequence[Atoms]) -> tuple[Parity, Parity, float]:
@@ -61,15 +93,13 @@ def potential_parity(committee: Committee, frames: Sequence[Atoms]) -> tuple[Par
     import torch
 
     found = committee.evaluate(frames)
-    energy = Parity(
-        np.array([atoms.info[keys.ENERGY] for atoms in frames]) * 1e3,
-        found.energy.mean(axis=0) * 1e3,
-        _molecules(frames, [1] * len(frames)),
-    )
-    forces = Parity(
+    energies = np.array([atoms.info[keys.ENERGY] for atoms in frames])
+    energy = Parity.of(frames, [1] * len(frames), energies * 1e3, found.energy.mean(axis=0) * 1e3)
+    forces = Parity.of(
+        frames,
+        [3 * len(atoms) for atoms in frames],
         np.concatenate([atoms.arrays[keys.FORCES].ravel() for atoms in frames]) * 1e3,
         np.concatenate([forces.mean(axis=0).ravel() for forces in found.forces]) * 1e3,
-        _molecules(frames, [3 * len(atoms) for atoms in frames]),
     )
     spread = max(float(force_spread(torch.tensor(forces)).max()) for forces in found.forces)
     return energy, forces, spread
@@ -77,10 +107,11 @@ def potential_parity(committee: Committee, frames: Sequence[Atoms]) -> tuple[Par
 
 def dipole_parity(model: DipoleModel, frames: Sequence[Atoms]) -> Parity:
     """Compare dipole components with labels [mDebye]."""
-    return Parity(
+    return Parity.of(
+        frames,
+        [3] * len(frames),
         np.concatenate([np.asarray(atoms.info[keys.DIPOLE]) for atoms in frames]) * MILLIDEBYE,
         model.evaluate(frames).mean(axis=0).ravel() * MILLIDEBYE,
-        _molecules(frames, [3] * len(frames)),
     )
 
 
@@ -89,46 +120,10 @@ def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
     return float(np.sqrt((model.evaluate(frames).var(axis=0).sum(axis=-1)).mean()) * MILLIDEBYE)
 
 
-def _molecules(frames: Sequence[Atoms], counts: Sequence[int]) -> np.ndarray:
-    return np.repeat([str(atoms.info[keys.MOLECULE]) for atoms in frames], counts)
+def _origin(atoms: Atoms) -> str:
+    kelvin = atoms.info.get(keys.TEMPERATURE)
+    return str(atoms.info.get(keys.ORIGIN, "unknown")) + (f"_{float(kelvin):g}K" if kelvin is not None else "")
 
 
-@dataclass(frozen=True)
-class FrequencyComparison:
-    """Harmonic frequencies of the committee beside those of the engine.
-
-    Attributes
-    ----------
-    reference, predicted : dict
-        Frequencies [cm⁻¹] by molecule.
-    lost : tuple of str
-        Molecules that the committee could not relax; their frequencies at the reference geometry are used.
-    """
-
-    reference: dict[str, np.ndarray]
-    predicted: dict[str, np.ndarray]
-    lost: tuple[str, ...]
-
-    def metrics(self) -> dict[str, float]:
-        """Return ``harmonic.mae_cm1`` and ``harmonic.rmse_cm1`` over all modes of all molecules."""
-        names = np.repeat(list(self.reference), [len(values) for values in self.reference.values()])
-        return Parity(
-            np.concatenate(list(self.reference.values())), np.concatenate([self.predicted[name] for name in self.reference]), names
-        ).metrics("harmonic", "cm1")
-
-
-def compare_frequencies(committee: Committee, references: Sequence[Harmonic]) -> FrequencyComparison:
-    """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's.
-
-    Modes are paired in ascending order.
-    """
-    precise = committee.double()
-    predicted, lost = {}, []
-    for known in references:
-        name = known.atoms.info[keys.MOLECULE]
-        try:
-            geometry = optimise(known.atoms, precise, max_steps=200)
-        except PalirsError:
-            geometry, lost = known.atoms, [*lost, name]
-        predicted[name] = harmonic(geometry, precise, modes=len(known.frequencies)).frequencies
-    return FrequencyComparison({known.atoms.info[keys.MOLECULE]: known.frequencies for known in references}, predicted, tuple(lost))
+def _stretch(atoms: Atoms, number: int) -> str:
+    return str(atoms.info.get(keys.STRETCH, number))

@@ -7,12 +7,10 @@ work is in ``iterations/NNN.partial``; labels and trained members found there ar
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +18,30 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from palirs import keys
+from palirs.distinct import Known
 from palirs.executors import shares
-from palirs.labels import Labeller, structure_key
-from palirs.learning.errors import FrequencyComparison, compare_frequencies, potential_parity
+from palirs.labels import Labeller
+from palirs.learning.errors import potential_parity
 from palirs.learning.exploration import Trajectory, Walker, explore, walkers
+from palirs.learning.frequencies import compare_frequencies
+from palirs.learning.iterations import complete_iterations, read_dataset, read_walkers, restore, save
+from palirs.learning.sides import settle, sides
+from palirs.learning.state import Plan, State
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import load
-from palirs.mace.settings import Architecture, Evaluation, Training
+from palirs.mace.settings import Evaluation
 from palirs.mace.training.committees import train_committee
 from palirs.mace.training.split import split
 from palirs.molecules import on_grid, read_frames
 from palirs.randomness import stream
-from palirs.recipes import PalirsError
-from palirs.settings import Learning, Sampler
-from palirs.vibrations import Harmonic, minimum, sample_normal_modes
+from palirs.settings import Sampler
+from palirs.vibrations import Harmonic, minimum
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that does not change during active learning."""
-
-    directory: Path
-    seed: int
-    members: int
-    learning: Learning
-    architecture: Architecture
-    training: Training
-    sampler: Sampler
-    selector: Any
-    references: tuple[Harmonic, ...]
-    evaluation: Evaluation = field(default_factory=Evaluation)
-
-
-@dataclass(frozen=True)
-class State:
-    """Where active learning stands after an iteration.
-
-    Attributes
-    ----------
-    iteration : int
-        Iterations done; the next one has this number.
-    dataset : list of Atoms
-        Labelled frames.
-    walkers : list of Walker
-        Trajectories that go on in the next exploration.
-    metrics : dict
-        Of the last iteration.
-    """
-
-    iteration: int
-    dataset: list[Atoms]
-    walkers: list[Walker]
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    def finished(self, learning: Learning) -> bool:
-        """Tell whether the criterion is met or the limit is reached."""
-        good = self.metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae
-        return bool(good) or self.iteration >= learning.iterations
+REMARKS = 5
+"""Molecules that are worst in harmonic frequencies, told in the log."""
 
 
 def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tuple[Harmonic, ...]:
@@ -134,8 +97,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         )
     with clock("labels"):
         labelled = labeller.label(frames, f"iteration {state.iteration} labels")
-    dataset = [*state.dataset, *labelled]
-    train, test = split(dataset, plan.training.test_fraction, plan.seed, "test", state.iteration)
+    train, test = share_out(state.dataset, labelled, plan, state.iteration)
     with clock("training"):
         before = complete_iterations(plan.directory)[-1] if state.iteration else None
         committee = train_committee(
@@ -148,36 +110,52 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         **frequencies.metrics(),
         **energy.metrics("energy", "meV"),
         **forces.metrics("forces", "meV_per_A"),
+        **{key: value for part in forces.by(forces.origin, "forces", "meV_per_A").items() for key, value in _of_origin(*part)},
         "committee.force_std_max_eV_per_A": spread,
-        "dataset.size": len(dataset),
+        "dataset.size": len(train) + len(test),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "exploration.stopped": stopped,
         **clock.seconds,
     }
+    log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
     return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics)
+
+
+def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int) -> tuple[list[Atoms], list[Atoms]]:
+    """Return what is learnt (or decides when to stop), and what tests, once new labels have arrived."""
+    training = plan.training
+    if plan.learning.split == "frames":
+        return split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
+    return sides([*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)])
+
+
+def _of_origin(origin: str, metrics: dict[str, float]) -> list[tuple[str, float]]:
+    """Name the metrics of frames of one origin: ``forces.mae_meV_per_A.thermal_300K``."""
+    return [(f"{key}.{origin}", value) for key, value in metrics.items()]
 
 
 def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[list[Atoms], list[Walker]]:
     """Return the frames this iteration wants labelled, and the walkers as they stand afterwards.
 
-    The first iteration takes normal-mode samples of every molecule. Later ones explore with the committee of the iteration before. What
-    was sampled is written at once, so a restart in the middle of an iteration does not explore again.
+    The first iteration takes samples about the optimum of every molecule, later ones explore with the committee of the iteration before.
+    What was sampled is written at once, so a restart in the middle of an iteration does not explore again.
     """
     if (place / "sampling.npz").exists():
         chosen = place / "sampling.xyz"
         return read_frames(chosen) if chosen.exists() else [], read_walkers(place, plan)
     if state.iteration == 0:
-        learning = plan.learning
         frames = [
-            f for known in plan.references for f in sample_normal_modes(known, learning.mode_temperature, learning.geometries_per_mode)
+            frame
+            for known in plan.references
+            for frame in plan.initial.sample(known, np.random.default_rng(stream(plan.seed, "initial", known.atoms.info[keys.MOLECULE])))
         ]
-        frames, group, trajectories = [on_grid(frame) for frame in frames], state.walkers, []
+        group, trajectories = state.walkers, []
     else:
         place_before = complete_iterations(plan.directory)[-1]
         trajectories = in_shares(state.walkers, executor, _explore, place_before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
-        frames, group = choose(trajectories, plan, state.iteration), [trajectory.walker for trajectory in trajectories]
+        frames, group = choose(trajectories, plan, state), [trajectory.walker for trajectory in trajectories]
     if frames:
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
     arrays = {f"positions_{number}": walker.molecule.positions for number, walker in enumerate(group)}
@@ -206,83 +184,22 @@ def _explore(group: Sequence[Walker], place: Path, sampler: Sampler, seed: int, 
     return explore(committee, group, sampler, seed, iteration, how)
 
 
-def choose(trajectories: Sequence[Trajectory], plan: Plan, iteration: int) -> list[Atoms]:
-    """Return the frames of each trajectory that the selector picks, no structure twice."""
-    chosen: dict[str, Atoms] = {}
-    for trajectory in trajectories:
-        rng = np.random.default_rng(stream(plan.seed, "selection", trajectory.walker.name, iteration))
-        for index in plan.selector.choose(trajectory.spread, trajectory.times, rng):
-            frame = on_grid(trajectory.frame(int(index), iteration))
+def choose(trajectories: Sequence[Trajectory], plan: Plan, state: State) -> list[Atoms]:
+    """Return the frames of each trajectory that the selector picks: no structure twice, none that is labelled, no neighbours in time.
+
+    A trajectory that goes on begins beside the end of the iteration before, so its first frames are left out.
+    """
+    chosen, known = [], Known(state.dataset)
+    for trajectory, before in zip(trajectories, state.walkers, strict=True):
+        begin = plan.selector.separation if before.velocities is not None else 0.0
+        late = np.flatnonzero(trajectory.times >= begin)
+        rng = np.random.default_rng(stream(plan.seed, "selection", trajectory.walker.name, state.iteration))
+        for index in late[plan.selector.choose(trajectory.spread[late], trajectory.times[late], rng)]:
+            frame = on_grid(trajectory.frame(int(index), state.iteration))
             frame.info["force_spread"] = float(trajectory.spread[index])
-            chosen.setdefault(structure_key(frame), frame)
-    return list(chosen.values())
-
-
-def complete_iterations(directory: Path) -> list[Path]:
-    """Return the directories of the completed iterations of a study, in order."""
-    return sorted(place for place in (directory / "iterations").glob("[0-9][0-9][0-9]") if (place / "metrics.json").is_file())
-
-
-def final_committee(directory: Path) -> Committee:
-    """Load the committee of the last completed iteration."""
-    if not complete_iterations(directory):
-        raise PalirsError(f"{directory}: no completed iteration; run task=active_learning first")
-    committee = load(complete_iterations(directory)[-1])
-    assert isinstance(committee, Committee)
-    return committee
-
-
-def save(
-    place: Path, done: int, train: list[Atoms], test: list[Atoms], metrics: dict[str, float], frequencies: FrequencyComparison
-) -> None:
-    """Write the results of an iteration, then rename its partial directory to the final name."""
-    ase.io.write(place / "train.xyz", train, format="extxyz")
-    ase.io.write(place / "test.xyz", test, format="extxyz")
-    record = {
-        "iterations_done": done,
-        "metrics": metrics,
-        "frequencies_cm1": {
-            name: {"reference": values.tolist(), "committee": frequencies.predicted[name].tolist()}
-            for name, values in frequencies.reference.items()
-        },
-        "not_relaxed": list(frequencies.lost),
-    }
-    (place / "metrics.json").write_text(json.dumps(record, indent=1))
-    for path in (*place.iterdir(), place):
-        _sync(path)
-    place.rename(place.with_suffix(""))
-    _sync(place.parent)
-
-
-def restore(place: Path, plan: Plan) -> State:
-    """Read the state after a completed iteration."""
-    record = json.loads((place / "metrics.json").read_text())
-    return State(record["iterations_done"], read_dataset(place), read_walkers(place, plan), record["metrics"])
-
-
-def read_walkers(place: Path, plan: Plan) -> list[Walker]:
-    """Return the walkers as they stood after the exploration of an iteration."""
-    group = []
-    with np.load(place / "sampling.npz") as arrays:
-        for number, walker in enumerate(walkers([known.atoms for known in plan.references], plan.sampler)):
-            molecule = walker.molecule.copy()
-            molecule.positions = arrays[f"positions_{number}"]
-            velocities = arrays.get(f"velocities_{number}")
-            group.append(Walker(molecule, walker.optimum, walker.temperature, walker.replica, velocities))
-    return group
-
-
-def read_dataset(place: Path) -> list[Atoms]:
-    """Return all labelled frames of a completed iteration."""
-    return [atoms for name in ("train.xyz", "test.xyz") for atoms in read_frames(place / name)]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            if known.add(frame):
+                chosen.append(frame)
+    return chosen
 
 
 class _Clock:

@@ -81,6 +81,9 @@ class Training:
     updates : int
         Optimiser steps at most, but one epoch at least; the number of epochs follows from the size of the data set, so the cost does not
         grow with it.
+    shortest, gain : int, float
+        Of ``schedule=doubling``: optimiser steps of the first length, and the least relative drop of the validation error that makes
+        twice the length worth trying.
     batch_size : int
         Structures per step.
     optimiser : {"amsgrad", "adamw", "schedule_free"}
@@ -88,7 +91,9 @@ class Training:
         averages by itself: it needs ``schedule=constant`` and ignores ``ema_decay``.
     learning_rate : float
         Peak of the schedule.
-    schedule : {"one_cycle", "cosine", "plateau", "constant"}
+    schedule : {"doubling", "one_cycle", "cosine", "plateau", "constant"}
+        ``doubling``: as long as it pays, up to ``updates`` (1.2 times as many with all decays), see
+        :mod:`palirs.mace.training.cycles`; ``patience`` is not used.
         ``one_cycle``: Smith and Topin 2017, arXiv:1708.07120. ``plateau``: times 0.8 when the validation error has not improved for 5 % of
         the updates.
     weight_decay : float
@@ -129,10 +134,12 @@ class Training:
     """
 
     updates: Annotated[int, Field(ge=1, le=10**8)] = 5000
+    shortest: Annotated[int, Field(ge=1, le=10**8)] = 4000
+    gain: Fraction = 0.1
     batch_size: Annotated[int, Field(ge=1, le=10**5)] = 5
     optimiser: Literal["amsgrad", "adamw", "schedule_free"] = "amsgrad"
     learning_rate: LearningRate = 0.01
-    schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
+    schedule: Literal["doubling", "one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss: Literal["l1l2", "mse", "huber"] = "l1l2"
     huber_delta: Annotated[float, Field(gt=0, le=100)] = 0.01
@@ -153,6 +160,8 @@ class Training:
     def __post_init__(self):
         if self.optimiser == "schedule_free" and self.schedule != "constant":
             raise ValueError(f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant")
+        if self.schedule == "doubling" and self.second_stage is not None:
+            raise ValueError("second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule")
         if self.optimiser == "amsgrad" and self.weight_decay:
             raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
         if self.backend == "native" and self.device != "cpu":

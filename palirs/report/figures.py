@@ -91,7 +91,9 @@ def learning_curves(history: Sequence[Mapping[str, float]], threshold: float) ->
         for axis, (name, unit, label) in zip(axes, rows, strict=True):
             for kind, marker, style in (("mae", "o", "-"), ("rmse", "s", "--")):
                 values = [metrics[f"{name}.{kind}_{unit}"] for metrics in history]
-                axis.plot(iterations, values, style, marker=marker, color=PREDICTED if kind == "mae" else REFERENCE, label=kind.upper())
+                bars = [metrics.get(f"{name}.{kind}_se_{unit}", 0.0) for metrics in history]
+                color = PREDICTED if kind == "mae" else REFERENCE
+                axis.errorbar(iterations, values, bars, ls=style, marker=marker, color=color, capsize=3, label=kind.upper())
             axis.set_xlabel("Iteration")
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
@@ -111,7 +113,7 @@ def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 4))
         axis.hist(final, bins=bins, color=PREDICTED, alpha=0.6, label=f"final data ({len(final)} structures)")
-        axis.hist(initial, bins=bins, histtype="step", color=REFERENCE, lw=1.6, label=f"initial data ({len(initial)} normal-mode samples)")
+        axis.hist(initial, bins=bins, histtype="step", color=REFERENCE, lw=1.6, label=f"initial data ({len(initial)} structures)")
         axis.set_xlabel("Energy above the optimum (eV)")
         axis.set_ylabel("Structures")
         axis.legend()

@@ -55,8 +55,9 @@ def write(path: Path, title: str, summary: Sequence[str], sections: Sequence[Sec
 def _table(rows: Sequence[Mapping[str, object]]) -> str:
     if not rows:
         return "<p>none</p>"
-    head = "".join(f"<th>{html.escape(key)}</th>" for key in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values()) + "</tr>" for row in rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(f"<th>{html.escape(key)}</th>" for key in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(_text(row.get(key, '')))}</td>" for key in columns) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 

@@ -12,7 +12,7 @@ from palirs.vibrations import count_modes
 
 def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
     """Return the lines that ``task=check`` prints."""
-    first = sum(1 + count_modes(atoms) * (study.learning.geometries_per_mode - 1) for atoms in molecules)
+    first = sum(study.initial.count(count_modes(atoms)) for atoms in molecules)
     walkers = len(molecules) * len(study.sampler.temperatures) * study.sampler.replicas
     later, again = walkers * study.selector.frames, study.learning.iterations - 1
     hessians = sum(6 * len(atoms) for atoms in molecules)
@@ -23,7 +23,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
         ("molecules", f"{len(molecules)}: {names}"),
         ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
         ("committee", f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å"),
-        ("labels, first training", f"{first} normal-mode samples, about {hessians} for Hessians"),
+        ("labels, first training", f"{first} samples about the optima, about {hessians} for Hessians"),
         ("labels, afterwards", f"at most {later * again} ({walkers} trajectories × {study.selector.frames} × {again} iterations)"),
         ("exploration", f"{walkers} trajectories × {study.sampler.length:g} ps per iteration"),
         ("production", f"{production.replicas} × {production.length:g} ps per molecule at {study.temperature:g} K"),

@@ -99,11 +99,16 @@ def spectra(found: Findings) -> list[Section]:
 def learning_curves(found: Findings) -> Section:
     """Errors of each iteration, drawn and as a table."""
     rows = [
-        {"iteration": number, **{key: float(value) for key, value in metrics.items() if not key.startswith(("time", "labels"))}}
+        {"iteration": number, **{key: float(value) for key, value in metrics.items() if _in_table(key)}}
         for number, metrics in enumerate(found.history)
     ]
     figure = figures.save(figures.learning_curves(found.history, found.goal), found.figure("learning_curves"))
     return Section("Learning curves", figure, rows)
+
+
+def _in_table(key: str) -> bool:
+    """Tell whether a metric is shown for each iteration: not times, nor those of one origin of frames."""
+    return not key.startswith(("time", "labels")) and key.count(".") == 1
 
 
 def data(found: Findings) -> Section:
@@ -133,15 +138,17 @@ def parities(found: Findings) -> list[Section]:
 def errors(found: Findings) -> Section:
     """Errors on the test frames, molecule by molecule; also written to ``errors.csv``."""
     energy, forces = found.potential
-    parts = [energy.by_molecule("energy", "meV"), forces.by_molecule("forces", "meV_per_A")]
-    if found.dipoles is not None:
-        parts.append(found.dipoles.by_molecule("dipole", "mD"))
-    rows = [
-        {"molecule": name, "test_frames": energy.count(name), **{key: value for part in parts for key, value in part[name].items()}}
-        for name in parts[0]
-    ]
+    named = [(energy, "energy", "meV"), (forces, "forces", "meV_per_A")]
+    named += [(found.dipoles, "dipole", "mD")] if found.dipoles is not None else []
+    rows = []
+    for what in ("molecule", "origin"):
+        parts = [parity.by(getattr(parity, what), name, unit) for parity, name, unit in named]
+        for name in parts[0]:
+            frames = int((getattr(energy, what) == name).sum())
+            metrics = {key: value for part in parts for key, value in part[name].items()}
+            rows.append({"frames_of": name, "test_frames": frames, **metrics})
     write_table(found.directory / "errors.csv", rows)
-    return Section("Errors on the test frames of the last iteration, by molecule", rows=rows)
+    return Section("Errors on the test frames of the last iteration, by molecule and by origin", rows=rows)
 
 
 def ended_early(found: Findings) -> list[Section]:

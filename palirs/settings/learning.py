@@ -1,11 +1,11 @@
 """What is learnt, from which labels, and when it is enough."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from palirs.mace.settings import Architecture, Training
-from palirs.recipes import Count, Kelvin, Wavenumber, recipe
+from palirs.recipes import Count, Wavenumber, recipe
 
 
 @recipe
@@ -18,16 +18,15 @@ class Learning:
         Trainings at most.
     harmonic_mae : float
         The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹].
-    mode_temperature : float
-        Amplitude of the normal-mode samples [K].
-    geometries_per_mode : int
-        Of each mode, counting the optimum.
+    split : {"stretches", "frames"}
+        ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
+        together, for ever. ``frames``: frames at random, drawn anew whenever the data set grows, as published; neighbours and earlier
+        training frames are then among those that test.
     """
 
     iterations: Count = 40
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
-    mode_temperature: Kelvin = 300.0
-    geometries_per_mode: Annotated[int, Field(ge=2, le=30)] = 10
+    split: Literal["stretches", "frames"] = "stretches"
 
 
 @recipe

@@ -13,6 +13,7 @@ from palirs.executors import Slurm
 from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
 from palirs.recipes import Kelvin, PalirsError, recipe
+from palirs.sampling import InitialSamples
 from palirs.selection import Selector
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Trainings
 from palirs.settings.md import Sampler
@@ -50,7 +51,7 @@ class Study:
 
     Parameters
     ----------
-    molecules, engine, model, training, sampler, selector, spectrum, executor, tracker
+    molecules, engine, model, training, initial, sampler, selector, spectrum, executor, tracker
         The recipes of the configuration groups.
     committee : CommitteeSize
         Size of the committee.
@@ -70,6 +71,7 @@ class Study:
     engine: Engine
     model: Models
     training: Trainings
+    initial: InitialSamples
     sampler: Sampler
     selector: Selector
     spectrum: Spectroscopy

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from palirs.learning.loop import complete_iterations
+from palirs.learning.iterations import complete_iterations
 from palirs.mace.exchange import export_mace, import_mace
 from palirs.mace.models.files import potential_files
 from palirs.recipes import PalirsError

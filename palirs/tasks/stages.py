@@ -11,7 +11,9 @@ from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
 from palirs.learning import errors
-from palirs.learning.loop import State, complete_iterations, learn
+from palirs.learning.iterations import complete_iterations
+from palirs.learning.loop import learn
+from palirs.learning.state import State
 from palirs.lock import holder
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
@@ -87,10 +89,12 @@ def active_learning(session: Session) -> None:
     last = complete_iterations(session.directory)[-1]
     for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
-    if state.metrics["harmonic.mae_cm1"] >= settings.learning.harmonic_mae:
+    if not state.good(settings.learning):
         log.warning(
-            "harmonic MAE %.2f cm⁻¹ after learning.iterations=%d is above learning.harmonic_mae=%g; raise the limit and run again to go on",
+            "harmonic MAE %.2f cm⁻¹%s after learning.iterations=%d, learning.harmonic_mae=%g is not reached; raise the limit and run again "
+            "to go on",
             state.metrics["harmonic.mae_cm1"],
+            _without(state.metrics),
             settings.learning.iterations,
             settings.learning.harmonic_mae,
         )
@@ -100,13 +104,19 @@ def _after_iteration(session: Session, state: State) -> None:
     session.tracker.metrics(state.metrics, step=state.iteration - 1)
     m = state.metrics
     log.info(
-        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹, forces MAE %.1f meV/Å, energy MAE %.2f meV",
+        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å, energy MAE %.2f meV",
         state.iteration - 1,
         m["dataset.size"],
         m["harmonic.mae_cm1"],
+        _without(m),
         m["forces.mae_meV_per_A"],
         m["energy.mae_meV"],
     )
+
+
+def _without(metrics: dict[str, float]) -> str:
+    failed = int(metrics.get("harmonic.failed", 0))
+    return f" (without {failed} molecule(s) that have no optimum)" if failed else ""
 
 
 def dipole(session: Session) -> None:
@@ -205,7 +215,7 @@ def _summary(session: Session, found: Findings) -> list[str]:
     return [
         f"{len(session.molecules)} molecule(s), reference {s.engine.name}, committee of {s.committee.size}, "
         f"{history[-1]['dataset.size']:.0f} labelled structures after {len(history)} iterations; "
-        f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average."
+        f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}."
     ]
 
 

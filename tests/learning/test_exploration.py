@@ -82,7 +82,13 @@ def test_the_sanity_stop_ends_one_trajectory_and_says_why(committee, group):
 
 def test_frames_know_where_they_come_from(first):
     frame = first[2].frame(0, 4)
-    assert frame.info == {keys.MOLECULE: "methanol", keys.ORIGIN: "exploration", keys.ITERATION: 4, keys.TEMPERATURE: 70.0}
+    assert frame.info == {
+        keys.MOLECULE: "methanol",
+        keys.ORIGIN: "exploration",
+        keys.ITERATION: 4,
+        keys.TEMPERATURE: 70.0,
+        keys.STRETCH: "methanol 70 K #0, iteration 4",
+    }
 
 
 @pytest.mark.parametrize("backend", ["native", "eager"])

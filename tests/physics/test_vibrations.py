@@ -9,6 +9,7 @@ from ase.vibrations import VibrationsData
 
 from palirs.engines import TBLite
 from palirs.molecules import Molecules, on_grid, table
+from palirs.sampling import ModeImages
 from palirs.vibrations import (
     Harmonic,
     count_modes,
@@ -18,7 +19,6 @@ from palirs.vibrations import (
     minimum,
     normal_modes,
     optimise,
-    sample_normal_modes,
 )
 
 HARTREE_PER_BOHR2 = units.Hartree / units.Bohr**2
@@ -98,10 +98,9 @@ def test_normal_mode_samples_are_ases_mode_images():
     atoms = optimise(molecule("H2O"), TBLite())
     hessian, _ = finite_differences(atoms, TBLite())
     frequencies, modes = normal_modes(atoms, hessian)
-    samples = sample_normal_modes(Harmonic(atoms, frequencies, modes), temperature=300.0, per_mode=10)
-    assert len(samples) == 1 + 3 * 9
-    reference = list(VibrationsData.from_2d(atoms, hessian).iter_animated_mode(6, frames=30))[:10]
-    ours = [samples[0], *samples[1:10]]
+    recipe = ModeImages(temperature=300.0, per_mode=10)
+    ours = list(recipe.sample(Harmonic(atoms, frequencies, modes), np.random.default_rng(0)))[:9]
+    reference = list(VibrationsData.from_2d(atoms, hessian).iter_animated_mode(6, frames=30))[1:10]
     for sign in (1, -1):  # the sign of an eigenvector means nothing
         mirrored = [atoms.positions + sign * (image.positions - atoms.positions) for image in ours]
         if np.allclose(mirrored, [image.positions for image in reference], atol=2e-3):

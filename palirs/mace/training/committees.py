@@ -12,7 +12,7 @@ from palirs.mace.models.files import load, load_dipoles
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.checks import check_labels
 from palirs.mace.training.jobs import Job, train
-from palirs.mace.training.split import split
+from palirs.mace.training.split import validation
 from palirs.randomness import integer
 from palirs.recipes import PalirsError
 
@@ -34,7 +34,7 @@ def train_committee(
     iteration before, for ``training.start=previous``.
     """
     check_labels(frames, dipoles=False)
-    train_frames, valid = split(frames, training.validation_fraction, seed, "validation", iteration)
+    train_frames, valid = validation(frames, training.validation_fraction, seed, "validation", iteration)
     jobs = [
         Job(
             kind="potential",
@@ -64,7 +64,7 @@ def train_dipoles(
 ) -> DipoleModel:
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
-    train_frames, valid = split(frames, training.validation_fraction, seed, "dipole validation")
+    train_frames, valid = validation(frames, training.validation_fraction, seed, "dipole validation")
     jobs = [
         Job(
             kind="dipole",

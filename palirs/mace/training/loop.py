@@ -16,12 +16,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from palirs.mace.settings import Training
+from palirs.mace.training.cycles import Cycles
 from palirs.mace.training.gradients import Data, Gradients
 from palirs.mace.training.objectives import Objective
 from palirs.mace.training.optimisers import Optimiser
 from palirs.mace.training.resume import Progress, ResumeFile
 from palirs.recipes import PalirsError
 
+BRANCH = "branch."
+"""Names of the tensors that a decay began from."""
 IMPROVEMENT = 1e-4
 """A relative drop of the validation loss smaller than this does not count as progress."""
 
@@ -107,8 +110,10 @@ class Run:
         self.data, self.held = (Data.of(frames, objective, self.vector.dtype, training.device) for frames in (train, valid))
         self.size = min(training.batch_size, len(train))
         self.per_epoch = len(train) // self.size
-        self.epochs = max(1, training.updates // self.per_epoch)
+        self.cycles = Cycles.of(training.shortest, training.updates, self.per_epoch) if training.schedule == "doubling" else None
+        self.epochs = self.cycles.epochs if self.cycles else max(1, training.updates // self.per_epoch)
         self.optimiser = Optimiser(self.vector, self.gradients.gradient, training, self.epochs * self.per_epoch, self.per_epoch)
+        self.branch: dict[str, Tensor] = {}
         self.average, self.best = self.vector.clone(), self.vector.clone()
         self.rng, self.at = np.random.default_rng(seed), Progress()
         self._before, self._started = 0.0, time.perf_counter()
@@ -116,7 +121,7 @@ class Run:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """What is written to go on from, beside the optimiser's own."""
-        return {"vector": self.vector, "average": self.average, "best": self.best}
+        return {"vector": self.vector, "average": self.average, "best": self.best, **self.branch}
 
     def resume(self, file: ResumeFile) -> list[dict[str, float]]:
         """Go on from a file, if there is one that belongs to this training; return the history up to there."""
@@ -124,8 +129,9 @@ class Run:
         if found is None:
             return []
         tensors, self.at, optimiser = found
+        self.branch = {name: tensors.pop(name) for name in list(tensors) if name.startswith(BRANCH)}
         for name, mine in self.tensors.items():
-            mine.copy_(tensors.pop(name))
+            mine.copy_(tensors.pop(name, mine))
         self.optimiser.restore(tensors, optimiser)
         self.rng.bit_generator.state = self.at.random
         self._before, self._started = self.at.seconds, time.perf_counter()
@@ -133,6 +139,8 @@ class Run:
 
     def goes_on(self) -> bool:
         """Begin the second stage if its time has come; tell whether there is a reason for another epoch."""
+        if self.cycles:
+            return self._doubles(self.cycles)
         at, stage = self.at, self.training.second_stage
         stalled = at.since > self.training.patience * self.training.updates
         if stage and not at.late and (stalled or at.epoch >= stage.start * self.epochs):
@@ -140,6 +148,28 @@ class Run:
             self.optimiser.begin_stage(stage.learning_rate)
             return True
         return not stalled
+
+    def _doubles(self, cycles: Cycles) -> bool:
+        """Begin a decay where a length asks for it; after one, go back to where it began, if the doubling has paid."""
+        at = self.at
+        if at.decaying == 0 and self.branch:
+            if at.cycle + 1 == len(cycles) or at.best > at.before * (1 - self.training.gain):
+                return False
+            at.before, at.cycle = at.best, at.cycle + 1
+            kept = {name.removeprefix(BRANCH): value for name, value in self.branch.items()}
+            self.vector.copy_(kept.pop("vector"))
+            self.average.copy_(kept.pop("average"))
+            self.optimiser.restore(kept, at.branch["optimiser"])
+            self.rng.bit_generator.state = at.branch["random"]
+            self.branch, at.branch = {}, None
+        if at.decaying == 0 and at.trunk >= cycles.trunk[at.cycle]:
+            tensors, optimiser = self.optimiser.state()
+            at.branch = {"optimiser": optimiser, "random": self.rng.bit_generator.state}
+            kept = {"vector": self.vector, "average": self.average, **tensors}
+            self.branch = {f"{BRANCH}{name}": value.clone() for name, value in kept.items()}
+            at.decaying = cycles.decay[at.cycle]
+            self.optimiser.decay(at.decaying * self.per_epoch)
+        return True
 
     def epoch(self) -> dict[str, float]:
         """Pass over the frames once, validate the average, keep it if it is the best so far; return what the log says of it."""
@@ -154,15 +184,27 @@ class Run:
         self._keep(measured["valid_loss"])
         at = self.at
         at.epoch, at.random = at.epoch + 1, self.rng.bit_generator.state
+        if self.branch:
+            at.decaying -= 1
+        else:
+            at.trunk += 1
         at.seconds = self._before + time.perf_counter() - self._started
-        updates = at.epoch * self.per_epoch
+        updates = self._behind * self.per_epoch
         head: dict[str, float] = {"epoch": at.epoch - 1, "updates": updates, "learning_rate": learning_rate, "loss": loss}
+        if self.cycles:
+            head["cycle"] = at.cycle
         return {**head, **measured, "seconds": at.seconds}
+
+    @property
+    def _behind(self) -> int:
+        """Epochs that the present weights have seen, decays that were given up not counted."""
+        at = self.at
+        return at.trunk + (self.cycles.decay[at.cycle] - at.decaying if self.branch else 0) if self.cycles else at.epoch
 
     def _pass(self) -> float:
         """Do the updates of one epoch and return their mean loss; frames that do not fill a batch wait an epoch."""
         order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size].reshape(self.per_epoch, self.size)
-        decays = _decays(self.training, self.at.epoch * self.per_epoch + np.arange(self.per_epoch))
+        decays = _decays(self.training, self._behind * self.per_epoch + np.arange(self.per_epoch))
         return float(self.gradients.updates(self.data, order, self.optimiser, self.average, decays, self.at.late).mean())
 
     def _keep(self, loss: float) -> None:

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from palirs.mace.compiled import OPTIMISERS, Steps
 from palirs.mace.settings import Training
+from palirs.mace.training.cycles import StableDecay
 
+WARM_UP = 0.05
+"""Share of the first length in which the learning rate of ``schedule=doubling`` rises."""
 PLATEAU = 0.05
 """Share of the updates without improvement after which ``schedule=plateau`` lowers the learning rate."""
 
@@ -70,6 +73,10 @@ class Optimiser:
     def _scheduled(self) -> None:
         if self._schedule is not None and not self._fixed and self._training.schedule != "plateau":
             self._schedule.step()
+
+    def decay(self, updates: int) -> None:
+        """Begin the decay of the learning rate (``schedule=doubling``)."""
+        self._schedule.decay(updates)
 
     @property
     def averages(self) -> bool:
@@ -137,6 +144,8 @@ def _optimiser(vector: Tensor, training: Training) -> Any:
 
 def _schedule(optimiser: Any, training: Training, steps: int, per_epoch: int) -> Any:
     kinds = torch.optim.lr_scheduler
+    if training.schedule == "doubling":
+        return StableDecay(optimiser, round(WARM_UP * min(training.shortest, training.updates)))
     if training.schedule == "one_cycle":
         total = steps + 1
         return kinds.OneCycleLR(optimiser, training.learning_rate, total_steps=total, pct_start=max(0.1, min(2 / total, 0.9)))

@@ -25,7 +25,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON."""
+    """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON.
+
+    With ``schedule=doubling``: which length it is at, epochs on the trunk, epochs left of a decay, the best validation error when the
+    length before was over, and optimiser and random state where the branch began.
+    """
 
     epoch: int = 0
     best: float = float("inf")
@@ -33,6 +37,11 @@ class Progress:
     late: bool = False
     seconds: float = 0.0
     random: Any = None
+    cycle: int = 0
+    trunk: int = 0
+    decaying: int = 0
+    before: float = float("inf")
+    branch: Any = None
 
 
 class ResumeFile:

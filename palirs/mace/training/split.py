@@ -32,3 +32,11 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
     if not aside and len(frames) > 1:  # one frame of each
         aside.update(rng.permutation(len(frames))[: max(1, round(fraction * len(frames)))].tolist())
     return [f for i, f in enumerate(frames) if i not in aside], [f for i, f in enumerate(frames) if i in aside]
+
+
+def validation(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int) -> tuple[list[Atoms], list[Atoms]]:
+    """Return the frames to learn from and those that decide when to stop: those whose side says so, else a share drawn by :func:`split`."""
+    aside = [atoms for atoms in frames if atoms.info.get(keys.SIDE) == "valid"]
+    if not aside:
+        return split(frames, fraction, seed, *names)
+    return [atoms for atoms in frames if atoms.info.get(keys.SIDE) != "valid"], aside

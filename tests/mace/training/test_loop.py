@@ -17,6 +17,7 @@ from palirs.mace.models.files import read
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import SecondStage, Training
 from palirs.mace.training import loop
+from palirs.mace.training.cycles import Cycles
 from palirs.mace.training.jobs import Job, train
 from palirs.mace.training.loop import fit
 from palirs.mace.training.objectives import DipoleObjective, PotentialObjective
@@ -29,6 +30,7 @@ VARIANTS = {
     "adamw, plateau": replace(SHORT, optimiser="adamw", weight_decay=1e-4, schedule="plateau", learning_rate=0.1),
     "schedule-free": replace(SHORT, optimiser="schedule_free", schedule="constant"),
     "cosine, huber": replace(SHORT, schedule="cosine", loss="huber"),
+    "doubling": replace(SHORT, schedule="doubling", shortest=30, gain=0.001),
 }
 
 
@@ -166,3 +168,41 @@ def test_the_plateau_lowers_the_learning_rate(frames, small):
     rates = [entry["learning_rate"] for entry in fitted(VARIANTS["adamw, plateau"], frames, small)[1]]
     assert rates[-1] < rates[0]
     assert all(abs(b / a - 1) < 1e-12 or b / a == pytest.approx(0.8) for a, b in pairwise(rates))
+
+
+def test_a_doubled_training_is_the_one_that_was_planned_for_its_length(frames, small, monkeypatch):
+    """What the shorter lengths tried out leaves no trace in the weights, to the last bit."""
+    settings = replace(SHORT, schedule="doubling", shortest=30, gain=1e-9)
+    doubled, history, _ = fitted(settings, frames, small)
+    assert [entry["cycle"] for entry in history] == sorted(entry["cycle"] for entry in history)
+    assert {entry["cycle"] for entry in history} == {0, 1, 2}
+    plain = Cycles.of(30, 120, 8)
+    monkeypatch.setattr(Cycles, "of", lambda *given: Cycles(plain.trunk[-1:], plain.decay[-1:]))
+    planned, alone, _ = fitted(settings, frames, small)
+    assert len(alone) == 120 // 8
+    np.testing.assert_array_equal(doubled, planned)
+
+
+def test_lengths_double_up_to_the_longest():
+    cycles = Cycles.of(4000, 64000, 10)
+    assert [trunk + decay for trunk, decay in zip(cycles.trunk, cycles.decay, strict=True)] == [400, 800, 1600, 3200, 6400]
+    assert cycles.epochs == pytest.approx(1.2 * 6400, rel=0.02)
+    assert len(Cycles.of(4000, 5000, 10)) == 1
+    assert len(Cycles.of(4000, 300, 1000)) == 1, "an epoch may be longer than the training"
+
+
+def test_training_ends_where_doubling_does_not_pay(frames, small):
+    settings = replace(SHORT, schedule="doubling", shortest=30, updates=480)
+    eager = fitted(replace(settings, gain=1e-9), frames, small)[1]
+    content = fitted(replace(settings, gain=0.999), frames, small)[1]
+    assert max(entry["cycle"] for entry in content) == 1 < max(entry["cycle"] for entry in eager)
+    best = [min(entry["valid_loss"] for entry in history) for history in (eager, content)]
+    assert best[0] < best[1]
+
+
+def test_the_learning_rate_of_a_branch_rises_stays_and_decays(frames, small):
+    history = fitted(replace(SHORT, schedule="doubling", shortest=120, updates=240), frames, small)[1]
+    first = [entry["learning_rate"] for entry in history if entry["cycle"] == 0]
+    assert first[0] < first[1] == SHORT.learning_rate
+    assert first[-3] > first[-2] > first[-1]
+    assert next(entry["updates"] for entry in history if entry["cycle"] == 1) == 104, "the second length goes on where the branch began"

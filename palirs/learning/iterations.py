@@ -1,0 +1,84 @@
+"""The directories of iterations: each appears, complete, by one rename, and is read back as it was written."""
+
+import json
+import os
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from palirs.learning.exploration import Walker, walkers
+from palirs.learning.frequencies import FrequencyComparison
+from palirs.learning.state import Plan, State
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.files import load
+from palirs.molecules import read_frames
+from palirs.recipes import PalirsError
+
+
+def complete_iterations(directory: Path) -> list[Path]:
+    """Return the directories of the completed iterations of a study, in order."""
+    return sorted(place for place in (directory / "iterations").glob("[0-9][0-9][0-9]") if (place / "metrics.json").is_file())
+
+
+def final_committee(directory: Path) -> Committee:
+    """Load the committee of the last completed iteration."""
+    if not complete_iterations(directory):
+        raise PalirsError(f"{directory}: no completed iteration; run task=active_learning first")
+    committee = load(complete_iterations(directory)[-1])
+    assert isinstance(committee, Committee)
+    return committee
+
+
+def save(
+    place: Path, done: int, train: list[Atoms], test: list[Atoms], metrics: dict[str, float], frequencies: FrequencyComparison
+) -> None:
+    """Write the results of an iteration, then rename its partial directory to the final name."""
+    ase.io.write(place / "train.xyz", train, format="extxyz")
+    ase.io.write(place / "test.xyz", test, format="extxyz")
+    record = {
+        "iterations_done": done,
+        "metrics": metrics,
+        "frequencies_cm1": {
+            name: {"reference": frequencies.reference[name].tolist(), "committee": values.tolist()}
+            for name, values in frequencies.predicted.items()
+        },
+        "failed": frequencies.failed,
+    }
+    (place / "metrics.json").write_text(json.dumps(record, indent=1))
+    for path in (*place.iterdir(), place):
+        _sync(path)
+    place.rename(place.with_suffix(""))
+    _sync(place.parent)
+
+
+def restore(place: Path, plan: Plan) -> State:
+    """Read the state after a completed iteration."""
+    record = json.loads((place / "metrics.json").read_text())
+    return State(record["iterations_done"], read_dataset(place), read_walkers(place, plan), record["metrics"])
+
+
+def read_walkers(place: Path, plan: Plan) -> list[Walker]:
+    """Return the walkers as they stood after the exploration of an iteration."""
+    group = []
+    with np.load(place / "sampling.npz") as arrays:
+        for number, walker in enumerate(walkers([known.atoms for known in plan.references], plan.sampler)):
+            molecule = walker.molecule.copy()
+            molecule.positions = arrays[f"positions_{number}"]
+            velocities = arrays.get(f"velocities_{number}")
+            group.append(Walker(molecule, walker.optimum, walker.temperature, walker.replica, velocities))
+    return group
+
+
+def read_dataset(place: Path) -> list[Atoms]:
+    """Return all labelled frames of a completed iteration."""
+    return [atoms for name in ("train.xyz", "test.xyz") for atoms in read_frames(place / name)]
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,61 @@
+"""What active learning works with: its plan, and where it stands after an iteration."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from palirs.learning.exploration import Walker
+from palirs.mace.settings import Architecture, Evaluation, Training
+from palirs.sampling import InitialSamples
+from palirs.settings import Learning, Sampler
+from palirs.vibrations import Harmonic
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that does not change during active learning."""
+
+    directory: Path
+    seed: int
+    members: int
+    learning: Learning
+    architecture: Architecture
+    training: Training
+    initial: InitialSamples
+    sampler: Sampler
+    selector: Any
+    references: tuple[Harmonic, ...]
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where active learning stands after an iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        Iterations done; the next one has this number.
+    dataset : list of Atoms
+        Labelled frames.
+    walkers : list of Walker
+        Trajectories that go on in the next exploration.
+    metrics : dict
+        Of the last iteration.
+    """
+
+    iteration: int
+    dataset: list[Atoms]
+    walkers: list[Walker]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def good(self, learning: Learning) -> bool:
+        """Tell whether the harmonic frequencies of all molecules are there, and near those of the engine on average."""
+        return self.metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and not self.metrics.get("harmonic.failed")
+
+    def finished(self, learning: Learning) -> bool:
+        """Tell whether the criterion is met or the limit is reached."""
+        return self.good(learning) or self.iteration >= learning.iterations

@@ -1,0 +1,172 @@
+"""The first structures of a study: small recipes that displace a molecule from its optimum along its normal modes."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Annotated, Protocol
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from palirs import keys
+from palirs.distinct import distinct
+from palirs.molecules import intact, on_grid
+from palirs.recipes import Count, Kelvin, PalirsError, Wavenumber, recipe
+from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
+
+IMAGES = 30
+"""Of a full period of ASE's mode animation."""
+DRAWS = 1000
+"""A molecule that has not stayed whole in as many draws will not."""
+
+
+class Vibrations(Protocol):
+    """What is known of a molecule: see :class:`palirs.vibrations.Harmonic`."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """The optimum."""
+        ...
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Shape ``[modes]`` [cm⁻¹]."""
+        ...
+
+    @property
+    def modes(self) -> np.ndarray:
+        """Shape ``[modes, atoms, 3]`` [amu^-1/2]."""
+        ...
+
+
+@recipe
+class ModeImages:
+    """The published samples: one mode at a time, at the first images of ASE's mode animation.
+
+    Image k lies at Q = sin(2πk/30)·sqrt(k_B T/ħω) in ASE's convention (Å where the mode is in amu^-1/2), as
+    :meth:`ase.vibrations.VibrationsData.iter_animated_mode` does it: 15 to 86 kT high in stiff modes, and on one side of the optimum only.
+    Images that repeat (6 and 9, 7 and 8) are taken once. All images of a mode belong together.
+
+    Parameters
+    ----------
+    temperature : float
+        Sets the amplitude [K].
+    per_mode : int
+        Images of each mode, counting the optimum.
+    """
+
+    temperature: Kelvin = 300.0
+    per_mode: Annotated[int, Field(ge=2, le=IMAGES)] = 10
+
+    def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
+        """Give the samples."""
+        for number, (frequency, mode) in enumerate(zip(known.frequencies, known.modes, strict=True)):
+            quantum = max(abs(frequency), 1.0) / CM1_PER_EV
+            amplitude = np.sqrt(BOLTZMANN * self.temperature / quantum)
+            for image in range(1, self.per_mode):
+                yield _moved(known, np.sin(2 * np.pi * image / IMAGES) * amplitude * mode, "normal_mode", f"mode {number}")
+
+    def count(self, modes: int) -> int:
+        """Return how many different samples there are of a molecule."""
+        return modes * len({round(np.sin(2 * np.pi * image / IMAGES), 9) for image in range(1, self.per_mode)} - {0.0})
+
+
+@recipe
+class ThermalSamples:
+    """All modes at once, from the harmonic quantum distribution of a temperature (Wigner 1932, doi:10.1103/PhysRev.40.749).
+
+    Normal coordinates are independent and normal, of variance ħ/(2ω)·coth(ħω/2k_BT). Frequencies below ``lowest`` are raised to it
+    (Ribeiro et al. 2011, doi:10.1021/jp205508z): a soft torsion moves far along a circle, not along its straight mode. A
+    molecule that does not stay whole is drawn again.
+
+    Parameters
+    ----------
+    temperatures : tuple of float
+        Taken in turn [K].
+    per_mode : int
+        Samples per normal mode of a molecule.
+    least : int
+        Samples of a molecule, however few modes it has.
+    lowest : float
+        [cm⁻¹].
+    """
+
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0,)
+    per_mode: Count = 5
+    least: Count = 20
+    lowest: Wavenumber = 100.0
+
+    def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
+        """Give the samples."""
+        widths = [spread(np.maximum(np.abs(known.frequencies), self.lowest), kelvin) for kelvin in self.temperatures]
+        done = 0
+        for draw in count():
+            if done == self.count(len(widths[0])):
+                return
+            if draw - done > DRAWS:
+                raise PalirsError(f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures")
+            turn = done % len(widths)
+            step = np.einsum("m,m,mad->ad", rng.standard_normal(len(widths[turn])), widths[turn], known.modes)
+            moved = _moved(known, step, "thermal", f"thermal {done}")
+            moved.info[keys.TEMPERATURE] = self.temperatures[turn]
+            if intact(moved, known.atoms):
+                done += 1
+                yield moved
+
+    def count(self, modes: int) -> int:
+        """Return how many samples there are of a molecule."""
+        return max(self.least, modes * self.per_mode)
+
+
+@recipe
+class InitialSamples:
+    """What is labelled first, of each molecule: its optimum and these samples.
+
+    Parameters
+    ----------
+    images : ModeImages or None
+        One mode at a time, as published.
+    thermal : ThermalSamples or None
+        All modes at once.
+    """
+
+    images: ModeImages | None = None
+    thermal: ThermalSamples | None = None
+
+    def __post_init__(self):
+        if self.images is None and self.thermal is None:
+            raise ValueError("images and thermal are both null; there has to be something to begin with")
+
+    def sample(self, known: Vibrations, rng: np.random.Generator) -> list[Atoms]:
+        """Return the optimum and the samples, no two of them the same to an engine."""
+        optimum = known.atoms.copy()
+        optimum.info[keys.STRETCH] = "optimum"
+        parts = [part for part in (self.images, self.thermal) if part is not None]
+        return distinct([on_grid(atoms) for atoms in (optimum, *(each for part in parts for each in part.sample(known, rng)))])
+
+    def count(self, modes: int) -> int:
+        """Return how many structures that are at most, for a molecule of so many modes."""
+        return 1 + sum(part.count(modes) for part in (self.images, self.thermal) if part is not None)
+
+
+def spread(frequencies: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the standard deviation of quantum-harmonic normal coordinates [Å·amu^1/2].
+
+    Parameters
+    ----------
+    frequencies : numpy.ndarray
+        [cm⁻¹], positive.
+    temperature : float
+        [K].
+    """
+    angular = 2 * np.pi * SPEED_OF_LIGHT * frequencies  # rad/fs
+    quantum = frequencies / CM1_PER_EV  # ħω, eV
+    energy = 0.5 * quantum / np.tanh(quantum / (2 * BOLTZMANN * temperature))  # mean total energy, twice the potential one
+    return np.sqrt(energy / EV_PER_AMU_A2_FS2) / angular
+
+
+def _moved(known: Vibrations, step: np.ndarray, origin: str, stretch: str) -> Atoms:
+    moved = known.atoms.copy()
+    moved.positions += step
+    moved.info |= {keys.ORIGIN: origin, keys.STRETCH: stretch}
+    return moved

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from palirs import keys
+from palirs.engines.tblite import TBLite
+from palirs.learning import frequencies
+from palirs.learning.frequencies import FrequencyComparison, compare_frequencies, displacement
+from palirs.learning.state import State
+from palirs.settings import Learning
+from palirs.vibrations import minimum
+
+
+class AsCommittee(TBLite):
+    """An engine in the place of a committee."""
+
+    def double(self):
+        return self
+
+
+@pytest.fixture(scope="module")
+def water():
+    atoms = molecule("H2O")
+    atoms.info[keys.MOLECULE] = "water"
+    return minimum(atoms, TBLite())
+
+
+def test_a_committee_as_good_as_the_engine_has_its_frequencies(water):
+    found = compare_frequencies(AsCommittee(), [water])
+    assert found.metrics()["harmonic.mae_cm1"] < 0.5
+    assert found.metrics()["harmonic.failed"] == 0
+    other = compare_frequencies(AsCommittee(method="GFN1-xTB"), [water]).metrics()
+    assert other["harmonic.mae_cm1"] > 10
+
+
+def test_a_molecule_without_an_optimum_has_failed_and_the_loop_goes_on(water, monkeypatch):
+    """It is not counted with the frequencies of the engine's geometry, as if it had converged."""
+    monkeypatch.setattr(frequencies, "STEPS", 1)
+    found = compare_frequencies(AsCommittee(method="GFN1-xTB"), [water])
+    metrics = found.metrics()
+    assert metrics["harmonic.failed"] == 1
+    assert np.isnan(metrics["harmonic.mae_cm1"])
+    assert "water: the committee finds no optimum within 1 steps" in found.remarks()
+    settings = Learning(iterations=5, harmonic_mae=5.0)
+    assert not State(1, [], [], metrics).good(settings)
+    assert not State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 1.0}).good(settings)
+    assert State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(settings)
+
+
+def test_another_minimum_is_not_the_optimum():
+    """Trans and cis formic acid have frequencies of their own; neither is wrong."""
+    cis = molecule("HCOOH")
+    cis.info[keys.MOLECULE] = "formic acid"
+    known = minimum(cis, TBLite())
+    elsewhere = known.atoms.copy()
+    elsewhere.positions[cis.symbols.indices()["H"][0]] += [0.4, 0.4, 0.4]
+    assert displacement(elsewhere, known.atoms) > frequencies.ELSEWHERE
+    turned = known.atoms.copy()
+    turned.rotate(50, (1, 2, 3))
+    assert displacement(turned, known.atoms) < 1e-6
+
+
+def test_remarks_name_lost_modes_and_the_worst():
+    reference = {"a": np.array([100.0, 1000.0]), "b": np.array([200.0, 3000.0])}
+    found = FrequencyComparison(reference, {"a": np.array([-30.0, 1001.0]), "b": np.array([199.0, 3009.0])})
+    assert found.remarks() == [
+        "a: lost mode 100 cm⁻¹ (now imaginary); furthest off 100 → -30 cm⁻¹",
+        "b: furthest off 3000 → 3009 cm⁻¹",
+    ]
+    assert found.metrics()["harmonic.mae_cm1"] == pytest.approx((130 + 1 + 1 + 9) / 4)

@@ -1,0 +1,72 @@
+from collections import Counter
+
+import numpy as np
+from ase import Atoms
+
+from palirs import keys
+from palirs.learning.sides import settle, sides
+
+
+def frames(name, origin, stretches, each=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        Atoms("H2", positions=rng.normal(size=(2, 3)), info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.STRETCH: f"{origin} {number}"})
+        for number in range(stretches)
+        for _ in range(each)
+    ]
+
+
+def shares(found):
+    counts = Counter(atoms.info[keys.SIDE] for atoms in found)
+    return [counts[side] / len(found) for side in ("test", "valid", "train")]
+
+
+def test_every_molecule_and_origin_has_its_share_on_each_side():
+    arrived = [frame for name in ("a", "b") for origin in ("thermal", "exploration") for frame in frames(name, origin, 60)]
+    found = settle(arrived, [], 0.2, 0.1)
+    for name in ("a", "b"):
+        for origin in ("thermal", "exploration"):
+            part = [atoms for atoms in found if (atoms.info[keys.MOLECULE], atoms.info[keys.ORIGIN]) == (name, origin)]
+            np.testing.assert_allclose(shares(part), [0.2, 0.08, 0.72], atol=0.02)
+    learnt, tested = sides(found)
+    assert len(learnt) + len(tested) == len(found)
+    assert {atoms.info[keys.SIDE] for atoms in learnt} == {"train", "valid"}
+
+
+def test_neighbours_stand_together():
+    found = settle(frames("a", "exploration", 24, each=5), [], 0.2, 0.1)
+    where = {}
+    for atoms in found:
+        where.setdefault(atoms.info[keys.STRETCH], set()).add(atoms.info[keys.SIDE])
+    assert all(len(side) == 1 for side in where.values())
+    np.testing.assert_allclose(shares(found), [0.2, 0.08, 0.72], atol=0.05)
+
+
+def test_a_side_is_for_ever_and_later_frames_keep_the_shares():
+    first = settle(frames("a", "exploration", 30), [], 0.2, 0.1)
+    later = settle(frames("a", "exploration", 200, seed=1)[30:], first, 0.2, 0.1)
+    again = settle(frames("a", "exploration", 30), [], 0.2, 0.1)
+    assert [atoms.info[keys.SIDE] for atoms in first] == [atoms.info[keys.SIDE] for atoms in again]
+    np.testing.assert_allclose(shares([*first, *later]), [0.2, 0.08, 0.72], atol=0.02)
+
+
+def test_the_line_does_not_depend_on_the_order():
+    arrived = frames("a", "thermal", 50)
+    there = {id(atoms): number for number, atoms in enumerate(arrived)}
+    plain = settle(arrived, [], 0.2, 0.1)
+    turned = settle(arrived[::-1], [], 0.2, 0.1)[::-1]
+    assert [atoms.info[keys.SIDE] for atoms in plain] == [atoms.info[keys.SIDE] for atoms in turned]
+    assert len(there) == 50
+    assert keys.SIDE not in arrived[0].info, "inputs are left as they were"
+
+
+def test_the_optimum_is_learnt():
+    optimum = frames("a", "optimum", 1)
+    assert settle([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SIDE] == "train"
+
+
+def test_frames_without_a_stretch_stand_alone():
+    bare = frames("a", "imported", 40)
+    for atoms in bare:
+        del atoms.info[keys.STRETCH]
+    np.testing.assert_allclose(shares(settle(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03)

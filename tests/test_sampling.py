@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from palirs import keys
+from palirs.distinct import distinct
+from palirs.engines.tblite import TBLite
+from palirs.molecules import on_grid
+from palirs.recipes import PalirsError
+from palirs.sampling import InitialSamples, ModeImages, ThermalSamples, spread
+from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
+from palirs.vibrations import Harmonic, minimum
+
+BOTH = InitialSamples(images=ModeImages(), thermal=ThermalSamples())
+
+
+@pytest.fixture(scope="module")
+def methanol() -> Harmonic:
+    atoms = molecule("CH3OH")
+    atoms.info[keys.MOLECULE] = "methanol"
+    return minimum(atoms, TBLite())
+
+
+def coordinates(frames, known):
+    """Normal coordinates [Å·amu^1/2] of displaced geometries, ``[frames, modes]``."""
+    steps = np.array([atoms.positions for atoms in frames]) - known.atoms.positions
+    return np.einsum("fad,a,mad->fm", steps, known.atoms.get_masses(), known.modes)
+
+
+def test_no_structure_twice(methanol):
+    frames = BOTH.sample(methanol, np.random.default_rng(1))
+    assert len(frames) == BOTH.count(12) == 1 + 12 * 7 + 12 * 5, "of nine images of a mode seven are different"
+    assert len(distinct(frames)) == len(frames)
+    assert frames[0].info[keys.ORIGIN] == "optimum"
+    assert all(np.array_equal(on_grid(atoms).positions, atoms.positions) for atoms in frames), "as they are read back from a file"
+    assert len({atoms.info[keys.STRETCH] for atoms in frames if atoms.info[keys.ORIGIN] == "normal_mode"}) == 12
+
+
+def test_thermal_samples_have_the_quantum_harmonic_distribution(methanol):
+    """Zero-point amplitude in stiff modes, equipartition in soft ones, all modes at once and independent."""
+    recipe = ThermalSamples(temperatures=(300.0,), per_mode=300, lowest=1.0)
+    found = coordinates(list(recipe.sample(methanol, np.random.default_rng(2))), methanol)
+    expected = spread(methanol.frequencies, 300.0)
+    np.testing.assert_allclose(found.std(axis=0), expected, rtol=0.07)  # 3600 samples, a few of them drawn again
+    np.testing.assert_allclose(np.corrcoef(found.T), np.eye(12), atol=0.1)
+    assert abs((found / expected).mean()) < 0.02, "both sides of the optimum"
+
+
+def test_widths_have_their_limits():
+    """Classical at high temperature: <½ω²Q²> = ½kT; half of the zero-point energy at low."""
+    wavenumber = np.array([10.0, 3000.0])
+    omega = 2 * np.pi * SPEED_OF_LIGHT * wavenumber
+    potential = 0.5 * omega**2 * spread(wavenumber, 5000.0) ** 2 * EV_PER_AMU_A2_FS2
+    assert potential[0] == pytest.approx(0.5 * BOLTZMANN * 5000, rel=1e-4)
+    cold = 0.5 * omega**2 * spread(wavenumber, 1.0) ** 2 * EV_PER_AMU_A2_FS2
+    assert cold[1] == pytest.approx(0.25 * 3000.0 / CM1_PER_EV, rel=1e-9)
+
+
+def test_soft_modes_are_held_and_molecules_stay_whole(methanol):
+    soft = Harmonic(methanol.atoms, np.array([1.0, *methanol.frequencies[1:]]), methanol.modes)
+    frames = list(ThermalSamples(per_mode=10).sample(soft, np.random.default_rng(3)))
+    assert coordinates(frames, methanol)[:, 0].std() < 2 * spread(np.array([100.0]), 300.0)[0]
+    wild = Harmonic(soft.atoms, soft.frequencies, soft.modes * 1e3)
+    with pytest.raises(PalirsError, match=r"initial\.thermal\.temperatures"):
+        list(ThermalSamples().sample(wild, np.random.default_rng(3)))
+
+
+def test_small_molecules_get_enough():
+    assert ThermalSamples().count(1) == 20
+    assert InitialSamples(thermal=ThermalSamples(per_mode=7, least=1)).count(3) == 22
+
+
+def test_nothing_to_begin_with_is_a_mistake():
+    with pytest.raises(ValueError, match="both null"):
+        InitialSamples()
