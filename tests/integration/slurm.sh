@@ -25,7 +25,7 @@ start() {
     munged --force --key-file="$directory/munge/key" --socket="$directory/munge.socket" --pid-file="$directory/munge/pid" \
         --log-file="$directory/munge/log" --seed-file="$directory/munge/seed" || skip "munged does not start: $(tail -1 "$directory/munge/log")"
     local cpus name
-    cpus=${CPUS:-$(nproc)} name=$(hostname -s)
+    cpus=${CPUS:-$(env -u OMP_NUM_THREADS nproc)} name=$(hostname -s)
     cat >"$conf" <<CONF
 ClusterName=palirs
 SlurmctldHost=$name(127.0.0.1)
