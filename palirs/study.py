@@ -145,7 +145,7 @@ class Session:
             optima=dict(zip(self.shelf.molecules, energies, strict=True)),
             committee=self.committee,
             dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
-            goal=self.study.learning.harmonic_mae,
+            goals=(self.study.learning.harmonic_mae, self.study.learning.forces_mae),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +11,7 @@ from ase.build import minimize_rotation_and_translation
 from palirs import keys
 from palirs.mace.models.committee import Committee
 from palirs.recipes import PalirsError
-from palirs.vibrations import Harmonic, harmonic, optimise
+from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
 
 ELSEWHERE = 0.3
 """An atom of the committee's optimum further than this from where the engine has it [Å]: another minimum, whose modes are others."""
@@ -60,21 +61,25 @@ class FrequencyComparison:
 
 
 def compare_frequencies(committee: Committee, references: Sequence[Harmonic]) -> FrequencyComparison:
-    """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's."""
-    precise = committee.double()
-    predicted, failed = {}, {}
-    for known in references:
-        name = known.atoms.info[keys.MOLECULE]
-        try:
-            geometry = optimise(known.atoms, precise, max_steps=STEPS)
-        except PalirsError:
-            failed[name] = f"the committee finds no optimum within {STEPS} steps"
-            continue
-        if (far := displacement(geometry, known.atoms)) > ELSEWHERE:
-            failed[name] = f"the committee's optimum is another one, an atom lies {far:.2f} Å off"
-            continue
-        predicted[name] = harmonic(geometry, precise, modes=len(known.frequencies)).frequencies
-    return FrequencyComparison({known.atoms.info[keys.MOLECULE]: known.frequencies for known in references}, predicted, failed)
+    """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's; the molecules share batches."""
+    names = [known.atoms.info[keys.MOLECULE] for known in references]
+    found = dict(zip(names, together([partial(_predicted, known) for known in references], committee.double()), strict=True))
+    return FrequencyComparison(
+        {name: known.frequencies for name, known in zip(names, references, strict=True)},
+        {name: values for name, values in found.items() if not isinstance(values, str)},
+        {name: reason for name, reason in found.items() if isinstance(reason, str)},
+    )
+
+
+def _predicted(known: Harmonic, source: Source) -> np.ndarray | str:
+    """Return the frequencies [cm⁻¹] at the optimum that another source finds from the engine's, or why there are none."""
+    try:
+        geometry = optimise(known.atoms, source, max_steps=STEPS)
+    except PalirsError:
+        return f"the committee finds no optimum within {STEPS} steps"
+    if (far := displacement(geometry, known.atoms)) > ELSEWHERE:
+        return f"the committee's optimum is another one, an atom lies {far:.2f} Å off"
+    return harmonic(geometry, source, modes=len(known.frequencies)).frequencies
 
 
 def displacement(atoms: Atoms, target: Atoms) -> float:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from palirs import keys
 from palirs.distinct import Known
 from palirs.executors import shares
 from palirs.labels import Labeller
+from palirs.learning.advice import advice
 from palirs.learning.errors import potential_parity
 from palirs.learning.exploration import Trajectory, Walker, explore, walkers
 from palirs.learning.frequencies import compare_frequencies
@@ -36,7 +38,7 @@ from palirs.mace.training.split import split
 from palirs.molecules import on_grid, read_frames
 from palirs.randomness import stream
 from palirs.settings import Sampler
-from palirs.vibrations import Harmonic, minimum
+from palirs.vibrations import Harmonic, minimum, together
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,8 @@ REMARKS = 5
 
 
 def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tuple[Harmonic, ...]:
-    """Relax each molecule with the engine and analyse its vibrations; every calculation goes through the label store."""
-    return tuple(minimum(atoms, labeller) for atoms in molecules)
+    """Relax the molecules with the engine and analyse their vibrations, side by side; every calculation goes through the label store."""
+    return tuple(together([partial(minimum, atoms) for atoms in molecules], labeller))
 
 
 def learn(
@@ -118,6 +120,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         "exploration.stopped": stopped,
         **clock.seconds,
     }
+    log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), plan.training))
     log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
     return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics)

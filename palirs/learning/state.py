@@ -53,8 +53,10 @@ class State:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def good(self, learning: Learning) -> bool:
-        """Tell whether the harmonic frequencies of all molecules are there, and near those of the engine on average."""
-        return self.metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and not self.metrics.get("harmonic.failed")
+        """Tell whether all molecules have their harmonic frequencies, and these and the forces are near those of the engine on average."""
+        metrics, limit = self.metrics, learning.forces_mae or np.inf
+        near = metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and metrics.get("forces.mae_meV_per_A", 0.0) < limit
+        return near and not metrics.get("harmonic.failed")
 
     def finished(self, learning: Learning) -> bool:
         """Tell whether the criterion is met or the limit is reached."""

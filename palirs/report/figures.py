@@ -78,7 +78,7 @@ def _highest(spectrum: Spectrum) -> float:
     return float((spectrum.intensity + (0.0 if spectrum.std is None else spectrum.std)).max())
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], threshold: float) -> Figure:
+def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[float | None]) -> Figure:
     """Draw the errors of harmonic frequencies, energies and forces against the iteration."""
     rows = [
         ("harmonic", "cm1", "Harmonic frequencies (cm⁻¹)"),
@@ -98,8 +98,10 @@ def learning_curves(history: Sequence[Mapping[str, float]], threshold: float) ->
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0].axhline(threshold, color=MEASURED, lw=1, ls=":", label=f"goal {threshold:g} cm⁻¹")
-        axes[0].legend()
+        for axis, goal, unit in zip((axes[0], axes[2]), goals, ("cm⁻¹", "meV/Å"), strict=True):
+            if goal is not None:
+                axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=f"goal {goal:g} {unit}")
+            axis.legend()
         axes[1].legend()
         sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
         figure.suptitle(f"Active learning: error of the committee mean (data set: {sizes} structures)", fontsize=12.5)

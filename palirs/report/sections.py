@@ -47,8 +47,8 @@ class Findings:
         Of the last iteration.
     dipole : DipoleModel or None
         Trained on the data of the last iteration.
-    goal : float
-        Of the harmonic frequencies [cm⁻¹].
+    goals : tuple
+        Of the harmonic frequencies [cm⁻¹] and of the forces [meV/Å], if there is one.
     """
 
     directory: Path
@@ -60,7 +60,7 @@ class Findings:
     optima: dict[str, float]
     committee: Committee
     dipole: DipoleModel | None
-    goal: float
+    goals: tuple[float, float | None]
 
     @cached_property
     def potential(self) -> tuple[Parity, Parity]:
@@ -102,7 +102,7 @@ def learning_curves(found: Findings) -> Section:
         {"iteration": number, **{key: float(value) for key, value in metrics.items() if _in_table(key)}}
         for number, metrics in enumerate(found.history)
     ]
-    figure = figures.save(figures.learning_curves(found.history, found.goal), found.figure("learning_curves"))
+    figure = figures.save(figures.learning_curves(found.history, found.goals), found.figure("learning_curves"))
     return Section("Learning curves", figure, rows)
 
 

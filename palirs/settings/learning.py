@@ -17,7 +17,9 @@ class Learning:
     iterations : int
         Trainings at most.
     harmonic_mae : float
-        The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹].
+        The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹],
+    forces_mae : float or None
+        and that of the forces on the test frames too [meV/Å]. ``None``: the frequencies alone decide, as published.
     split : {"stretches", "frames"}
         ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
         together, for ever. ``frames``: frames at random, drawn anew whenever the data set grows, as published; neighbours and earlier
@@ -26,6 +28,7 @@ class Learning:
 
     iterations: Count = 40
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
+    forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = None
     split: Literal["stretches", "frames"] = "stretches"
 
 

@@ -90,13 +90,12 @@ def active_learning(session: Session) -> None:
     for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
     if not state.good(settings.learning):
+        m, goal = state.metrics, settings.learning
+        wanted = f"learning.harmonic_mae={goal.harmonic_mae:g}" + (f", learning.forces_mae={goal.forces_mae:g}" if goal.forces_mae else "")
         log.warning(
-            "harmonic MAE %.2f cm⁻¹%s after learning.iterations=%d, learning.harmonic_mae=%g is not reached; raise the limit and run again "
-            "to go on",
-            state.metrics["harmonic.mae_cm1"],
-            _without(state.metrics),
-            settings.learning.iterations,
-            settings.learning.harmonic_mae,
+            "harmonic MAE %.2f cm⁻¹%s and forces MAE %.1f meV/Å after learning.iterations=%d, %s is not reached; raise the limit and run "
+            "again to go on",
+            *(m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"], goal.iterations, wanted),
         )
 
 

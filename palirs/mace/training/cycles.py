@@ -7,7 +7,7 @@ on from where the branch began. All lengths together cost 1.2 times the longest,
 
 from dataclasses import dataclass
 
-DECAY = 0.2
+DECAY = 0.4
 """Share of a length in which the learning rate decays."""
 
 

@@ -192,7 +192,7 @@ class Run:
         updates = self._behind * self.per_epoch
         head: dict[str, float] = {"epoch": at.epoch - 1, "updates": updates, "learning_rate": learning_rate, "loss": loss}
         if self.cycles:
-            head["cycle"] = at.cycle
+            head |= {"cycle": at.cycle, "longest": float(at.cycle + 1 == len(self.cycles))}
         return {**head, **measured, "seconds": at.seconds}
 
     @property

@@ -1,0 +1,31 @@
+"""Optimum, harmonic frequencies, modes and infrared intensities of molecules, one by one or side by side."""
+
+from palirs.vibrations.analysis import (
+    Harmonic,
+    Source,
+    SourceCalculator,
+    count_modes,
+    finite_differences,
+    harmonic,
+    infrared_intensities,
+    minimum,
+    normal_modes,
+    optimise,
+    vibrational_space,
+)
+from palirs.vibrations.lockstep import together
+
+__all__ = [
+    "Harmonic",
+    "Source",
+    "SourceCalculator",
+    "count_modes",
+    "finite_differences",
+    "harmonic",
+    "infrared_intensities",
+    "minimum",
+    "normal_modes",
+    "optimise",
+    "together",
+    "vibrational_space",
+]
