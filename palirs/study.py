@@ -101,6 +101,7 @@ class Session:
             sampler=s.sampler,
             selector=s.selector,
             references=self.references,
+            temperature=s.temperature,
             evaluation=s.evaluation,
         )
 

@@ -6,7 +6,16 @@ from palirs.dynamics.integrity import Integrity
 from palirs.dynamics.langevin import langevin, langevin_steps
 from palirs.dynamics.noise import Noise
 from palirs.dynamics.nose_hoover import Chain, chain, conserved, nose_hoover
-from palirs.dynamics.state import State, initial_state, kinetic_energy, kinetic_temperature, largest, total_energy, without_rotation
+from palirs.dynamics.state import (
+    State,
+    average,
+    initial_state,
+    kinetic_energy,
+    kinetic_temperature,
+    largest,
+    total_energy,
+    without_rotation,
+)
 from palirs.dynamics.track import Track
 from palirs.dynamics.verlet import berendsen, verlet
 
@@ -20,6 +29,7 @@ __all__ = [
     "Noise",
     "State",
     "Track",
+    "average",
     "berendsen",
     "chain",
     "conserved",

@@ -177,6 +177,13 @@ def largest(per_atom: Tensor, state: State) -> Tensor:
     return per_atom.new_zeros(shape.numel()).scatter_reduce(0, places, per_atom.reshape(-1), "amax").reshape(shape)
 
 
+def average(per_atom: Tensor, state: State) -> Tensor:
+    """Return the mean over the atoms of each trajectory, ``[..., B]`` from values ``[..., N]``."""
+    places, shape = _places(per_atom, state)
+    summed = per_atom.new_zeros(shape.numel()).scatter_add(0, places, per_atom.reshape(-1)).reshape(shape)
+    return summed / torch.tensor(state.counts, dtype=per_atom.dtype, device=per_atom.device)
+
+
 def _places(per_atom: Tensor, state: State) -> tuple[Tensor, torch.Size]:
     """Return where each value ``[..., N]`` belongs among those of the trajectories ``[..., B]``, both flat, and the latter's shape."""
     moments, trajectories = math.prod(per_atom.shape[:-1]), len(state.counts)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, Integrity, Noise, State, Track, initial_state, largest
+from palirs.dynamics import CommitteeField, Integrity, Noise, State, Track, average, initial_state, largest
 from palirs.dynamics.integrators import Langevin, steps_at_once
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
@@ -62,6 +62,8 @@ class Trajectory:
         Shape ``[F, atoms, 3]`` [Å].
     spread : numpy.ndarray
         Shape ``[F]`` [eV/Å]: largest force spread of any atom.
+    mean_spread : numpy.ndarray
+        Shape ``[F]`` [eV/Å]: mean over the atoms.
     stopped : str
         Why it ended early; empty if it did not.
     """
@@ -70,6 +72,7 @@ class Trajectory:
     times: np.ndarray
     positions: np.ndarray
     spread: np.ndarray
+    mean_spread: np.ndarray
     stopped: str = ""
 
     def frame(self, index: int, iteration: int) -> Atoms:
@@ -144,14 +147,15 @@ class _Recorder:
         self.present = list(range(len(group)))
         self.integrity = Integrity([walker.optimum for walker in group])
         self.reasons = [""] * len(group)
-        self._frames: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in group]
+        self._frames: list[list[tuple[float, np.ndarray, float, float]]] = [[] for _ in group]
 
     def look(self, before: int, track: Track, state: State) -> list[bool]:
         """Check the trajectories that are present at each of the steps after ``before``, record at the interval; return which stay."""
         assert track.members is not None, "exploration needs the forces of every member"
         relative = largest(relative_force_error(track.members, self.sampler.epsilon), state)
         good = relative <= self.sampler.relative_force_error  # not so for a number that is none
-        spread = largest(force_spread(track.members), state)
+        per_atom = force_spread(track.members)
+        spread = torch.stack([largest(per_atom, state), average(per_atom, state)], dim=-1)
         for moment in range(len(track)):
             recorded = (before + moment + 1) % self.sampler.stride == 0
             if recorded or not bool(good[moment].all()):
@@ -178,7 +182,7 @@ class _Recorder:
                 what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
                 self.reasons[number] = f"{what} after {time:g} fs"
             elif spread is not None:
-                self._frames[number].append((time, mine.numpy().copy(), float(spread[place])))
+                self._frames[number].append((time, mine.numpy().copy(), *spread[place].tolist()))
 
     def trajectories(self, state: State) -> list[Trajectory]:
         """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""
@@ -191,13 +195,14 @@ class _Recorder:
                 place, molecule = self.present.index(number), walker.molecule.copy()
                 molecule.positions = positions[place].numpy()
                 walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
-            times, frames, spread = zip(*self._frames[number], strict=True) if self._frames[number] else ((), (), ())
+            times, frames, spread, mean = zip(*self._frames[number], strict=True) if self._frames[number] else ((), (), (), ())
             found.append(
                 Trajectory(
                     walker,
                     np.array(times),
                     np.array(frames).reshape(-1, len(walker.molecule), 3),
                     np.array(spread),
+                    np.array(mean),
                     self.reasons[number],
                 )
             )

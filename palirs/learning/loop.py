@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from palirs.distinct import Known
 from palirs.executors import shares
 from palirs.labels import Labeller
 from palirs.learning.advice import advice
+from palirs.learning.calibration import calibrate
 from palirs.learning.errors import potential_parity
 from palirs.learning.exploration import Trajectory, Walker, explore, walkers
 from palirs.learning.frequencies import compare_frequencies
@@ -42,6 +44,7 @@ from palirs.vibrations import Harmonic, minimum, together
 
 log = logging.getLogger(__name__)
 
+EXPECTED = "exploration.force_error_meV_per_A"
 REMARKS = 5
 """Molecules that are worst in harmonic frequencies, told in the log."""
 
@@ -97,6 +100,9 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         log.warning(
             "iteration %d: all %d trajectories were stopped before their first frame; nothing new to label", state.iteration, stopped
         )
+    expected = expected_error(place, plan, state)
+    if state.iteration and plan.learning.forces_mae and state.near(plan.learning) and expected < plan.learning.forces_mae:
+        return replace(state, enough=True, metrics={**state.metrics, EXPECTED: expected})
     with clock("labels"):
         labelled = labeller.label(frames, f"iteration {state.iteration} labels")
     train, test = share_out(state.dataset, labelled, plan, state.iteration)
@@ -114,6 +120,8 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         **forces.metrics("forces", "meV_per_A"),
         **{key: value for part in forces.by(forces.origin, "forces", "meV_per_A").items() for key, value in _of_origin(*part)},
         "committee.force_std_max_eV_per_A": spread,
+        **calibrate(committee, test).metrics(),
+        **({EXPECTED: expected} if np.isfinite(expected) else {}),
         "dataset.size": len(train) + len(test),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
@@ -124,6 +132,23 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
     return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics)
+
+
+def expected_error(place: Path, plan: Plan, state: State) -> float:
+    """Return the mean absolute error of forces [meV/Å] to expect along the exploration at (or next to) the temperature of the study.
+
+    It is the mean spread of the committee there, times what the test frames of the iteration before said of the two; ``inf`` where that
+    is not known, or where a trajectory had to be stopped.
+    """
+    factor, stopped = state.metrics.get("committee.calibration", np.inf), json.loads((place / "sampling.json").read_text())
+    nearest = min({walker.temperature for walker in state.walkers}, key=lambda kelvin: (abs(kelvin - plan.temperature), kelvin))
+    with np.load(place / "sampling.npz") as arrays:
+        found = [
+            np.inf if stopped.get(walker.name) else arrays[f"spread_{number}"][2].mean()
+            for number, walker in enumerate(state.walkers)
+            if walker.temperature == nearest and f"spread_{number}" in arrays
+        ]
+    return float(1e3 * factor * np.mean(found)) if found else np.inf
 
 
 def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int) -> tuple[list[Atoms], list[Atoms]]:
@@ -163,7 +188,7 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
     arrays = {f"positions_{number}": walker.molecule.positions for number, walker in enumerate(group)}
     arrays |= {f"velocities_{number}": walker.velocities for number, walker in enumerate(group) if walker.velocities is not None}
-    arrays |= {f"spread_{number}": np.stack([t.times, t.spread]) for number, t in enumerate(trajectories)}
+    arrays |= {f"spread_{number}": np.stack([t.times, t.spread, t.mean_spread]) for number, t in enumerate(trajectories)}
     (place / "sampling.json").write_text(json.dumps({t.walker.name: t.stopped for t in trajectories}, indent=1))
     part = place / "sampling.npz.part"
     with part.open("wb") as file:

@@ -28,6 +28,7 @@ class Plan:
     sampler: Sampler
     selector: Any
     references: tuple[Harmonic, ...]
+    temperature: float = 300.0
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 
@@ -45,18 +46,23 @@ class State:
         Trajectories that go on in the next exploration.
     metrics : dict
         Of the last iteration.
+    enough : bool
+        Whether an exploration with its committee has shown forces as good as they are asked for; nothing of it was labelled.
     """
 
     iteration: int
     dataset: list[Atoms]
     walkers: list[Walker]
     metrics: dict[str, float] = field(default_factory=dict)
+    enough: bool = False
+
+    def near(self, learning: Learning) -> bool:
+        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine on average."""
+        return self.metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and not self.metrics.get("harmonic.failed")
 
     def good(self, learning: Learning) -> bool:
-        """Tell whether all molecules have their harmonic frequencies, and these and the forces are near those of the engine on average."""
-        metrics, limit = self.metrics, learning.forces_mae or np.inf
-        near = metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and metrics.get("forces.mae_meV_per_A", 0.0) < limit
-        return near and not metrics.get("harmonic.failed")
+        """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""
+        return self.near(learning) and (learning.forces_mae is None or self.enough)
 
     def finished(self, learning: Learning) -> bool:
         """Tell whether the criterion is met or the limit is reached."""

@@ -15,7 +15,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
     first = sum(study.initial.count(count_modes(atoms)) for atoms in molecules)
     walkers = len(molecules) * len(study.sampler.temperatures) * study.sampler.replicas
     later, again = walkers * study.selector.frames, study.learning.iterations - 1
-    hessians = sum(6 * len(atoms) for atoms in molecules)
+    hessians = sum(2 * count_modes(atoms) for atoms in molecules)
     names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
     production, reference = study.spectrum.production, study.spectrum.reference
     lines = [

@@ -19,7 +19,8 @@ class Learning:
     harmonic_mae : float
         The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹],
     forces_mae : float or None
-        and that of the forces on the test frames too [meV/Å]. ``None``: the frequencies alone decide, as published.
+        and that of the forces is expected to be below this too [meV/Å], from the spread of the committee along the exploration at (or
+        next to) the temperature of the study, calibrated on test frames. ``None``: the frequencies alone decide, as published.
     split : {"stretches", "frames"}
         ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
         together, for ever. ``frames``: frames at random, drawn anew whenever the data set grows, as published; neighbours and earlier

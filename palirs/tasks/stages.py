@@ -12,7 +12,7 @@ from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
 from palirs.learning import errors
 from palirs.learning.iterations import complete_iterations
-from palirs.learning.loop import learn
+from palirs.learning.loop import EXPECTED, learn
 from palirs.learning.state import State
 from palirs.lock import holder
 from palirs.mace.training.committees import starting_point, train_dipoles
@@ -91,17 +91,22 @@ def active_learning(session: Session) -> None:
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
-        wanted = f"learning.harmonic_mae={goal.harmonic_mae:g}" + (f", learning.forces_mae={goal.forces_mae:g}" if goal.forces_mae else "")
+        wanted = f"learning.harmonic_mae={goal.harmonic_mae:g}" + (
+            f" and learning.forces_mae={goal.forces_mae:g}" if goal.forces_mae else ""
+        )
         log.warning(
-            "harmonic MAE %.2f cm⁻¹%s and forces MAE %.1f meV/Å after learning.iterations=%d, %s is not reached; raise the limit and run "
-            "again to go on",
-            *(m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"], goal.iterations, wanted),
+            "learning.iterations=%d are used up, and %s not known to be reached: harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test "
+            "frames; raise the limit and run again to go on",
+            *(goal.iterations, wanted, m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"]),
         )
 
 
 def _after_iteration(session: Session, state: State) -> None:
     session.tracker.metrics(state.metrics, step=state.iteration - 1)
     m = state.metrics
+    if state.enough:
+        log.info("expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels", m[EXPECTED])
+        return
     log.info(
         "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å, energy MAE %.2f meV",
         state.iteration - 1,

@@ -127,7 +127,7 @@ def minimum(atoms: Atoms, source: Source) -> Harmonic:
 
 
 def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None) -> Harmonic:
-    """Harmonic analysis by central differences of forces and dipoles, 6N calculations.
+    """Harmonic analysis by central differences of forces and dipoles, two calculations for each vibration.
 
     Parameters
     ----------
@@ -136,32 +136,58 @@ def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, m
     source : Source
         What calculates.
     displacement : float
-        Step [Å].
+        Step of the atom that moves most [Å].
     modes : int, optional
         Number of modes, see :func:`vibrational_space`.
     """
-    hessian, dipole_gradient = finite_differences(atoms, source, displacement)
+    hessian, dipole_gradient = finite_differences(atoms, source, displacement, modes)
     frequencies, vectors = normal_modes(atoms, hessian, modes)
     intensities = None if dipole_gradient is None else infrared_intensities(vectors, dipole_gradient)
     return Harmonic(atoms.copy(), frequencies, vectors, intensities)
 
 
-def finite_differences(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return Hessian ``[3N, 3N]`` [eV/Å²] and dipole gradient ``[3N, 3]`` [e] (``None`` without dipoles)."""
+def finite_differences(
+    atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return Hessian ``[3N, 3N]`` [eV/Å²] and dipole gradient ``[3N, 3]`` [e] (``None`` without dipoles) at a stationary point.
+
+    The atoms are displaced along :func:`internal_directions` only: translation and rotation change neither energy nor the size of the
+    dipole there, so their part is known without calculating (zero; that of the dipole gradient, which no mode needs, is left zero too).
+    """
+    roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
+    directions = internal_directions(atoms, modes)
+    steps = displacement / np.linalg.norm((directions / roots[:, None]).T.reshape(-1, len(atoms), 3), axis=2).max(axis=1)
     frames = []
-    for coordinate in range(3 * len(atoms)):
+    for direction, step in zip(directions.T, steps, strict=True):
         for sign in (1, -1):
             moved = Atoms(atoms.numbers, positions=atoms.positions, info={**atoms.info, keys.ORIGIN: "displacement"})
-            moved.positions[divmod(coordinate, 3)] += sign * displacement
+            moved.positions += sign * step * (direction / roots).reshape(-1, 3)
             frames.append(moved)
     found = source.calculate(frames)
-    forces = np.array([properties.forces.ravel() for properties in found]).reshape(-1, 2, 3 * len(atoms))
-    hessian = -(forces[:, 0] - forces[:, 1]) / (2 * displacement)
+    forces = np.array([properties.forces.ravel() for properties in found]).reshape(len(steps), 2, 3 * len(atoms))
+    curvature = directions.T @ (-(forces[:, 0] - forces[:, 1]) / (2 * steps[:, None]) / roots).T
+    back = directions * roots[:, None]
     gradient = None
     if all(properties.dipole is not None for properties in found):
-        dipoles = np.array([properties.dipole for properties in found]).reshape(-1, 2, 3)
-        gradient = (dipoles[:, 0] - dipoles[:, 1]) / (2 * displacement)
-    return 0.5 * (hessian + hessian.T), gradient
+        dipoles = np.array([properties.dipole for properties in found]).reshape(len(steps), 2, 3)
+        gradient = back @ ((dipoles[:, 0] - dipoles[:, 1]) / (2 * steps[:, None]))
+    return back @ (0.5 * (curvature + curvature.T)) @ back.T, gradient
+
+
+def internal_directions(atoms: Atoms, count: int | None = None) -> np.ndarray:
+    """Orthonormal mass-weighted directions of vibration, ``[3N, modes]``, each as near as may be to the motion of one atom along one axis.
+
+    They are what a Gram-Schmidt process leaves of those motions, the one of which most is left first; of equal ones the first counts, so
+    that another machine displaces in the same way and finds the labels that are there.
+    """
+    space = vibrational_space(atoms, count)
+    rest, chosen = space @ space.T, []
+    for _ in range(space.shape[1]):
+        lengths = np.round(np.linalg.norm(rest, axis=0), 6)
+        column = rest[:, int(lengths.argmax())]
+        chosen.append(column / np.linalg.norm(column))
+        rest = rest - np.outer(chosen[-1], chosen[-1] @ rest)
+    return np.array(chosen).T
 
 
 def normal_modes(atoms: Atoms, hessian: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:

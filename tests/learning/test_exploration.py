@@ -45,7 +45,7 @@ def test_there_is_a_walker_for_every_combination(group):
 
 def test_exploration_records_and_goes_on(committee, first):
     assert all(len(trajectory.times) == 10 and not trajectory.stopped for trajectory in first)
-    assert all((trajectory.spread > 0).all() for trajectory in first)
+    assert all((trajectory.spread > trajectory.mean_spread).all() and (trajectory.mean_spread > 0).all() for trajectory in first)
     second = explore(committee, [trajectory.walker for trajectory in first], SHORT, seed=1, iteration=2)
     for before, after in zip(first, second, strict=True):
         jump = np.abs(after.positions[0] - before.positions[-1]).max()

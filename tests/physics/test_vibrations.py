@@ -76,6 +76,31 @@ def test_modes_are_orthonormal_and_free_of_translation_and_rotation():
     np.testing.assert_allclose(np.einsum("a,iak->ik", masses, np.cross(arms[None], modes)), 0, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["H2O", "CH3OH", "CO2", "C2H6"])
+def test_a_hessian_takes_two_calculations_for_each_vibration_and_is_the_whole_one(name):
+    """Compared with displacing every atom along every axis; symmetric molecules have directions that tie."""
+    atoms = optimise(molecule(name), TBLite(), fmax=1e-4)
+    source, asked = TBLite(), []
+
+    class Counting:
+        def calculate(self, frames):
+            asked.append(len(frames))
+            return source.calculate(frames)
+
+    hessian, gradient = finite_differences(atoms, Counting())
+    assert asked == [2 * count_modes(atoms)]
+    moved = [atoms.copy() for _ in range(6 * len(atoms))]
+    for number, copy in enumerate(moved):
+        copy.positions[divmod(number // 2, 3)] += 0.002 * (1 - 2 * (number % 2))
+    found = source.calculate(moved)
+    forces = np.array([properties.forces.ravel() for properties in found]).reshape(-1, 2, 3 * len(atoms))
+    np.testing.assert_allclose(hessian, -(forces[:, 0] - forces[:, 1]) / 0.004, atol=0.05)
+    dipoles = np.array([properties.dipole for properties in found]).reshape(-1, 2, 3)
+    modes = normal_modes(atoms, hessian)[1]
+    whole = infrared_intensities(modes, (dipoles[:, 0] - dipoles[:, 1]) / 0.004)
+    np.testing.assert_allclose(infrared_intensities(modes, gradient), whole, atol=0.05, rtol=0.005)
+
+
 def test_isotopes_follow_teller_and_redlich():
     """The product of the frequency ratios of D2O and H2O follows from masses and moments of inertia alone."""
     light = optimise(molecule("H2O"), TBLite())

@@ -1,0 +1,57 @@
+"""From the disagreement of a committee to its error: what held-out frames say of the one, and of the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from palirs import keys
+from palirs.mace.models.committee import Committee, force_spread
+
+LEVEL = 0.9
+"""Share of frames whose error the upper factor covers."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Spread and true error of the forces on frames that were not learnt.
+
+    Attributes
+    ----------
+    spread : numpy.ndarray
+        Shape ``[frames]`` [eV/Å], force spread, mean over the atoms.
+    error : numpy.ndarray
+        Shape ``[frames]`` [eV/Å], absolute error of a force component of the committee mean, mean over atoms and components.
+    """
+
+    spread: np.ndarray
+    error: np.ndarray
+
+    @property
+    def factor(self) -> float:
+        """Mean error over mean spread: what a mean spread is to be multiplied with to give a mean absolute error."""
+        return float(self.error.sum() / self.spread.sum()) if self.spread.sum() > 0 else float("nan")
+
+    def upper(self, level: float = LEVEL) -> float:
+        """Return the factor that covers the error of a frame in this share of cases, ``inf`` where there are too few frames to say.
+
+        Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1): of n held-out frames the
+        ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of the same kind at this level, whatever the distribution.
+        """
+        ratios = np.sort(self.error / np.maximum(self.spread, 1e-12))
+        place = int(np.ceil((len(ratios) + 1) * level)) - 1
+        return float(ratios[place]) if place < len(ratios) else float("inf")
+
+    def metrics(self) -> dict[str, float]:
+        """Return both, without what is not known."""
+        found = {"committee.calibration": self.factor, "committee.calibration_90": self.upper()}
+        return {key: value for key, value in found.items() if np.isfinite(value)}
+
+
+def calibrate(committee: Committee, frames: Sequence[Atoms]) -> Calibration:
+    """Compare spread and error of a committee on labelled frames that it has not learnt."""
+    found = committee.evaluate(frames)
+    errors = [np.abs(forces.mean(axis=0) - atoms.arrays[keys.FORCES]).mean() for forces, atoms in zip(found.forces, frames, strict=True)]
+    return Calibration(np.array([float(force_spread(torch.tensor(forces)).mean()) for forces in found.forces]), np.array(errors))

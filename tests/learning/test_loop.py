@@ -1,0 +1,91 @@
+"""Choosing frames, and when the loop ends."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from palirs import keys
+from palirs.distinct import distances
+from palirs.dynamics import average
+from palirs.learning.exploration import Trajectory, Walker
+from palirs.learning.loop import choose, expected_error
+from palirs.learning.state import Plan, State
+from palirs.selection import MostUncertain, RandomFrames
+from palirs.settings import Learning
+
+
+def trajectories(velocities):
+    """Two trajectories of methanol that pass through the same structures, recorded every 5 fs."""
+    rng = np.random.default_rng(0)
+    atoms = molecule("CH3OH")
+    atoms.info[keys.MOLECULE] = "methanol"
+    steps = rng.normal(scale=0.05, size=(100, len(atoms), 3))
+    walker = Walker(atoms, atoms, 300.0, 0, velocities)
+    times = np.arange(1, 101) * 5.0
+    one = Trajectory(walker, times, atoms.positions + steps, 1 + rng.random(100), rng.random(100))
+    mirrored = (atoms.positions + steps) * [1, -1, 1]
+    return [one, replace(one, walker=replace(walker, replica=1), positions=mirrored)]
+
+
+def plan(selector, tmp_path, temperature=300.0):
+    return Plan(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
+
+
+@pytest.mark.parametrize("selector", [MostUncertain(frames=8), RandomFrames(frames=8)])
+def test_no_structure_twice_no_neighbours_none_that_is_labelled(selector, tmp_path):
+    found = trajectories(velocities=np.zeros((6, 3)))
+    state = State(1, [], [trajectory.walker for trajectory in found])
+    chosen = choose(found, plan(selector, tmp_path), state)
+    rows = np.array([distances(atoms) for atoms in chosen])
+    apart = np.abs(rows[:, None] - rows[None]).max(axis=-1) + np.eye(len(rows))
+    assert apart.min() > 1e-4, "a mirror image of a chosen one is left out"
+    again = choose(found, plan(selector, tmp_path), replace(state, dataset=chosen))
+    assert not any(np.abs(rows - distances(atoms)).max(axis=1).min() < 1e-4 for atoms in again), "nor is a labelled one taken again"
+    begin = [np.flatnonzero((found[0].positions == atoms.positions).all(axis=(1, 2))) for atoms in chosen]
+    assert all(found[0].times[where].min(initial=1e9) >= selector.separation for where in begin), "beside the end of the iteration before"
+
+
+def test_a_fresh_trajectory_may_be_labelled_from_its_first_frame(tmp_path):
+    found = trajectories(velocities=None)
+    best = int(found[0].spread[:5].argmax())
+    found = [replace(found[0], spread=np.where(np.arange(100) == best, 9.0, found[0].spread))]
+    chosen = choose(found, plan(MostUncertain(frames=1), tmp_path), State(1, [], [found[0].walker]))
+    np.testing.assert_allclose(chosen[0].positions, found[0].positions[best], atol=1e-8)
+
+
+def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info[keys.MOLECULE] = "water"
+    group = [Walker(atoms, atoms, kelvin, 0) for kelvin in (300.0, 700.0)]
+    state = State(1, [], group, {"committee.calibration": 2.0})
+    np.savez(tmp_path / "sampling.npz", spread_0=np.array([[5.0], [9.0], [0.003]]), spread_1=np.array([[5.0], [9.0], [0.02]]))
+    (tmp_path / "sampling.json").write_text(json.dumps({walker.name: "" for walker in group}))
+    assert expected_error(tmp_path, plan(None, tmp_path), state) == pytest.approx(6.0)
+    assert expected_error(tmp_path, plan(None, tmp_path, 600.0), state) == pytest.approx(40.0)
+    assert expected_error(tmp_path, plan(None, tmp_path), replace(state, metrics={})) == np.inf
+    (tmp_path / "sampling.json").write_text(json.dumps({group[0].name: "dissociated", group[1].name: ""}))
+    assert expected_error(tmp_path, plan(None, tmp_path), state) == np.inf
+
+
+def test_the_loop_ends_when_frequencies_and_forces_are_good():
+    good = State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0})
+    both, frequencies = Learning(iterations=5, forces_mae=10.0), Learning(iterations=5, forces_mae=None)
+    assert good.finished(frequencies)
+    assert not good.finished(both)
+    assert replace(good, enough=True).finished(both)
+    assert not replace(good, enough=True, metrics={"harmonic.mae_cm1": 9.0}).finished(both)
+    assert State(5, [], [], {}).finished(both)
+
+
+def test_means_over_atoms_are_those_of_each_molecule():
+    values, state = (
+        torch.tensor([[1.0, 2.0, 3.0, 10.0, 20.0], [0, 0, 0, 1, 3]]),
+        SimpleNamespace(counts=(3, 2), system=torch.tensor([0, 0, 0, 1, 1])),
+    )
+    torch.testing.assert_close(average(values, state), torch.tensor([[2.0, 15.0], [0.0, 2.0]]))
+    torch.testing.assert_close(average(values[0], state), torch.tensor([2.0, 15.0]))
