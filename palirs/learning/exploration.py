@@ -17,6 +17,10 @@ from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
 from palirs.settings import Sampler
 
+AT_REST = 2.0
+"""A molecule at its optimum has no potential energy: its velocities are drawn at this many times the temperature, half of which the
+potential has taken up after a vibration; friction alone would need several picoseconds."""
+
 
 @dataclass(frozen=True)
 class Walker:
@@ -122,7 +126,7 @@ def explore(
     )
     temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
     field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
-    state = initial_state(molecules, field, temperature, noise, [walker.velocities for walker in group])
+    state = initial_state(molecules, field, AT_REST * temperature, noise, [walker.velocities for walker in group])
     recorder, step = _Recorder(group, sampler), 0
     with tqdm(total=sampler.steps, desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2) as bar:
         while step < sampler.steps and recorder.present:

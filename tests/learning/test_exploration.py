@@ -13,6 +13,7 @@ from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
 from palirs.settings import Sampler
+from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
 
 SHORT = Sampler(temperatures=(30.0, 70.0), replicas=2, length=0.02, interval=2.0, relative_force_error=1e9)
 
@@ -121,3 +122,15 @@ def test_a_molecule_that_rearranges_is_whole():
     reasons = watch.broken(torch.tensor(np.concatenate([there.positions, stretched])))
     assert list(reasons) == [1]
     assert "dissociated" in reasons[1]
+
+
+def test_a_trajectory_that_starts_at_the_optimum_has_its_temperature_at_once(frames, small):
+    """With velocities of the temperature itself half of it would be left, and a short exploration would see too little."""
+    shape = replace(PotentialShape.of(frames, small), scale=1e-9)
+    weak = Committee.of([(shape, shape.build()) for _ in range(2)])
+    settings = replace(SHORT, temperatures=(300.0,), replicas=64, length=0.001, interval=0.5)
+    moved = explore(weak, walkers(Molecules(names=("methanol",)).load(), settings), settings, seed=1, iteration=1)
+    velocities = np.array([trajectory.walker.velocities for trajectory in moved])
+    masses = moved[0].walker.molecule.get_masses()
+    kelvin = (masses[:, None] * velocities**2).sum(axis=(1, 2)) * EV_PER_AMU_A2_FS2 / (15 * BOLTZMANN)
+    assert kelvin.mean() == pytest.approx(600, rel=0.1), "nothing has been taken up yet where there is no potential"
