@@ -91,13 +91,13 @@ def active_learning(session: Session) -> None:
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
-        wanted = f"learning.harmonic_mae={goal.harmonic_mae:g}" + (
-            f" and learning.forces_mae={goal.forces_mae:g}" if goal.forces_mae else ""
-        )
+        missing = f"learning.harmonic_mae={goal.harmonic_mae:g} is not reached"
+        if state.near(goal):
+            missing = f"whether learning.forces_mae={goal.forces_mae:g} is reached is not known, no exploration came after"
         log.warning(
-            "learning.iterations=%d are used up, and %s not known to be reached: harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test "
-            "frames; raise the limit and run again to go on",
-            *(goal.iterations, wanted, m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"]),
+            "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test frames); raise the limit and "
+            "run again to go on",
+            *(goal.iterations, missing, m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"]),
         )
 
 
