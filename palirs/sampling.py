@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -73,14 +73,17 @@ class ModeImages:
 
 @recipe
 class ThermalSamples:
-    """All modes at once, from the harmonic quantum distribution of a temperature (Wigner 1932, doi:10.1103/PhysRev.40.749).
+    """All modes at once, from the harmonic distribution of a temperature.
 
-    Normal coordinates are independent and normal, of variance ħ/(2ω)·coth(ħω/2k_BT). Frequencies below ``lowest`` are raised to it
+    Normal coordinates are independent and normal, of variance k_BT/ω² (classical, as MD will have it) or ħ/(2ω)·coth(ħω/2k_BT) (quantum,
+    Wigner 1932, doi:10.1103/PhysRev.40.749: at least the zero-point energy in every mode). Frequencies below ``lowest`` are raised to it
     (Ribeiro et al. 2011, doi:10.1021/jp205508z): a soft torsion moves far along a circle, not along its straight mode. A
     molecule that does not stay whole is drawn again.
 
     Parameters
     ----------
+    distribution : {"classical", "quantum"}
+        Of the amplitudes.
     temperatures : tuple of float
         Taken in turn [K].
     per_mode : int
@@ -91,14 +94,16 @@ class ThermalSamples:
         [cm⁻¹].
     """
 
-    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0,)
+    distribution: Literal["classical", "quantum"] = "classical"
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
     per_mode: Count = 5
     least: Count = 20
     lowest: Wavenumber = 100.0
 
     def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
         """Give the samples."""
-        widths = [spread(np.maximum(np.abs(known.frequencies), self.lowest), kelvin) for kelvin in self.temperatures]
+        raised, quantum = np.maximum(np.abs(known.frequencies), self.lowest), self.distribution == "quantum"
+        widths = [spread(raised, kelvin, quantum) for kelvin in self.temperatures]
         done = 0
         for draw in count():
             if done == self.count(len(widths[0])):
@@ -149,8 +154,8 @@ class InitialSamples:
         return 1 + sum(part.count(modes) for part in (self.images, self.thermal) if part is not None)
 
 
-def spread(frequencies: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the standard deviation of quantum-harmonic normal coordinates [Å·amu^1/2].
+def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) -> np.ndarray:
+    """Return the standard deviation of harmonic normal coordinates [Å·amu^1/2].
 
     Parameters
     ----------
@@ -158,10 +163,12 @@ def spread(frequencies: np.ndarray, temperature: float) -> np.ndarray:
         [cm⁻¹], positive.
     temperature : float
         [K].
+    quantum : bool
+        Or classical.
     """
     angular = 2 * np.pi * SPEED_OF_LIGHT * frequencies  # rad/fs
-    quantum = frequencies / CM1_PER_EV  # ħω, eV
-    energy = 0.5 * quantum / np.tanh(quantum / (2 * BOLTZMANN * temperature))  # mean total energy, twice the potential one
+    step, classical = frequencies / CM1_PER_EV, BOLTZMANN * temperature  # ħω and k_BT, eV
+    energy = 0.5 * step / np.tanh(step / (2 * classical)) if quantum else classical  # mean total energy, twice the potential one
     return np.sqrt(energy / EV_PER_AMU_A2_FS2) / angular
 
 

@@ -36,11 +36,12 @@ def test_no_structure_twice(methanol):
     assert len({atoms.info[keys.STRETCH] for atoms in frames if atoms.info[keys.ORIGIN] == "normal_mode"}) == 12
 
 
-def test_thermal_samples_have_the_quantum_harmonic_distribution(methanol):
-    """Zero-point amplitude in stiff modes, equipartition in soft ones, all modes at once and independent."""
-    recipe = ThermalSamples(temperatures=(300.0,), per_mode=300, lowest=1.0)
+@pytest.mark.parametrize("distribution", ["classical", "quantum"])
+def test_thermal_samples_have_the_harmonic_distribution(methanol, distribution):
+    """Zero-point amplitude in stiff modes or equipartition in all, all modes at once and independent."""
+    recipe = ThermalSamples(distribution=distribution, temperatures=(300.0,), per_mode=300, lowest=1.0)
     found = coordinates(list(recipe.sample(methanol, np.random.default_rng(2))), methanol)
-    expected = spread(methanol.frequencies, 300.0)
+    expected = spread(methanol.frequencies, 300.0, distribution == "quantum")
     np.testing.assert_allclose(found.std(axis=0), expected, rtol=0.07)  # 3600 samples, a few of them drawn again
     np.testing.assert_allclose(np.corrcoef(found.T), np.eye(12), atol=0.1)
     assert abs((found / expected).mean()) < 0.02, "both sides of the optimum"
@@ -54,11 +55,13 @@ def test_widths_have_their_limits():
     assert potential[0] == pytest.approx(0.5 * BOLTZMANN * 5000, rel=1e-4)
     cold = 0.5 * omega**2 * spread(wavenumber, 1.0) ** 2 * EV_PER_AMU_A2_FS2
     assert cold[1] == pytest.approx(0.25 * 3000.0 / CM1_PER_EV, rel=1e-9)
+    classical = 0.5 * omega**2 * spread(wavenumber, 300.0, quantum=False) ** 2 * EV_PER_AMU_A2_FS2
+    np.testing.assert_allclose(classical, 0.5 * BOLTZMANN * 300.0)
 
 
 def test_soft_modes_are_held_and_molecules_stay_whole(methanol):
     soft = Harmonic(methanol.atoms, np.array([1.0, *methanol.frequencies[1:]]), methanol.modes)
-    frames = list(ThermalSamples(per_mode=10).sample(soft, np.random.default_rng(3)))
+    frames = list(ThermalSamples(temperatures=(300.0,), per_mode=10).sample(soft, np.random.default_rng(3)))
     assert coordinates(frames, methanol)[:, 0].std() < 2 * spread(np.array([100.0]), 300.0)[0]
     wild = Harmonic(soft.atoms, soft.frequencies, soft.modes * 1e3)
     with pytest.raises(PalirsError, match=r"initial\.thermal\.temperatures"):
