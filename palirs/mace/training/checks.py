@@ -23,6 +23,8 @@ AGREEMENT = 1.8
 LARGE_DIPOLE = 0.6
 """Median dipole over the extent of a neutral molecule [e]; more is told, not refused. In e·Å molecules without metals have less (HF 0.53,
 water 0.31, formamide 0.29); in Debye, 4.8 times as much, what is more polar than 0.13 is found."""
+FAR_OUT = ("normal_mode", "thermal")
+"""Origins of samples that lie far out on purpose."""
 OUTLIER = 20.0
 """A frame this many times further from the median than half of the others are is listed."""
 
@@ -41,7 +43,7 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     -------
     list of str
         What is odd, but may be right: frames far outside of the others of their molecule, large dipoles. It is logged, not refused; as a
-        warning unless it is a normal-mode sample, which lies far out on purpose.
+        warning unless it is one of the first samples, which lie far out on purpose.
 
     Raises
     ------
@@ -59,8 +61,8 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     for (name, _), members in groups.items():
         far = _outliers(name, frames, members)
         _check_units(name, [frames[i] for i in members if i not in far])
-        for number, line in far.items():  # normal-mode samples lie far out on purpose
-            log.log(logging.INFO if frames[number].info.get(keys.ORIGIN) == "normal_mode" else logging.WARNING, "labels: %s", line)
+        for number, line in far.items():
+            log.log(logging.INFO if frames[number].info.get(keys.ORIGIN) in FAR_OUT else logging.WARNING, "labels: %s", line)
         large = _large_dipoles(name, [frames[i] for i in members]) if dipoles else []
         for line in large:
             log.warning("labels: %s", line)
