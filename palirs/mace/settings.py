@@ -92,7 +92,7 @@ class Training:
     learning_rate : float
         Peak of the schedule.
     schedule : {"doubling", "one_cycle", "cosine", "plateau", "constant"}
-        ``doubling``: as long as it pays, up to ``updates`` (1.2 times as many with all decays), see
+        ``doubling``: as long as it pays, up to ``updates`` (1.4 times as many with all decays), see
         :mod:`palirs.mace.training.cycles`; ``patience`` is not used.
         ``one_cycle``: Smith and Topin 2017, arXiv:1708.07120. ``plateau``: times 0.8 when the validation error has not improved for 5 % of
         the updates.
