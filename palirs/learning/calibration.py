@@ -30,9 +30,17 @@ class Calibration:
     error: np.ndarray
 
     @property
+    def ratios(self) -> np.ndarray:
+        """Error over spread of each frame."""
+        return self.error / np.maximum(self.spread, 1e-12)
+
+    @property
     def factor(self) -> float:
-        """Mean error over mean spread: what a mean spread is to be multiplied with to give a mean absolute error."""
-        return float(self.error.sum() / self.spread.sum()) if self.spread.sum() > 0 else float("nan")
+        """Mean ratio: what a spread is to be multiplied with to give the error to be expected; ``nan`` where there is no spread.
+
+        The least-squares slope of errors that scatter in proportion to the spread. (The ratio of the means follows single frames far out.)
+        """
+        return float(self.ratios.mean()) if self.spread.min() > 0 else float("nan")
 
     def upper(self, level: float = LEVEL) -> float:
         """Return the factor that covers the error of a frame in this share of cases, ``inf`` where there are too few frames to say.
@@ -40,7 +48,7 @@ class Calibration:
         Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1): of n held-out frames the
         ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of the same kind at this level, whatever the distribution.
         """
-        ratios = np.sort(self.error / np.maximum(self.spread, 1e-12))
+        ratios = np.sort(self.ratios)
         place = int(np.ceil((len(ratios) + 1) * level)) - 1
         return float(ratios[place]) if place < len(ratios) else float("inf")
 

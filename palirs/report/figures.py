@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from palirs.learning.calibration import LEVEL, Calibration
 from palirs.learning.errors import Parity
 from palirs.spectra import Spectrum
 
@@ -135,4 +136,32 @@ def parity(name: str, unit: str, values: Parity) -> Figure:
             side.set_major_locator(MaxNLocator(5))
         axis.set_xlabel(f"Reference ({unit})")
         axis.set_ylabel(f"Committee ({unit})" if name != "Dipole" else f"Model ({unit})")
+    return figure
+
+
+def reliability(known: Calibration, origins: Sequence[str]) -> Figure:
+    """Draw the force error of each test frame against the committee's disagreement, and the lines that predict the one from the other.
+
+    Parameters
+    ----------
+    known : Calibration
+        Spread and error of each frame.
+    origins : sequence of str
+        How each frame came to be.
+    """
+    spread, error, names = 1e3 * known.spread, 1e3 * known.error, np.array(origins)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 4.6))
+        for name, color in zip(sorted(set(origins)), plt.get_cmap("tab10").colors, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
+            axis.plot(spread[names == name], error[names == name], "o", ms=4, alpha=0.7, color=color, label=name.replace("_", " "))
+        ends = np.array([spread.min() / 1.3, spread.max() * 1.3])
+        axis.plot(ends, known.factor * ends, color="0.2", lw=1.2, label=f"expected, {known.factor:.2f} × spread")
+        if np.isfinite(known.upper()):
+            axis.plot(ends, known.upper() * ends, color="0.2", lw=1, ls="--", label=f"above {LEVEL:.0%} of frames, {known.upper():.2f} ×")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("Spread of the committee's forces, mean over atoms (meV/Å)")
+        axis.set_ylabel("Absolute force error, mean (meV/Å)")
+        axis.legend(fontsize=10)
+        figure.tight_layout()
     return figure

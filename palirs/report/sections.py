@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
+from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, above, dipole_parity, potential_parity
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
@@ -149,6 +150,17 @@ def errors(found: Findings) -> Section:
             rows.append({"frames_of": name, "test_frames": frames, **metrics})
     write_table(found.directory / "errors.csv", rows)
     return Section("Errors on the test frames of the last iteration, by molecule and by origin", rows=rows)
+
+
+def reliability(found: Findings) -> list[Section]:
+    """How well the committee's disagreement tells its error, if it has several members."""
+    known = calibrate(found.committee, found.test)
+    if not known.spread.min() > 0:
+        return []
+    origins = [str(atoms.info.get(keys.ORIGIN, "unknown")) for atoms in found.test]
+    return [
+        Section("Disagreement and error of the committee", figures.save(figures.reliability(known, origins), found.figure("reliability")))
+    ]
 
 
 def ended_early(found: Findings) -> list[Section]:

@@ -195,6 +195,7 @@ def analyse(session: Session) -> None:
         sections.learning_curves(found),
         sections.data(found),
         *sections.parities(found),
+        *sections.reliability(found),
         sections.errors(found),
         *sections.ended_early(found),
     ]

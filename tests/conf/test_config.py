@@ -18,7 +18,7 @@ from palirs.recipes import PalirsError
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-QUANTITY = r"\s*(length|timestep|interval|friction|\w*temperature|thermalisation|max_lag|dipole_interval|harmonic_mae):"
+QUANTITY = r"\s*(length|timestep|interval|friction|\w*temperature|thermalisation|max_lag|dipole_interval|harmonic_mae|forces_mae):"
 OPTIONS = [(file.parent.name, file.stem) for file in sorted(CONF.glob("*/*.yaml"))]
 
 
@@ -57,14 +57,16 @@ def test_every_number_with_a_unit_says_it():
     for file in [CONF / "sampler/paper.yaml", CONF / "spectrum/paper.yaml", CONF / "config.yaml", CONF / "engine/gfn2.yaml"]:
         for line in file.read_text().splitlines():
             if re.match(QUANTITY, line):
-                assert re.search(r"#.*(ps⁻¹|ps|fs|K|cm⁻¹)", line), f"{file.name}: {line}"
+                assert re.search(r"#.*(ps⁻¹|ps|fs|K|cm⁻¹|meV/Å)", line), f"{file.name}: {line}"
 
 
 @pytest.mark.parametrize("sweep", sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml")))
 def test_sweeps_compose(sweep):
     done = run("-cd", "sweeps", "-cn", sweep, "--cfg", "hydra", "-p", "hydra.sweeper.params")
     assert done.returncode == 0, done.stderr
-    assert "committee.size" in done.stdout
+    params = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert params
+    assert all("," in line.partition(": ")[2] for line in params), "every parameter has several values"
 
 
 def test_presets_are_short():
@@ -139,7 +141,7 @@ def run(*arguments):
         ("-m committee.size=2,x", ["committee.size = 'x'", "integer"]),
         ("-m sampler.timestep=0.5,50", ["sampler.timestep = 50"]),
         ("-cd sweeps -cn committee_size temperature=-3", ["temperature = -3"]),
-        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are committee_size"]),
+        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are acquisition, committee_size"]),
         ("task=label", ["task.frames"]),
     ],
 )

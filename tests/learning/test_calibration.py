@@ -17,6 +17,14 @@ def test_the_factor_gives_the_mean_error_and_the_upper_one_covers():
     assert 0.85 < covered < 0.96
 
 
+def test_one_frame_far_out_does_not_decide():
+    rng = np.random.default_rng(2)
+    spread = rng.uniform(0.003, 0.01, size=30)
+    error = 0.6 * spread * rng.lognormal(sigma=0.3, size=30)
+    plain = Calibration(spread, error).factor
+    assert Calibration(np.append(spread, 0.12), np.append(error, 0.32)).factor == pytest.approx(plain, rel=0.12)
+
+
 def test_coverage_holds_on_average_over_small_sets():
     """A conformal factor covers at least its level, also when it comes from a dozen frames."""
     rng = np.random.default_rng(1)
