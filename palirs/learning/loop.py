@@ -39,6 +39,7 @@ from palirs.mace.training.committees import train_committee
 from palirs.mace.training.split import split
 from palirs.molecules import on_grid, read_frames
 from palirs.randomness import stream
+from palirs.recipes import PalirsError
 from palirs.settings import Sampler
 from palirs.vibrations import Harmonic, minimum, together
 
@@ -156,7 +157,13 @@ def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration
     training = plan.training
     if plan.learning.split == "frames":
         return split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
-    return sides([*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)])
+    train, test = sides([*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)])
+    if not test:
+        raise PalirsError(
+            f"{len(train)} labelled frames, all of them neighbours of one another: none is left to test with; give initial=thermal, or "
+            f"learning.split=frames"
+        )
+    return train, test
 
 
 def _of_origin(origin: str, metrics: dict[str, float]) -> list[tuple[str, float]]:

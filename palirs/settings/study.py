@@ -90,6 +90,11 @@ class Study:
                 "committee.size = 1: one member has no spread, so no frame is more uncertain than another; give at least 2, "
                 "selector=random, or learning.iterations=1"
             )
+        if self.committee.size == 1 and self.learning.forces_mae is not None and self.learning.iterations > 1:
+            raise ValueError(
+                "committee.size = 1: one member has no spread, so no error of its forces can be expected; give at least 2, or "
+                "learning.forces_mae=null"
+            )
 
     def check_devices(self) -> None:
         """See that the devices are there, unless Slurm jobs will look for theirs.

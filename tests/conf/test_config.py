@@ -130,6 +130,7 @@ def run(*arguments):
         ("training.dipole.clip_gradient=1e30", ["training.dipole.clip_gradient"]),
         ("temperature=1e7", ["temperature = 10000000.0", "5000"]),
         ("committee.size=1", ["committee.size = 1", "spread", "selector=random"]),
+        ("committee.size=1 selector=random", ["committee.size = 1", "learning.forces_mae=null"]),
         ("evaluation.device=cuda", ["evaluation.device = 'cuda'", "use cpu"]),
         ("training.potential.device=cuda:3", ["training.potential.device = 'cuda:3'"]),
         ("engine=ase engine.calculator._target_=mace.calculators.MACECalculator", ["engine.calculator", "MACECalculator", "model_paths"]),

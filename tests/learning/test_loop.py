@@ -13,8 +13,10 @@ from palirs import keys
 from palirs.distinct import distances
 from palirs.dynamics import average
 from palirs.learning.exploration import Trajectory, Walker
-from palirs.learning.loop import choose, expected_error
+from palirs.learning.loop import choose, expected_error, share_out
 from palirs.learning.state import Plan, State
+from palirs.mace.settings import Training
+from palirs.recipes import PalirsError
 from palirs.selection import MostUncertain, RandomFrames
 from palirs.settings import Learning
 
@@ -89,3 +91,18 @@ def test_means_over_atoms_are_those_of_each_molecule():
     )
     torch.testing.assert_close(average(values, state), torch.tensor([[2.0, 15.0], [0.0, 2.0]]))
     torch.testing.assert_close(average(values[0], state), torch.tensor([2.0, 15.0]))
+
+
+def test_frames_that_are_all_neighbours_leave_nothing_to_test_with(tmp_path):
+    """The images of a molecule's only mode stand on one side together."""
+    images = []
+    for number in range(8):
+        atoms = molecule("H2")
+        atoms.positions *= 1 + 0.05 * number
+        atoms.info |= {keys.MOLECULE: "H2", keys.ORIGIN: "normal_mode", keys.STRETCH: "mode 0"}
+        images.append(atoms)
+    settings = replace(plan(None, tmp_path), training=Training())
+    with pytest.raises(PalirsError, match="initial=thermal"):
+        share_out([], images, settings, 0)
+    train, test = share_out([], images, replace(settings, learning=Learning(split="frames")), 0)
+    assert (len(train), len(test)) == (6, 2)
