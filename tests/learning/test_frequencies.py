@@ -47,6 +47,13 @@ def test_a_molecule_without_an_optimum_has_failed_and_the_loop_goes_on(water, mo
     assert State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(settings)
 
 
+def test_an_optimum_elsewhere_has_failed(water, monkeypatch):
+    monkeypatch.setattr(frequencies, "ELSEWHERE", 1e-4)
+    found = compare_frequencies(AsCommittee(method="GFN1-xTB"), [water])
+    assert "is another one" in found.failed["water"]
+    assert not found.predicted
+
+
 def test_another_minimum_is_not_the_optimum():
     """Trans and cis formic acid have frequencies of their own; neither is wrong."""
     cis = molecule("HCOOH")

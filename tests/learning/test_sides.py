@@ -70,3 +70,10 @@ def test_frames_without_a_stretch_stand_alone():
     for atoms in bare:
         del atoms.info[keys.STRETCH]
     np.testing.assert_allclose(shares(settle(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03)
+
+
+def test_frames_that_come_one_by_one_have_the_same_shares():
+    settled = []
+    for atoms in frames("a", "exploration", 60):
+        settled += settle([atoms], settled, 0.2, 0.1)
+    np.testing.assert_allclose(shares(settled), [0.2, 0.08, 0.72], atol=0.02)
