@@ -1,7 +1,7 @@
 """Which frames are learnt, which decide when to stop, and which only test: settled when a frame arrives, for ever.
 
 Frames that are neighbours (the images of a mode, a stretch of a trajectory) stand on one side together. On which is a matter of a
-hash of their names, so another study of the same molecules, or a later one that goes on from a trained model, draws the same line.
+hash of their names and of what was there before, so a study that goes on, or trains on from its own models, keeps the line.
 """
 
 from collections.abc import Sequence
