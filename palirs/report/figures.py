@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from palirs.learning.calibration import LEVEL, Calibration
 from palirs.learning.errors import Parity
+from palirs.learning.loop import EXPECTED
 from palirs.spectra import Spectrum
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
@@ -99,11 +100,15 @@ def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[floa
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for axis, goal, unit in zip((axes[0], axes[2]), goals, ("cm⁻¹", "meV/Å"), strict=True):
+        expected = [metrics.get(EXPECTED, np.nan) for metrics in history[1:]]  # of the committee of the iteration before
+        if np.isfinite(expected).any():
+            axes[2].plot(iterations[:-1], expected, "^", color=MEASURED, label="expected along MD")
+        for axis, goal, text in zip((axes[0], axes[2]), goals, ("goal {:g} cm⁻¹", "goal along MD, {:g} meV/Å"), strict=True):
             if goal is not None:
-                axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=f"goal {goal:g} {unit}")
-            axis.legend()
-        axes[1].legend()
+                axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=text.format(goal))
+        for axis in axes:
+            axis.set_ylim(top=1.5 * axis.get_ylim()[1])  # room for the legend
+            axis.legend(fontsize=10, loc="upper right")
         sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
         figure.suptitle(f"Active learning: error of the committee mean (data set: {sizes} structures)", fontsize=12.5)
         figure.tight_layout()
