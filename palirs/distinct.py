@@ -15,10 +15,16 @@ def distances(atoms: Atoms) -> np.ndarray:
     They are the same for a structure that was moved, turned, mirrored, or had equal atoms exchanged, and none changes by more than twice
     the largest displacement of an atom. Structures that have them in common by accident lie on surfaces that no sample hits.
     """
-    first, second = np.triu_indices(len(atoms), 1)
-    lengths = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
-    numbers = np.sort(np.stack([atoms.numbers[first], atoms.numbers[second]]), axis=0)
-    return lengths[np.lexsort((lengths, *numbers))]
+    return sorted_distances(atoms.numbers, atoms.positions)
+
+
+def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return :func:`distances` of many structures of one molecule, ``[..., N, 3]`` -> ``[..., N (N - 1) / 2]`` [Å]."""
+    first, second = np.triu_indices(len(numbers), 1)
+    lengths = np.linalg.norm(positions[..., first, :] - positions[..., second, :], axis=-1)
+    pairs = np.sort(np.stack([numbers[first], numbers[second]], axis=1), axis=1)
+    blocks = [np.sort(lengths[..., (pairs == pair).all(axis=1)], axis=-1) for pair in np.unique(pairs, axis=0)]
+    return np.concatenate(blocks, axis=-1) if blocks else lengths
 
 
 class Known:

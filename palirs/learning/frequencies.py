@@ -36,12 +36,16 @@ class FrequencyComparison:
     failed: dict[str, str] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return mean absolute and root mean square error over all modes of the molecules that have an optimum, and how many have none."""
+        """Return mean absolute and root mean square error over all modes of the molecules that have an optimum, and how many have none.
+
+        ``harmonic.mae_cm1.<molecule>`` is that of a molecule.
+        """
         deviation = np.concatenate([self.deviation(name) for name in self.predicted] or [np.array([np.nan])])
         return {
             "harmonic.mae_cm1": float(np.abs(deviation).mean()),
             "harmonic.rmse_cm1": float(np.sqrt((deviation**2).mean())),
             "harmonic.failed": float(len(self.failed)),
+            **{f"harmonic.mae_cm1.{name}": float(np.abs(self.deviation(name)).mean()) for name in self.predicted},
         }
 
     def deviation(self, name: str) -> np.ndarray:

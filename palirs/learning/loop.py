@@ -21,9 +21,9 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.distinct import Known
 from palirs.executors import shares
 from palirs.labels import Labeller
+from palirs.learning.acquisition import choose, content, expected_errors
 from palirs.learning.advice import advice
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import potential_parity
@@ -37,7 +37,7 @@ from palirs.mace.models.files import load
 from palirs.mace.settings import Evaluation
 from palirs.mace.training.committees import train_committee
 from palirs.mace.training.split import split
-from palirs.molecules import on_grid, read_frames
+from palirs.molecules import read_frames
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.settings import Sampler
@@ -96,16 +96,22 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     clock = _Clock()
     with clock("exploration"):
         frames, group = sample(state, plan, place, movers)
-    stopped = sum(map(bool, json.loads((place / "sampling.json").read_text()).values()))
+    told = json.loads((place / "sampling.json").read_text())
+    stopped = sum(map(bool, told["stopped"].values()))
+    expected = {name: np.inf if error is None else error for name, error in told["expected_meV_per_A"].items()}
+    errors = {EXPECTED: float(np.mean(list(expected.values())))} if np.isfinite(list(expected.values())).all() and expected else {}
     if state.iteration and not frames:
         log.warning(
             "iteration %d: all %d trajectories were stopped before their first frame; nothing new to label", state.iteration, stopped
         )
-    expected = expected_error(place, plan, state)
-    if state.iteration and plan.learning.forces_mae and state.near(plan.learning) and expected < plan.learning.forces_mae:
-        return replace(state, enough=True, metrics={**state.metrics, EXPECTED: expected})
+    spared = _spared(place, expected, plan, state)
+    if expected and spared == set(expected):
+        return replace(state, enough=True, metrics={**state.metrics, **errors})
+    if spared:
+        log.info("iteration %d: no more labels for %s", state.iteration, ", ".join(sorted(spared)))
     with clock("labels"):
-        labelled = labeller.label(frames, f"iteration {state.iteration} labels")
+        wanted = [atoms for atoms in frames if atoms.info[keys.MOLECULE] not in spared]
+        labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
     train, test = share_out(state.dataset, labelled, plan, state.iteration)
     with clock("training"):
         before = complete_iterations(plan.directory)[-1] if state.iteration else None
@@ -114,15 +120,10 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         )
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
-    energy, forces, spread = potential_parity(committee, test)
     metrics = {
         **frequencies.metrics(),
-        **energy.metrics("energy", "meV"),
-        **forces.metrics("forces", "meV_per_A"),
-        **{key: value for part in forces.by(forces.origin, "forces", "meV_per_A").items() for key, value in _of_origin(*part)},
-        "committee.force_std_max_eV_per_A": spread,
-        **calibrate(committee, test).metrics(),
-        **({EXPECTED: expected} if np.isfinite(expected) else {}),
+        **_errors(committee, test),
+        **errors,
         "dataset.size": len(train) + len(test),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
@@ -135,21 +136,29 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics)
 
 
-def expected_error(place: Path, plan: Plan, state: State) -> float:
-    """Return the mean absolute error of forces [meV/Å] to expect along the exploration at (or next to) the temperature of the study.
+def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
+    """Return the metrics of the test frames."""
+    energy, forces, spread = potential_parity(committee, test)
+    return {
+        **energy.metrics("energy", "meV"),
+        **forces.metrics("forces", "meV_per_A"),
+        **{key: value for part in forces.by(forces.origin, "forces", "meV_per_A").items() for key, value in _of_origin(*part)},
+        "committee.force_std_max_eV_per_A": spread,
+        **calibrate(committee, test).metrics(),
+    }
 
-    It is the mean spread of the committee there, times what the test frames of the iteration before said of the two; ``inf`` where that
-    is not known, or where a trajectory had to be stopped.
-    """
-    factor, stopped = state.metrics.get("committee.calibration", np.inf), json.loads((place / "sampling.json").read_text())
-    nearest = min({walker.temperature for walker in state.walkers}, key=lambda kelvin: (abs(kelvin - plan.temperature), kelvin))
-    with np.load(place / "sampling.npz") as arrays:
-        found = [
-            np.inf if stopped.get(walker.name) else arrays[f"spread_{number}"][2].mean()
-            for number, walker in enumerate(state.walkers)
-            if walker.temperature == nearest and f"spread_{number}" in arrays
-        ]
-    return float(1e3 * factor * np.mean(found)) if found else np.inf
+
+def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -> set[str]:
+    """Return the molecules that get no labels in this iteration: decided once, whatever goals it is gone on with after a kill."""
+    file = place / "spared.json"
+    if file.exists():
+        return set(json.loads(file.read_text()))
+    found = content(expected, plan, state)
+    if found != set(expected):  # else there is no iteration, unless goals change
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(sorted(found)))
+        part.rename(file)
+    return found
 
 
 def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int) -> tuple[list[Atoms], list[Atoms]]:
@@ -186,17 +195,22 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
             for known in plan.references
             for frame in plan.initial.sample(known, np.random.default_rng(stream(plan.seed, "initial", known.atoms.info[keys.MOLECULE])))
         ]
-        group, trajectories = state.walkers, []
+        group, trajectories, expected = state.walkers, [], {}
     else:
         place_before = complete_iterations(plan.directory)[-1]
         trajectories = in_shares(state.walkers, executor, _explore, place_before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
+        expected = expected_errors(trajectories, plan, state)
         frames, group = choose(trajectories, plan, state), [trajectory.walker for trajectory in trajectories]
     if frames:
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
     arrays = {f"positions_{number}": walker.molecule.positions for number, walker in enumerate(group)}
     arrays |= {f"velocities_{number}": walker.velocities for number, walker in enumerate(group) if walker.velocities is not None}
     arrays |= {f"spread_{number}": np.stack([t.times, t.spread, t.mean_spread]) for number, t in enumerate(trajectories)}
-    (place / "sampling.json").write_text(json.dumps({t.walker.name: t.stopped for t in trajectories}, indent=1))
+    told = {
+        "stopped": {t.walker.name: t.stopped for t in trajectories},
+        "expected_meV_per_A": {name: error if np.isfinite(error) else None for name, error in expected.items()},
+    }
+    (place / "sampling.json").write_text(json.dumps(told, indent=1))
     part = place / "sampling.npz.part"
     with part.open("wb") as file:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
@@ -217,24 +231,6 @@ def _explore(group: Sequence[Walker], place: Path, sampler: Sampler, seed: int, 
     committee = load(place)
     assert isinstance(committee, Committee)
     return explore(committee, group, sampler, seed, iteration, how)
-
-
-def choose(trajectories: Sequence[Trajectory], plan: Plan, state: State) -> list[Atoms]:
-    """Return the frames of each trajectory that the selector picks: no structure twice, none that is labelled, no neighbours in time.
-
-    A trajectory that goes on begins beside the end of the iteration before, so its first frames are left out.
-    """
-    chosen, known = [], Known(state.dataset)
-    for trajectory, before in zip(trajectories, state.walkers, strict=True):
-        begin = plan.selector.separation if before.velocities is not None else 0.0
-        late = np.flatnonzero(trajectory.times >= begin)
-        rng = np.random.default_rng(stream(plan.seed, "selection", trajectory.walker.name, state.iteration))
-        for index in late[plan.selector.choose(trajectory.spread[late], trajectory.times[late], rng)]:
-            frame = on_grid(trajectory.frame(int(index), state.iteration))
-            frame.info["force_spread"] = float(trajectory.spread[index])
-            if known.add(frame):
-                chosen.append(frame)
-    return chosen
 
 
 class _Clock:

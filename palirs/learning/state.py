@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,8 +9,12 @@ from ase import Atoms
 from palirs.learning.exploration import Walker
 from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.sampling import InitialSamples
+from palirs.selection import Selector
 from palirs.settings import Learning, Sampler
 from palirs.vibrations import Harmonic
+
+MODES = "harmonic.mae_cm1"
+"""The metric that ends active learning; that of each molecule has its name behind it, and a molecule that has failed has none."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Plan:
     training: Training
     initial: InitialSamples
     sampler: Sampler
-    selector: Any
+    selector: Selector
     references: tuple[Harmonic, ...]
     temperature: float = 300.0
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -57,8 +60,16 @@ class State:
     enough: bool = False
 
     def near(self, learning: Learning) -> bool:
-        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine on average."""
-        return self.metrics.get("harmonic.mae_cm1", np.inf) < learning.harmonic_mae and not self.metrics.get("harmonic.failed")
+        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine: each, or on average."""
+        if self.metrics.get("harmonic.failed", 1.0):
+            return False
+        if learning.converge == "together":
+            return self.metrics["harmonic.mae_cm1"] < learning.harmonic_mae
+        return all(value < learning.harmonic_mae for name, value in self.metrics.items() if name.startswith(f"{MODES}."))
+
+    def has_modes(self, molecule: str, learning: Learning) -> bool:
+        """Tell whether the harmonic frequencies of a molecule are near those of the engine."""
+        return self.metrics.get(f"{MODES}.{molecule}", np.inf) < learning.harmonic_mae
 
     def good(self, learning: Learning) -> bool:
         """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""

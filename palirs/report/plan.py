@@ -14,7 +14,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
     """Return the lines that ``task=check`` prints."""
     first = sum(study.initial.count(count_modes(atoms)) for atoms in molecules)
     walkers = len(molecules) * len(study.sampler.temperatures) * study.sampler.replicas
-    later, again = walkers * study.selector.frames, study.learning.iterations - 1
+    later, again = study.selector.count(len(molecules), walkers), study.learning.iterations - 1
     hessians = sum(2 * count_modes(atoms) for atoms in molecules)
     names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
     production, reference = study.spectrum.production, study.spectrum.reference
@@ -24,7 +24,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
         ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
         ("committee", f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å"),
         ("labels, first training", f"{first} samples about the optima, about {hessians} for Hessians"),
-        ("labels, afterwards", f"at most {later * again} ({walkers} trajectories × {study.selector.frames} × {again} iterations)"),
+        ("labels, afterwards", f"at most {later * again} ({study.selector.frames} per {study.selector.per} × {again} iterations)"),
         ("exploration", f"{walkers} trajectories × {study.sampler.length:g} ps per iteration"),
         ("production", f"{production.replicas} × {production.length:g} ps per molecule at {study.temperature:g} K"),
     ]

@@ -21,6 +21,9 @@ class Learning:
     forces_mae : float or None
         and that of the forces is expected to be below this too [meV/Å], from the spread of the committee along the exploration at (or
         next to) the temperature of the study, calibrated on test frames. ``None``: the frequencies alone decide, as published.
+    converge : {"each", "together"}
+        ``each``: a molecule that meets both gets no more labels while it does, and the loop ends when all do. ``together``: averages over
+        the molecules decide, and until then all get labels, as published.
     split : {"stretches", "frames"}
         ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
         together, for ever. ``frames``: frames at random, drawn anew whenever the data set grows, as published; neighbours and earlier
@@ -30,6 +33,7 @@ class Learning:
     iterations: Count = 40
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
     forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = None
+    converge: Literal["each", "together"] = "each"
     split: Literal["stretches", "frames"] = "stretches"
 
 

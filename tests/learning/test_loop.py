@@ -1,6 +1,5 @@
 """Choosing frames, and when the loop ends."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,12 +11,13 @@ from ase.build import molecule
 from palirs import keys
 from palirs.distinct import distances
 from palirs.dynamics import average
+from palirs.learning.acquisition import choose, content, expected_errors
 from palirs.learning.exploration import Trajectory, Walker
-from palirs.learning.loop import choose, expected_error, share_out
+from palirs.learning.loop import share_out
 from palirs.learning.state import Plan, State
 from palirs.mace.settings import Training
 from palirs.recipes import PalirsError
-from palirs.selection import MostUncertain, RandomFrames
+from palirs.selection import Distant, MostUncertain, RandomFrames, Selector
 from palirs.settings import Learning
 
 
@@ -38,7 +38,7 @@ def plan(selector, tmp_path, temperature=300.0):
     return Plan(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
 
 
-@pytest.mark.parametrize("selector", [MostUncertain(frames=8), RandomFrames(frames=8)])
+@pytest.mark.parametrize("selector", [Selector(choice=choice, frames=8) for choice in (MostUncertain(), Distant(), RandomFrames())])
 def test_no_structure_twice_no_neighbours_none_that_is_labelled(selector, tmp_path):
     found = trajectories(velocities=np.zeros((6, 3)))
     state = State(1, [], [trajectory.walker for trajectory in found])
@@ -56,22 +56,55 @@ def test_a_fresh_trajectory_may_be_labelled_from_its_first_frame(tmp_path):
     found = trajectories(velocities=None)
     best = int(found[0].spread[:5].argmax())
     found = [replace(found[0], spread=np.where(np.arange(100) == best, 9.0, found[0].spread))]
-    chosen = choose(found, plan(MostUncertain(frames=1), tmp_path), State(1, [], [found[0].walker]))
+    chosen = choose(found, plan(Selector(frames=1), tmp_path), State(1, [], [found[0].walker]))
     np.testing.assert_allclose(chosen[0].positions, found[0].positions[best], atol=1e-8)
 
 
-def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
+def explored(name, kelvin, spread, stopped=""):
+    """One trajectory of water with this mean spread of forces [eV/Å]."""
     atoms = molecule("H2O")
-    atoms.info[keys.MOLECULE] = "water"
-    group = [Walker(atoms, atoms, kelvin, 0) for kelvin in (300.0, 700.0)]
-    state = State(1, [], group, {"committee.calibration": 2.0})
-    np.savez(tmp_path / "sampling.npz", spread_0=np.array([[5.0], [9.0], [0.003]]), spread_1=np.array([[5.0], [9.0], [0.02]]))
-    (tmp_path / "sampling.json").write_text(json.dumps({walker.name: "" for walker in group}))
-    assert expected_error(tmp_path, plan(None, tmp_path), state) == pytest.approx(6.0)
-    assert expected_error(tmp_path, plan(None, tmp_path, 600.0), state) == pytest.approx(40.0)
-    assert expected_error(tmp_path, plan(None, tmp_path), replace(state, metrics={})) == np.inf
-    (tmp_path / "sampling.json").write_text(json.dumps({group[0].name: "dissociated", group[1].name: ""}))
-    assert expected_error(tmp_path, plan(None, tmp_path), state) == np.inf
+    atoms.info[keys.MOLECULE] = name
+    ones = np.ones(2)
+    return Trajectory(Walker(atoms, atoms, kelvin, 0), 5 * ones, np.stack([atoms.positions] * 2), 3 * spread * ones, spread * ones, stopped)
+
+
+def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
+    found, state = [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)], State(1, [], [], {"committee.calibration": 2.0})
+    assert expected_errors(found, plan(None, tmp_path), state) == pytest.approx({"water": 6.0})
+    assert expected_errors(found, plan(None, tmp_path, 600.0), state) == pytest.approx({"water": 40.0})
+    assert expected_errors(found, plan(None, tmp_path), replace(state, metrics={})) == {"water": np.inf}
+    broken = [explored("water", 300.0, 0.003, "dissociated"), explored("steam", 300.0, 0.001)]
+    assert expected_errors(broken, plan(None, tmp_path), state) == pytest.approx({"water": np.inf, "steam": 2.0})
+
+
+def test_a_molecule_that_is_good_gets_no_more_labels(tmp_path):
+    metrics = {"harmonic.mae_cm1": 5.5, "harmonic.failed": 0.0, "harmonic.mae_cm1.a": 2.0, "harmonic.mae_cm1.b": 9.0}
+    state, expected = State(1, [], [], metrics), {"a": 5.0, "b": 5.0, "c": 5.0}
+
+    def spared(expected, metrics=metrics, **goals):
+        settings = replace(plan(None, tmp_path), learning=Learning(**{"forces_mae": 10.0, **goals}))
+        return content(expected, settings, replace(state, metrics=metrics))
+
+    assert spared(expected) == {"a"}, "b is not good, c has failed"
+    assert spared(expected, harmonic_mae=10.0) == {"a", "b"}
+    assert spared({**expected, "a": 20.0}) == set()
+    assert spared({"a": np.inf}) == set()
+    assert spared({"a": np.inf}, forces_mae=None) == {"a"}, "nothing is asked of its forces"
+    assert spared({}) == set()
+    assert spared(expected, converge="together") == set()
+    near = {**metrics, "harmonic.mae_cm1": 4.0}
+    assert spared(expected, near, converge="together") == {"a", "b", "c"}
+    assert spared({**expected, "a": 50.0}, near, converge="together") == set(), "20 on average"
+    assert spared(expected, near, converge="together", forces_mae=None) == set(), "as published: the loop ends by itself"
+
+
+def test_each_molecule_or_their_average(tmp_path):
+    metrics = {"harmonic.mae_cm1": 4.0, "harmonic.failed": 0.0, "harmonic.mae_cm1.a": 2.0, "harmonic.mae_cm1.b": 6.0}
+    state = State(1, [], [], metrics)
+    assert state.near(Learning(converge="together"))
+    assert not state.near(Learning(converge="each"))
+    assert state.near(Learning(converge="each", harmonic_mae=7.0))
+    assert not replace(state, metrics={**metrics, "harmonic.failed": 1.0}).near(Learning(converge="together", harmonic_mae=7.0))
 
 
 def test_the_loop_ends_when_frequencies_and_forces_are_good():
