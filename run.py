@@ -130,9 +130,11 @@ def _instantiate(node: DictConfig, where: str):
 
 def check_files(task: DictConfig) -> None:
     """See that the file a task reads is there."""
-    for key in ("frames", "file"):
+    for key in ("frames", "file", "structures"):
         path = task.get(key)
-        if path is None and key in task and not task.get("check"):
+        if not isinstance(path, str | None):
+            continue
+        if path is None and key in task and key != "structures" and not task.get("check"):
             raise PalirsError(f"task.{key}: needs a value, the file to read")
         if path is not None and not Path(str(path)).is_file():
             raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
@@ -142,7 +144,7 @@ def study_directory(config: DictConfig) -> Path:
     """Return the directory of this study; the jobs of a multirun get one each, named by what differs."""
     if config.study is not None:
         base = Path(str(config.study))
-    elif config.task.get("frames"):
+    elif isinstance(config.task.get("frames"), str):
         base = Path("studies") / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
     else:
         names = [*config.molecules.names, *(Path(file).stem for file in config.molecules.files)]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,13 @@ class Session:
     trainers: Executor
     movers: Executor
     tracker: Tracker
+    _paid: int = field(default=0, init=False)
 
     @cached_property
     def references(self) -> tuple[Harmonic, ...]:
         """Optimum and harmonic vibrations of each molecule by the reference engine."""
         found = reference_vibrations(self.molecules, self.labeller)
+        self._paid = len(self.labeller.asked)
         for known in () if self.study.molecules.complexes else found:
             check_whole(known.atoms)  # a start geometry may fall apart while it relaxes
         return found
@@ -102,6 +104,7 @@ class Session:
             selector=s.selector,
             references=self.references,
             temperature=s.temperature,
+            paid=self._paid,
             evaluation=s.evaluation,
         )
 

@@ -48,6 +48,8 @@ class Labeller:
         Labels calculated and failed since this object was made; those found in the store do not count.
     seconds : float
         Spent on them [s].
+    asked : set of str
+        Keys of all labels that were wanted since this object was made, wherever they came from.
     """
 
     engine: Engine
@@ -57,6 +59,7 @@ class Labeller:
     computed: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
+    asked: set[str] = field(default_factory=set, init=False)
 
     def label(self, frames: Sequence[Atoms], title: str = "labels") -> list[Atoms]:
         """Return the frames with reference energy, forces and dipole, in order; frames whose calculation failed are left out.
@@ -96,6 +99,7 @@ class Labeller:
     def _pay(self, frames: Sequence[Atoms], title: str) -> None:
         """Have every frame in the store that is not settled yet."""
         wanted = {self.store.key(self.engine, atoms): atoms for atoms in frames}
+        self.asked |= set(wanted)
         missing = {key: atoms for key, atoms in wanted.items() if not self.store.settled(key, self.attempts)}
         if not missing:
             return

@@ -18,8 +18,8 @@ from palirs.selection.candidates import features
 def expected_errors(trajectories: Sequence[Trajectory], plan: Plan, state: State) -> dict[str, float]:
     """Return the mean absolute error of forces [meV/Å] to expect of each molecule along the exploration.
 
-    At (or next to) the temperature of the study: it is the mean spread of the committee there, times what the test frames of the iteration before said of the two; ``inf`` where that
-    is not known, or where a trajectory had to be stopped.
+    At (or next to) the temperature of the study: it is the mean spread of the committee there, times what the test frames of the iteration
+    before said of the two; ``inf`` where that is not known, or where a trajectory had to be stopped.
     """
     factor = state.metrics.get("committee.calibration", np.inf)
     nearest = min({t.walker.temperature for t in trajectories}, key=lambda kelvin: (abs(kelvin - plan.temperature), kelvin))

@@ -125,6 +125,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         **_errors(committee, test),
         **errors,
         "dataset.size": len(train) + len(test),
+        "labels.used": plan.paid + len(train) + len(test),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "exploration.stopped": stopped,

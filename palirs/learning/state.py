@@ -19,7 +19,10 @@ MODES = "harmonic.mae_cm1"
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that does not change during active learning."""
+    """Everything that does not change during active learning.
+
+    ``paid`` is the number of labels that relaxations and Hessians of the references took.
+    """
 
     directory: Path
     seed: int
@@ -32,6 +35,7 @@ class Plan:
     selector: Selector
     references: tuple[Harmonic, ...]
     temperature: float = 300.0
+    paid: int = 0
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 

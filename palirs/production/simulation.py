@@ -33,7 +33,8 @@ CHECKPOINT_SECONDS = 20.0
 """Least time between checkpoints: what a kill can cost."""
 
 Source = tuple[Path, tuple[Path, ...]] | Engine
-"""Where forces and dipoles come from: a directory with a committee and the files of dipole models, or an engine."""
+"""Where forces and dipoles come from: a directory with a committee (or the file of one member) and the files of dipole models, or an
+engine. Without dipole models the recorded dipoles are not numbers."""
 
 
 def simulate(
@@ -182,4 +183,5 @@ def _open(source: Source, molecules: Sequence[Atoms], how: Evaluation) -> tuple[
     place, dipoles = source
     committee = load(place)
     assert isinstance(committee, Committee)
-    return CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how)), load_dipoles(dipoles)
+    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
+    return field, load_dipoles(dipoles) if dipoles else None

@@ -3,6 +3,7 @@
 from palirs.tasks.labels import contract, export_labels, import_labels, label
 from palirs.tasks.models import export_model, import_model
 from palirs.tasks.stages import active_learning, aimd, analyse, check, dipole, harmonic, spectra, study
+from palirs.tasks.testing import test_set
 
 __all__ = [
     "active_learning",
@@ -19,4 +20,5 @@ __all__ = [
     "label",
     "spectra",
     "study",
+    "test_set",
 ]
