@@ -32,6 +32,7 @@ GROUPS = (
     "engine",
     "model",
     "training",
+    "pretraining",
     "initial",
     "sampler",
     "selector",
@@ -45,7 +46,7 @@ GROUPS = (
 )
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
 """Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine."""
-CONTINUED = (*GROUPS[:8], "committee", "labels", "learning", "seed")
+CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

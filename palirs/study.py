@@ -17,6 +17,7 @@ from palirs.executors import Later, Slurm
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
 from palirs.learning.loop import reference_vibrations
+from palirs.learning.pretraining import pretrain, start_geometry
 from palirs.learning.state import Plan
 from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
@@ -37,8 +38,8 @@ READING = ("analyse", "export_model")
 """Tasks that only read what other tasks wrote: they may run while another program works on the study."""
 
 FREE = (".backend", ".device", ".save_interval")
-"""Endings of keys of ``training`` that may change between runs of a study: they say where and how fast, not what."""
-IDENTITY = ("molecules", "engine", "model", "training", "initial", "sampler", "selector", "committee", "seed")
+"""Endings of keys of trainings that may change between runs of a study: they say where and how fast, not what."""
+IDENTITY = ("molecules", "engine", "model", "training", "pretraining", "initial", "sampler", "selector", "committee", "seed")
 """Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
 temperature, executor and tracker may."""
 NEWER = {"molecules.complexes": False, "learning.split": "frames"}
@@ -75,9 +76,36 @@ class Session:
     _paid: int = field(default=0, init=False)
 
     @cached_property
+    def cheap(self) -> Labeller | None:
+        """Calculations of the cheap engine of the pretraining, if there is one; through the same store and workers."""
+        engine = self.study.pretraining.engine
+        return None if engine is None else Labeller(engine, self.labeller.store, self.labeller.executor, self.study.labels.attempts)
+
+    @cached_property
+    def cheap_references(self) -> tuple[Harmonic, ...]:
+        """Optimum and vibrations of each molecule by the cheap engine; none without one."""
+        return () if self.cheap is None else reference_vibrations(self.molecules, self.cheap)
+
+    @property
+    def pretrained(self) -> Path | None:
+        """Directory of the models that the others start from, if there are any."""
+        return None if self.cheap is None else self.directory / "pretraining"
+
+    def pretrain(self) -> None:
+        """Train the models that the others start from, where that is asked for and not done."""
+        if self.cheap is None or self.pretrained is None:
+            return
+        s = self.study
+        sizes = (s.committee.size, s.committee.dipoles if s.engine.gives_dipole else 0)
+        pretrain(self.pretrained, self.cheap_references, s.pretraining, s.model, sizes, s.seed, self.cheap, self.trainers)
+
+    @cached_property
     def references(self) -> tuple[Harmonic, ...]:
         """Optimum and harmonic vibrations of each molecule by the reference engine."""
-        found = reference_vibrations(self.molecules, self.labeller)
+        molecules = self.molecules
+        if self.cheap_references:
+            molecules = [start_geometry(*pair) for pair in zip(molecules, self.cheap_references, strict=True)]
+        found = reference_vibrations(molecules, self.labeller)
         self._paid = len(self.labeller.asked)
         for known in () if self.study.molecules.complexes else found:
             check_whole(known.atoms)  # a start geometry may fall apart while it relaxes
@@ -105,6 +133,7 @@ class Session:
             references=self.references,
             temperature=s.temperature,
             paid=self._paid,
+            pretrained=self.pretrained,
             evaluation=s.evaluation,
         )
 
@@ -254,7 +283,7 @@ def _claim(directory: Path, resolved: dict, write: bool) -> None:
 
 
 def _free(key: str) -> bool:
-    return key.startswith("training.") and key.endswith(FREE)
+    return key.startswith(("training.", "pretraining.training.")) and key.endswith(FREE)
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

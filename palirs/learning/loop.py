@@ -115,9 +115,8 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     train, test = share_out(state.dataset, labelled, plan, state.iteration)
     with clock("training"):
         before = complete_iterations(plan.directory)[-1] if state.iteration else None
-        committee = train_committee(
-            place, train, plan.members, plan.architecture, plan.training, plan.seed, state.iteration, trainers, before
-        )
+        sizes = (plan.members, plan.architecture, plan.training, plan.seed, state.iteration)
+        committee = train_committee(place, train, *sizes, trainers, before, plan.pretrained)
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
     metrics = {

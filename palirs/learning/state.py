@@ -21,7 +21,8 @@ MODES = "harmonic.mae_cm1"
 class Plan:
     """Everything that does not change during active learning.
 
-    ``paid`` is the number of labels that relaxations and Hessians of the references took.
+    ``paid`` is the number of labels that relaxations and Hessians of the references took, ``pretrained`` the directory of the models
+    that members start from.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class Plan:
     references: tuple[Harmonic, ...]
     temperature: float = 300.0
     paid: int = 0
+    pretrained: Path | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 

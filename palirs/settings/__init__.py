@@ -4,9 +4,21 @@ Importing them needs neither torch nor mace, so a mistake in the configuration i
 selectors, trackers and models stand beside what they make.
 """
 
-from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Trainings
+from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
 from palirs.settings.md import MD, Sampler
 from palirs.settings.spectroscopy import Spectroscopy
 from palirs.settings.study import Executors, Study
 
-__all__ = ["MD", "CommitteeSize", "Executors", "Labels", "Learning", "Models", "Sampler", "Spectroscopy", "Study", "Trainings"]
+__all__ = [
+    "MD",
+    "CommitteeSize",
+    "Executors",
+    "Labels",
+    "Learning",
+    "Models",
+    "Pretraining",
+    "Sampler",
+    "Spectroscopy",
+    "Study",
+    "Trainings",
+]

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from palirs.engines import Engine
 from palirs.mace.settings import Architecture, Training
-from palirs.recipes import Count, Wavenumber, recipe
+from palirs.recipes import Count, Kelvin, Wavenumber, recipe
 
 
 @recipe
@@ -84,6 +85,35 @@ class Models:
 
     potential: Architecture
     dipole: Architecture
+
+
+@recipe
+class Pretraining:
+    """What members learn before they see a label of the reference engine: those of a cheap one, which are close and cost next to nothing.
+
+    Transfer learning between levels of theory (Smith et al. 2019, doi:10.1038/s41467-019-10827-4). The first geometries are the cheap
+    engine's optima too.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        The cheap engine; ``None``: no pretraining.
+    frames : int
+        Structures of each molecule, samples of the classical harmonic distribution about its optimum.
+    temperatures : tuple of float
+        Of these samples, taken in turn [K].
+    training : Training
+        Of the potentials and dipole models on its labels.
+    """
+
+    engine: Engine | None = None
+    frames: Annotated[int, Field(ge=10, le=10**6)] = 1000
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0, 1000.0)
+    training: Training = Field(default_factory=Training)
+
+    def __post_init__(self):
+        if self.training.start != "scratch":
+            raise ValueError(f"training.start = {self.training.start}: pretraining starts from scratch")
 
 
 @recipe

@@ -15,7 +15,7 @@ from palirs.molecules import Molecules
 from palirs.recipes import Kelvin, PalirsError, recipe
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector
-from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Trainings
+from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
 from palirs.settings.md import Sampler
 from palirs.settings.spectroscopy import Spectroscopy
 from palirs.spectra import read_jcamp
@@ -51,7 +51,7 @@ class Study:
 
     Parameters
     ----------
-    molecules, engine, model, training, initial, sampler, selector, spectrum, executor, tracker
+    molecules, engine, model, training, pretraining, initial, sampler, selector, spectrum, executor, tracker
         The recipes of the configuration groups.
     committee : CommitteeSize
         Size of the committee.
@@ -71,6 +71,7 @@ class Study:
     engine: Engine
     model: Models
     training: Trainings
+    pretraining: Pretraining
     initial: InitialSamples
     sampler: Sampler
     selector: Selector
@@ -94,6 +95,17 @@ class Study:
             raise ValueError(
                 "committee.size = 1: one member has no spread, so no error of its forces can be expected; give at least 2, or "
                 "learning.forces_mae=null"
+            )
+
+        cheap = self.pretraining.engine
+        if cheap is not None and cheap.fingerprint == self.engine.fingerprint:
+            raise ValueError(
+                f"pretraining.engine is the reference engine, {self.engine.name}, itself; give pretraining=none or another one"
+            )
+        started = [name for name in ("potential", "dipole") if getattr(self.training, name).start not in ("scratch", "previous")]
+        if cheap is not None and started:
+            raise ValueError(
+                f"training.{started[0]}.start names a model and pretraining makes one; give pretraining=none, or start=scratch"
             )
 
     def check_devices(self) -> None:
@@ -130,9 +142,13 @@ class Study:
         """
         molecules = self.molecules.load()
         if calculating and not isinstance(self.executor.labels, Slurm):  # it may be made on the nodes only
-            self.engine.prepare()
+            for engine in (self.engine, self.pretraining.engine):
+                if engine is not None:
+                    engine.prepare()
         for atoms in molecules:
-            self.engine.check(atoms)
+            for engine in (self.engine, self.pretraining.engine):
+                if engine is not None:
+                    engine.check(atoms)
             for kind, architecture in (("potential", self.model.potential), ("dipole", self.model.dipole)):
                 _check_cutoff(atoms, f"model.{kind}.cutoff", architecture.cutoff)
         names = [atoms.info[keys.MOLECULE] for atoms in molecules]

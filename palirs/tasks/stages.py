@@ -80,7 +80,9 @@ def active_learning(session: Session) -> None:
     """Label, train, explore, until the harmonic frequencies are good or the iterations are used up."""
     if not complete_iterations(session.directory):
         for training in (session.study.training.potential, session.study.training.dipole):
-            starting_point(training, None, 0)  # a file that is not there is told before anything is computed
+            starting_point(training, None, None, 0)  # a file that is not there is told before anything is computed
+    with _timed(session, "pretraining"), following(session.directory, session.tracker):
+        session.pretrain()
     with _timed(session, "reference_vibrations"):
         settings = session.plan
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
@@ -130,7 +132,8 @@ def dipole(session: Session) -> None:
         raise PalirsError(f"{s.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from")
     last, files = session.last_iteration, session.dipole_files
     with _timed(session, "dipole"), following(session.directory, session.tracker):
-        model = train_dipoles(files, read_frames(last / "train.xyz"), s.model.dipole, s.training.dipole, s.seed, session.trainers)
+        learnt = read_frames(last / "train.xyz")
+        model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_parity(model, test).metrics("dipole", "mD")
     if len(model) > 1:

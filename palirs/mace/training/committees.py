@@ -27,11 +27,12 @@ def train_committee(
     iteration: int,
     executor: Executor,
     previous: Path | None = None,
+    pretrained: Path | None = None,
 ) -> Committee:
     """Train the members on one split, differing by seed, and return the committee.
 
     Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are. ``previous`` is the directory of the
-    iteration before, for ``training.start=previous``.
+    iteration before, for ``training.start=previous``; ``pretrained`` one with members that others start from.
     """
     check_labels(frames, dipoles=False)
     train_frames, valid = validation(frames, training.validation_fraction, seed, "validation", iteration)
@@ -44,7 +45,7 @@ def train_committee(
             architecture=architecture,
             training=training,
             seed=integer(seed, "potential", iteration, member),
-            start=starting_point(training, previous, member),
+            start=starting_point(training, previous, pretrained and pretrained / f"potential-{member}.safetensors", member),
             title=f"iteration {iteration} potential {member}",
             position=member,
         )
@@ -61,6 +62,7 @@ def train_dipoles(
     training: Training,
     seed: int,
     executor: Executor,
+    pretrained: Path | None = None,
 ) -> DipoleModel:
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
@@ -74,7 +76,7 @@ def train_dipoles(
             architecture=architecture,
             training=training,
             seed=integer(seed, "dipole", *([member] if member else [])),
-            start=starting_point(training, None, member),
+            start=starting_point(training, None, pretrained and pretrained / f"dipole-{member}.safetensors", member),
             title=f"dipole model {member}",
             position=member,
         )
@@ -84,18 +86,29 @@ def train_dipoles(
     return load_dipoles(paths)
 
 
-def starting_point(training: Training, previous: Path | None, member: int) -> Path | None:
+def starting_point(training: Training, previous: Path | None, pretrained: Path | None, member: int) -> Path | None:
     """Return the model file that a member starts from, if any.
+
+    Parameters
+    ----------
+    training : Training
+        Its ``start``.
+    previous : Path or None
+        Directory of the iteration before.
+    pretrained : Path or None
+        File that a member without other origin starts from.
+    member : int
+        Its number.
 
     Raises
     ------
     PalirsError
         If a file is named that is not there.
     """
-    if training.start == "scratch":
-        return None
-    if training.start == "previous":
-        return None if previous is None else previous / f"potential-{member}.safetensors"
+    if training.start == "scratch" or (training.start == "previous" and previous is None):
+        return pretrained
+    if previous is not None and training.start == "previous":
+        return previous / f"potential-{member}.safetensors"
     path = Path(training.start).resolve()
     if not path.is_file():
         raise PalirsError(f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file")

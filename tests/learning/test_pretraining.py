@@ -1,0 +1,103 @@
+"""Members that start from a cheap engine's labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from palirs import keys
+from palirs.engines import TBLite
+from palirs.executors import SerialExecutor
+from palirs.labels import Labeller, LabelStore
+from palirs.learning.loop import reference_vibrations
+from palirs.learning.pretraining import pretrain, start_geometry
+from palirs.mace import load
+from palirs.mace.models.files import load_dipoles
+from palirs.mace.settings import Architecture, Training
+from palirs.mace.training.committees import starting_point, train_committee
+from palirs.recipes import PalirsError
+from palirs.settings import Models, Pretraining
+from palirs.units import MILLIDEBYE
+
+SMALL = Architecture(channels=8, max_ell=1, correlation=2, max_L=0)
+HOW = Pretraining(engine=TBLite(method="GFN1-xTB"), frames=60, training=Training(updates=600, learning_rate=0.02))
+
+
+@pytest.fixture(scope="module")
+def cheap(tmp_path_factory):
+    """Water by GFN1: its labeller and vibrations."""
+    water = molecule("H2O")
+    water.info[keys.MOLECULE] = "water"
+    labeller = Labeller(HOW.engine, LabelStore(tmp_path_factory.mktemp("cheap") / "labels.db"), SerialExecutor())
+    return labeller, reference_vibrations([water], labeller)
+
+
+@pytest.fixture(scope="module")
+def made(cheap, tmp_path_factory):
+    """Two potentials and a dipole model that have learnt from GFN1."""
+    place = tmp_path_factory.mktemp("pretraining")
+    pretrain(place, cheap[1], HOW, Models(SMALL, SMALL), (2, 1), 1, cheap[0], SerialExecutor())
+    return place
+
+
+def test_models_have_learnt_the_cheap_engine(cheap, made):
+    labeller, (known,) = cheap
+    rng = np.random.default_rng(5)
+    frames = [known.atoms.copy() for _ in range(20)]
+    for atoms in frames:
+        atoms.positions += rng.normal(scale=0.03, size=(3, 3))
+    labelled = labeller.label(frames)
+    forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled])
+    errors = np.abs(np.array(load(made / "potential-0.safetensors").evaluate(labelled).forces)[:, 0] - forces).mean()
+    assert errors < 0.15 * np.abs(forces).mean()
+    dipoles = np.array([atoms.info[keys.DIPOLE] for atoms in labelled])
+    assert np.abs(load_dipoles([made / "dipole-0.safetensors"]).evaluate(labelled)[0] - dipoles).mean() * MILLIDEBYE < 60
+    assert (made / "potential-0.safetensors").read_bytes() != (made / "potential-1.safetensors").read_bytes(), "members differ"
+
+
+def test_what_is_there_is_not_made_again(cheap, made):
+    before = {file: file.stat().st_mtime_ns for file in made.glob("*.safetensors")}
+    asked = set(cheap[0].asked)
+    pretrain(made, cheap[1], HOW, Models(SMALL, SMALL), (2, 1), 1, cheap[0], SerialExecutor())
+    assert {file: file.stat().st_mtime_ns for file in made.glob("*.safetensors")} == before
+    assert cheap[0].asked == asked
+
+
+def test_a_few_labels_of_the_other_engine_are_worth_more(cheap, made, tmp_path):
+    """Ten labels of GFN2: from GFN1's weights the forces are far better than from scratch."""
+    labeller = Labeller(TBLite(), LabelStore(tmp_path / "labels.db"), SerialExecutor())
+    (known,), rng = cheap[1], np.random.default_rng(3)
+    frames = [known.atoms.copy() for _ in range(30)]
+    for atoms in frames:
+        atoms.positions += rng.normal(scale=0.03, size=(3, 3))
+    labelled = labeller.label(frames)
+    how = Training(updates=300, learning_rate=0.003, validation_fraction=0.2)
+    found = {}
+    for name, start in (("scratch", None), ("pretrained", made)):
+        (tmp_path / name).mkdir()
+        one = train_committee(tmp_path / name, labelled[:10], 1, SMALL, how, 1, 0, SerialExecutor(), None, start)
+        forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled[10:]])
+        found[name] = np.abs(np.array(one.evaluate(labelled[10:]).forces)[:, 0] - forces).mean()
+    assert found["pretrained"] < 0.4 * found["scratch"], found
+
+
+def test_where_a_member_starts(tmp_path):
+    scratch, previous = Training(), Training(start="previous")
+    first = tmp_path / "potential-1.safetensors"
+    assert starting_point(scratch, tmp_path, None, 1) is None
+    assert starting_point(scratch, tmp_path, first, 1) == first
+    assert starting_point(previous, None, first, 1) == first
+    assert starting_point(previous, tmp_path / "000", first, 1) == tmp_path / "000" / "potential-1.safetensors"
+    with pytest.raises(PalirsError, match="no such file"):
+        starting_point(Training(start="gone.safetensors"), None, None, 0)
+
+
+def test_the_relaxation_starts_at_the_cheap_optimum_unless_it_is_another_conformer(cheap):
+    (known,) = cheap[1]
+    start = known.atoms.copy()
+    start.positions += 0.1 * np.random.default_rng(0).normal(size=(3, 3))
+    np.testing.assert_array_equal(start_geometry(start, known).positions, known.atoms.positions)
+    far = start.copy()
+    far.positions[0] += 3.0
+    assert start_geometry(far, replace(known)) is far
