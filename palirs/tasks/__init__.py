@@ -3,13 +3,14 @@
 from palirs.tasks.labels import contract, export_labels, import_labels, label
 from palirs.tasks.models import export_model, import_model
 from palirs.tasks.stages import active_learning, aimd, analyse, check, dipole, harmonic, spectra, study
-from palirs.tasks.testing import test_set
+from palirs.tasks.testing import compare, test_set
 
 __all__ = [
     "active_learning",
     "aimd",
     "analyse",
     "check",
+    "compare",
     "contract",
     "dipole",
     "export_labels",

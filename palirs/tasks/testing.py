@@ -1,5 +1,6 @@
-"""The task that tests every iteration on frames of MD."""
+"""Tasks that test every iteration on frames of MD, and compare studies by it."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from palirs.molecules import on_grid, read_frames
 from palirs.production import simulate
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
+from palirs.report import studies as compared
+from palirs.report.figures import save
 from palirs.report.tables import write_table
 from palirs.settings import MD
 from palirs.study import Session
@@ -116,3 +119,36 @@ def _named(session: Session, structures: str) -> list[Atoms]:
         check_molecule(plain)
         found.append(plain)
     return found
+
+
+def compare(session: Session, studies: dict[str, str], harmonic_mae: float, forces_mae: float, output: str) -> None:
+    """Draw the errors of several studies against the labels they took, and tell how many met the goals.
+
+    Parameters
+    ----------
+    session : Session
+        Not used.
+    studies : dict
+        Names and patterns of study directories.
+    harmonic_mae, forces_mae : float
+        Goals [cm⁻¹], [meV/Å].
+    output : str
+        Directory to write ``labels.png`` and ``labels.csv`` into.
+    """
+    goals = dict(zip(compared.ERRORS, (harmonic_mae, forces_mae), strict=True))
+    courses = compared.read_courses(studies, _described)
+    place = Path(output)
+    place.mkdir(parents=True, exist_ok=True)
+    rows = compared.table(courses, goals)
+    write_table(place / "labels.csv", rows)
+    drawn = save(compared.figure(courses, goals), place / "labels.png")
+    for row in rows:
+        print("  ".join(f"{key} {value:.3g}" if isinstance(value, float) else str(value) for key, value in row.items()))
+    log.info("labels against errors of %d studies: %s, %s", len(courses), drawn, place / "labels.csv")
+
+
+def _described(place: Path) -> tuple[str, str]:
+    """Return the molecules and the seed of a study."""
+    identity = json.loads((place / "identity.json").read_text())
+    names = [*identity["molecules.names"], *(Path(file).stem for file in identity["molecules.files"])]
+    return ", ".join(names), str(identity["seed"])
