@@ -268,3 +268,41 @@ def test_a_sweep_is_told_apart(tmp_path):
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     assert {run.data.params["committee.size"] for run in children} == {"1", "2"}
     assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 1
+
+
+@pytest.fixture(scope="module")
+def tested(undisturbed):
+    """The test set of the study that ran through."""
+    small = ["task.length=0.5", "task.frames=50", "task.clusters=3", "task.per_cluster=2"]
+    return undisturbed[0] / "test_set", run(undisturbed[0], "task=test_set", *small), small
+
+
+def test_a_test_set_is_labelled_and_every_iteration_evaluated_on_it(tested):
+    place, done, _ = tested
+    assert done.returncode == 0, done.stderr
+    frames = read(place / "test_set.xyz", ":")
+    assert len(frames) == 6
+    assert all(keys.ENERGY in atoms.info and keys.FORCES in atoms.arrays for atoms in frames)
+    learnt = {structure_key(atoms) for atoms in read(place.parent / "iterations/001/train.xyz", ":")}
+    assert not learnt & {structure_key(atoms) for atoms in frames}
+    rows = (place / "errors.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["iteration", "0", "1"]
+    assert "dipole.mae_mD" in rows[0]
+    assert float(dict(zip(rows[0].split(","), rows[2].split(","), strict=True))["labels.used"]) > len(frames)
+
+
+def test_a_test_set_is_not_drawn_again(tested, undisturbed):
+    place, _, small = tested
+    before = (place / "test_set.xyz").stat().st_mtime_ns
+    assert run(undisturbed[0], "task=test_set", *small).returncode == 0
+    assert (place / "test_set.xyz").stat().st_mtime_ns == before
+    other = run(undisturbed[0], "task=test_set", "task.length=0.4", *small[1:])
+    assert other.returncode == 1
+    assert "length: 0.5 -> 0.4" in other.stderr
+
+
+def test_studies_are_compared(tested, undisturbed, tmp_path):
+    done = run(undisturbed[0], "task=compare", f"task.studies={{tiny: '{undisturbed[0]}'}}", f"task.output={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    assert "methanol" in done.stdout
+    assert (tmp_path / "out/labels.png").stat().st_size > 10_000
