@@ -128,6 +128,30 @@ def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
     return figure
 
 
+def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[float]) -> Figure:
+    """Draw where structures lie along the first two principal components of their descriptor.
+
+    Parameters
+    ----------
+    places : mapping
+        Name of a set of structures to its coordinates ``[F, 2]``; drawn in this order, the first lies lowest.
+    shares : sequence of float
+        Of the variance, that the two components hold.
+    """
+    looks = [("o", 9, 0.35, "0.6"), ("o", 9, 0.5, PREDICTED), ("o", 9, 0.9, REFERENCE), ("x", 22, 0.9, MEASURED)]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.4, 5.2))
+        for (name, found), (marker, size, alpha, color) in zip(places.items(), looks, strict=False):
+            axis.scatter(
+                *found.T, s=size, marker=marker, alpha=alpha, color=color, lw=0 if marker == "o" else 1, label=f"{name} ({len(found)})"
+            )
+        axis.set_xlabel(f"First principal component of MBTR ({shares[0]:.0%} of the variance)")
+        axis.set_ylabel(f"Second principal component ({shares[1]:.0%})")
+        axis.legend(fontsize=10, markerscale=1.8)
+        figure.tight_layout()
+    return figure
+
+
 def parity(name: str, unit: str, values: Parity) -> Figure:
     """Draw predicted against reference values of the test frames."""
     with plt.rc_context(STYLE):

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from sklearn.decomposition import PCA
 
 from palirs import keys
+from palirs.descriptors import mbtr
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, above, dipole_parity, potential_parity
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
+from palirs.molecules import read_frames
 from palirs.production.trajectories import broken
 from palirs.report import figures
 from palirs.report.comparison import Shelf
-from palirs.report.tables import write_table
+from palirs.report.tables import read_table, write_table
+
+DRAWN = 1500
+"""Structures of one kind in a figure, at most about."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,32 @@ def data(found: Findings) -> Section:
         for frames in (found.first, found.final)
     )
     return Section("Energies of the data", figures.save(figures.energy_distribution(first, final), found.figure("energy_distribution")))
+
+
+def coverage(found: Findings) -> list[Section]:
+    """Where the engine's own MD, the final data, the first data and the test set lie, by the principal components of MBTR."""
+    sets = {
+        "engine's own MD": [
+            atoms for file in sorted(found.directory.glob("trajectories/*-reference/*.xyz")) for atoms in read_frames(file)
+        ],
+        "final data": found.final,
+        "initial data": found.first,
+        "test set": read_frames(file) if (file := found.directory / "test_set" / "test_set.xyz").exists() else [],
+    }
+    sets = {name: some[:: 1 + len(some) // DRAWN] for name, some in sets.items()}
+    rows = mbtr([atoms for some in sets.values() for atoms in some])
+    pca = PCA(2, svd_solver="randomized", random_state=0).fit(rows)
+    parts = np.split(pca.transform(rows), np.cumsum([len(some) for some in sets.values()])[:-1])
+    places = dict(zip(sets, parts, strict=True))
+    drawn = figures.principal_components(places, pca.explained_variance_ratio_)
+    return [Section("Where the data lie", figures.save(drawn, found.figure("principal_components")))]
+
+
+def test_set(found: Findings) -> list[Section]:
+    """Errors of each iteration on the test set, if there is one, and of the last by molecule."""
+    titles = {"errors": "Errors on the test set, by iteration", "molecules": "Errors of the last iteration on the test set, by molecule"}
+    tables = {title: found.directory / "test_set" / f"{name}.csv" for name, title in titles.items()}
+    return [Section(title, rows=read_table(file)) for title, file in tables.items() if file.exists()]
 
 
 def parities(found: Findings) -> list[Section]:

@@ -1,6 +1,5 @@
 """Several studies beside each other: what so many labels bought."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from palirs.recipes import PalirsError
 from palirs.report.figures import STYLE
+from palirs.report.tables import read_table
 
 ERRORS = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on the test set,\nMAE (meV/Å)"}
 
@@ -71,8 +71,7 @@ def read_courses(studies: Mapping[str, str], describe: Callable[[Path], tuple[st
             file = place / "test_set" / "errors.csv"
             if not file.is_file():
                 raise PalirsError(f"{place} has no test set; run task=test_set study={place} first")
-            with file.open(encoding="utf-8", newline="") as stream:
-                rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+            rows = [{key: float(value) for key, value in row.items()} for row in read_table(file)]
             molecule, seed = describe(place)
             courses.append(Course(way, molecule, seed, rows))
     return courses

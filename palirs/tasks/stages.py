@@ -197,6 +197,8 @@ def analyse(session: Session) -> None:
         *sections.spectra(found),
         sections.learning_curves(found),
         sections.data(found),
+        *sections.coverage(found),
+        *sections.test_set(found),
         *sections.parities(found),
         *sections.reliability(found),
         sections.errors(found),

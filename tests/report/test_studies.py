@@ -14,7 +14,8 @@ GOALS = dict(zip(ERRORS, (5.0, 10.0), strict=True))
 
 
 def course(way, seed, labels, harmonic, forces, molecule="methanol"):
-    rows = [{"labels.used": float(n), "harmonic.mae_cm1": h, "forces.mae_meV_per_A": f} for n, h, f in zip(labels, harmonic, forces)]
+    columns = zip(labels, harmonic, forces, strict=True)
+    rows = [{"labels.used": float(n), "harmonic.mae_cm1": h, "forces.mae_meV_per_A": f} for n, h, f in columns]
     return Course(way, molecule, str(seed), rows)
 
 
