@@ -89,15 +89,17 @@ class Session:
     @property
     def pretrained(self) -> Path | None:
         """Directory of the models that the others start from, if there are any."""
-        return None if self.cheap is None else self.directory / "pretraining"
+        places = complete_iterations(self.directory / "pretraining")
+        return places[-1] if self.cheap is not None and places else None
 
     def pretrain(self) -> None:
         """Train the models that the others start from, where that is asked for and not done."""
-        if self.cheap is None or self.pretrained is None:
+        if self.cheap is None:
             return
         s = self.study
-        sizes = (s.committee.size, s.committee.dipoles if s.engine.gives_dipole else 0)
-        pretrain(self.pretrained, self.cheap_references, s.pretraining, s.model, sizes, s.seed, self.cheap, self.trainers)
+        dipoles = s.committee.dipoles if s.engine.gives_dipole else 0
+        plan = self._plan(self.directory / "pretraining", self.cheap_references, None)
+        pretrain(plan, s.pretraining, s.model, dipoles, self.cheap, self.trainers, self.movers)
 
     @cached_property
     def references(self) -> tuple[Harmonic, ...]:
@@ -119,9 +121,12 @@ class Session:
     @property
     def plan(self) -> Plan:
         """What active learning needs to know."""
+        return self._plan(self.directory, self.references, self.pretrained)
+
+    def _plan(self, directory: Path, references: tuple[Harmonic, ...], pretrained: Path | None) -> Plan:
         s = self.study
         return Plan(
-            directory=self.directory,
+            directory=directory,
             seed=s.seed,
             members=s.committee.size,
             learning=s.learning,
@@ -130,10 +135,10 @@ class Session:
             initial=s.initial,
             sampler=s.sampler,
             selector=s.selector,
-            references=self.references,
+            references=references,
             temperature=s.temperature,
             paid=self._paid,
-            pretrained=self.pretrained,
+            pretrained=pretrained,
             evaluation=s.evaluation,
         )
 

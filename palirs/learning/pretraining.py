@@ -1,78 +1,81 @@
 """Members that have learnt from a cheap engine, before they see a label of the reference engine."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
-from palirs import keys
 from palirs.labels import Labeller
 from palirs.learning.frequencies import displacement
-from palirs.learning.sides import settle
-from palirs.mace.training.committees import train_committee, train_dipoles
-from palirs.randomness import integer, stream
+from palirs.learning.iterations import complete_iterations, read_dataset
+from palirs.learning.loop import learn
+from palirs.learning.state import Plan, State
+from palirs.mace.training.committees import train_dipoles
+from palirs.randomness import integer
 from palirs.sampling import InitialSamples, ThermalSamples
-from palirs.settings import Models, Pretraining
+from palirs.selection import RandomFrames, Selector
+from palirs.settings import Learning, Models, Pretraining
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
 ELSEWHERE = 0.5
 """A cheap optimum with an atom further than this from the start geometry [Å] is another conformer: the start stays."""
-VALIDATION = 0.05
-"""Share of the cheap labels that decides on the weights that are kept."""
+TRUSTED = 10.0
+"""Relative force error that ends a trajectory: what is wrong with a frame costs a millisecond to find out."""
+TEST = 0.05
+"""Share of the cheap labels that only tests."""
 
 
 def pretrain(
-    directory: Path,
-    known: Sequence[Harmonic],
-    how: Pretraining,
-    models: Models,
-    sizes: tuple[int, int],
-    seed: int,
-    labeller: Labeller,
-    trainers: Executor,
-) -> None:
-    """Train a committee and dipole models on labels of the cheap engine, into ``directory``; those that are there are taken as they are.
+    plan: Plan, how: Pretraining, models: Models, dipoles: int, labeller: Labeller, trainers: Executor, movers: Executor,
+    after: Callable[[State], None] = lambda state: None,
+) -> None:  # fmt: skip
+    """Learn the cheap engine: thermal samples, then exploration, which finds the conformers that thermal samples about one optimum lack.
+
+    What is there, complete iterations and trained models, is taken as it is.
 
     Parameters
     ----------
-    directory : Path
-        For ``potential-K.safetensors`` and ``dipole-K.safetensors``.
-    known : sequence of Harmonic
-        Optima and vibrations by the cheap engine.
+    plan : Plan
+        Of the study, with the optima and vibrations of the cheap engine as references; everything goes into its directory.
     how : Pretraining
         Settings.
     models : Models
         Both architectures.
-    sizes : tuple of int
-        Members of the committee, and dipole models.
-    seed : int
-        Of the study.
+    dipoles : int
+        Dipole models.
     labeller : Labeller
         Of the cheap engine.
-    trainers : Executor
-        Where models are trained.
+    trainers, movers : Executor
+        Where models are trained, and where trajectories run.
+    after : callable
+        Told of every iteration.
     """
-    dipoles = [directory / f"dipole-{member}.safetensors" for member in range(sizes[1] if labeller.engine.gives_dipole else 0)]
-    files = [*(directory / f"potential-{member}.safetensors" for member in range(sizes[0])), *dipoles]
-    if all(file.exists() for file in files):
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    samples = InitialSamples(thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames))
-    frames = [
-        atoms
-        for one in known
-        for atoms in samples.sample(one, np.random.default_rng(stream(seed, "pretraining", one.atoms.info[keys.MOLECULE])))
-    ]
-    labelled = settle(labeller.label(frames, f"{labeller.engine.name} labels"), [], 0.0, VALIDATION)
-    log.info("pretraining on %d labels of %s", len(labelled), labeller.engine.name)
-    train_committee(directory, labelled, sizes[0], models.potential, how.training, integer(seed, "pretraining"), 0, trainers)
-    if dipoles:
-        train_dipoles(dipoles, labelled, models.dipole, how.training, integer(seed, "pretraining"), trainers)
+    per_trajectory = max(1, how.frames // (len(plan.sampler.temperatures) * plan.sampler.replicas))
+    cheap = replace(
+        plan,
+        seed=integer(plan.seed, "pretraining"),
+        learning=Learning(iterations=how.iterations, harmonic_mae=0.0, converge="together"),
+        training=replace(how.training, test_fraction=TEST),
+        initial=InitialSamples(thermal=ThermalSamples(temperatures=plan.sampler.temperatures, per_mode=1, least=how.frames)),
+        selector=Selector(choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval),
+        sampler=replace(plan.sampler, relative_force_error=TRUSTED),
+        pretrained=None,
+    )
+    log.info("pretraining: %s, %d iterations of %d structures of each molecule", labeller.engine.name, how.iterations, how.frames)
+    learn(cheap, labeller, trainers, movers, after)
+    if dipoles and labeller.engine.gives_dipole:
+        files = dipole_files(plan.directory, dipoles)
+        train_dipoles(files, read_dataset(complete_iterations(plan.directory)[-1]), models.dipole, how.training, cheap.seed, trainers)
+
+
+def dipole_files(directory: Path, count: int) -> list[Path]:
+    """Return the files of the dipole models."""
+    return [directory / f"dipole-{member}.safetensors" for member in range(count)]
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:

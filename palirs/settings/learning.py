@@ -6,7 +6,7 @@ from pydantic import Field
 
 from palirs.engines import Engine
 from palirs.mace.settings import Architecture, Training
-from palirs.recipes import Count, Kelvin, Wavenumber, recipe
+from palirs.recipes import Count, Wavenumber, recipe
 
 
 @recipe
@@ -99,16 +99,17 @@ class Pretraining:
     engine : Engine or None
         The cheap engine; ``None``: no pretraining.
     frames : int
-        Structures of each molecule, samples of the classical harmonic distribution about its optimum.
-    temperatures : tuple of float
-        Of these samples, taken in turn [K].
+        Structures of each molecule and iteration: first samples of the classical harmonic distribution about its optimum at the
+        temperatures of the sampler, then frames of its exploration at random.
+    iterations : int
+        Trainings. One sees the surroundings of the optimum only; a second has seen the other conformers.
     training : Training
         Of the potentials and dipole models on its labels.
     """
 
     engine: Engine | None = None
-    frames: Annotated[int, Field(ge=10, le=10**6)] = 1000
-    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0, 1000.0)
+    frames: Annotated[int, Field(ge=20, le=10**6)] = 600
+    iterations: Count = 2
     training: Training = Field(default_factory=Training)
 
     def __post_init__(self):

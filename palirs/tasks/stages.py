@@ -133,7 +133,8 @@ def dipole(session: Session) -> None:
     last, files = session.last_iteration, session.dipole_files
     with _timed(session, "dipole"), following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
-        model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
+        begin = session.directory / "pretraining" if session.pretrained else None
+        model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, begin)
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_parity(model, test).metrics("dipole", "mD")
     if len(model) > 1:

@@ -18,7 +18,7 @@ SEED = int(os.environ.get("PALIRS_KILL_SEED", "1"))
 """Of the moments; any other will do."""
 SETTINGS = (
     "task=active_learning experiment=tiny pretraining=gfn1 selector=distant molecules.names=[H2O,CH3OH,HCN] committee.size=2 tracker=none "
-    "pretraining.frames=30 pretraining.training.updates=200 training.potential.updates=200 training.dipole.updates=200 "
+    "pretraining.frames=24 pretraining.training.updates=200 training.potential.updates=200 training.dipole.updates=200 "
     "training.potential.save_interval=0 selector.frames=3 selector.separation=10 learning.iterations=3"
 )
 

@@ -10,18 +10,24 @@ from palirs import keys
 from palirs.engines import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
+from palirs.learning.iterations import complete_iterations
 from palirs.learning.loop import reference_vibrations
 from palirs.learning.pretraining import pretrain, start_geometry
+from palirs.learning.state import Plan
 from palirs.mace import load
 from palirs.mace.models.files import load_dipoles
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import starting_point, train_committee
+from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
-from palirs.settings import Models, Pretraining
+from palirs.sampling import InitialSamples, ThermalSamples
+from palirs.selection import Selector
+from palirs.settings import Learning, Models, Pretraining, Sampler
 from palirs.units import MILLIDEBYE
 
 SMALL = Architecture(channels=8, max_ell=1, correlation=2, max_L=0)
 HOW = Pretraining(engine=TBLite(method="GFN1-xTB"), frames=60, training=Training(updates=600, learning_rate=0.02))
+SAMPLER = Sampler(temperatures=(300.0, 600.0), replicas=2, length=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +39,17 @@ def cheap(tmp_path_factory):
     return labeller, reference_vibrations([water], labeller)
 
 
+def run(place, cheap):
+    thermal = InitialSamples(thermal=ThermalSamples())
+    plan = Plan(place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1])
+    pretrain(plan, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
+
+
 @pytest.fixture(scope="module")
 def made(cheap, tmp_path_factory):
-    """Two potentials and a dipole model that have learnt from GFN1."""
+    """Two potentials and a dipole model that have learnt from GFN1; their directory."""
     place = tmp_path_factory.mktemp("pretraining")
-    pretrain(place, cheap[1], HOW, Models(SMALL, SMALL), (2, 1), 1, cheap[0], SerialExecutor())
+    run(place, cheap)
     return place
 
 
@@ -49,19 +61,24 @@ def test_models_have_learnt_the_cheap_engine(cheap, made):
         atoms.positions += rng.normal(scale=0.03, size=(3, 3))
     labelled = labeller.label(frames)
     forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled])
-    errors = np.abs(np.array(load(made / "potential-0.safetensors").evaluate(labelled).forces)[:, 0] - forces).mean()
+    errors = np.abs(
+        np.array(load(complete_iterations(made)[-1] / "potential-0.safetensors").evaluate(labelled).forces)[:, 0] - forces
+    ).mean()
     assert errors < 0.15 * np.abs(forces).mean()
     dipoles = np.array([atoms.info[keys.DIPOLE] for atoms in labelled])
     assert np.abs(load_dipoles([made / "dipole-0.safetensors"]).evaluate(labelled)[0] - dipoles).mean() * MILLIDEBYE < 60
-    assert (made / "potential-0.safetensors").read_bytes() != (made / "potential-1.safetensors").read_bytes(), "members differ"
+    last = complete_iterations(made)[-1]
+    assert last.name == "001", "thermal samples, then exploration"
+    assert {atoms.info[keys.ORIGIN] for atoms in read_frames(last / "train.xyz")} == {"optimum", "thermal", "exploration"}
+    assert (last / "potential-0.safetensors").read_bytes() != (last / "potential-1.safetensors").read_bytes(), "members differ"
 
 
 def test_what_is_there_is_not_made_again(cheap, made):
-    before = {file: file.stat().st_mtime_ns for file in made.glob("*.safetensors")}
+    before = {file: file.stat().st_mtime_ns for file in made.rglob("*.safetensors")}
     asked = set(cheap[0].asked)
-    pretrain(made, cheap[1], HOW, Models(SMALL, SMALL), (2, 1), 1, cheap[0], SerialExecutor())
-    assert {file: file.stat().st_mtime_ns for file in made.glob("*.safetensors")} == before
-    assert cheap[0].asked == asked
+    run(made, cheap)
+    assert {file: file.stat().st_mtime_ns for file in made.rglob("*.safetensors")} == before
+    assert cheap[0].asked == asked, "no label was wanted"
 
 
 def test_a_few_labels_of_the_other_engine_are_worth_more(cheap, made, tmp_path):
@@ -74,7 +91,7 @@ def test_a_few_labels_of_the_other_engine_are_worth_more(cheap, made, tmp_path):
     labelled = labeller.label(frames)
     how = Training(updates=300, learning_rate=0.003, validation_fraction=0.2)
     found = {}
-    for name, start in (("scratch", None), ("pretrained", made)):
+    for name, start in (("scratch", None), ("pretrained", complete_iterations(made)[-1])):
         (tmp_path / name).mkdir()
         one = train_committee(tmp_path / name, labelled[:10], 1, SMALL, how, 1, 0, SerialExecutor(), None, start)
         forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled[10:]])
