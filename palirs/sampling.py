@@ -12,6 +12,7 @@ from palirs import keys
 from palirs.distinct import distinct
 from palirs.molecules import intact, on_grid
 from palirs.recipes import Count, Kelvin, PalirsError, Wavenumber, recipe
+from palirs.torsions import rotors, turn
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 
 IMAGES = 30
@@ -92,6 +93,9 @@ class ThermalSamples:
         Samples of a molecule, however few modes it has.
     lowest : float
         [cm⁻¹].
+    turned : float
+        Share of the samples that are turned about every single bond by any angle besides: barriers and other conformers, which MD finds
+        and modes about one optimum do not know. Without them a committee takes what it has not seen for a wall, and all members agree.
     """
 
     distribution: Literal["classical", "quantum"] = "classical"
@@ -99,21 +103,26 @@ class ThermalSamples:
     per_mode: Count = 5
     least: Count = 20
     lowest: Wavenumber = 100.0
+    turned: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
         """Give the samples."""
         raised, quantum = np.maximum(np.abs(known.frequencies), self.lowest), self.distribution == "quantum"
         widths = [spread(raised, kelvin, quantum) for kelvin in self.temperatures]
-        done = 0
+        done, bonds = 0, rotors(known.atoms)
         for draw in count():
             if done == self.count(len(widths[0])):
                 return
             if draw - done > DRAWS:
                 raise PalirsError(f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures")
-            turn = done % len(widths)
-            step = np.einsum("m,m,mad->ad", rng.standard_normal(len(widths[turn])), widths[turn], known.modes)
+            place = done // 2 % len(widths) if bonds and self.turned else done % len(widths)
+            step = np.einsum("m,m,mad->ad", rng.standard_normal(len(widths[place])), widths[place], known.modes)
             moved = _moved(known, step, "thermal", f"thermal {done}")
-            moved.info[keys.TEMPERATURE] = self.temperatures[turn]
+            moved.info[keys.TEMPERATURE] = self.temperatures[place]
+            if bonds and int((done + 1) * self.turned) > int(done * self.turned):
+                moved.info[keys.ORIGIN] = "turned"
+                for bond, angle in zip(bonds, rng.uniform(0, 360, len(bonds)), strict=True):
+                    turn(moved, bond, angle)
             if intact(moved, known.atoms):
                 done += 1
                 yield moved

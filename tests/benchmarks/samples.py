@@ -79,7 +79,7 @@ def trajectory(optimum: Atoms, kelvin: float, count: int, seed: int) -> list[Ato
 
 def thermal(known: Harmonic, count: int, seed: int, distribution: str, *kelvin: float) -> list[Atoms]:
     """Return so many thermal samples, the optimum among them."""
-    samples = ThermalSamples(distribution=distribution, temperatures=kelvin, per_mode=1, least=count - 1)  # pyright: ignore[reportArgumentType]
+    samples = ThermalSamples(distribution=distribution, temperatures=kelvin, per_mode=1, least=count - 1, turned=0.0)  # pyright: ignore[reportArgumentType]
     return labelled(InitialSamples(thermal=samples).sample(known, np.random.default_rng(seed))[:count])
 
 

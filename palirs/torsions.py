@@ -1,0 +1,71 @@
+"""Bonds about which a molecule turns, and turning it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+
+BONDED = 1.25
+"""Atoms nearer than this times the sum of their covalent radii are bonded,"""
+SINGLE = 0.94
+"""and by more than a single bond, about which nothing turns at the temperatures of MD, if nearer than this (C=C 0.88, amide C-N 0.93)."""
+STRAIGHT = 170.0
+"""Degrees: a bond whose neighbour lies in line with it, as beside a triple bond, has no torsion."""
+
+
+@dataclass(frozen=True)
+class Rotor:
+    """A bond, and the atoms on its smaller side.
+
+    Attributes
+    ----------
+    fixed, moving : int
+        Its ends.
+    side : tuple of int
+        Atoms that turn with ``moving``, without it.
+    """
+
+    fixed: int
+    moving: int
+    side: tuple[int, ...]
+
+
+def rotors(atoms: Atoms) -> list[Rotor]:
+    """Return the single bonds that are in no ring and have other atoms at both ends, bent away from the bond."""
+    radii = covalent_radii[atoms.numbers]
+    relative = atoms.get_all_distances() / (radii[:, None] + radii[None])
+    bonded = (relative < BONDED) & ~np.eye(len(atoms), dtype=bool)
+    found = []
+    for i, j in np.argwhere(np.triu(bonded & (relative > SINGLE))).tolist():
+        mine, theirs = _side(bonded, j, i), _side(bonded, i, j)
+        if j in theirs or not mine or not theirs or _straight(atoms, bonded, i, j):
+            continue  # a ring, an end, or a line
+        found.append(Rotor(i, j, tuple(sorted(mine))) if len(mine) <= len(theirs) else Rotor(j, i, tuple(sorted(theirs))))
+    return found
+
+
+def turn(atoms: Atoms, rotor: Rotor, degrees: float) -> None:
+    """Turn the smaller side of a bond by an angle, in place."""
+    start = atoms.positions[rotor.fixed]
+    axis = atoms.positions[rotor.moving] - start
+    part = atoms[list(rotor.side)]
+    part.rotate(degrees, axis, center=start)
+    atoms.positions[list(rotor.side)] = part.positions
+
+
+def _side(bonded: np.ndarray, end: int, other: int) -> set[int]:
+    """Return the atoms that hang on one end of a bond, not counting it; the other end is among them if the bond is in a ring."""
+    seen, waiting = set[int](), [int(k) for k in np.flatnonzero(bonded[end]) if k != other]
+    while waiting:
+        atom = waiting.pop()
+        if atom not in seen and atom != end:
+            seen.add(atom)
+            waiting += np.flatnonzero(bonded[atom]).tolist()
+    return seen
+
+
+def _straight(atoms: Atoms, bonded: np.ndarray, i: int, j: int) -> bool:
+    """Tell whether all neighbours of one end lie in line with the bond."""
+    ends = [(i, j), (j, i)]
+    return any(all(atoms.get_angle(k, a, b) > STRAIGHT for k in np.flatnonzero(bonded[a]) if k != b) for a, b in ends)
