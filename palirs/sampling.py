@@ -12,13 +12,13 @@ from palirs import keys
 from palirs.distinct import distinct
 from palirs.molecules import intact, on_grid
 from palirs.recipes import Count, Kelvin, PalirsError, Wavenumber, recipe
-from palirs.torsions import rotors, turn
+from palirs.torsions import clashing, rotors, turn
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 
 IMAGES = 30
 """Of a full period of ASE's mode animation."""
 DRAWS = 1000
-"""A molecule that has not stayed whole in as many draws will not."""
+"""A molecule that has not stayed whole in as many draws for each sample will not."""
 
 
 class Vibrations(Protocol):
@@ -79,7 +79,7 @@ class ThermalSamples:
     Normal coordinates are independent and normal, of variance k_BT/ω² (classical, as MD will have it) or ħ/(2ω)·coth(ħω/2k_BT) (quantum,
     Wigner 1932, doi:10.1103/PhysRev.40.749: at least the zero-point energy in every mode). Frequencies below ``lowest`` are raised to it
     (Ribeiro et al. 2011, doi:10.1021/jp205508z): a soft torsion moves far along a circle, not along its straight mode. A
-    molecule that does not stay whole is drawn again.
+    molecule that does not stay whole, or is turned onto itself, is drawn again.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class ThermalSamples:
         for draw in count():
             if done == self.count(len(widths[0])):
                 return
-            if draw - done > DRAWS:
+            if draw - done > DRAWS * (1 + done):
                 raise PalirsError(f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures")
             place = done // 2 % len(widths) if bonds and self.turned else done % len(widths)
             step = np.einsum("m,m,mad->ad", rng.standard_normal(len(widths[place])), widths[place], known.modes)
@@ -123,7 +123,8 @@ class ThermalSamples:
                 moved.info[keys.ORIGIN] = "turned"
                 for bond, angle in zip(bonds, rng.uniform(0, 360, len(bonds)), strict=True):
                     turn(moved, bond, angle)
-            if intact(moved, known.atoms):
+            clash = moved.info[keys.ORIGIN] == "turned" and any(clashing(moved, bond) for bond in bonds)
+            if intact(moved, known.atoms) and not clash:
                 done += 1
                 yield moved
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
+from ase.data import covalent_radii, vdw_radii
 
 BONDED = 1.25
 """Atoms nearer than this times the sum of their covalent radii are bonded,"""
@@ -12,6 +12,11 @@ SINGLE = 0.94
 """and by more than a single bond, about which nothing turns at the temperatures of MD, if nearer than this (C=C 0.88, amide C-N 0.93)."""
 STRAIGHT = 170.0
 """Degrees: a bond whose neighbour lies in line with it, as beside a triple bond, has no torsion."""
+
+CLASH = 0.65
+"""Atoms of two sides nearer than this times the sum of their van der Waals radii clash (H-H 1.56 Å): an energy that no MD will see."""
+UNKNOWN_RADIUS = 2.0
+"""Van der Waals radius of an element for which none is tabulated [Å]."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,15 @@ def turn(atoms: Atoms, rotor: Rotor, degrees: float) -> None:
     part = atoms[list(rotor.side)]
     part.rotate(degrees, axis, center=start)
     atoms.positions[list(rotor.side)] = part.positions
+
+
+def clashing(atoms: Atoms, rotor: Rotor) -> bool:
+    """Tell whether the two sides of a bond have atoms on top of each other."""
+    mine = list(rotor.side)
+    others = [k for k in range(len(atoms)) if k not in (*mine, rotor.fixed, rotor.moving)]
+    radii = np.nan_to_num(vdw_radii[atoms.numbers], nan=UNKNOWN_RADIUS)
+    lengths = np.linalg.norm(atoms.positions[mine][:, None] - atoms.positions[others][None], axis=-1)
+    return bool((lengths < CLASH * (radii[mine][:, None] + radii[others][None])).any())
 
 
 def _side(bonded: np.ndarray, end: int, other: int) -> set[int]:

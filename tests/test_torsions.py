@@ -4,7 +4,7 @@ from ase.build import molecule
 
 from palirs.distinct import distances
 from palirs.molecules import Molecules, intact
-from palirs.torsions import rotors, turn
+from palirs.torsions import clashing, rotors, turn
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,16 @@ def test_a_methyl_turned_by_a_third_is_the_same_molecule():
     turn(turned, rotor, 120.0)
     methyl = rotor if len(rotor.side) == 3 else None
     assert methyl is None or np.abs(distances(turned) - distances(atoms)).max() < 0.02
+
+
+def test_atoms_on_top_of_each_other_clash_and_conformers_do_not():
+    atoms = molecule("CH3CH2OH")
+    for rotor in rotors(atoms):
+        for angle in range(0, 360, 15):
+            turned = atoms.copy()
+            turn(turned, rotor, angle)
+            assert not clashing(turned, rotor), "eclipsed is 0.15 eV"
+        closed = atoms.copy()
+        other = next(k for k in range(9) if k not in (*rotor.side, rotor.fixed, rotor.moving))
+        closed.positions[rotor.side[0]] = closed.positions[other] + 1.0 / np.sqrt(3)
+        assert clashing(closed, rotor)

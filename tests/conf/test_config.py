@@ -117,7 +117,7 @@ def run(*arguments):
         ("sampler.temperatures=[-10]", ["sampler.temperatures[0] = -10", "greater than 0"]),
         ("sampler.temperatures=[]", ["sampler.temperatures", "at least 1"]),
         ("sampler.interval=0.1", ["interval = 0.1 fs", "time step"]),
-        ("sampler.interval=900", ["interval = 900 fs", "500 fs"]),
+        ("sampler.interval=9000", ["interval = 9000 fs", "5000 fs"]),
         ("spectrum.dipole_interval=20", ["dipole_interval = 20 fs", "834 cm⁻¹", "3.5 fs"]),
         ("spectrum.dipole_interval=0.2", ["dipole_interval = 0.2 fs", "time step"]),
         ("spectrum.max_lag=3", ["max_lag = 3 fs", "50 fs"]),
