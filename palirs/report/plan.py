@@ -28,6 +28,10 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
         ("exploration", f"{walkers} trajectories × {study.sampler.length:g} ps per iteration"),
         ("production", f"{production.replicas} × {production.length:g} ps per molecule at {study.temperature:g} K"),
     ]
+    cheap = study.pretraining
+    if cheap.engine is not None:
+        text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule"
+        lines.insert(4, ("pretraining", text))
     if reference is not None:
         steps = round((reference.thermalisation + reference.length) * 1e3 / study.spectrum.timestep) * reference.replicas
         lines.append(("reference MD", f"{steps:,} steps of the engine per molecule"))

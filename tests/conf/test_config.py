@@ -210,3 +210,27 @@ def test_check_prints_a_plan_and_computes_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2: ethanol, H2O" in done.stdout
     assert not (tmp_path / "plan" / "iterations").exists()
+
+
+def test_the_plan_tells_what_a_pretraining_and_a_choice_per_molecule_will_ask_for(tmp_path):
+    done = run("experiment=dft", "molecules.names=[H2CO,H2O]", "task=check", f"study={tmp_path / 'plan'}", "tracker=none")
+    assert done.returncode == 0, done.stderr
+    assert "GFN2-xTB, 2 × 600 structures of each molecule" in done.stdout
+    assert "at most 120 (12 per molecule × 5 iterations)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ("pretraining=gfn2", "pretraining.engine is the reference engine"),
+        ("pretraining=gfn1 training.potential.start=a.safetensors", "training.potential.start names a model"),
+        ("pretraining=gfn1 pretraining.frames=3", "pretraining.frames = 3"),
+        ("selector.per=atom", "selector.per = 'atom'"),
+        ("initial.thermal.turned=1.5", "initial.thermal.turned = 1.5"),
+    ],
+)
+def test_mistakes_in_what_is_new(overrides, says):
+    done = run(*overrides.split(), "task=check", "tracker=none")
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
