@@ -55,15 +55,15 @@ def pretrain(
     after : callable
         Told of every iteration.
     """
-    per_trajectory = max(1, how.frames // (len(plan.sampler.temperatures) * plan.sampler.replicas))
+    per_trajectory = max(1, how.frames // (len(how.temperatures) * plan.sampler.replicas))
     cheap = replace(
         plan,
         seed=integer(plan.seed, "pretraining"),
         learning=Learning(iterations=how.iterations, harmonic_mae=0.0, converge="together"),
         training=replace(how.training, test_fraction=TEST),
-        initial=InitialSamples(thermal=ThermalSamples(temperatures=plan.sampler.temperatures, per_mode=1, least=how.frames)),
+        initial=InitialSamples(thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames)),
         selector=Selector(choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval),
-        sampler=replace(plan.sampler, relative_force_error=TRUSTED),
+        sampler=replace(plan.sampler, temperatures=how.temperatures, relative_force_error=TRUSTED),
         pretrained=None,
     )
     log.info("pretraining: %s, %d iterations of %d structures of each molecule", labeller.engine.name, how.iterations, how.frames)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from palirs.engines import Engine
 from palirs.mace.settings import Architecture, Training
-from palirs.recipes import Count, Wavenumber, recipe
+from palirs.recipes import Count, Kelvin, Wavenumber, recipe
 
 
 @recipe
@@ -99,8 +99,10 @@ class Pretraining:
     engine : Engine or None
         The cheap engine; ``None``: no pretraining.
     frames : int
-        Structures of each molecule and iteration: first samples of the classical harmonic distribution about its optimum at the
-        temperatures of the sampler, then frames of its exploration at random.
+        Structures of each molecule and iteration: first samples of the classical harmonic distribution about its optimum, then frames of
+        its exploration at random.
+    temperatures : tuple of float
+        Of both [K]. A wider range than that of the labels that follow leaves harmonic frequencies with half the error.
     iterations : int
         Trainings. One sees the surroundings of the optimum only; a second has seen the other conformers.
     training : Training
@@ -109,6 +111,7 @@ class Pretraining:
 
     engine: Engine | None = None
     frames: Annotated[int, Field(ge=20, le=10**6)] = 600
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0, 1000.0)
     iterations: Count = 2
     training: Training = Field(default_factory=Training)
 
