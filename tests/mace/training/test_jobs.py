@@ -165,7 +165,7 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
     with pytest.raises(PalirsError, match="is a potential model"):
         train(replace(job(tmp_path / "c.safetensors", frames, small), kind="dipole", start=tmp_path / "a.safetensors"))
     with pytest.raises(PalirsError, match="no such file"):
-        starting_point(Training(start="absent.safetensors"), None, 0)
+        starting_point(Training(start="absent.safetensors"), None, None, 0)
     with pytest.raises(ValueError, match="task=import_model"):
         Training(start="mace.model")
 
