@@ -142,12 +142,12 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 5.2))
         for (name, found), (marker, size, alpha, color) in zip(places.items(), looks, strict=False):
-            axis.scatter(
-                *found.T, s=size, marker=marker, alpha=alpha, color=color, lw=0 if marker == "o" else 1, label=f"{name} ({len(found)})"
-            )
+            look = {"s": size, "marker": marker, "alpha": alpha, "color": color, "lw": 0 if marker == "o" else 1}
+            if len(found):
+                axis.scatter(*found.T, **look, label=f"{name} ({len(found)})")
         axis.set_xlabel(f"First principal component of MBTR ({shares[0]:.0%} of the variance)")
         axis.set_ylabel(f"Second principal component ({shares[1]:.0%})")
-        axis.legend(fontsize=10, markerscale=1.8)
+        axis.legend(fontsize=10, markerscale=1.8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         figure.tight_layout()
     return figure
 
