@@ -8,8 +8,10 @@ import numpy as np
 from ase import Atoms
 from sklearn.cluster import KMeans
 
+from palirs import keys
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, dipole_parity, potential_parity
+from palirs.learning.iterations import read_dataset
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import load
@@ -53,7 +55,7 @@ def spread_out(features: np.ndarray, clusters: int, per_cluster: int, rng: np.ra
 
 
 def errors_of_iterations(places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None) -> list[dict[str, float]]:
-    """Return the errors of the committee of each iteration on frames that no training saw.
+    """Return the errors of the committee of each iteration on frames that no training saw, of molecules that it had learnt.
 
     Parameters
     ----------
@@ -75,14 +77,17 @@ def errors_of_iterations(places: Sequence[Path], frames: Sequence[Atoms], dipole
         then = json.loads((place / "metrics.json").read_text())["metrics"]
         committee = load(place)
         assert isinstance(committee, Committee)
-        energy, forces, _ = potential_parity(committee, frames)
-        row = {key: then[key] for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1") if key in then}
+        known = {atoms.info[keys.MOLECULE] for atoms in read_dataset(place)}  # those that came later say nothing of it
+        mine = [atoms for atoms in frames if atoms.info[keys.MOLECULE] in known]
+        energy, forces, _ = potential_parity(committee, mine)
+        row: dict[str, float] = {"molecules": len(known)}
+        row |= {key: then[key] for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1") if key in then}
         row |= energy.metrics("energy", "meV") | forces.metrics("forces", "meV_per_A")
         if "committee.calibration_90" in then:
-            found = calibrate(committee, frames)
+            found = calibrate(committee, mine)
             row["committee.coverage_90"] = float((found.ratios <= then["committee.calibration_90"]).mean())
         if dipole is not None and number == len(places) - 1:
-            row |= dipole_parity(dipole, frames).metrics("dipole", "mD")
+            row |= dipole_parity(dipole, mine).metrics("dipole", "mD")
         rows.append({"iteration": number, **row})
     return rows
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
+from palirs import keys
 from palirs.learning.exploration import Walker, walkers
 from palirs.learning.frequencies import FrequencyComparison
 from palirs.learning.state import Plan, State
@@ -53,21 +55,25 @@ def save(
     _sync(place.parent)
 
 
-def restore(place: Path, plan: Plan) -> State:
-    """Read the state after a completed iteration."""
-    record = json.loads((place / "metrics.json").read_text())
-    return State(record["iterations_done"], read_dataset(place), read_walkers(place, plan), record["metrics"])
+def restore(place: Path, plan: Plan, since: int = 0) -> State:
+    """Read the state after a completed iteration; ``since`` is that of the state before."""
+    record, told = json.loads((place / "metrics.json").read_text()), json.loads((place / "sampling.json").read_text())
+    done, new = record["iterations_done"], set(plan.molecules) - set(told["molecules"])
+    group = read_walkers(place, plan)
+    moved = {walker.molecule.info[keys.MOLECULE] for walker in group if walker.name in told["stopped"]}
+    unmoved = any(walker.name not in told["stopped"] and walker.molecule.info[keys.MOLECULE] in moved for walker in group)
+    lacking = bool(new) or unmoved
+    return State(done, read_dataset(place), group, record["metrics"], lacking=lacking, since=done if new else since)
 
 
 def read_walkers(place: Path, plan: Plan) -> list[Walker]:
-    """Return the walkers as they stood after the exploration of an iteration."""
+    """Return the walkers as they stood after the exploration of an iteration; those that came since stand at their optimum."""
     group = []
     with np.load(place / "sampling.npz") as arrays:
-        for number, walker in enumerate(walkers([known.atoms for known in plan.references], plan.sampler)):
+        for walker in walkers([known.atoms for known in plan.references], plan.sampler):
             molecule = walker.molecule.copy()
-            molecule.positions = arrays[f"positions_{number}"]
-            velocities = arrays.get(f"velocities_{number}")
-            group.append(Walker(molecule, walker.optimum, walker.temperature, walker.replica, velocities))
+            molecule.positions = arrays.get(f"{walker.name}/positions", molecule.positions)
+            group.append(replace(walker, molecule=molecule, velocities=arrays.get(f"{walker.name}/velocities")))
     return group
 
 

@@ -14,33 +14,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.executors import shares
 from palirs.labels import Labeller
-from palirs.learning.acquisition import choose, content, expected_errors
+from palirs.learning.acquisition import content
 from palirs.learning.advice import advice
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import potential_parity
-from palirs.learning.exploration import Trajectory, Walker, explore, walkers
+from palirs.learning.exploration import walkers
+from palirs.learning.frames import clear, sample
 from palirs.learning.frequencies import compare_frequencies
-from palirs.learning.iterations import complete_iterations, read_dataset, read_walkers, restore, save
+from palirs.learning.iterations import complete_iterations, read_dataset, restore, save
 from palirs.learning.sides import settle, sides
 from palirs.learning.state import Plan, State
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load
-from palirs.mace.settings import Evaluation
 from palirs.mace.training.committees import train_committee
 from palirs.mace.training.split import split
-from palirs.molecules import read_frames
-from palirs.randomness import stream
 from palirs.recipes import PalirsError
-from palirs.settings import Sampler
 from palirs.vibrations import Harmonic, minimum, together
 
 log = logging.getLogger(__name__)
@@ -69,7 +62,7 @@ def learn(
     """
     state = State(0, [], walkers([known.atoms for known in plan.references], plan.sampler))
     for place in complete_iterations(plan.directory):
-        state = restore(place, plan)
+        state = restore(place, plan, state.since)
         after(state)
     while not state.finished(plan.learning):
         state = step(state, plan, labeller, trainers, movers)
@@ -92,7 +85,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         Where members are trained, and where trajectories run.
     """
     place = plan.directory / "iterations" / f"{state.iteration:03d}.partial"
-    place.mkdir(parents=True, exist_ok=True)
+    clear(place, state, plan)
     clock = _Clock()
     with clock("exploration"):
         frames, group = sample(state, plan, place, movers)
@@ -101,12 +94,10 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     expected = {name: np.inf if error is None else error for name, error in told["expected_meV_per_A"].items()}
     errors = {EXPECTED: float(np.mean(list(expected.values())))} if np.isfinite(list(expected.values())).all() and expected else {}
     if state.iteration and not frames:
-        log.warning(
-            "iteration %d: all %d trajectories were stopped before their first frame; nothing new to label", state.iteration, stopped
-        )
+        log.warning("iteration %d: nothing new to label, %d trajectories were stopped before their first frame", state.iteration, stopped)
     spared = _spared(place, expected, plan, state)
-    if expected and spared == set(expected):
-        return replace(state, enough=True, metrics={**state.metrics, **errors})
+    if expected and spared == set(expected) and not plan.unlabelled(state.dataset):
+        return replace(state, enough=True, lacking=False, metrics={**state.metrics, **errors})
     if spared:
         log.info("iteration %d: no more labels for %s", state.iteration, ", ".join(sorted(spared)))
     with clock("labels"):
@@ -133,7 +124,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), plan.training))
     log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
-    return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics)
+    return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics, since=state.since)
 
 
 def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
@@ -154,7 +145,7 @@ def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -
     if file.exists():
         return set(json.loads(file.read_text()))
     found = content(expected, plan, state)
-    if found != set(expected):  # else there is no iteration, unless goals change
+    if found != set(expected) or plan.unlabelled(state.dataset):  # else there is no iteration, unless goals change
         part = file.with_suffix(".part")
         part.write_text(json.dumps(sorted(found)))
         part.rename(file)
@@ -178,59 +169,6 @@ def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration
 def _of_origin(origin: str, metrics: dict[str, float]) -> list[tuple[str, float]]:
     """Name the metrics of frames of one origin: ``forces.mae_meV_per_A.thermal_300K``."""
     return [(f"{key}.{origin}", value) for key, value in metrics.items()]
-
-
-def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[list[Atoms], list[Walker]]:
-    """Return the frames this iteration wants labelled, and the walkers as they stand afterwards.
-
-    The first iteration takes samples about the optimum of every molecule, later ones explore with the committee of the iteration before.
-    What was sampled is written at once, so a restart in the middle of an iteration does not explore again.
-    """
-    if (place / "sampling.npz").exists():
-        chosen = place / "sampling.xyz"
-        return read_frames(chosen) if chosen.exists() else [], read_walkers(place, plan)
-    if state.iteration == 0:
-        frames = [
-            frame
-            for known in plan.references
-            for frame in plan.initial.sample(known, np.random.default_rng(stream(plan.seed, "initial", known.atoms.info[keys.MOLECULE])))
-        ]
-        group, trajectories, expected = state.walkers, [], {}
-    else:
-        place_before = complete_iterations(plan.directory)[-1]
-        trajectories = in_shares(state.walkers, executor, _explore, place_before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
-        expected = expected_errors(trajectories, plan, state)
-        frames, group = choose(trajectories, plan, state), [trajectory.walker for trajectory in trajectories]
-    if frames:
-        ase.io.write(place / "sampling.xyz", frames, format="extxyz")
-    arrays = {f"positions_{number}": walker.molecule.positions for number, walker in enumerate(group)}
-    arrays |= {f"velocities_{number}": walker.velocities for number, walker in enumerate(group) if walker.velocities is not None}
-    arrays |= {f"spread_{number}": np.stack([t.times, t.spread, t.mean_spread]) for number, t in enumerate(trajectories)}
-    told = {
-        "stopped": {t.walker.name: t.stopped for t in trajectories},
-        "expected_meV_per_A": {name: error if np.isfinite(error) else None for name, error in expected.items()},
-    }
-    (place / "sampling.json").write_text(json.dumps(told, indent=1))
-    part = place / "sampling.npz.part"
-    with part.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-    part.rename(place / "sampling.npz")
-    return frames, group
-
-
-def in_shares(group: Sequence[Walker], executor: Executor, work: Callable[..., list[Trajectory]], *arguments: Any) -> list[Trajectory]:
-    """Return ``work(walkers, *arguments)``, done by each worker of an executor for its share; in the order of the walkers."""
-    parts = shares(range(len(group)), executor, lambda number: float(len(group[number].molecule)))
-    jobs = [executor.submit(work, [group[number] for number in part], *arguments) for part in parts]
-    found = {number: one for part, job in zip(parts, jobs, strict=True) for number, one in zip(part, job.result(), strict=True)}
-    return [found[number] for number in range(len(group))]
-
-
-def _explore(group: Sequence[Walker], place: Path, sampler: Sampler, seed: int, iteration: int, how: Evaluation) -> list[Trajectory]:
-    """Run in the worker: its share of the walkers, which move as they would all together."""
-    committee = load(place)
-    assert isinstance(committee, Committee)
-    return explore(committee, group, sampler, seed, iteration, how)
 
 
 class _Clock:

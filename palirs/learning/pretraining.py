@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 
 from ase import Atoms
 
@@ -36,7 +35,8 @@ def pretrain(
 ) -> None:  # fmt: skip
     """Learn the cheap engine: thermal samples, then exploration, which finds the conformers that thermal samples about one optimum lack.
 
-    What is there, complete iterations and trained models, is taken as it is.
+    What is there, complete iterations and trained models, is taken as it is. Molecules that come later are learnt in as many iterations
+    more.
 
     Parameters
     ----------
@@ -69,13 +69,9 @@ def pretrain(
     log.info("pretraining: %s, %d iterations of %d structures of each molecule", labeller.engine.name, how.iterations, how.frames)
     learn(cheap, labeller, trainers, movers, after)
     if dipoles and labeller.engine.gives_dipole:
-        files = dipole_files(plan.directory, dipoles)
-        train_dipoles(files, read_dataset(complete_iterations(plan.directory)[-1]), models.dipole, how.training, cheap.seed, trainers)
-
-
-def dipole_files(directory: Path, count: int) -> list[Path]:
-    """Return the files of the dipole models."""
-    return [directory / f"dipole-{member}.safetensors" for member in range(count)]
+        last = complete_iterations(plan.directory)[-1]
+        files = [last / f"dipole-{member}.safetensors" for member in range(dipoles)]
+        train_dipoles(files, read_dataset(last), models.dipole, how.training, cheap.seed, trainers)
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:

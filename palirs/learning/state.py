@@ -1,11 +1,13 @@
 """What active learning works with: its plan, and where it stands after an iteration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from palirs import keys
 from palirs.learning.exploration import Walker
 from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.sampling import InitialSamples
@@ -40,6 +42,16 @@ class Plan:
     pretrained: Path | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
 
+    @property
+    def molecules(self) -> list[str]:
+        """Names of the molecules."""
+        return [str(known.atoms.info[keys.MOLECULE]) for known in self.references]
+
+    def unlabelled(self, dataset: Sequence[Atoms]) -> list[Harmonic]:
+        """Return the molecules of which there is no label yet: all at the beginning, later those that have come since."""
+        there = {atoms.info[keys.MOLECULE] for atoms in dataset}
+        return [known for known in self.references if known.atoms.info[keys.MOLECULE] not in there]
+
 
 @dataclass(frozen=True)
 class State:
@@ -57,6 +69,10 @@ class State:
         Of the last iteration.
     enough : bool
         Whether an exploration with its committee has shown forces as good as they are asked for; nothing of it was labelled.
+    lacking : bool
+        Whether molecules, temperatures or replicas have come to the study that nothing was sampled of yet.
+    since : int
+        Iterations done before the last of the molecules came; the limit counts from there.
     """
 
     iteration: int
@@ -64,6 +80,8 @@ class State:
     walkers: list[Walker]
     metrics: dict[str, float] = field(default_factory=dict)
     enough: bool = False
+    lacking: bool = False
+    since: int = 0
 
     def near(self, learning: Learning) -> bool:
         """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine: each, or on average."""
@@ -79,8 +97,8 @@ class State:
 
     def good(self, learning: Learning) -> bool:
         """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""
-        return self.near(learning) and (learning.forces_mae is None or self.enough)
+        return self.near(learning) and not self.lacking and (learning.forces_mae is None or self.enough)
 
     def finished(self, learning: Learning) -> bool:
         """Tell whether the criterion is met or the limit is reached."""
-        return self.good(learning) or self.iteration >= learning.iterations
+        return self.good(learning) or self.iteration >= self.since + learning.iterations

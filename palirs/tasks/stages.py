@@ -35,7 +35,7 @@ from palirs.report.plan import plan
 from palirs.report.sections import Findings
 from palirs.settings import MD
 from palirs.spectra.files import write_csv
-from palirs.study import Session
+from palirs.study import Session, growth
 from palirs.tracking import following
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,9 @@ def active_learning(session: Session) -> None:
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
         missing = f"learning.harmonic_mae={goal.harmonic_mae:g} is not reached"
-        if state.near(goal):
+        if state.lacking:
+            missing = "what has been added to the study was not sampled yet"
+        elif state.near(goal):
             missing = f"whether learning.forces_mae={goal.forces_mae:g} is reached is not known, no exploration came after"
         log.warning(
             "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test frames); raise the limit and "
@@ -133,8 +135,7 @@ def dipole(session: Session) -> None:
     last, files = session.last_iteration, session.dipole_files
     with _timed(session, "dipole"), following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
-        begin = session.directory / "pretraining" if session.pretrained else None
-        model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, begin)
+        model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_parity(model, test).metrics("dipole", "mD")
     if len(model) > 1:
@@ -226,7 +227,8 @@ def _summary(session: Session, found: Findings) -> list[str]:
     return [
         f"{len(session.molecules)} molecule(s), reference {s.engine.name}, committee of {s.committee.size}, "
         f"{history[-1]['dataset.size']:.0f} labelled structures after {len(history)} iterations; "
-        f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}."
+        f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}.",
+        *(f"Later came {what}." for what in growth(session.directory)),
     ]
 
 

@@ -23,7 +23,7 @@ from palirs.report import studies as compared
 from palirs.report.figures import save
 from palirs.report.tables import write_table
 from palirs.settings import MD
-from palirs.study import Session
+from palirs.study import Session, molecules_of
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +53,20 @@ def test_set(session: Session, length: float, frames: int, clusters: int, per_cl
         {"structures": structures} if structures else {"length": length, "frames": frames, "clusters": clusters, "per_cluster": per_cluster}
     )
     check_drawn_alike(place / "settings.json", drawn | {"temperature": session.study.temperature})
-    if not (place / "test_set.xyz").exists():
-        chosen = _named(session, structures) if structures else _drawn(session, place, length, frames, clusters, per_cluster)
-        labelled = session.labeller.label(chosen, "test set")
-        if not labelled:
+    found = read_frames(place / "test_set.xyz") if (place / "test_set.xyz").exists() else []
+    there = {atoms.info[keys.MOLECULE] for atoms in found}
+    if missing := [atoms for atoms in session.optima if atoms.info[keys.MOLECULE] not in there]:  # all, or what came to the study since
+        chosen = (
+            _named(session, structures, missing) if structures else _drawn(session, missing, place, length, frames, clusters, per_cluster)
+        )
+        found += session.labeller.label(chosen, "test set")
+        if not found:
             raise PalirsError(
                 f"none of the {len(chosen)} frames of the test set could be labelled (reasons in {session.labeller.store.path})"
             )
-        ase.io.write(place / "test_set.part", labelled, format="extxyz")
+        ase.io.write(place / "test_set.part", found, format="extxyz")
         (place / "test_set.part").rename(place / "test_set.xyz")
-    found, places = read_frames(place / "test_set.xyz"), complete_iterations(session.directory)
+    places = complete_iterations(session.directory)
     dipole = load_dipoles(session.dipole_files) if all(file.exists() for file in session.dipole_files) else None
     rows = errors_of_iterations(places, found, dipole)
     write_table(place / "errors.csv", rows)
@@ -81,16 +85,16 @@ def test_set(session: Session, length: float, frames: int, clusters: int, per_cl
     )
 
 
-def _drawn(session: Session, place: Path, length: float, frames: int, clusters: int, per_cluster: int) -> list[Atoms]:
-    """Run the MD, or what is missing of it, and draw from it."""
+def _drawn(session: Session, optima: list[Atoms], place: Path, length: float, frames: int, clusters: int, per_cluster: int) -> list[Atoms]:
+    """Run the MD of these molecules, or what is missing of it, and draw from it."""
     s = session.study
     interval = 1e3 * length / frames
     settings = replace(s.spectrum, production=MD(replicas=1, thermalisation=THERMALISATION, length=length), geometry_interval=interval)
     first = session.last_iteration / "potential-0.safetensors"
     where, md = place / "trajectories", settings.production
-    runs = simulate((first, ()), session.optima, md, settings, s.temperature, s.seed, session.movers, where, "test", s.evaluation)
+    runs = simulate((first, ()), optima, md, settings, s.temperature, s.seed, session.movers, where, "test", s.evaluation)
     chosen = []
-    for run, optimum in zip(runs, session.optima, strict=True):
+    for run, optimum in zip(runs, optima, strict=True):
         if run.broken[0]:
             log.warning("%s is left out of the test set: its trajectory ended early, %s", run.molecule, run.broken[0])
             continue
@@ -105,8 +109,9 @@ def _drawn(session: Session, place: Path, length: float, frames: int, clusters: 
     return chosen
 
 
-def _named(session: Session, structures: str) -> list[Atoms]:
-    """Return the structures of a file, each one of a molecule of the study."""
+def _named(session: Session, structures: str, wanted: list[Atoms]) -> list[Atoms]:
+    """Return the structures of a file, each one of a molecule of the study, that are of the wanted molecules."""
+    names = {atoms.info[keys.MOLECULE] for atoms in wanted}
     found, known = [], {known.info[keys.MOLECULE]: known for known in session.molecules}
     for number, atoms in enumerate(read_frames(structures)):
         name = str(atoms.info.get(keys.MOLECULE, next(iter(known)) if len(known) == 1 else ""))
@@ -117,7 +122,7 @@ def _named(session: Session, structures: str) -> list[Atoms]:
             )
         plain = on_grid(Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: name, keys.ORIGIN: "test_set"}))
         check_molecule(plain)
-        found.append(plain)
+        found += [plain] if name in names else []
     return found
 
 
@@ -149,6 +154,4 @@ def compare(session: Session, studies: dict[str, str], harmonic_mae: float, forc
 
 def _described(place: Path) -> tuple[str, str]:
     """Return the molecules and the seed of a study."""
-    identity = json.loads((place / "identity.json").read_text())
-    names = [*identity["molecules.names"], *(Path(file).stem for file in identity["molecules.files"])]
-    return ", ".join(names), str(identity["seed"])
+    return ", ".join(molecules_of(place)), str(json.loads((place / "identity.json").read_text())["seed"])

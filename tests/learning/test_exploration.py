@@ -7,7 +7,7 @@ import torch
 from palirs import keys
 from palirs.executors import SerialExecutor
 from palirs.learning.exploration import explore, walkers
-from palirs.learning.loop import in_shares
+from palirs.learning.frames import in_shares
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Evaluation

@@ -115,6 +115,9 @@ def test_the_loop_ends_when_frequencies_and_forces_are_good():
     assert replace(good, enough=True).finished(both)
     assert not replace(good, enough=True, metrics={"harmonic.mae_cm1": 9.0}).finished(both)
     assert State(5, [], [], {}).finished(both)
+    assert not replace(good, lacking=True).finished(frequencies), "what has come to the study is not sampled"
+    assert not State(5, [], [], {}, since=1).finished(both), "the limit counts from when the last molecule came"
+    assert State(6, [], [], {}, lacking=True, since=1).finished(both)
 
 
 def test_means_over_atoms_are_those_of_each_molecule():

@@ -39,7 +39,7 @@ def test_studies_are_read_by_pattern(tmp_path):
         place = tmp_path / f"mine=[x],seed={seed}"
         (place / "test_set").mkdir(parents=True)
         (place / "config.yaml").write_text("")
-        (place / "identity.json").write_text(json.dumps({"molecules.names": ["methanol"], "molecules.files": ["a/own.xyz"], "seed": seed}))
+        (place / "identity.json").write_text(json.dumps({"molecule methanol": "CH4O", "molecule own": "H2O", "seed": seed}))
         write_table(place / "test_set" / "errors.csv", course("a", seed, [50], [4.0], [9.0 + seed]).rows)
     found = read_courses({"ours": f"{tmp_path}/mine*"}, _described)
     assert [(one.way, one.molecule, one.seed) for one in found] == [("ours", "methanol, own", "1"), ("ours", "methanol, own", "2")]

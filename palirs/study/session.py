@@ -27,6 +27,7 @@ from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf
 from palirs.report.sections import Findings
 from palirs.settings import Study
+from palirs.study.identity import claim, flat, identity
 from palirs.tracking import Off, Tracker
 from palirs.vibrations import Harmonic
 
@@ -36,14 +37,6 @@ LABELS_ONLY = ("check", "compare", "label", "contract", "import_labels", "export
 """Tasks that touch at most the label store, which several programs may write to."""
 READING = ("analyse", "export_model")
 """Tasks that only read what other tasks wrote: they may run while another program works on the study."""
-
-FREE = (".backend", ".device", ".save_interval")
-"""Endings of keys of trainings that may change between runs of a study: they say where and how fast, not what."""
-IDENTITY = ("molecules", "engine", "model", "training", "pretraining", "initial", "sampler", "selector", "committee", "seed")
-"""Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
-temperature, executor and tracker may."""
-NEWER = {"molecules.complexes": False, "learning.split": "frames"}
-"""Settings that did not exist when some studies were made, and what they were then."""
 
 
 @dataclass
@@ -223,9 +216,9 @@ def open_session(
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         alone = task not in LABELS_ONLY and _alone(stack, directory, task)
-        tracker = stack.enter_context((study.tracker if alone else Off()).open(directory, name, _flat(resolved), sweep))
+        tracker = stack.enter_context((study.tracker if alone else Off()).open(directory, name, flat(resolved), sweep))
         if task not in LABELS_ONLY:
-            _claim(directory, resolved, write=alone)
+            claim(directory, identity(resolved, molecules), task, alone, len(complete_iterations(directory)))
         if alone:
             (directory / "config.yaml").write_text(yaml)
             tracker.artifact(directory / "config.yaml")
@@ -268,30 +261,3 @@ def _executors(study: Study, stack: ExitStack, check: bool) -> dict[Any, Executo
         if workers not in opened:
             opened[workers] = Later(workers, stack)
     return opened
-
-
-def _claim(directory: Path, resolved: dict, write: bool) -> None:
-    """Refuse to mix results of different settings in one directory; with ``write`` say whose it is."""
-    file = directory / "identity.json"
-    mine = NEWER | _flat({key: resolved[key] for key in IDENTITY}) | {"learning.split": resolved["learning"]["split"]}
-    if file.exists():
-        theirs = NEWER | json.loads(file.read_text())
-        changed = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key) and not _free(key)]
-        if changed:
-            lines = "\n".join(f"  {key}: {theirs.get(key)} -> {mine.get(key)}" for key in changed)
-            raise PalirsError(
-                f"study {directory} was made with other settings:\n{lines}\n"
-                f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
-            )
-    if write:
-        file.write_text(json.dumps(mine, indent=1, ensure_ascii=False))
-
-
-def _free(key: str) -> bool:
-    return key.startswith(("training.", "pretraining.training.")) and key.endswith(FREE)
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(values, dict) and values:
-        return {key: value for name, child in values.items() for key, value in _flat(child, f"{prefix}{name}.").items()}
-    return {prefix.rstrip("."): values}
