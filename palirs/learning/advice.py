@@ -26,8 +26,10 @@ def advice(logs: Sequence[Path], training: Training) -> str:
     histories = [history for history in histories if history]
     if not histories:
         return ""
-    ratio = float(np.median([min(e["valid_loss"] for e in history) / history[-1]["loss"] for history in histories]))
     updates = ", ".join(f"{max(entry['updates'] for entry in history):,}" for history in histories)
+    if not all("valid_loss" in entry for history in histories for entry in history):
+        return f"{updates} updates on all that is not kept for tests"
+    ratio = float(np.median([min(e["valid_loss"] for e in history) / history[-1]["loss"] for history in histories]))
     text = f"{updates} updates, validation error {ratio:.1f} times that of training"
     if ratio > OVERFITTED:
         text += ": more data is what is missing"

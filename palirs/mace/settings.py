@@ -118,7 +118,8 @@ class Training:
     test_fraction : float
         Share of the frames set aside for the reported errors, drawn anew whenever the data set grows.
     validation_fraction : float
-        Share of the rest that decides on early stopping and on the weights that are kept.
+        Share of the rest that decides on early stopping and on the weights that are kept. 0: none, all are learnt to the end of the
+        schedule, and its last weights are kept; for few labels, of which two or three decide by chance.
     atomic_energies : "fitted" or dict
         E0 of the elements, by symbol [eV]: fitted to the data by least squares, or given, as for isolated atoms calculated by the engine.
     start : str
@@ -150,7 +151,7 @@ class Training:
     clip_gradient: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     patience: Annotated[float, Field(gt=0, le=1)] = 0.4
     test_fraction: Fraction = 0.2
-    validation_fraction: Fraction = 0.1
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     atomic_energies: Literal["fitted"] | dict[str, float] = "fitted"
     start: str = "scratch"
     backend: Literal["auto", "native", "eager"] = "auto"
@@ -162,6 +163,8 @@ class Training:
             raise ValueError(f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant")
         if self.schedule == "doubling" and self.second_stage is not None:
             raise ValueError("second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule")
+        if self.validation_fraction == 0 and self.schedule not in ("one_cycle", "cosine"):
+            raise ValueError(f"validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, not {self.schedule}")
         if self.optimiser == "amsgrad" and self.weight_decay:
             raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
         if self.backend == "native" and self.device != "cpu":

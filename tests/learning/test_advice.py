@@ -42,3 +42,8 @@ def test_a_training_that_was_not_doubled_says_nothing_of_its_length(tmp_path):
     assert last_gain(history(0.3, 0.5)) is None
     assert "more training" not in told(tmp_path, history(0.3, 0.5))
     assert advice([tmp_path / "none.jsonl"], LONG) == ""
+
+
+def test_without_held_out_frames_nothing_is_advised(tmp_path):
+    plain = [{key: value for key, value in entry.items() if key != "valid_loss"} for entry in history(0.1, 0.5, 0.49)]
+    assert told(tmp_path, plain) == "800 updates on all that is not kept for tests"

@@ -50,7 +50,8 @@ def fit(
     objective : Objective
         Loss and deviations.
     train, valid : sequences of Atoms
-        Labelled frames; ``valid`` only decides when to stop and which weights to keep.
+        Labelled frames; ``valid`` only decides when to stop and which weights to keep. Without any the schedule goes to its end, and the
+        last weights are kept.
     training : Training
         Settings.
     seed : int
@@ -78,7 +79,7 @@ def fit(
             break
         entry = run.epoch()
         history.append(entry)
-        bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}", refresh=False)
+        bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}" if valid else f"loss {entry['loss']:.2e}", refresh=False)
         if file is not None:
             file.log(entry)
             if time.perf_counter() - saved >= training.save_interval:
@@ -107,7 +108,8 @@ class Run:
         self.model, self.objective, self.training = model.to(training.device), objective, training
         self.gradients = Gradients(model, objective, training)
         self.vector = self.gradients.vector
-        self.data, self.held = (Data.of(frames, objective, self.vector.dtype, training.device) for frames in (train, valid))
+        self.data = Data.of(train, objective, self.vector.dtype, training.device)
+        self.held = Data.of(valid, objective, self.vector.dtype, training.device) if valid else None
         self.size = min(training.batch_size, len(train))
         self.per_epoch = len(train) // self.size
         self.cycles = Cycles.of(training.shortest, training.updates, self.per_epoch) if training.schedule == "doubling" else None
@@ -177,11 +179,13 @@ class Run:
         if self.optimiser.averages:
             self.optimiser.average(True)
             self.average.copy_(self.vector)
-        with self.gradients.holding(self.average):
-            measured = validate(self.gradients, self.objective, self.held, self.at.late)
+        measured: dict[str, float] = {}
+        if self.held is not None:
+            with self.gradients.holding(self.average):
+                measured = validate(self.gradients, self.objective, self.held, self.at.late)
+            self.optimiser.validated(measured["valid_loss"])
         self.optimiser.average(False)
-        self.optimiser.validated(measured["valid_loss"])
-        self._keep(measured["valid_loss"])
+        self._keep(measured.get("valid_loss", loss))
         at = self.at
         at.epoch, at.random = at.epoch + 1, self.rng.bit_generator.state
         if self.branch:
@@ -209,6 +213,10 @@ class Run:
 
     def _keep(self, loss: float) -> None:
         at = self.at
+        if self.held is None:  # the end of the schedule is the best
+            at.best = loss
+            self.best.copy_(self.average)
+            return
         at.since = 0 if loss < at.best * (1 - IMPROVEMENT) else at.since + self.per_epoch
         if loss < at.best:
             at.best = loss
@@ -217,7 +225,7 @@ class Run:
     def finish(self, title: str) -> None:
         """Give the module its best weights."""
         if not np.isfinite(self.at.best):
-            raise PalirsError(f"{title}: the validation loss was never a number; lower training.learning_rate or training.clip_gradient")
+            raise PalirsError(f"{title}: the loss was never a number; lower training.learning_rate or training.clip_gradient")
         self.vector.copy_(self.best)
         self.model.to("cpu")
 

@@ -35,7 +35,12 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
 
 
 def validation(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int) -> tuple[list[Atoms], list[Atoms]]:
-    """Return the frames to learn from and those that decide when to stop: those whose side says so, else a share drawn by :func:`split`."""
+    """Return the frames to learn from and those that decide when to stop: those whose side says so, else a share drawn by :func:`split`.
+
+    A share of 0 is none, whatever their side.
+    """
+    if fraction == 0:
+        return list(frames), []
     aside = [atoms for atoms in frames if atoms.info.get(keys.SIDE) == "valid"]
     if not aside:
         return split(frames, fraction, seed, *names)

@@ -38,7 +38,7 @@ class Killed(Exception):
     pass
 
 
-def fitted(training, frames, small, log=None, killed_after=None, kind="potential", seed=0):
+def fitted(training, frames, small, log=None, killed_after=None, kind="potential", seed=0, until=1.0):
     """Weights and history of a training, which may be broken off in its n-th validation, after the updates of that epoch."""
     objective_of, shape_of = (PotentialObjective, PotentialShape) if kind == "potential" else (DipoleObjective, DipoleShape)
     objective = objective_of(shape_of.of(frames, small), training)
@@ -54,7 +54,8 @@ def fitted(training, frames, small, log=None, killed_after=None, kind="potential
         return plain(*args, **kwargs)
 
     objective.loss = counted
-    history = fit(model, objective, frames[:32], frames[32:], training, seed=5, log=log)
+    held = frames[32:] if training.validation_fraction else []
+    history = fit(model, objective, frames[:32], held, training, seed=5, log=log, until=until) or []
     weights = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
     return weights, [{**entry, "seconds": 0} for entry in history], calls
 
@@ -154,6 +155,20 @@ def test_the_plateau_does_not_compare_losses_of_two_stages(frames, small):
     falling = [entry["valid_loss"] for entry in history if entry["epoch"] > 0.55 * len(history)]
     assert falling[-1] < 0.95 * falling[0], "the stage should have something to do here"
     assert rates[-1] > 0.5 * rates[0]
+
+
+def test_with_nothing_held_out_the_schedule_goes_to_its_end(frames, small, tmp_path):
+    """A validation on one frame may end a training early, and does not keep the last weights; without one both are so."""
+    training = replace(SHORT, patience=0.05, validation_fraction=0.0)
+    weights, history, _ = fitted(training, frames, small)
+    assert history[-1]["updates"] == SHORT.updates
+    assert history[-1]["learning_rate"] < 0.02 * max(entry["learning_rate"] for entry in history)
+    assert not any("valid_loss" in entry for entry in history)
+    held = fitted(replace(SHORT, patience=1.0), frames, small)
+    last = held[1][-1]["valid_loss"] == min(entry["valid_loss"] for entry in held[1])
+    assert torch.equal(weights, held[0]) == last, "held-out frames change nothing but which weights are kept"
+    fitted(training, frames, small, tmp_path / "model.jsonl", until=0.5)
+    assert torch.equal(fitted(training, frames, small, tmp_path / "model.jsonl")[0], weights), "it goes on from where it was paused"
 
 
 def test_a_training_that_diverges_is_an_error_not_a_model(frames, small, tmp_path, monkeypatch):
