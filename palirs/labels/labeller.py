@@ -60,6 +60,12 @@ class Labeller:
     failed: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
     asked: set[str] = field(default_factory=set, init=False)
+    _missed: set[str] = field(default_factory=set, init=False)
+
+    @property
+    def found(self) -> int:
+        """Labels that were in the store when they were asked for: what this study, earlier, or another one had paid for."""
+        return len(self.asked - self._missed)
 
     def label(self, frames: Sequence[Atoms], title: str = "labels") -> list[Atoms]:
         """Return the frames with reference energy, forces and dipole, in order; frames whose calculation failed are left out.
@@ -103,6 +109,7 @@ class Labeller:
         missing = {key: atoms for key, atoms in wanted.items() if not self.store.settled(key, self.attempts)}
         if not missing:
             return
+        self._missed |= set(missing)
         self.store.check_writable()
         self.store.spool.begin()
         started = time.perf_counter()

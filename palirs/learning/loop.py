@@ -118,6 +118,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         "labels.used": plan.paid + len(train) + len(test),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
+        "labels.found": labeller.found,
         "exploration.stopped": stopped,
         **clock.seconds,
     }

@@ -88,6 +88,8 @@ def active_learning(session: Session) -> None:
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
     with following(session.directory, session.tracker):
         state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state))
+    paid = session.labeller
+    log.info("labels of this run: %d calculated, %d found in %s, %d failed", paid.computed, paid.found, paid.store.path, paid.failed)
     last = complete_iterations(session.directory)[-1]
     for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")

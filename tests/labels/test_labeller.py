@@ -40,8 +40,15 @@ def test_labels_are_what_the_engine_says(tmp_path, structures):
 def test_a_label_is_paid_for_once(tmp_path, structures):
     first = labeller(tmp_path / "labels.db").label(structures, title="")
     assert PairSprings.calls == 5
-    again = labeller(tmp_path / "labels.db").label([*structures, structures[0]], title="")
+    other = labeller(tmp_path / "labels.db")
+    again = other.label([*structures, structures[0]], title="")
     assert PairSprings.calls == 5
+    assert (other.computed, other.found) == (0, 5)
+    moved = structures[0].copy()
+    moved.positions[0] += 0.01
+    other.label([moved, structures[1]], title="")
+    other.label([moved], title="")
+    assert (other.computed, other.found) == (1, 5), "what it has calculated itself was not found"
     assert len(again) == 6
     np.testing.assert_array_equal(first[2].arrays[keys.FORCES], again[2].arrays[keys.FORCES])
     assert first[2].info[keys.ENERGY] == again[2].info[keys.ENERGY]
