@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from palirs import keys
@@ -23,6 +24,8 @@ from palirs.report.tables import read_table, write_table
 
 DRAWN = 1500
 """Structures of one kind in a figure, at most about."""
+ENGINES = "engine's own MD"
+USUAL = 95.0
 
 
 @dataclass(frozen=True)
@@ -130,20 +133,59 @@ def data(found: Findings) -> Section:
 def coverage(found: Findings) -> list[Section]:
     """Where the engine's own MD, the final data, the first data and the test set lie, by the principal components of MBTR."""
     sets = {
-        "engine's own MD": [
-            atoms for file in sorted(found.directory.glob("trajectories/*-reference/*.xyz")) for atoms in read_frames(file)
-        ],
+        ENGINES: _of_the_engine(found.directory),
         "final data": found.final,
         "initial data": found.first,
         "test set": read_frames(file) if (file := found.directory / "test_set" / "test_set.xyz").exists() else [],
     }
     sets = {name: some[:: 1 + len(some) // DRAWN] for name, some in sets.items()}
     rows = mbtr([atoms for some in sets.values() for atoms in some])
+    ends = np.cumsum([len(some) for some in sets.values()])[:-1]
     pca = PCA(2, svd_solver="randomized", random_state=0).fit(rows)
-    parts = np.split(pca.transform(rows), np.cumsum([len(some) for some in sets.values()])[:-1])
-    places = dict(zip(sets, parts, strict=True))
+    places = dict(zip(sets, np.split(pca.transform(rows), ends), strict=True))
     drawn = figures.principal_components(places, pca.explained_variance_ratio_)
-    return [Section("Where the data lie", figures.save(drawn, found.figure("principal_components")))]
+    counted = covered(sets, dict(zip(sets, np.split(rows, ends), strict=True)))
+    title = f"Share of {ENGINES} that is as near to a labelled structure as {USUAL:g} % of these are to one another (MBTR)"
+    return [
+        Section("Where the data lie", figures.save(drawn, found.figure("principal_components"))),
+        *([Section(title, rows=counted)] if counted else []),
+    ]
+
+
+def _of_the_engine(directory: Path) -> list[Atoms]:
+    """Return the frames of the engine's own MD, each with its molecule."""
+    frames = []
+    for file in sorted(directory.glob("trajectories/*-reference/*.xyz")):
+        molecule = file.parent.name.rsplit("-", 2)[0]
+        frames += [Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: molecule}) for atoms in read_frames(file)]
+    return frames
+
+
+def covered(sets: Mapping[str, Sequence[Atoms]], rows: Mapping[str, np.ndarray]) -> list[dict[str, object]]:
+    """Return how much of the engine's own MD the first and the final data cover, molecule by molecule.
+
+    Covered is a frame whose nearest labelled structure is not further than :data:`USUAL` per cent of the labelled ones are from their
+    nearest: the distance to the nearest neighbour as the domain of a model.
+
+    Parameters
+    ----------
+    sets : mapping
+        Structures of :data:`ENGINES`, ``initial data`` and ``final data``.
+    rows : mapping
+        Their descriptors, ``[F, D]``.
+    """
+    names = {name: np.array([str(atoms.info[keys.MOLECULE]) for atoms in some]) for name, some in sets.items()}
+    found = []
+    for molecule in dict.fromkeys(names[ENGINES].tolist()):
+        md, first, final = (rows[name][names[name] == molecule] for name in (ENGINES, "initial data", "final data"))
+        if len(final) < 2 or not len(first):
+            continue
+        apart = cdist(final, final)
+        np.fill_diagonal(apart, np.inf)
+        usual = np.percentile(apart.min(axis=1), USUAL)
+        near = {name: float((cdist(md, some).min(axis=1) <= usual).mean()) for name, some in (("initial", first), ("final", final))}
+        found.append({"molecule": molecule, "frames": len(md), **{f"by {name} data": share for name, share in near.items()}})
+    return found
 
 
 def test_set(found: Findings) -> list[Section]:
