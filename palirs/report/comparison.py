@@ -8,8 +8,8 @@ import numpy as np
 from scipy.signal import find_peaks
 
 from palirs.settings import Spectroscopy
-from palirs.spectra import Spectrum, pearson, read_jcamp, wasserstein
-from palirs.spectra.baseline import subtract_baseline
+from palirs.spectra import Spectrum, pearson, wasserstein
+from palirs.spectra.baseline import measured
 from palirs.spectra.files import read_csv, write_csv
 
 PAIRS = {"ml_ref": ("predicted", "reference"), "ml_exp": ("predicted", "experiment"), "ref_exp": ("reference", "experiment")}
@@ -50,7 +50,7 @@ class Shelf:
         found = {kind: read_csv(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
-            found["experiment"] = subtract_baseline(read_jcamp(path))
+            found["experiment"] = measured(path, self.settings.window)
         return found
 
     def compare(self, molecule: str) -> dict[str, float]:
@@ -59,8 +59,9 @@ class Shelf:
         metrics: dict[str, float] = {}
         for short, (a, b) in PAIRS.items():
             if a in known and b in known:
-                metrics[f"spectrum.{molecule}.pcc_{short}"] = pearson(known[a], known[b], self.settings.window)
-                metrics[f"spectrum.{molecule}.wd_{short}"] = wasserstein(known[a], known[b], self.settings.window)
+                pair, how = (known[a], known[b], self.settings.window), self.settings.leave_out_saturated
+                metrics[f"spectrum.{molecule}.pcc_{short}"] = pearson(*pair, without_saturated=how)
+                metrics[f"spectrum.{molecule}.wd_{short}"] = wasserstein(*pair, without_saturated=how)
         return metrics
 
 

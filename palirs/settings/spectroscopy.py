@@ -46,7 +46,9 @@ class Spectroscopy:
         Share of a molecule's trajectories that must end well. Those that do not (the molecule falls apart, numbers are none, the engine
         fails) are left out; with fewer than this the task fails.
     experiment : str, dict or None
-        A JCAMP-DX file, or one per molecule.
+        A JCAMP-DX file or one with two columns of text, or one per molecule.
+    leave_out_saturated : bool
+        Leave out of comparisons where the instrument's range ended (transmittance up to 0.001, flat tops).
     """
 
     production: MD = Field(default_factory=MD)
@@ -61,6 +63,7 @@ class Spectroscopy:
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
     complete: Annotated[float, Field(ge=0, le=1)] = 0.5
     experiment: str | dict[str, str] | None = None
+    leave_out_saturated: bool = False
 
     def __post_init__(self):
         low, high = self.window

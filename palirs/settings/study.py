@@ -18,7 +18,7 @@ from palirs.selection import Selector
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
 from palirs.settings.md import Sampler
 from palirs.settings.spectroscopy import Spectroscopy
-from palirs.spectra import read_jcamp
+from palirs.spectra.baseline import measured
 
 BOND = 1.3
 """Atoms nearer than this times the sum of their covalent radii are bonded."""
@@ -154,7 +154,7 @@ class Study:
         names = [atoms.info[keys.MOLECULE] for atoms in molecules]
         for path in self.spectrum.experiments(names).values():
             try:
-                read_jcamp(path)
+                measured(path, self.spectrum.window)
             except ValueError as error:
                 raise PalirsError(f"spectrum.experiment: {error}") from error
         return molecules

@@ -1,7 +1,7 @@
 """Infrared spectra: from dipoles, from files, and how alike two are. Arrays in, arrays out."""
 
 from palirs.spectra.compare import pearson, wasserstein
-from palirs.spectra.experiment import read_jcamp
+from palirs.spectra.experiment import read_columns, read_jcamp, read_spectrum
 from palirs.spectra.infrared import autocorrelation, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
 
@@ -11,7 +11,9 @@ __all__ = [
     "infrared_spectrum",
     "mean_spectrum",
     "pearson",
+    "read_columns",
     "read_jcamp",
+    "read_spectrum",
     "undo_verlet_shift",
     "wasserstein",
 ]

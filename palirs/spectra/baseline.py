@@ -1,14 +1,19 @@
-"""Baseline of measured spectra."""
+"""Measured spectra made ready for comparison: read, and their baseline taken away."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from pybaselines import Baseline
 
+from palirs.spectra.experiment import read_spectrum
 from palirs.spectra.spectrum import Spectrum
 
 STIFFNESS = 200.0
 """Length [cm⁻¹] below which the baseline does not bend; bands are narrower, drifts of the instrument are wider."""
+STEP = 1.0
+"""Of the grid on which the baseline is found [cm⁻¹]."""
+OVERLAP = 100.0
+"""Of spectrum and window, at least [cm⁻¹]."""
 
 
 def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spectrum:
@@ -19,10 +24,32 @@ def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spect
     Parameters
     ----------
     spectrum : Spectrum
-        Measured, on a nearly even grid.
+        Measured, on any grid: the baseline is found on an even one of :data:`STEP`, or a record in wavelengths would be stiff at one end
+        and follow its bands at the other.
     stiffness : float
         Scale of the smoothing [cm⁻¹]; the penalty is its fourth power in grid points, so it does not depend on the grid.
     """
-    step = float(np.median(np.diff(spectrum.wavenumber)))
-    baseline, _ = Baseline(spectrum.wavenumber).aspls(spectrum.intensity, lam=(stiffness / step) ** 4)
-    return replace(spectrum, intensity=spectrum.intensity - baseline)
+    from pybaselines import Baseline  # takes two seconds, and most studies have no experiment
+
+    low, high = spectrum.wavenumber[0], spectrum.wavenumber[-1]
+    grid = np.linspace(low, high, max(10, round((high - low) / STEP) + 1))
+    baseline, _ = Baseline(grid).aspls(spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4)
+    return replace(spectrum, intensity=spectrum.intensity - np.interp(spectrum.wavenumber, grid, baseline))
+
+
+def measured(path: str | Path, window: tuple[float, float]) -> Spectrum:
+    """Read a measured spectrum and subtract its baseline.
+
+    Raises
+    ------
+    ValueError
+        That names the file, if it cannot be read or has nothing in the window [cm⁻¹].
+    """
+    spectrum = read_spectrum(path)
+    low, high = max(window[0], spectrum.wavenumber[0]), min(window[1], spectrum.wavenumber[-1])
+    if high - low < OVERLAP:
+        raise ValueError(
+            f"{path}: from {spectrum.wavenumber[0]:.0f} to {spectrum.wavenumber[-1]:.0f} cm⁻¹, of spectrum.window {window[0]:.0f} to "
+            f"{window[1]:.0f} that is {max(0.0, high - low):.0f}; at least {OVERLAP:.0f} are needed"
+        )
+    return subtract_baseline(spectrum)

@@ -9,22 +9,24 @@ WINDOW = (500.0, 4000.0)
 """Compared range [cm⁻¹] unless told otherwise."""
 
 
-def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW) -> float:
+def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, without_saturated: bool = False) -> float:
     """Pearson correlation of the intensities on a common grid, 1 for spectra that differ only by a factor.
 
     Parameters
     ----------
     a, b : Spectrum
-        Any units. The grid is that of a measured spectrum if there is one, else 1 cm⁻¹.
+        Any units. The grid is that of a measured spectrum if there is one, else 1 cm⁻¹; gaps of a measurement are left out.
     window : tuple of float
         Compared range [cm⁻¹], cut to what both spectra cover.
+    without_saturated : bool
+        Leave out where the instrument's range ended.
 
     Raises
     ------
     ValueError
         If the spectra do not overlap in the window, or one of them is flat there.
     """
-    grid, _ = common_grid(a, b, window)
+    grid, _, _ = common_grid(a, b, window, without_saturated)
     first, second = a.on(grid), b.on(grid)
     for spectrum, values in ((a, first), (b, second)):
         if np.ptp(values) == 0:
@@ -32,7 +34,9 @@ def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW) -> f
     return float(pearsonr(first, second).statistic)
 
 
-def wasserstein(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, in_cm1: bool = False) -> float:
+def wasserstein(
+    a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, in_cm1: bool = False, without_saturated: bool = False
+) -> float:
     """Mass transport along the wavenumber axis between two spectra of unit area.
 
     The window is mapped to [0, 1], so 0.01 means that intensity moves by 1 % of the window on average. Negative intensities count as zero.
@@ -45,14 +49,15 @@ def wasserstein(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, 
         Compared range [cm⁻¹], cut to what both spectra cover.
     in_cm1 : bool
         Return the distance in cm⁻¹ instead.
+    without_saturated : bool
+        Leave out where the instrument's range ended.
 
     Raises
     ------
     ValueError
         If the spectra do not overlap in the window, or one of them has no intensity there.
     """
-    grid, (low, high) = common_grid(a, b, window)
-    cells = np.gradient(grid)
+    grid, cells, (low, high) = common_grid(a, b, window, without_saturated)
     weights = [np.clip(spectrum.on(grid), 0, None) * cells for spectrum in (a, b)]
     for spectrum, weight in zip((a, b), weights, strict=True):
         if weight.sum() <= 0:
@@ -61,13 +66,18 @@ def wasserstein(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, 
     return distance if in_cm1 else distance / (high - low)
 
 
-def common_grid(a: Spectrum, b: Spectrum, window: tuple[float, float]) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return the grid [cm⁻¹] on which two spectra are compared, and the range it covers."""
+def common_grid(
+    a: Spectrum, b: Spectrum, window: tuple[float, float], without_saturated: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Return the grid [cm⁻¹] on which two spectra are compared, the width of its points, and the range it covers."""
     low = max(window[0], a.wavenumber[0], b.wavenumber[0])
     high = min(window[1], a.wavenumber[-1], b.wavenumber[-1])
     if high - low < 10:
         raise ValueError(f"spectra {a.label!r} and {b.label!r} do not overlap between {window[0]:.0f} and {window[1]:.0f} cm⁻¹")
     measured = next((spectrum for spectrum in (a, b) if spectrum.measured), None)
-    if measured is None:
-        return np.arange(np.ceil(low), high, 1.0), (low, high)
-    return measured.within(low, high).wavenumber, (low, high)
+    grid = np.arange(np.ceil(low), high, 1.0) if measured is None else measured.within(low, high).wavenumber
+    left_out = [span for spectrum in (a, b) for span in (*spectrum.gaps, *(spectrum.saturated if without_saturated else ()))]
+    stays = ~np.any([(grid >= begin) & (grid <= end) for begin, end in left_out], axis=0) if left_out else np.ones(len(grid), dtype=bool)
+    if stays.sum() < 3:
+        raise ValueError(f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between {low:.0f} and {high:.0f} cm⁻¹")
+    return grid[stays], np.gradient(grid)[stays], (low, high)

@@ -24,6 +24,9 @@ class Spectrum:
         Of the intensity.
     measured : bool
         Comes from an experiment; its grid is then used in comparisons.
+    gaps, saturated : tuple
+        Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them), and where the instrument's range ended.
+        Comparisons leave gaps out, and what is saturated where they are asked to.
     """
 
     wavenumber: np.ndarray
@@ -32,6 +35,8 @@ class Spectrum:
     label: str = ""
     unit: str = "km/mol per cm⁻¹"
     measured: bool = field(default=False, kw_only=True)
+    gaps: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
+    saturated: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
 
     def on(self, grid: np.ndarray) -> np.ndarray:
         """Return the intensity, interpolated linearly, on a grid [cm⁻¹]; zero outside the spectrum."""

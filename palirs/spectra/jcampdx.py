@@ -1,0 +1,128 @@
+"""The JCAMP-DX file format, versions 4.24 and 5: labels and blocks; ordinates.py reads the tables.
+
+McDonald and Wilks 1988, doi:10.1366/0003702884428734; Davies and Lampen 1993, doi:10.1366/0003702934067874. Whatever the format lets be
+checked is checked: number of points, first and last abscissa, the abscissa of every line, the repeated ordinate of difference form, first
+and extreme ordinates. The jcamp package, which we used before, checks none of it and gave wrong axes silently; where it reads a file
+right, tests compare with it.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+LARGEST = 2**25
+"""Of a file [bytes]; the largest infrared spectra have a million points."""
+TABLES = ("XYDATA", "XYPOINTS", "PEAKTABLE", "PEAKASSIGNMENTS", "NTUPLES", "DATATABLE", "RADATA")
+
+
+class JcampError(ValueError):
+    """A file that is no spectrum we can be sure of: says which file, which line, and why."""
+
+
+@dataclass
+class Block:
+    """What stands between ``##TITLE=`` and ``##END=``.
+
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    labels : dict
+        Values by label in capitals without spaces, dashes, slashes and underscores, and the line each stands in.
+    table : list
+        Lines of the table of data with their numbers.
+    """
+
+    path: Path
+    labels: dict[str, tuple[str, int]] = field(default_factory=dict)
+    table: list[tuple[int, str]] = field(default_factory=list)
+
+    def text(self, label: str, default: str = "") -> str:
+        """Return the value of a label."""
+        return self.labels[label][0].strip() if label in self.labels else default
+
+    def number(self, label: str, default: float | None = None) -> float:
+        """Return the value of a label as a number; an error if there is none and no default."""
+        if label not in self.labels:
+            if default is None:
+                self.fail(f"{label} is missing")
+            return default
+        text = self.text(label)
+        try:
+            value = float(text.replace(",", ".", 1))
+        except ValueError:
+            value = np.nan
+        if not np.isfinite(value):
+            self.fail(f"{label} = {text!r} is no number", self.labels[label][1])
+        return value
+
+    def fail(self, reason: str, line: int | None = None) -> NoReturn:
+        """Raise the error that says where and why."""
+        raise JcampError(f"{self.path}{f', line {line}' if line is not None else ''}: {reason}")
+
+
+def blocks(path: str | Path) -> list[Block]:
+    """Return the blocks of a file that hold a table, in order.
+
+    Raises
+    ------
+    JcampError
+        If it is no JCAMP-DX file.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        raw = path.read_bytes() if size <= LARGEST else b""
+    except OSError as error:
+        raise JcampError(f"{path}: cannot be read ({error.strerror})") from error
+    if size > LARGEST:
+        raise JcampError(f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}")
+    raw = raw.removeprefix(b"\xef\xbb\xbf").partition(b"\x1a")[0]  # DOS ends files with Ctrl-Z
+    found: list[Block] = []
+    open_blocks: list[Block] = []
+    label = ""
+    for number, line in enumerate(raw.decode("latin-1").splitlines(), 1):
+        line = line.partition("$$")[0].rstrip()
+        if not line.startswith("##"):
+            if label in TABLES and open_blocks:
+                open_blocks[-1].table += [(number, line)] if line.strip() else []
+            elif label and open_blocks:
+                text, where = open_blocks[-1].labels[label]
+                open_blocks[-1].labels[label] = (f"{text}\n{line}", where)
+            continue
+        name, equals, value = line[2:].partition("=")
+        if not equals:
+            raise JcampError(f"{path}, line {number}: {line[:40]!r} is a label without '='")
+        label = re.sub(r"[\s\-/_]", "", name).upper()
+        if label == "TITLE":
+            open_blocks.append(Block(path))
+        elif not open_blocks:
+            if label:
+                raise JcampError(f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}=")
+            continue
+        if label == "END":
+            ended = open_blocks.pop()
+            found += [ended] if ended.table else []
+            label = ""
+            continue
+        _put(open_blocks[-1], label, value, number)
+    found += [left for left in reversed(open_blocks) if left.table]  # an END that is missing
+    if not found:
+        raise JcampError(f"{path}: no JCAMP-DX file with a table of data (##TITLE=, ##XYDATA=)")
+    return found
+
+
+def _put(block: Block, label: str, value: str, number: int) -> None:
+    """Note a label; one that is given twice must say the same."""
+    if label in TABLES and any(other in block.labels for other in TABLES):
+        block.fail(f"a second table in one block, ##{label}=", number)
+    if label and label in block.labels and label in CHECKED and block.labels[label][0].split() != value.split():
+        block.fail(f"{label} is given twice, {block.text(label)!r} and {value.strip()!r}", number)
+    if label and label not in block.labels:
+        block.labels[label] = (value, number)
+
+
+CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "XUNITS", "YUNITS", "DATATYPE")
