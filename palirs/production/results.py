@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from palirs.production.batch import Job, steps_of
 from palirs.production.trajectories import Recording
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
-from palirs.spectra import Spectrum, infrared_spectrum, mean_spectrum, undo_verlet_shift
+from palirs.spectra import Spectrum, infrared_spectrum, undo_verlet_shift
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,7 @@ def check_enough(runs: Sequence[Run], share: float) -> None:
 
 
 def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float, label: str) -> Spectrum:
-    """Mean spectrum, with its standard deviation, of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
+    """Spectrum with its standard error of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
     interval = settings.stride * settings.timestep
-    spectra = [
-        infrared_spectrum(dipole, interval, temperature=temperature, max_lag=settings.max_lag, method=settings.method) for dipole in dipoles
-    ]
-    return mean_spectrum([undo_verlet_shift(spectrum, settings.timestep).within(0.0, 5000.0) for spectrum in spectra], label)
+    found = infrared_spectrum(dipoles, interval, temperature=temperature, max_lag=settings.max_lag, method=settings.method)
+    return replace(undo_verlet_shift(found, settings.timestep, settings.thermostat).within(0.0, 5000.0), label=label)

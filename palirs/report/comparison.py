@@ -1,12 +1,13 @@
 """The spectra of a molecule that a study holds, and how alike they are."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.signal import find_peaks
 
+from palirs.randomness import stream
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.baseline import measured
@@ -14,6 +15,8 @@ from palirs.spectra.files import read_csv, write_csv
 
 PAIRS = {"ml_ref": ("predicted", "reference"), "ml_exp": ("predicted", "experiment"), "ref_exp": ("reference", "experiment")}
 """Which spectra are compared, by the ending of their metrics."""
+RESAMPLED = 200
+"""Draws for an interval."""
 
 
 @dataclass(frozen=True)
@@ -42,49 +45,114 @@ class Shelf:
         return self.directory / "spectra" / f"{molecule}-{self.temperature:g}K-{kind}.csv"
 
     def put(self, molecule: str, kind: str, spectrum: Spectrum) -> None:
-        """Write a spectrum."""
-        write_csv(self.file(molecule, kind), spectrum)
+        """Write a spectrum, and its independent parts, which tell how sure comparisons are."""
+        file = self.file(molecule, kind)
+        write_csv(file, spectrum)
+        parts = file.with_suffix(".npy")
+        parts.unlink(missing_ok=True)
+        if spectrum.blocks is not None:
+            np.save(parts, spectrum.blocks.astype(np.float32))
 
     def known(self, molecule: str) -> dict[str, Spectrum]:
         """Return what there is of ``predicted``, ``reference`` and ``experiment``."""
-        found = {kind: read_csv(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
+        found = {kind: self._read(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
             found["experiment"] = measured(path, self.settings.window)
         return found
 
+    @staticmethod
+    def _read(file: Path) -> Spectrum:
+        spectrum, parts = read_csv(file), file.with_suffix(".npy")
+        return replace(spectrum, blocks=np.load(parts).astype(float)) if parts.exists() else spectrum
+
     def compare(self, molecule: str) -> dict[str, float]:
-        """Return PCC and WD of every pair of spectra of a molecule, ``spectrum.<molecule>.pcc_ml_ref`` and so on."""
+        """Return PCC and WD of every pair of spectra of a molecule, ``spectrum.<molecule>.pcc_ml_ref`` and so on.
+
+        ``…_low`` and ``…_high`` are the 5th and 95th percentile of :func:`resampled`. ``…_ref_ref`` is the reference against itself, one
+        half of its parts against the other: a floor, of half the length.
+        """
         known = self.known(molecule)
         metrics: dict[str, float] = {}
         for short, (a, b) in PAIRS.items():
             if a in known and b in known:
-                pair, how = (known[a], known[b], self.settings.window), self.settings.leave_out_saturated
-                metrics[f"spectrum.{molecule}.pcc_{short}"] = pearson(*pair, without_saturated=how)
-                metrics[f"spectrum.{molecule}.wd_{short}"] = wasserstein(*pair, without_saturated=how)
+                metrics |= self._told(molecule, short, self._alike(known[a], known[b]))
+                drawn = resampled(known[a], known[b], molecule)
+                metrics |= self._interval(molecule, short, [self._alike(*pair) for pair in drawn])
+        if "reference" in known:
+            drawn = [self._alike(*pair) for pair in halves(known["reference"], molecule)]
+            if drawn:
+                metrics |= self._told(molecule, "ref_ref", {name: float(np.median([one[name] for one in drawn])) for name in drawn[0]})
+                metrics |= self._interval(molecule, "ref_ref", drawn)
         return metrics
 
+    def _alike(self, a: Spectrum, b: Spectrum) -> dict[str, float]:
+        how = {"window": self.settings.window, "without_saturated": self.settings.leave_out_saturated}
+        return {"pcc": pearson(a, b, **how), "wd": wasserstein(a, b, **how)}
 
-def band_error(spectrum: Spectrum, trajectories: int, window: tuple[float, float]) -> float:
-    """Return the largest relative standard error of the mean at a band, of those above half the highest.
+    @staticmethod
+    def _told(molecule: str, short: str, values: Mapping[str, float], ending: str = "") -> dict[str, float]:
+        return {f"spectrum.{molecule}.{name}_{short}{ending}": value for name, value in values.items()}
+
+    def _interval(self, molecule: str, short: str, drawn: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for ending, percent in (("_low", 5), ("_high", 95)) if drawn else ():
+            values = {name: float(np.percentile([one[name] for one in drawn], percent)) for name in drawn[0]}
+            found |= self._told(molecule, short, values, ending)
+        return found
+
+
+def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
+    """Give pairs of spectra made of parts drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552); none if neither has parts."""
+    rng = np.random.default_rng(stream(0, "resampled", name))
+    if a.blocks is None and b.blocks is None:
+        return
+    for _ in range(RESAMPLED):
+        yield _drawn(a, rng), _drawn(b, rng)
+
+
+def halves(spectrum: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
+    """Give the two halves of a spectrum's parts, shared out at random; none if there are fewer than four parts."""
+    rng = np.random.default_rng(stream(0, "halves", name))
+    blocks = spectrum.blocks
+    if blocks is None or len(blocks) < 4:
+        return
+    for _ in range(RESAMPLED):
+        order = rng.permutation(len(blocks))
+        one, other = (blocks[part].mean(axis=0) for part in np.array_split(order, 2))
+        yield replace(spectrum, intensity=one, blocks=None), replace(spectrum, intensity=other, blocks=None)
+
+
+def _drawn(spectrum: Spectrum, rng: np.random.Generator) -> Spectrum:
+    """Return the spectrum of as many of its parts, drawn with replacement."""
+    if spectrum.blocks is None:
+        return spectrum
+    picked = rng.integers(len(spectrum.blocks), size=len(spectrum.blocks))
+    return replace(spectrum, intensity=spectrum.blocks[picked].mean(axis=0), blocks=None)
+
+
+def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
+    """Return the largest relative standard error at a band, of those above half the highest.
 
     Parameters
     ----------
     spectrum : Spectrum
-        Mean over trajectories, with their standard deviation.
-    trajectories : int
-        How many.
+        With its standard error.
     window : tuple of float
         Where bands are looked for [cm⁻¹].
     """
     part = spectrum.within(*window)
-    assert part.std is not None
     bands, _ = find_peaks(part.intensity, height=0.5 * part.intensity.max())
-    if trajectories < 2 or not len(bands):
+    if part.error is None or not len(bands):
         return float("nan")
-    return float((part.std[bands] / part.intensity[bands]).max() / np.sqrt(trajectories))
+    return float((part.error[bands] / part.intensity[bands]).max())
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return metrics of comparisons for the log: ``pcc_ml_ref 0.982, wd_ml_ref 0.011``."""
-    return ", ".join(f"{key.rpartition('.')[2]} {value:.3f}" for key, value in metrics.items())
+    """Return metrics of comparisons for the log: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref 0.011 …``."""
+    told = []
+    for key, value in metrics.items():
+        if not key.endswith(("_low", "_high")):
+            interval = f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})" if f"{key}_low" in metrics else ""
+            told.append(f"{key.rpartition('.')[2]} {value:.3f}{interval}")
+    return ", ".join(told)

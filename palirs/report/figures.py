@@ -56,9 +56,9 @@ def spectrum(name: str, spectra: Mapping[str, Spectrum], window: tuple[float, fl
             axis.plot(
                 part.wavenumber, part.intensity, color=colour, lw=1.4, label=f"experiment: {shown.label}" if shown.measured else shown.label
             )
-            if part.std is not None and part.std.any():
-                low, high = np.clip(part.intensity - part.std, 0, None), part.intensity + part.std
-                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± standard deviation")
+            if part.error is not None and np.isfinite(part.error).any():
+                low, high = np.clip(part.intensity - 2 * part.error, 0, None), part.intensity + 2 * part.error
+                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± 2 standard errors")
             if key != "experiment":
                 axis.set_ylim(0, 1.05 * top)
                 axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
@@ -77,7 +77,7 @@ def spectrum(name: str, spectra: Mapping[str, Spectrum], window: tuple[float, fl
 
 
 def _highest(spectrum: Spectrum) -> float:
-    return float((spectrum.intensity + (0.0 if spectrum.std is None else spectrum.std)).max())
+    return float((spectrum.intensity + (0.0 if spectrum.error is None else 2 * np.nan_to_num(spectrum.error))).max())
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[float | None]) -> Figure:

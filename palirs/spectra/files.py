@@ -15,8 +15,8 @@ def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Spectrum):
         comment = json.dumps({"label": content.label, "unit": content.unit}, ensure_ascii=False)
-        std = np.zeros(len(content.wavenumber)) if content.std is None else content.std
-        columns: Mapping[str, np.ndarray] = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "std": std}
+        error = np.full(len(content.wavenumber), np.nan) if content.error is None else content.error
+        columns: Mapping[str, np.ndarray] = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "standard_error": error}
     else:
         comment, columns = "", content
     part = path.with_suffix(f".{os.getpid()}.part")
@@ -32,5 +32,5 @@ def read_csv(path: Path) -> Spectrum:
     """Read a spectrum that :func:`write_csv` wrote."""
     with path.open(encoding="utf-8") as file:
         described = json.loads(file.readline().lstrip("# "))
-    wavenumber, intensity, std = np.loadtxt(path, delimiter=",", skiprows=2, unpack=True, encoding="utf-8")
-    return Spectrum(wavenumber, intensity, std, **described)
+    wavenumber, intensity, error = np.loadtxt(path, delimiter=",", skiprows=2, unpack=True, encoding="utf-8")
+    return Spectrum(wavenumber, intensity, error, **described)

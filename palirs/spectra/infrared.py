@@ -1,19 +1,25 @@
 """From a dipole trajectory to the infrared spectrum through its autocorrelation."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from scipy.fft import next_fast_len
 from scipy.signal import get_window
 
-from palirs.spectra.spectrum import Spectrum
+from palirs.spectra.spectrum import Spectrum, mean_spectrum
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 
+BLOCK = 5000.0
+"""Of a trajectory, for the error of its spectrum [fs]: longer than a vibration keeps its energy, which is 1/friction, 0.4 to 1 ps."""
 
-def autocorrelation(signal: np.ndarray, max_lag: int) -> np.ndarray:
+
+def autocorrelation(signal: np.ndarray, max_lag: int, *, biased: bool = False) -> np.ndarray:
     """Autocorrelation of a vector signal by the Wiener-Khinchin theorem.
 
-    C(k) = Σ_t x(t)·x(t + k) / T, the biased estimate over the T steps, whose spectrum is never negative.
+    C(k) = Σ_t x(t)·x(t + k) / (T − k), the mean over the T − k products there are. ``biased`` divides by T: peaks then grow with the length
+    of the trajectory.
 
     Parameters
     ----------
@@ -21,6 +27,8 @@ def autocorrelation(signal: np.ndarray, max_lag: int) -> np.ndarray:
         Shape ``[steps, components]`` or ``[steps]``.
     max_lag : int
         Number of lags returned; at most ``steps``.
+    biased : bool
+        Divide by T.
 
     Returns
     -------
@@ -30,10 +38,17 @@ def autocorrelation(signal: np.ndarray, max_lag: int) -> np.ndarray:
     values = np.asarray(signal, dtype=float).reshape(len(signal), -1)
     if not 1 <= max_lag <= len(values):
         raise ValueError(f"max_lag = {max_lag}: it should lie between 1 and the number of steps, {len(values)}")
-    size = 2 ** int(np.ceil(np.log2(2 * len(values))))
-    transform = np.fft.rfft(values, n=size, axis=0)
-    power = (transform.real**2 + transform.imag**2).sum(axis=1)
-    return np.fft.irfft(power, n=size)[:max_lag] / len(values)
+    sums, counts = _products(values, 0, len(values), max_lag)
+    return sums / len(values) if biased else sums / counts
+
+
+def _products(values: np.ndarray, begin: int, end: int, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of x(t)·x(t + k) over begin ≤ t < end, and how many products that are, for each lag k; ``[lags]``."""
+    size = next_fast_len(end - begin + 2 * lags, real=True)
+    early = np.fft.rfft(values[begin:end], n=size, axis=0)
+    late = np.fft.rfft(values[begin : end + lags], n=size, axis=0)
+    sums = np.fft.irfft((early.conj() * late).sum(axis=1), n=size)[:lags]
+    return sums, np.clip(len(values) - np.arange(lags), begin, end) - float(begin)
 
 
 def infrared_spectrum(
@@ -51,6 +66,10 @@ def infrared_spectrum(
     area of a band of a harmonic oscillator is its harmonic intensity in km/mol (Thomas et al. 2013, doi:10.1039/C3CP44302G, with classical
     statistics). μ̇ is a difference of neighbouring frames; its damping (sin(x/2)/(x/2))², x = 2πcν̃Δt, is divided out.
 
+    C(k) is the mean over all products of all trajectories, so the spectrum depends neither on their length nor on how the time is cut into
+    them. Its error: every product belongs to the block in which its earlier factor lies; each block's deviation from the mean goes through
+    the same transform (the ratio estimator of Cochran 1977, Sampling Techniques, 6.4).
+
     ``schnetpack``: the recipe of SchNetPack 2.1.1, for comparison with results obtained with it: central differences, every Cartesian
     component standardised on its own before summing (so the result depends on how the molecule is turned and has no absolute unit),
     squared-cosine window, zero padding to four times the length.
@@ -58,7 +77,7 @@ def infrared_spectrum(
     Parameters
     ----------
     dipole : numpy.ndarray
-        Shape ``[steps, 3]`` [e·Å].
+        Shape ``[steps, 3]``, or ``[trajectories, steps, 3]`` [e·Å].
     timestep : float
         Between frames of ``dipole`` [fs].
     temperature : float
@@ -73,7 +92,8 @@ def infrared_spectrum(
     Returns
     -------
     Spectrum
-        From 0 to the Nyquist wavenumber; [km/mol per cm⁻¹] for ``physical``.
+        From 0 to the Nyquist wavenumber; [km/mol per cm⁻¹] for ``physical``, with the standard error of the mean over blocks of
+        :data:`BLOCK`.
 
     Raises
     ------
@@ -81,8 +101,9 @@ def infrared_spectrum(
         For a wrong shape, numbers that are not finite, or a trajectory that is shorter than ``max_lag``.
     """
     values = np.asarray(dipole, dtype=float)
-    if values.ndim != 2 or values.shape[1] != 3:
-        raise ValueError(f"dipole has shape {values.shape}; it should be [steps, 3]")
+    if values.ndim not in (2, 3) or values.shape[-1] != 3:
+        raise ValueError(f"dipole has shape {values.shape}; it should be [steps, 3] or [trajectories, steps, 3]")
+    values = values.reshape(-1, *values.shape[-2:])
     if not np.isfinite(values).all():
         raise ValueError("dipole holds numbers that are not finite")
     lags = round(max_lag / timestep)
@@ -91,31 +112,47 @@ def infrared_spectrum(
             f"timestep = {timestep:g} fs, temperature = {temperature:g} K, max_lag = {max_lag:g} fs: they should be positive, and "
             f"max_lag at least two time steps"
         )
-    if len(values) < lags + 2:
+    if values.shape[1] < lags + 2 or not len(values):
         raise ValueError(
-            f"the trajectory has {len(values) * timestep:g} fs, less than max_lag = {max_lag:g} fs; run longer or lower max_lag"
+            f"the trajectory has {values.shape[1] * timestep:g} fs, less than max_lag = {max_lag:g} fs; run longer or lower max_lag"
         )
     if method == "schnetpack":
-        return _schnetpack(values, timestep, lags)
+        return mean_spectrum([_schnetpack(one, timestep, lags) for one in values], "IR (SchNetPack)")
     if method != "physical":
         raise ValueError(f"method = {method!r}: it should be 'physical' or 'schnetpack'")
-    flux = np.diff(values, axis=0) / timestep
-    decay = get_window(window, 2 * lags, fftbins=True)[lags:]
-    correlation = autocorrelation(flux, lags) * decay / decay[0]
+    decay = np.asarray(get_window(window, 2 * lags, fftbins=True))[lags:]
+    sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, BLOCK / timestep)
+    correlation = sums.sum(axis=0) / counts.sum(axis=0)
+    deviations = (sums - correlation * counts) * (len(sums) / counts.sum(axis=0))
     size = 2 ** int(np.ceil(np.log2(8 * lags)))
     wavenumber = np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT)
-    cosine = 2 * np.fft.rfft(correlation, n=size).real - correlation[0]
-    density = 2 * SPEED_OF_LIGHT * timestep * cosine
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
-    intensity = KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) * density / damping
-    return Spectrum(wavenumber, intensity, label="IR")
+    scale = KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) * 2 * SPEED_OF_LIGHT * timestep / damping
+
+    def transformed(lagged: np.ndarray) -> np.ndarray:
+        weighted = lagged * (decay / decay[0])
+        return scale * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
+
+    intensity = transformed(correlation)
+    return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + transformed(deviations))
 
 
-def undo_verlet_shift(spectrum: Spectrum, timestep: float) -> Spectrum:
-    """Move a spectrum from the frequencies of the integrator to those of the molecule.
+def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums and numbers of products of the blocks of all trajectories ``[trajectories, steps, 3]``: twice ``[blocks, lags]``."""
+    steps = flux.shape[1]
+    edges = np.linspace(0, steps, max(1, round(steps / length)) + 1).round().astype(int)
+    found = [_products(one, begin, end, lags) for one in flux for begin, end in pairwise(edges.tolist())]
+    sums, counts = zip(*found, strict=True)
+    return np.array(sums), np.array(counts)
+
+
+def undo_verlet_shift(spectrum: Spectrum, timestep: float, thermostat: Literal["langevin", "nose_hoover"] = "langevin") -> Spectrum:
+    """Move a spectrum from the frequencies of the integrator to those of the molecule, and its intensities with it.
 
     Velocity Verlet and BAOAB turn a harmonic line ν into ν_MD = ν (2/x) asin(x/2), x = 2πcνΔt: +10 cm⁻¹ at 3000 and +19 cm⁻¹ at
-    3700 cm⁻¹ for 0.5 fs. The inverse is x = 2 sin(x_MD/2); intensities are scaled so that areas stay.
+    3700 cm⁻¹ for 0.5 fs. The inverse is x = 2 sin(x_MD/2). BAOAB samples positions of a harmonic oscillator exactly (Leimkuhler and
+    Matthews 2013, doi:10.1063/1.4802990), so the area of a band of dμ/dt is (ν_MD/ν)² times too large, 1 % at 3700 cm⁻¹; a thermostat
+    of the velocities at whole steps makes the positions wider by 1/cos²(x_MD/2) besides.
 
     Parameters
     ----------
@@ -123,20 +160,28 @@ def undo_verlet_shift(spectrum: Spectrum, timestep: float) -> Spectrum:
         From MD.
     timestep : float
         Of the integrator [fs], not of the dipole frames.
+    thermostat : {"langevin", "nose_hoover"}
+        Of the MD.
     """
     phase = 2 * np.pi * SPEED_OF_LIGHT * timestep * spectrum.wavenumber
     true = 2 * np.sin(phase / 2) / (2 * np.pi * SPEED_OF_LIGHT * timestep)
-    stretch = 1 / np.cos(phase / 2)
+    factor = np.sinc(phase / (2 * np.pi)) ** 2 / np.cos(phase / 2)  # of an area, and of the axis that shrinks
+    if thermostat == "nose_hoover":
+        factor = factor * np.cos(phase / 2) ** 2
     monotonic = phase < np.pi * 0.99
-    corrected = np.interp(spectrum.wavenumber, true[monotonic], (spectrum.intensity * stretch)[monotonic], right=0.0)
-    return replace(spectrum, intensity=corrected)
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        return np.interp(spectrum.wavenumber, true[monotonic], (values * factor)[monotonic], right=0.0)
+
+    corrected = replace(spectrum, intensity=moved(spectrum.intensity))
+    return corrected if spectrum.blocks is None else corrected.with_blocks(np.array([moved(block) for block in spectrum.blocks]))
 
 
 def _schnetpack(dipole: np.ndarray, timestep: float, lags: int) -> Spectrum:
     flux = (dipole[2:] - dipole[:-2]) / (2 * timestep)
     spread = flux.std(axis=0)
     standard = (flux - flux.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    correlation = autocorrelation(standard, min(lags, len(flux) - 1))
+    correlation = autocorrelation(standard, min(lags, len(flux) - 1), biased=True)
     count = len(correlation)
     padded = np.zeros(4 * count)
     padded[:count] = correlation * np.cos(0.5 * np.pi * np.arange(count) / (count - 1)) ** 2

@@ -16,8 +16,10 @@ class Spectrum:
         Shape ``[points]`` [cm⁻¹], ascending.
     intensity : numpy.ndarray
         Shape ``[points]``; [km/mol per cm⁻¹] where computed, else as ``unit`` says.
-    std : numpy.ndarray or None
-        Standard deviation over the trajectories of a mean.
+    error : numpy.ndarray or None
+        Standard error of the intensity; NaN where it is not known.
+    blocks : numpy.ndarray or None
+        Shape ``[blocks, points]``: spectra of independent parts, whose mean is the intensity.
     label : str
         For legends.
     unit : str
@@ -31,10 +33,11 @@ class Spectrum:
 
     wavenumber: np.ndarray
     intensity: np.ndarray
-    std: np.ndarray | None = None
+    error: np.ndarray | None = None
     label: str = ""
     unit: str = "km/mol per cm⁻¹"
     measured: bool = field(default=False, kw_only=True)
+    blocks: np.ndarray | None = field(default=None, kw_only=True, repr=False, compare=False)
     gaps: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
     saturated: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
 
@@ -49,8 +52,15 @@ class Spectrum:
             self,
             wavenumber=self.wavenumber[inside],
             intensity=self.intensity[inside],
-            std=None if self.std is None else self.std[inside],
+            error=None if self.error is None else self.error[inside],
+            blocks=None if self.blocks is None else self.blocks[:, inside],
         )
+
+    def with_blocks(self, blocks: np.ndarray) -> "Spectrum":
+        """Return the spectrum with these parts ``[blocks, points]``, and the standard error of their mean; NaN if there is only one."""
+        several = len(blocks) > 1
+        error = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)) if several else np.full(len(self.wavenumber), np.nan)
+        return replace(self, error=error, blocks=blocks if several else None)
 
     @property
     def area(self) -> float:
@@ -59,8 +69,7 @@ class Spectrum:
 
 
 def mean_spectrum(spectra: Sequence[Spectrum], label: str = "") -> Spectrum:
-    """Return mean and standard deviation (sample, ddof = 1) of spectra on the grid of the first."""
+    """Return the mean of spectra on the grid of the first, with its standard error."""
     grid = spectra[0].wavenumber
     values = np.array([spectrum.on(grid) for spectrum in spectra])
-    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(grid))
-    return replace(spectra[0], intensity=values.mean(axis=0), std=std, label=label)
+    return replace(spectra[0], intensity=values.mean(axis=0), label=label).with_blocks(values)

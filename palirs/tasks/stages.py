@@ -157,7 +157,7 @@ def spectra(session: Session) -> None:
         runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
     for run in _enough(session, runs, "predicted"):
         name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs", settings.production)
-        error = band_error(spectrum, len(run.dipoles), settings.window)
+        error = band_error(spectrum, settings.window)
         session.tracker.metrics({f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()), f"spectrum.{name}.band_error": error})
         session.tracker.metrics({**_md_metrics(run, ""), **(compared := session.shelf.compare(name))})
         log.info("%s: standard error of the bands %.1f %%, %s", name, 100 * error, in_words(compared) or "nothing to compare with")

@@ -5,7 +5,7 @@ from palirs.production import Run, check_enough, duration
 from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf, band_error, in_words
 from palirs.settings import Spectroscopy
-from palirs.spectra import Spectrum, mean_spectrum
+from palirs.spectra import Spectrum, mean_spectrum, pearson
 
 GRID = np.arange(0.0, 5000.0, 2.0)
 
@@ -19,10 +19,34 @@ def test_the_error_of_the_bands_is_that_of_the_mean():
     """Bands of known relative noise: the standard error over many draws is what is told from one draw, and low bands do not count."""
     rng = np.random.default_rng(0)
     draws = [[Spectrum(GRID, bands(1.0, 0.8 * (1 + 0.3 * x), 0.3 * (1 + 2.0 * x))) for x in rng.normal(size=64)] for _ in range(60)]
-    told = [band_error(mean_spectrum(draw), 64, (500.0, 4000.0)) for draw in draws]
+    told = [band_error(mean_spectrum(draw), (500.0, 4000.0)) for draw in draws]
     means = [mean_spectrum(draw).on(np.array([2000.0]))[0] for draw in draws]
     assert np.mean(told) == pytest.approx(np.std(means) / 0.8, rel=0.25)
-    assert np.isnan(band_error(mean_spectrum(draws[0][:1]), 1, (500.0, 4000.0)))
+    assert np.isnan(band_error(mean_spectrum(draws[0][:1]), (500.0, 4000.0)))
+
+
+def noisy(rng, parts, noise=0.3):
+    """A spectrum of as many parts, whose bands have this relative noise each."""
+    return mean_spectrum([Spectrum(GRID, bands(*(np.array([1.0, 0.8, 0.3]) * (1 + noise * rng.normal(size=3))))) for _ in range(parts)])
+
+
+def test_intervals_hold_what_other_draws_give(tmp_path):
+    """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell; the floor is that of halves."""
+    rng, truth = np.random.default_rng(3), Spectrum(GRID, bands(1.0, 0.8, 0.3))
+    shelf, inside, floors = Shelf(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
+    usual = np.median([pearson(noisy(rng, 16), truth) for _ in range(200)])
+    apart = np.median([pearson(noisy(rng, 8), noisy(rng, 8)) for _ in range(200)])
+    for _ in range(30):
+        shelf.put("a", "predicted", truth)
+        shelf.put("a", "reference", noisy(rng, 16))
+        found = shelf.compare("a")
+        inside.append(found["spectrum.a.pcc_ml_ref_low"] <= usual <= found["spectrum.a.pcc_ml_ref_high"])
+        floors.append(found["spectrum.a.pcc_ref_ref"])
+    assert np.mean(inside) > 0.7
+    assert 1 - np.median(floors) == pytest.approx(1 - apart, rel=0.5)
+    assert " to " in in_words(found)
+    shelf.put("a", "reference", truth)
+    assert not any(key.endswith("_low") for key in shelf.compare("a")), "nothing is known of how sure these are"
 
 
 def test_what_is_on_the_shelf_is_compared(tmp_path):

@@ -62,8 +62,8 @@ def test_mean_and_deviation():
     mean = mean_spectrum([bands(1000, heights=[1.0]), bands(1000, heights=[3.0])])
     peak = mean.intensity.argmax()
     assert mean.intensity[peak] == pytest.approx(2, rel=1e-3)
-    assert mean.std is not None
-    assert mean.std[peak] == pytest.approx(np.sqrt(2), rel=1e-3)
+    assert mean.error is not None
+    assert mean.error[peak] == pytest.approx(1.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.003])
