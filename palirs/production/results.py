@@ -90,4 +90,6 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
     """Spectrum with its standard error of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
     interval = settings.stride * settings.timestep
     found = infrared_spectrum(dipoles, interval, temperature=temperature, max_lag=settings.max_lag, method=settings.method)
-    return replace(undo_verlet_shift(found, settings.timestep, settings.thermostat).within(0.0, 5000.0), label=label)
+    if settings.method == "physical":
+        found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
+    return replace(found.within(0.0, 5000.0), label=label)

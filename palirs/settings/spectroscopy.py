@@ -39,7 +39,8 @@ class Spectroscopy:
     max_lag : float
         Depth of the autocorrelation [fs].
     method : {"physical", "schnetpack"}
-        See :func:`palirs.spectra.infrared_spectrum`.
+        See :func:`palirs.spectra.infrared_spectrum`. ``schnetpack`` does in a study what SchNetPack does: dipoles of every time step, each
+        trajectory on its own, the wavenumbers of the integrator.
     window : tuple of float
         Range that is compared and drawn [cm⁻¹].
     complete : float
@@ -75,6 +76,11 @@ class Spectroscopy:
             raise ValueError(
                 f"dipole_interval = {self.dipole_interval:g} fs, {actual:g} fs in steps of {self.timestep:g} fs: only {nyquist:.0f} cm⁻¹ "
                 f"can be told from it, and bands above would appear at wrong places below; at most {LONGEST_INTERVAL:g} fs"
+            )
+        if self.method == "schnetpack" and self.stride != 1:
+            raise ValueError(
+                f"dipole_interval = {self.dipole_interval:g} fs: SchNetPack takes dipoles of every time step; give {self.timestep:g}, or "
+                f"method=physical"
             )
         if self.max_lag < SHORTEST_LAG:
             raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")

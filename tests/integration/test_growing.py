@@ -61,7 +61,7 @@ def test_a_study_grows(small):
     assert {name: data for name, data in files(study).items() if name in before} == before, "nothing that was finished has changed"
 
     came = read_frames(iterations(study)[had] / "sampling.xyz")
-    assert {atoms.info[keys.ORIGIN] for atoms in came if atoms.info[keys.MOLECULE] == "HCN"} == {"thermal"}
+    assert {atoms.info[keys.ORIGIN] for atoms in came if atoms.info[keys.MOLECULE] == "HCN"} == {"optimum", "thermal"}
     assert {atoms.info[keys.TEMPERATURE] for atoms in came if atoms.info[keys.MOLECULE] == "H2O"} == {300.0, 500.0, 900.0}
     later = json.loads((iterations(study)[had + 1] / "sampling.json").read_text())["stopped"]
     assert {name.partition(" #")[0] for name in later} == {f"{name} {kelvin} K" for name in ("H2O", "HCN") for kelvin in (300, 500, 900)}

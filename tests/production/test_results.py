@@ -1,0 +1,36 @@
+"""From dipoles of trajectories to the spectrum of a study."""
+
+import numpy as np
+import pytest
+
+from palirs.production import spectrum_of
+from palirs.settings import Spectroscopy
+from palirs.spectra import infrared_spectrum
+from palirs.units import SPEED_OF_LIGHT
+
+
+def line(wavenumber, timestep):
+    phase = 2 * np.pi * SPEED_OF_LIGHT * wavenumber * timestep * np.arange(24000)
+    return np.stack([np.cos(phase), 0 * phase, 0 * phase], axis=-1)[None]
+
+
+def highest(spectrum):
+    near = spectrum.intensity > 0.5 * spectrum.intensity.max()
+    return np.average(spectrum.wavenumber[near], weights=spectrum.intensity[near])
+
+
+def test_the_axis_is_that_of_the_molecule_except_by_schnetpacks_recipe():
+    """A line that the integrator has moved to 3700 cm⁻¹ is one of 3681 cm⁻¹; SchNetPack leaves it where it is."""
+    dipoles = line(3700.0, 0.5)
+    ours = spectrum_of(dipoles, Spectroscopy(dipole_interval=0.5), 300.0, "ours")
+    assert ours.label == "ours"
+    assert highest(ours) == pytest.approx(3681.3, abs=1)
+    theirs = spectrum_of(dipoles, Spectroscopy(method="schnetpack", dipole_interval=0.5), 300.0, "theirs")
+    alone = infrared_spectrum(dipoles[0], 0.5, method="schnetpack").within(0, 5000)
+    np.testing.assert_array_equal(theirs.intensity, alone.intensity)
+    assert highest(theirs) == pytest.approx(3700, abs=3)
+
+
+def test_schnetpacks_recipe_needs_every_time_step():
+    with pytest.raises(ValueError, match=r"every time step; give 0\.5"):
+        Spectroscopy(method="schnetpack", dipole_interval=2.0)
