@@ -1,4 +1,4 @@
-"""Harmonic frequencies of the committee beside those of the engine: the criterion that ends active learning."""
+"""Harmonic frequencies of the committee, the criterion that ends active learning, and intensities with the dipole model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,9 +7,12 @@ from functools import partial
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
+from scipy.optimize import linear_sum_assignment
 
 from palirs import keys
 from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleModel
+from palirs.mace.models.predictor import Predictor
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
 
@@ -17,6 +20,9 @@ ELSEWHERE = 0.3
 """An atom of the committee's optimum further than this from where the engine has it [Å]: another minimum, whose modes are others."""
 STEPS = 200
 """Of an optimisation by the committee, which starts at the engine's optimum."""
+
+STRONG = 5.0
+"""Intensity of the engine [km/mol] above which a relative error says something."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +97,60 @@ def displacement(atoms: Atoms, target: Atoms) -> float:
     moved = atoms.copy()
     minimize_rotation_and_translation(target, moved)
     return float(np.linalg.norm(moved.positions - target.positions, axis=1).max())
+
+
+@dataclass(frozen=True)
+class IntensityComparison:
+    """Intensities [km/mol] of modes in the order of the engine's, by molecule; those that have no optimum or no dipoles are left out."""
+
+    reference: dict[str, np.ndarray] = field(default_factory=dict)
+    predicted: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the mean absolute error, and the mean relative error of strong modes; also of each molecule. None without molecules."""
+        if not self.reference:
+            return {}
+        metrics = self._errors(list(self.reference), "")
+        for name in self.reference:
+            metrics |= self._errors([name], f".{name}")
+        return metrics
+
+    def _errors(self, names: Sequence[str], ending: str) -> dict[str, float]:
+        known = np.concatenate([self.reference[name] for name in names])
+        off = np.abs(np.concatenate([self.predicted[name] for name in names]) - known)
+        strong = known > STRONG
+        relative = {f"harmonic.intensity_relative{ending}": float((off[strong] / known[strong]).mean())} if strong.any() else {}
+        return {f"harmonic.intensity_mae_km_per_mol{ending}": float(off.mean()), **relative}
+
+
+def compare_intensities(committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]) -> IntensityComparison:
+    """Harmonic intensities at the committee's own optimum against the engine's, mode by mode.
+
+    Modes are paired by their overlap, so that two neighbours that change places are not told apart by their order.
+    """
+    known = [one for one in references if one.intensities is not None]
+    found = together([partial(_intensities, one) for one in known], Predictor(committee.double(), dipole))
+    pairs = {
+        str(one.atoms.info[keys.MOLECULE]): (one.intensities, mine) for one, mine in zip(known, found, strict=True) if mine is not None
+    }
+    return IntensityComparison(
+        {name: np.asarray(theirs) for name, (theirs, _) in pairs.items()}, {name: mine for name, (_, mine) in pairs.items()}
+    )
+
+
+def _intensities(known: Harmonic, source: Source) -> np.ndarray | None:
+    """Return intensities [km/mol] in the order of the engine's modes; ``None`` without an optimum."""
+    try:
+        mine = harmonic(optimise(known.atoms, source, max_steps=STEPS), source, modes=len(known.frequencies))
+    except PalirsError:
+        return None
+    assert mine.intensities is not None
+    _, order = linear_sum_assignment(-overlap(known, mine))
+    return mine.intensities[order]
+
+
+def overlap(one: Harmonic, other: Harmonic) -> np.ndarray:
+    """Return the squared overlap of mass-weighted modes, ``[modes, modes]``; both geometries are oriented alike."""
+    roots = np.sqrt(one.atoms.get_masses())[None, :, None]
+    first, second = ((known.modes * roots).reshape(len(known.modes), -1) for known in (one, other))
+    return (first @ second.T) ** 2

@@ -11,6 +11,7 @@ from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
 from palirs.learning import errors
+from palirs.learning.frequencies import compare_intensities
 from palirs.learning.iterations import complete_iterations
 from palirs.learning.loop import EXPECTED, learn
 from palirs.learning.state import State
@@ -142,10 +143,16 @@ def dipole(session: Session) -> None:
     metrics = errors.dipole_parity(model, test).metrics("dipole", "mD")
     if len(model) > 1:
         metrics["dipole.std_mD"] = errors.dipole_spread(model, test)
-    session.tracker.metrics(metrics, step=len(complete_iterations(session.directory)) - 1)
+    intensities = compare_intensities(session.committee, model, session.references).metrics()
+    session.tracker.metrics(metrics | intensities, step=len(complete_iterations(session.directory)) - 1)
     for file in files:
         session.tracker.artifact(file, "models")
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
+    if intensities:
+        log.info(
+            "harmonic intensities: MAE %.1f km/mol, strong modes off by %.0f %% on average",
+            *(intensities["harmonic.intensity_mae_km_per_mol"], 100 * intensities.get("harmonic.intensity_relative", np.nan)),
+        )
 
 
 def spectra(session: Session) -> None:
