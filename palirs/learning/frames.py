@@ -62,6 +62,7 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
         trajectories = in_shares(group, executor, _explore, before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
         expected = expected_errors(trajectories, plan, state)
         frames += choose(trajectories, plan, replace(state, walkers=group))
+    (place / "sampling.xyz").unlink(missing_ok=True)  # of a run that was killed here, perhaps before the study grew
     if frames:
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
     moved = {t.walker.name: t.walker for t in trajectories}

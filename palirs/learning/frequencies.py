@@ -130,12 +130,12 @@ def compare_intensities(committee: Committee, dipole: DipoleModel, references: S
     """
     known = [one for one in references if one.intensities is not None]
     found = together([partial(_intensities, one) for one in known], Predictor(committee.double(), dipole))
-    pairs = {
-        str(one.atoms.info[keys.MOLECULE]): (one.intensities, mine) for one, mine in zip(known, found, strict=True) if mine is not None
-    }
-    return IntensityComparison(
-        {name: np.asarray(theirs) for name, (theirs, _) in pairs.items()}, {name: mine for name, (_, mine) in pairs.items()}
-    )
+    compared = IntensityComparison()
+    for one, mine in zip(known, found, strict=True):
+        if mine is not None:
+            name = str(one.atoms.info[keys.MOLECULE])
+            compared.reference[name], compared.predicted[name] = np.asarray(one.intensities), mine
+    return compared
 
 
 def _intensities(known: Harmonic, source: Source) -> np.ndarray | None:

@@ -47,11 +47,16 @@ class Shelf:
     def put(self, molecule: str, kind: str, spectrum: Spectrum) -> None:
         """Write a spectrum, and its independent parts, which tell how sure comparisons are."""
         file = self.file(molecule, kind)
-        write_csv(file, spectrum)
-        parts = file.with_suffix(".npy")
-        parts.unlink(missing_ok=True)
+        self.remove(molecule, kind)
         if spectrum.blocks is not None:
-            np.save(parts, spectrum.blocks.astype(np.float32))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file.with_suffix(".npy"), spectrum.blocks.astype(np.float32))
+        write_csv(file, spectrum)  # last: without it there is no spectrum
+
+    def remove(self, molecule: str, kind: str) -> None:
+        """Remove a spectrum, if there is one."""
+        for file in (self.file(molecule, kind), self.file(molecule, kind).with_suffix(".npy")):
+            file.unlink(missing_ok=True)
 
     def known(self, molecule: str) -> dict[str, Spectrum]:
         """Return what there is of ``predicted``, ``reference`` and ``experiment``."""
@@ -150,9 +155,14 @@ def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
 
 def in_words(metrics: Mapping[str, float]) -> str:
     """Return metrics of comparisons for the log: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref 0.011 …``."""
-    told = []
+    return ", ".join(f"{key.rpartition('.')[2]} {text}" for key, text in with_intervals(metrics).items())
+
+
+def with_intervals(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return metrics as text, each with its interval: ``0.982 (0.951 to 0.990)``."""
+    told = {}
     for key, value in metrics.items():
         if not key.endswith(("_low", "_high")):
             interval = f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})" if f"{key}_low" in metrics else ""
-            told.append(f"{key.rpartition('.')[2]} {value:.3f}{interval}")
-    return ", ".join(told)
+            told[key] = f"{value:.3f}{interval}"
+    return told

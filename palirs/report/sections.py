@@ -19,7 +19,7 @@ from palirs.mace.models.dipole import DipoleModel
 from palirs.molecules import read_frames
 from palirs.production.trajectories import broken
 from palirs.report import figures
-from palirs.report.comparison import Shelf
+from palirs.report.comparison import Shelf, with_intervals
 from palirs.report.tables import read_table, write_table
 
 DRAWN = 1500
@@ -93,9 +93,9 @@ def spectra(found: Findings) -> list[Section]:
     for name in shelf.molecules:
         known = shelf.known(name)
         if "predicted" in known:
-            metrics = {key.rpartition(".")[2]: value for key, value in shelf.compare(name).items()}
+            metrics = {key.rpartition(".")[2]: text for key, text in with_intervals(shelf.compare(name)).items()}
             notes = {
-                panel: f"PCC {metrics[f'pcc_{short}']:.3f}, WD {metrics[f'wd_{short}']:.3f}"
+                panel: f"PCC {metrics[f'pcc_{short}']}, WD {metrics[f'wd_{short}']}"
                 for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
                 if f"pcc_{short}" in metrics
             }
@@ -103,7 +103,7 @@ def spectra(found: Findings) -> list[Section]:
             drawn = figures.spectrum(title, known, shelf.settings.window, notes)
             sections.append(Section(f"Spectrum of {name}", figures.save(drawn, found.figure(f"{name}-{shelf.temperature:g}K"))))
             rows.append({"molecule": name, **metrics})
-    return [*sections, Section("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd)", rows=rows)]
+    return [*sections, Section("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %", rows=rows)]
 
 
 def learning_curves(found: Findings) -> Section:

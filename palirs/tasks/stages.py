@@ -254,7 +254,7 @@ def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
     for run in runs:
         session.tracker.metrics({f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))})
         if not run.enough(session.study.spectrum.complete):
-            session.shelf.file(run.molecule, kind).unlink(missing_ok=True)
+            session.shelf.remove(run.molecule, kind)
     return [run for run in runs if run.enough(session.study.spectrum.complete)]
 
 
