@@ -22,13 +22,14 @@ PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG and close the figure."""
+def save(figure: Figure, path: Path, vector: bool = False) -> Path:
+    """Write a PNG, with ``vector`` a PDF for papers beside it, and close the figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    figure.savefig(part, format=path.suffix[1:], bbox_inches="tight")
+    for file in (path, path.with_suffix(".pdf")) if vector else (path,):
+        part = file.with_suffix(f".{os.getpid()}.part")
+        figure.savefig(part, format=file.suffix[1:], bbox_inches="tight")
+        part.replace(file)  # another program may be drawing it too
     plt.close(figure)
-    part.replace(path)  # another program may be drawing it too
     return path
 
 

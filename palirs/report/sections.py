@@ -101,7 +101,8 @@ def spectra(found: Findings) -> list[Section]:
             }
             title = f"{name}, {shelf.temperature:g} K"
             drawn = figures.spectrum(title, known, shelf.settings.window, notes)
-            sections.append(Section(f"Spectrum of {name}", figures.save(drawn, found.figure(f"{name}-{shelf.temperature:g}K"))))
+            figure = figures.save(drawn, found.figure(f"{name}-{shelf.temperature:g}K"), vector=True)
+            sections.append(Section(f"Spectrum of {name}", figure))
             rows.append({"molecule": name, **metrics})
     return [*sections, Section("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %", rows=rows)]
 

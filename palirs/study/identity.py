@@ -37,8 +37,8 @@ def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
     molecules : sequence of Atoms
         Start geometries.
     """
-    mine = flat({key: resolved[key] for key in SETTINGS})
-    mine |= {"molecules.complexes": resolved["molecules"]["complexes"], "learning.split": resolved["learning"]["split"]}
+    told = {f"{group}.{name}": value for group in ("molecules", "learning") for name, value in resolved[group].items()}
+    mine = flat({key: resolved[key] for key in SETTINGS}) | {key: told.get(key, usual) for key, usual in NEWER.items()}
     return mine | {f"molecule {atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}" for atoms in molecules}
 
 

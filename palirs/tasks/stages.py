@@ -218,8 +218,10 @@ def analyse(session: Session) -> None:
     config = (session.directory / "config.yaml").read_text()
     report = page.write(session.directory / "report.html", f"Study {session.directory.name}", _summary(session, found), content, config)
     for section in content:
-        if section.figure is not None:
-            session.tracker.artifact(section.figure, "figures")
+        drawn = () if section.figure is None else (section.figure, section.figure.with_suffix(".pdf"))
+        for file in drawn:
+            if file.exists():
+                session.tracker.artifact(file, "figures")
     for molecule in session.shelf.molecules:
         if compared := session.shelf.compare(molecule):
             session.tracker.metrics(compared)

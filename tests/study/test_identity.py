@@ -16,14 +16,18 @@ def named(name):
     return atoms
 
 
-def settings(*molecules, **changed):
+def whole(**changed):
     values = {key: {"x": 1} for key in ("engine", "model", "pretraining", "initial", "selector", "committee")}
     values |= {"training": {"backend": "auto", "rate": 0.1}, "sampler": {"temperatures": [300.0, 500.0], "replicas": 2}, "seed": 1}
     values |= {"molecules": {"complexes": False}, "learning": {"split": "groups"}}
     for key, value in changed.items():
         group, _, name = key.partition("__")
         values[group] = {**values[group], name: value} if name else value
-    return identity(values, [named(name) for name in molecules])
+    return values
+
+
+def settings(*molecules, **changed):
+    return identity(whole(**changed), [named(name) for name in molecules])
 
 
 @pytest.fixture
@@ -62,6 +66,14 @@ def test_a_molecule_of_the_same_name_with_other_atoms_is_refused(study):
     mine = {**settings("H2O", "CH4"), "molecule H2O": settings("NH3")["molecule NH3"]}
     with pytest.raises(PalirsError, match="molecule H2O"):
         claim(study, mine, "study", True, 1)
+
+
+def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
+    values = json.loads((study / "identity.json").read_text())
+    del values["molecules.complexes"]
+    (study / "identity.json").write_text(json.dumps(values))
+    old = identity({**whole(), "molecules": {}}, [named("H2O"), named("CH4")])
+    claim(study, old, "analyse", False, 1)
 
 
 def test_a_study_grows_and_says_when(study):
