@@ -115,7 +115,7 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         **_errors(committee, test),
         **errors,
         "dataset.size": len(train) + len(test),
-        "labels.used": plan.paid + len(train) + len(test),
+        "labels.used": plan.paid + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "labels.found": labeller.found,
