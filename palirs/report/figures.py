@@ -55,11 +55,16 @@ def spectrum(name: str, spectra: Mapping[str, Spectrum], window: tuple[float, fl
         for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
             part = shown.within(*window)
             axis.plot(
-                part.wavenumber, part.intensity, color=colour, lw=1.4, label=f"experiment: {shown.label}" if shown.measured else shown.label
+                part.wavenumber,
+                part.intensity,
+                color=colour,
+                lw=1.4,
+                label=f"experiment: {shown.label[:24]}" if shown.measured else shown.label,
             )
             if part.error is not None and np.isfinite(part.error).any():
                 low, high = np.clip(part.intensity - 2 * part.error, 0, None), part.intensity + 2 * part.error
-                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label="± 2 standard errors")
+                told = "± 2 standard errors" if key == "predicted" else None  # once: beside the notes there is no room for more
+                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=told)
             if key != "experiment":
                 axis.set_ylim(0, 1.05 * top)
                 axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
