@@ -73,23 +73,23 @@ class FrequencyComparison:
 def compare_frequencies(committee: Committee, references: Sequence[Harmonic]) -> FrequencyComparison:
     """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's; the molecules share batches."""
     names = [known.atoms.info[keys.MOLECULE] for known in references]
-    found = dict(zip(names, together([partial(_predicted, known) for known in references], committee.double()), strict=True))
+    found = dict(zip(names, together([partial(_own, known) for known in references], committee.double()), strict=True))
     return FrequencyComparison(
         {name: known.frequencies for name, known in zip(names, references, strict=True)},
-        {name: values for name, values in found.items() if not isinstance(values, str)},
+        {name: own.frequencies for name, own in found.items() if not isinstance(own, str)},
         {name: reason for name, reason in found.items() if isinstance(reason, str)},
     )
 
 
-def _predicted(known: Harmonic, source: Source) -> np.ndarray | str:
-    """Return the frequencies [cm⁻¹] at the optimum that another source finds from the engine's, or why there are none."""
+def _own(known: Harmonic, source: Source) -> Harmonic | str:
+    """Return the vibrations at the optimum that another source finds from the engine's, or why there are none."""
     try:
         geometry = optimise(known.atoms, source, max_steps=STEPS)
     except PalirsError:
         return f"the committee finds no optimum within {STEPS} steps"
     if (far := displacement(geometry, known.atoms)) > ELSEWHERE:
         return f"the committee's optimum is another one, an atom lies {far:.2f} Å off"
-    return harmonic(geometry, source, modes=len(known.frequencies)).frequencies
+    return harmonic(geometry, source, modes=len(known.frequencies))
 
 
 def displacement(atoms: Atoms, target: Atoms) -> float:
@@ -139,10 +139,9 @@ def compare_intensities(committee: Committee, dipole: DipoleModel, references: S
 
 
 def _intensities(known: Harmonic, source: Source) -> np.ndarray | None:
-    """Return intensities [km/mol] in the order of the engine's modes; ``None`` without an optimum."""
-    try:
-        mine = harmonic(optimise(known.atoms, source, max_steps=STEPS), source, modes=len(known.frequencies))
-    except PalirsError:
+    """Return intensities [km/mol] in the order of the engine's modes; ``None`` without an optimum like the engine's."""
+    mine = _own(known, source)
+    if isinstance(mine, str):
         return None
     assert mine.intensities is not None
     _, order = linear_sum_assignment(-overlap(known, mine))

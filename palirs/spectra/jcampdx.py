@@ -2,7 +2,7 @@
 
 McDonald and Wilks 1988, doi:10.1366/0003702884428734; Davies and Lampen 1993, doi:10.1366/0003702934067874. Whatever the format lets be
 checked is checked: number of points, first and last abscissa, the abscissa of every line, the repeated ordinate of difference form, first
-and extreme ordinates. The jcamp package, which we used before, checks none of it and gave wrong axes silently; where it reads a file
+and extreme ordinates. The jcamp package checks none of it and gives wrong axes silently; where it reads a file
 right, tests compare with it.
 """
 
@@ -16,6 +16,8 @@ import numpy as np
 LARGEST = 2**25
 """Of a file [bytes]; the largest infrared spectra have a million points."""
 TABLES = ("XYDATA", "XYPOINTS", "PEAKTABLE", "PEAKASSIGNMENTS", "NTUPLES", "DATATABLE", "RADATA")
+CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "XUNITS", "YUNITS", "DATATYPE")
+"""Labels that may stand twice in a block only if they say the same."""
 
 
 class JcampError(ValueError):
@@ -40,9 +42,9 @@ class Block:
     labels: dict[str, tuple[str, int]] = field(default_factory=dict)
     table: list[tuple[int, str]] = field(default_factory=list)
 
-    def text(self, label: str, default: str = "") -> str:
-        """Return the value of a label."""
-        return self.labels[label][0].strip() if label in self.labels else default
+    def text(self, label: str) -> str:
+        """Return the value of a label, its first line; empty if there is none."""
+        return self.labels[label][0].strip() if label in self.labels else ""
 
     def number(self, label: str, default: float | None = None) -> float:
         """Return the value of a label as a number; an error if there is none and no default."""
@@ -87,12 +89,9 @@ def blocks(path: str | Path) -> list[Block]:
     for number, line in enumerate(raw.decode("latin-1").splitlines(), 1):
         line = line.partition("$$")[0].rstrip()
         if not line.startswith("##"):
-            if label in TABLES and open_blocks:
-                open_blocks[-1].table += [(number, line)] if line.strip() else []
-            elif label and open_blocks:
-                text, where = open_blocks[-1].labels[label]
-                open_blocks[-1].labels[label] = (f"{text}\n{line}", where)
-            continue
+            if label in TABLES and open_blocks and line.strip():
+                open_blocks[-1].table.append((number, line))
+            continue  # other labels that go on over several lines are remarks
         name, equals, value = line[2:].partition("=")
         if not equals:
             raise JcampError(f"{path}, line {number}: {line[:40]!r} is a label without '='")
@@ -123,6 +122,3 @@ def _put(block: Block, label: str, value: str, number: int) -> None:
         block.fail(f"{label} is given twice, {block.text(label)!r} and {value.strip()!r}", number)
     if label and label not in block.labels:
         block.labels[label] = (value, number)
-
-
-CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "XUNITS", "YUNITS", "DATATYPE")

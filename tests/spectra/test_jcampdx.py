@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 
 import jcamp
 import numpy as np
@@ -110,6 +111,14 @@ def test_a_label_for_all_lines_but_the_first_may_be_one_point_off(tmp_path):
     lines[2] = lines[2].removesuffix(" 5")
     with pytest.raises(JcampError, match="line 15"):
         parsed(tmp_path / "a.jdx", record("\n".join(lines), npoints=19, last=118))
+
+
+def test_long_remarks_cost_nothing(tmp_path):
+    """A label that goes on over 400,000 lines."""
+    text = record(FORMS["fixed"], head="##COMMENTS=\n" + "of no use at all\n" * 400_000)
+    began = time.perf_counter()
+    np.testing.assert_array_equal(parsed(tmp_path / "a.jdx", text)[1], VALUES)
+    assert time.perf_counter() - began < 2
 
 
 def test_it_reads_what_the_jcamp_package_reads(shared):
