@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule as g2_molecule
 from ase.collections import g2
-from ase.data import covalent_radii
 from pydantic import Field
 from scipy.sparse.csgraph import connected_components
 
 from palirs import keys
+from palirs.bonds import relative_distances
 from palirs.recipes import PalirsError, recipe
 
 CLOSEST_CONTACT = 0.6
@@ -153,8 +153,7 @@ def check(atoms: Atoms) -> None:
 
 def pieces(atoms: Atoms) -> np.ndarray:
     """Return the number of the molecule that each atom belongs to, ``[N]``: atoms hang together by distances below :data:`APART`."""
-    radii = covalent_radii[atoms.numbers]
-    _, found = connected_components(atoms.get_all_distances() < APART * (radii[:, None] + radii[None]), directed=False)
+    _, found = connected_components(relative_distances(atoms) < APART, directed=False)
     return found
 
 
@@ -171,17 +170,11 @@ def check_whole(atoms: Atoms) -> None:
 
 def intact(atoms: Atoms, optimum: Atoms) -> bool:
     """Tell whether a displaced molecule hangs together as its optimum does, no atoms on top of each other."""
-    return bool(_contacts(atoms).min() >= CLOSEST_CONTACT) and bool(pieces(atoms).max() == pieces(optimum).max())
-
-
-def _contacts(atoms: Atoms) -> np.ndarray:
-    """Return the distances over the sums of covalent radii, ``[N, N]``."""
-    radii = covalent_radii[atoms.numbers]
-    return (atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))) / (radii[:, None] + radii[None, :])
+    return bool(relative_distances(atoms).min() >= CLOSEST_CONTACT) and bool(pieces(atoms).max() == pieces(optimum).max())
 
 
 def _check_contacts(atoms: Atoms, name: str) -> None:
-    ratio = _contacts(atoms)
+    ratio = relative_distances(atoms)
     i, j = np.unravel_index(ratio.argmin(), ratio.shape)
     if ratio[i, j] < CLOSEST_CONTACT:
         raise PalirsError(

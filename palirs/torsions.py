@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii, vdw_radii
+from ase.data import vdw_radii
 
-BONDED = 1.25
-"""Atoms nearer than this times the sum of their covalent radii are bonded,"""
+from palirs.bonds import bonded as bonds
+from palirs.bonds import relative_distances
+
 SINGLE = 0.94
-"""and by more than a single bond, about which nothing turns at the temperatures of MD, if nearer than this (C=C 0.88, amide C-N 0.93)."""
+"""Bonded atoms nearer than this times the sum of their covalent radii are bonded by more than a single bond, about which nothing turns at
+the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
 STRAIGHT = 170.0
 """Degrees: a bond whose neighbour lies in line with it, as beside a triple bond, has no torsion."""
 
@@ -38,11 +40,9 @@ class Rotor:
 
 def rotors(atoms: Atoms) -> list[Rotor]:
     """Return the single bonds that are in no ring and have other atoms at both ends, bent away from the bond."""
-    radii = covalent_radii[atoms.numbers]
-    relative = atoms.get_all_distances() / (radii[:, None] + radii[None])
-    bonded = (relative < BONDED) & ~np.eye(len(atoms), dtype=bool)
+    bonded = bonds(atoms)
     found = []
-    for i, j in np.argwhere(np.triu(bonded & (relative > SINGLE))).tolist():
+    for i, j in np.argwhere(np.triu(bonded & (relative_distances(atoms) > SINGLE))).tolist():
         mine, theirs = _side(bonded, j, i), _side(bonded, i, j)
         if j in theirs or not mine or not theirs or _straight(atoms, bonded, i, j):
             continue  # a ring, an end, or a line

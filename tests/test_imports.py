@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "distinct", "torsions"},
+    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "distinct", "bonds", "torsions"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "sampling", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},

@@ -1,7 +1,7 @@
 """Harmonic frequencies of the committee, the criterion that ends active learning, and intensities with the dipole model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -124,28 +124,34 @@ class IntensityComparison:
 
 
 def compare_intensities(committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]) -> IntensityComparison:
-    """Harmonic intensities at the committee's own optimum against the engine's, mode by mode.
-
-    Modes are paired by their overlap, so that two neighbours that change places are not told apart by their order.
-    """
-    known = [one for one in references if one.intensities is not None]
-    found = together([partial(_intensities, one) for one in known], Predictor(committee.double(), dipole))
+    """Harmonic intensities at the committee's own optimum against the engine's, mode by mode (see :func:`own_vibrations`)."""
+    known = {str(one.atoms.info[keys.MOLECULE]): one.intensities for one in references if one.intensities is not None}
     compared = IntensityComparison()
-    for one, mine in zip(known, found, strict=True):
-        if mine is not None:
-            name = str(one.atoms.info[keys.MOLECULE])
-            compared.reference[name], compared.predicted[name] = np.asarray(one.intensities), mine
+    for name, mine in own_vibrations(committee, dipole, references).items():
+        if name in known and mine.intensities is not None:
+            compared.reference[name], compared.predicted[name] = known[name], mine.intensities
     return compared
 
 
-def _intensities(known: Harmonic, source: Source) -> np.ndarray | None:
-    """Return intensities [km/mol] in the order of the engine's modes; ``None`` without an optimum like the engine's."""
-    mine = _own(known, source)
-    if isinstance(mine, str):
-        return None
-    assert mine.intensities is not None
+def own_vibrations(committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]) -> dict[str, Harmonic]:
+    """Return the vibrations of committee and dipole model at their own optimum, in the order of the engine's modes.
+
+    Modes are paired by their overlap, so that two neighbours that change places are not told apart by their order. A molecule that has
+    no optimum like the engine's is left out.
+    """
+    source = committee.double() if dipole is None else Predictor(committee.double(), dipole)
+    found = together([partial(_own, known) for known in references], source)
+    return {
+        str(known.atoms.info[keys.MOLECULE]): _in_order(known, mine)
+        for known, mine in zip(references, found, strict=True)
+        if isinstance(mine, Harmonic)
+    }
+
+
+def _in_order(known: Harmonic, mine: Harmonic) -> Harmonic:
     _, order = linear_sum_assignment(-overlap(known, mine))
-    return mine.intensities[order]
+    intensities = None if mine.intensities is None else mine.intensities[order]
+    return replace(mine, frequencies=mine.frequencies[order], modes=mine.modes[order], intensities=intensities)
 
 
 def overlap(one: Harmonic, other: Harmonic) -> np.ndarray:

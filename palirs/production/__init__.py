@@ -1,7 +1,18 @@
 """Production: long MD whose dipoles become spectra, and its files."""
 
 from palirs.production.pace import duration, seconds_per_step
-from palirs.production.results import Run, check_enough, spectrum_of
+from palirs.production.results import Run, check_enough, densities_of, spectrum_of
 from palirs.production.simulation import Source, jobs_of, simulate, steps_left
 
-__all__ = ["Run", "Source", "check_enough", "duration", "jobs_of", "seconds_per_step", "simulate", "spectrum_of", "steps_left"]
+__all__ = [
+    "Run",
+    "Source",
+    "check_enough",
+    "densities_of",
+    "duration",
+    "jobs_of",
+    "seconds_per_step",
+    "simulate",
+    "spectrum_of",
+    "steps_left",
+]

@@ -16,6 +16,8 @@ from palirs.mace.models.committee import force_spread
 from palirs.mace.models.dipole import DipoleModel
 from palirs.production.trajectories import Checkpoint, Recording, geometry_lines
 from palirs.settings import MD, Spectroscopy
+from palirs.vibrations import Harmonic
+from palirs.vibrations.projection import Projection
 
 THERMALISATION_FRICTION = 10.0
 """Friction before recording starts [ps⁻¹]: a molecule that starts at rest in its optimum is warm after a few tenths of a picosecond,
@@ -40,12 +42,20 @@ class Job:
         What it depends on.
     seed : numpy.random.SeedSequence
         Of its random stream.
+    vibrations : Harmonic or None
+        Normal modes whose rates are recorded.
     """
 
     molecule: Atoms
     place: Path
     settings: str
     seed: np.random.SeedSequence
+    vibrations: Harmonic | None = None
+
+    @property
+    def recording(self) -> Recording:
+        """Its files."""
+        return Recording(self.place, 0 if self.vibrations is None else len(self.vibrations.frequencies))
 
 
 def steps_of(picoseconds: float, settings: Spectroscopy) -> int:
@@ -68,7 +78,7 @@ class Batch:
     def __init__(self, jobs: Sequence[Job], field: Field, model: DipoleModel | None, md: MD, settings: Spectroscopy, temperature: float):
         self.jobs, self.field, self.model, self.settings = list(jobs), field, model, settings
         self.before = steps_of(md.thermalisation, settings)
-        self.recordings = [Recording(job.place) for job in jobs]
+        self.recordings = [job.recording for job in jobs]
         self.temperature = temperature
         self._set_up()
         checkpoints = [recording.checkpoint(job.settings) for recording, job in zip(self.recordings, jobs, strict=True)]
@@ -84,6 +94,7 @@ class Batch:
             self._resume(checkpoints)
         self.times: list[int] = []
         self._positions: list[Tensor] = []
+        self._velocities: list[Tensor] = []
         self._energies: list[Tensor] = []
         self._dipoles: list[Tensor] = []
 
@@ -91,6 +102,7 @@ class Batch:
         """Prepare what depends on which trajectories there are."""
         self.molecules = [job.molecule for job in self.jobs]
         self.counts = [len(atoms) for atoms in self.molecules]
+        self.projections = [None if job.vibrations is None else Projection(job.vibrations) for job in self.jobs]
         self.integrity = Integrity(self.molecules)
         self._target = torch.full((len(self.jobs),), self.temperature, dtype=torch.float64)
         self.thermaliser, self.integrator = _integrators(self.settings, self._target)
@@ -115,6 +127,7 @@ class Batch:
 
     def _record(self, track: Track) -> None:
         self._positions.append(track.positions)
+        self._velocities.append(track.velocities)
         self._energies.append(track.energy)
         for temperature in kinetic_temperature(self.state, track.velocities):
             self.heat = self.heat + temperature
@@ -137,7 +150,7 @@ class Batch:
         if self.jobs and self.times:
             self._write()
         self.frames += len(self.times)
-        self.times, self._positions, self._energies, self._dipoles = [], [], [], []
+        self.times, self._positions, self._velocities, self._energies, self._dipoles = [], [], [], [], []
 
     def _end_broken(self, look: bool) -> None:
         broken = {**(self.integrity.broken(self.state.positions) if look else {}), **self.field.failures}
@@ -153,6 +166,7 @@ class Batch:
         """Go on with some of the trajectories."""
         atoms = torch.cat([torch.arange(start, end) for start, end in (_bounds(self.counts)[i] for i in rest)]) if rest else torch.arange(0)
         self._positions = [positions[:, atoms] for positions in self._positions]
+        self._velocities = [velocities[:, atoms] for velocities in self._velocities]
         self._energies = [energies[:, rest] for energies in self._energies]
         self._dipoles = [dipoles[:, rest] for dipoles in self._dipoles]
         self.jobs, self.recordings = [self.jobs[i] for i in rest], [self.recordings[i] for i in rest]
@@ -164,18 +178,21 @@ class Batch:
         self._set_up()
 
     def _write(self) -> None:
-        positions = np.split(torch.cat(self._positions).numpy(), np.cumsum(self.counts)[:-1], axis=1)
+        positions, velocities = (
+            np.split(torch.cat(parts).numpy(), np.cumsum(self.counts)[:-1], axis=1) for parts in (self._positions, self._velocities)
+        )
         energies = torch.cat(self._energies).numpy()
         given = torch.cat(self._dipoles).numpy() if self._dipoles else None
         stride = geometry_stride(self.settings)
-        for number, (atoms, recording, x) in enumerate(zip(self.molecules, self.recordings, positions, strict=True)):
+        for number, (atoms, recording, x, v) in enumerate(zip(self.molecules, self.recordings, positions, velocities, strict=True)):
+            projection = self.projections[number]
             dipoles = given[:, number] if given is not None else _dipoles(self.model, atoms, x)
             kept = [
                 geometry_lines(atoms, x[i], time_fs=(t - self.before) * self.settings.timestep, energy=energies[i, number])
                 for i, t in enumerate(self.times)
                 if (self.frames + i) % stride == 0
             ]
-            recording.append(dipoles, "".join(kept))
+            recording.append(dipoles, "".join(kept), None if projection is None else projection.rates(x, v))
 
     def save(self) -> None:
         """Write a checkpoint of every trajectory; everything recorded must have been written."""

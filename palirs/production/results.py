@@ -8,10 +8,10 @@ import numpy as np
 
 from palirs import keys
 from palirs.production.batch import Job, steps_of
-from palirs.production.trajectories import Recording
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Spectrum, infrared_spectrum, undo_verlet_shift
+from palirs.spectra.density import mode_densities
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ class Run:
         Shape ``[whole]`` [eV/ps], change of the conserved quantity.
     broken : list of str
         Why each trajectory ended early; empty for those that did not.
+    rates : numpy.ndarray or None
+        Shape ``[whole, frames, modes]`` [eV^1/2], of the normal coordinates (see
+        :class:`palirs.vibrations.projection.Projection`); ``None`` if one of the trajectories did not record them.
     """
 
     molecule: str
@@ -42,6 +45,7 @@ class Run:
     spread: np.ndarray
     drift: np.ndarray
     broken: list[str]
+    rates: np.ndarray | None = None
 
     def enough(self, share: float) -> bool:
         """Tell whether at least one, and this share of the trajectories, ended well."""
@@ -51,7 +55,7 @@ class Run:
 def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
     """Read the trajectories of one molecule; those that ended early are told, and left out."""
     frames = steps_of(md.length, settings) // settings.stride
-    recordings = [Recording(job.place) for job in jobs]
+    recordings = [job.recording for job in jobs]
     ends = [recording.checkpoint(job.settings) for recording, job in zip(recordings, jobs, strict=True)]
     for job, end in zip(jobs, ends, strict=True):
         if end.broken:
@@ -60,6 +64,7 @@ def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
     for recording, _ in whole:
         if len(recording.dipoles(frames)) < frames:
             raise PalirsError(f"{recording.dipole_file} has fewer than {frames} dipoles; remove {recording.checkpoint_file} to run it anew")
+    rates = [found for recording, _ in whole if (found := recording.rates(frames)) is not None]
     return Run(
         molecule=jobs[0].molecule.info[keys.MOLECULE],
         dipoles=np.array([recording.dipoles(frames) for recording, _ in whole]).reshape(-1, frames, 3),
@@ -67,6 +72,7 @@ def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
         spread=np.array([float(end.values["spread"]) for _, end in whole]),
         drift=np.array([float(end.values["drift"]) for _, end in whole]),
         broken=[end.broken for end in ends],
+        rates=np.array(rates) if rates and len(rates) == len(whole) else None,
     )
 
 
@@ -93,3 +99,15 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
     if settings.method == "physical":
         found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
     return replace(found.within(0.0, 5000.0), label=label)
+
+
+def densities_of(rates: np.ndarray | None, settings: Spectroscopy) -> tuple[np.ndarray, np.ndarray] | None:
+    """Wavenumbers [cm⁻¹] and densities [1/cm⁻¹] of the modes of trajectories ``[replicas, frames, modes]``; ``None`` without a record."""
+    if rates is None:
+        return None
+    wavenumber, densities = mode_densities(rates, settings.stride * settings.timestep, max_lag=settings.max_lag)
+    spectra = [Spectrum(wavenumber, density) for density in densities]
+    if settings.method == "physical":
+        spectra = [undo_verlet_shift(one, settings.timestep, settings.thermostat) for one in spectra]
+    parts = [one.within(0.0, 5000.0) for one in spectra]
+    return parts[0].wavenumber, np.array([one.intensity / one.area for one in parts])

@@ -25,9 +25,9 @@ from palirs.mace.models.files import load, load_dipoles
 from palirs.mace.settings import Evaluation
 from palirs.production.batch import Batch, Job, geometry_stride, steps_of
 from palirs.production.results import Run, read
-from palirs.production.trajectories import Recording
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
+from palirs.vibrations import Harmonic
 
 CHECKPOINT_SECONDS = 20.0
 """Least time between checkpoints: what a kill can cost."""
@@ -39,7 +39,7 @@ engine. Without dipole models the recorded dipoles are not numbers."""
 
 def simulate(
     source: Source,
-    optima: Sequence[Atoms],
+    optima: Sequence[Atoms | Harmonic],
     md: MD,
     settings: Spectroscopy,
     temperature: float,
@@ -58,8 +58,8 @@ def simulate(
     ----------
     source : Source
         Committee and dipole model, or engine.
-    optima : sequence of Atoms
-        Start geometries.
+    optima : sequence of Atoms or Harmonic
+        Start geometries; those with their vibrations get the rates of their modes recorded.
     md, settings
         Lengths, time step, intervals.
     temperature : float
@@ -88,17 +88,26 @@ def simulate(
 
 
 def jobs_of(
-    source: Source, optima: Sequence[Atoms], md: MD, settings: Spectroscopy, temperature: float, seed: int, directory: Path, kind: str
+    source: Source,
+    optima: Sequence[Atoms | Harmonic],
+    md: MD,
+    settings: Spectroscopy,
+    temperature: float,
+    seed: int,
+    directory: Path,
+    kind: str,
 ) -> list[Job]:
     """Return the trajectories of :func:`simulate`: molecule after molecule, its replicas in order."""
+    known = [(one.atoms, one) if isinstance(one, Harmonic) else (one, None) for one in optima]
     return [
         Job(
             atoms,
             directory / f"{atoms.info[keys.MOLECULE]}-{temperature:g}K-{kind}" / str(replica),
             fingerprint(md, settings, temperature, seed, atoms),
             stream(seed, _stream(source), atoms.info[keys.MOLECULE], temperature, replica),
+            vibrations,
         )
-        for atoms in optima
+        for atoms, vibrations in known
         for replica in range(md.replicas)
     ]
 
@@ -110,7 +119,7 @@ def _stream(source: Source) -> str:
 def steps_left(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> int:
     """Return how many steps these trajectories have before them."""
     total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    ends = [Recording(job.place).checkpoint(job.settings) for job in jobs]
+    ends = [job.recording.checkpoint(job.settings) for job in jobs]
     return sum(max(0, total - end.step) for end in ends if not end.ended)
 
 
@@ -134,7 +143,7 @@ def _unfinished(jobs: Sequence[Job], total: int) -> list[list[Job]]:
     """Return the trajectories that are not at their end, those that stand at the same step together."""
     standing: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
-        at = Recording(job.place).checkpoint(job.settings)
+        at = job.recording.checkpoint(job.settings)
         if at.step < total and not at.ended:
             standing[at.step].append(job)
     return [group for _, group in sorted(standing.items())]

@@ -1,8 +1,9 @@
 """The files of one trajectory: it can be killed at any moment and goes on from its last checkpoint, as if nothing had happened.
 
-``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame) [e·Å], ``N.xyz`` some of the geometries
-(extended XYZ, for ASE), ``N.npz`` the checkpoint: where the trajectory stands, and how long the other two were then. What was written
-after the last checkpoint is cut off when the trajectory goes on, and ignored when it is read.
+``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame) [e·Å], ``N.modes`` the rates of its normal
+coordinates (float16, little-endian, as many per frame as there are modes) [eV^1/2], ``N.xyz`` some of the geometries (extended XYZ, for
+ASE), ``N.npz`` the checkpoint: where the trajectory stands, and how long the others were then. What was written after the last checkpoint
+is cut off when the trajectory goes on, and ignored when it is read.
 """
 
 import logging
@@ -67,14 +68,15 @@ class Recording:
     ----------
     place : Path
         Their common path, without suffix.
+    modes : int
+        Normal modes whose rates are recorded; none without their number.
     """
 
-    def __init__(self, place: Path):
-        self.place = place
-        self.dipole_file, self.geometry_file, self.checkpoint_file = (
-            place.parent / f"{place.name}{suffix}" for suffix in (".dipoles", ".xyz", ".npz")
+    def __init__(self, place: Path, modes: int = 0):
+        self.place, self.modes = place, modes
+        self.dipole_file, self.geometry_file, self.mode_file, self.checkpoint_file = (
+            place.parent / f"{place.name}{suffix}" for suffix in (".dipoles", ".xyz", ".modes", ".npz")
         )
-
         self._lengths: dict[Path, int] = {}
 
     def checkpoint(self, settings: str) -> Checkpoint:
@@ -93,6 +95,8 @@ class Recording:
     def resume(self, at: Checkpoint) -> None:
         """Cut the files to their length at the checkpoint.
 
+        A trajectory that began without the rates of the modes goes on without them.
+
         Raises
         ------
         PalirsError
@@ -101,7 +105,12 @@ class Recording:
         self.place.parent.mkdir(parents=True, exist_ok=True)
         if at.foreign:
             self._set_aside()
-        for file, length in ((self.dipole_file, 24 * at.frames), (self.geometry_file, at.geometry_bytes)):
+        lengths = {self.dipole_file: 24 * at.frames, self.geometry_file: at.geometry_bytes}
+        if at.frames and not self.mode_file.exists():
+            self.modes = 0
+        if self.modes:
+            lengths[self.mode_file] = 2 * self.modes * at.frames
+        for file, length in lengths.items():
             with file.open("ab") as stream:
                 if stream.tell() < length:
                     raise PalirsError(f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again")
@@ -110,25 +119,25 @@ class Recording:
 
     def _set_aside(self) -> None:
         """Rename the files of a trajectory that was made with other settings: it may have taken days."""
-        files = (self.checkpoint_file, self.dipole_file, self.geometry_file)
+        files = (self.checkpoint_file, self.dipole_file, self.geometry_file, self.mode_file)
         number = next(n for n in count(1) if not any(file.with_name(f"{file.name}.old{n}").exists() for file in files))
         log.warning("%s was made with other settings; it is kept as %s.*.old%d and run anew", self.place, self.place.name, number)
         for file in files:
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.old{number}"))
 
-    def append(self, dipoles: np.ndarray, geometries: str) -> None:
-        """Append dipoles ``[frames, 3]`` [e·Å] and text.
+    def append(self, dipoles: np.ndarray, geometries: str, rates: np.ndarray | None = None) -> None:
+        """Append dipoles ``[frames, 3]`` [e·Å], text, and the rates of the modes ``[frames, modes]`` [eV^1/2] if they are recorded.
 
         Raises
         ------
         PalirsError
             If a file is not as long as this recording left it: somebody else writes to it.
         """
-        for file, content in (
-            (self.dipole_file, np.ascontiguousarray(dipoles, dtype="<f8").tobytes()),
-            (self.geometry_file, geometries.encode()),
-        ):
+        contents = {self.dipole_file: np.ascontiguousarray(dipoles, dtype="<f8").tobytes(), self.geometry_file: geometries.encode()}
+        if self.modes and rates is not None:
+            contents[self.mode_file] = np.ascontiguousarray(rates, dtype="<f2").tobytes()
+        for file, content in contents.items():
             with file.open("ab") as stream:
                 if stream.tell() != self._lengths[file]:
                     raise PalirsError(
@@ -148,7 +157,7 @@ class Recording:
 
     def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
         """Write a checkpoint: everything before it is on the disk, and it appears by one rename."""
-        for file in (self.dipole_file, self.geometry_file):
+        for file in self._lengths:
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         self._write(
@@ -166,6 +175,13 @@ class Recording:
     def dipoles(self, frames: int) -> np.ndarray:
         """Return the first dipoles, ``[frames, 3]`` [e·Å]."""
         return np.fromfile(self.dipole_file, dtype="<f8", count=3 * frames).reshape(-1, 3)
+
+    def rates(self, frames: int) -> np.ndarray | None:
+        """Return the first rates of the modes, ``[frames, modes]`` [eV^1/2]; ``None`` if they were not recorded from the start."""
+        if not self.modes or not self.mode_file.exists():
+            return None
+        found = np.fromfile(self.mode_file, dtype="<f2", count=self.modes * frames)
+        return found.astype(float).reshape(frames, self.modes) if len(found) == self.modes * frames else None
 
 
 def broken(directory: Path) -> dict[str, str]:

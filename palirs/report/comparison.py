@@ -10,11 +10,22 @@ from scipy.signal import find_peaks
 from palirs.randomness import stream
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, pearson, wasserstein
-from palirs.spectra.baseline import measured
+from palirs.spectra.baseline import OVERLAP, measured
 from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.resolution import at_resolution
 
-PAIRS = {"ml_ref": ("predicted", "reference"), "ml_exp": ("predicted", "experiment"), "ref_exp": ("reference", "experiment")}
-"""Which spectra are compared, by the ending of their metrics."""
+PAIRS = {
+    "ml_ref": ("predicted", "reference"),
+    "ml_exp": ("predicted", "experiment"),
+    "ref_exp": ("reference", "experiment"),
+    "ml_exp_equal": ("predicted", "equal"),
+    "ref_exp_equal": ("reference", "equal"),
+    "exp_exp_equal": ("experiment", "equal"),
+}
+"""Which spectra are compared, by the ending of their metrics. ``equal`` is the experiment at the resolution of computed spectra; how alike
+it is to itself tells what the difference in resolution costs the published figures, ``ml_exp`` and ``ref_exp``."""
+REGION = 2000.0
+"""Below it molecules bend and stretch, above it hydrogen stretches (and triple bonds) [cm⁻¹]."""
 RESAMPLED = 200
 """Draws for an interval."""
 
@@ -44,26 +55,46 @@ class Shelf:
         """Return the file of a ``predicted`` or ``reference`` spectrum."""
         return self.directory / "spectra" / f"{molecule}-{self.temperature:g}K-{kind}.csv"
 
-    def put(self, molecule: str, kind: str, spectrum: Spectrum) -> None:
-        """Write a spectrum, and its independent parts, which tell how sure comparisons are."""
+    def put(self, molecule: str, kind: str, spectrum: Spectrum, densities: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Write a spectrum, its independent parts, which tell how sure comparisons are, and at which wavenumbers each mode moves.
+
+        ``densities``: wavenumbers ``[points]`` and densities ``[modes, points]`` of :func:`palirs.spectra.density.mode_densities`.
+        """
         file = self.file(molecule, kind)
         self.remove(molecule, kind)
         if spectrum.blocks is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file.with_suffix(".npy"), spectrum.blocks.astype(np.float32))
+        if densities is not None:
+            columns = {f"mode_{number}": one for number, one in enumerate(densities[1], start=1)}
+            write_csv(self._densities(molecule, kind), {"wavenumber_cm1": densities[0], **columns})
         write_csv(file, spectrum)  # last: without it there is no spectrum
 
     def remove(self, molecule: str, kind: str) -> None:
         """Remove a spectrum, if there is one."""
-        for file in (self.file(molecule, kind), self.file(molecule, kind).with_suffix(".npy")):
+        for file in (self.file(molecule, kind), self.file(molecule, kind).with_suffix(".npy"), self._densities(molecule, kind)):
             file.unlink(missing_ok=True)
 
+    def _densities(self, molecule: str, kind: str) -> Path:
+        file = self.file(molecule, kind)
+        return file.with_name(f"{file.stem}-modes.csv")
+
+    def densities(self, molecule: str, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return wavenumbers and densities of the modes of a spectrum, if its MD recorded them."""
+        file = self._densities(molecule, kind)
+        if not file.exists():
+            return None
+        wavenumber, *densities = np.loadtxt(file, delimiter=",", skiprows=1, unpack=True, ndmin=2)
+        return wavenumber, np.array(densities)
+
     def known(self, molecule: str) -> dict[str, Spectrum]:
-        """Return what there is of ``predicted``, ``reference`` and ``experiment``."""
+        """Return what there is of ``predicted``, ``reference``, ``experiment``, and ``equal``, the last at the resolution of the others."""
         found = {kind: self._read(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
             found["experiment"] = measured(path, self.settings.window)
+            friction = self.settings.friction if self.settings.thermostat == "langevin" else 0.0
+            found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, friction=friction)
         return found
 
     @staticmethod
@@ -91,8 +122,23 @@ class Shelf:
                 metrics |= self._interval(molecule, "ref_ref", drawn)
         return metrics
 
-    def _alike(self, a: Spectrum, b: Spectrum) -> dict[str, float]:
-        how = {"window": self.settings.window, "without_saturated": self.settings.leave_out_saturated}
+    def by_region(self, molecule: str) -> list[dict[str, object]]:
+        """Return how alike the spectra of a molecule are below and above :data:`REGION`, and the areas of the computed ones [km/mol]."""
+        known, (low, high) = self.known(molecule), self.settings.window
+        rows: list[dict[str, object]] = []
+        for window in ((low, REGION), (REGION, high)) if low < REGION - 10 < REGION + 10 < high else ():
+            row: dict[str, object] = {"region (cm⁻¹)": f"{window[0]:g} to {window[1]:g}"}
+            for kind in ("predicted", "reference"):
+                if kind in known and known[kind].unit == "km/mol per cm⁻¹":
+                    row[f"area {kind}"] = f"{known[kind].within(*window).area:.1f}"
+            for short, (a, b) in PAIRS.items():
+                if a in known and b in known and _overlap(known[a], known[b], window):
+                    row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
+            rows.append(row)
+        return rows
+
+    def _alike(self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None) -> dict[str, float]:
+        how = {"window": window or self.settings.window, "without_saturated": self.settings.leave_out_saturated}
         return {"pcc": pearson(a, b, **how), "wd": wasserstein(a, b, **how)}
 
     @staticmethod
@@ -105,6 +151,10 @@ class Shelf:
             values = {name: float(np.percentile([one[name] for one in drawn], percent)) for name in drawn[0]}
             found |= self._told(molecule, short, values, ending)
         return found
+
+
+def _overlap(a: Spectrum, b: Spectrum, window: tuple[float, float]) -> bool:
+    return min(window[1], a.wavenumber[-1], b.wavenumber[-1]) - max(window[0], a.wavenumber[0], b.wavenumber[0]) > OVERLAP
 
 
 def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:

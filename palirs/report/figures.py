@@ -16,7 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from palirs.learning.calibration import LEVEL, Calibration
 from palirs.learning.errors import Parity
 from palirs.learning.loop import EXPECTED
-from palirs.spectra import Spectrum
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
@@ -31,59 +30,6 @@ def save(figure: Figure, path: Path, vector: bool = False) -> Path:
         part.replace(file)  # another program may be drawing it too
     plt.close(figure)
     return path
-
-
-def spectrum(name: str, spectra: Mapping[str, Spectrum], window: tuple[float, float], notes: Mapping[str, str]) -> Figure:
-    """Draw a spectrum with its error band above the reference and the experiment, one panel each, on one axis of wavenumbers.
-
-    Parameters
-    ----------
-    name : str
-        Molecule and temperature, for the title.
-    spectra : mapping
-        ``predicted``, and if there are, ``reference`` and ``experiment``; the first two, in km/mol per cm⁻¹, share one scale.
-    window : tuple of float
-        Drawn range [cm⁻¹].
-    notes : mapping
-        Label of a panel to a line written into it (PCC, WD).
-    """
-    panels = [("predicted", PREDICTED), ("reference", REFERENCE), ("experiment", MEASURED)]
-    drawn = [(key, spectra[key], colour) for key, colour in panels if key in spectra]
-    top = max(_highest(s.within(*window)) for key, s, _ in drawn if key != "experiment")
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(len(drawn), 1, figsize=(9.5, 1.2 + 2.4 * len(drawn)), sharex=True, squeeze=False)
-        for axis, (key, shown, colour) in zip(axes[:, 0], drawn, strict=True):
-            part = shown.within(*window)
-            axis.plot(
-                part.wavenumber,
-                part.intensity,
-                color=colour,
-                lw=1.4,
-                label=f"experiment: {shown.label[:24]}" if shown.measured else shown.label,
-            )
-            if part.error is not None and np.isfinite(part.error).any():
-                low, high = np.clip(part.intensity - 2 * part.error, 0, None), part.intensity + 2 * part.error
-                told = "± 2 standard errors" if key == "predicted" else None  # once: beside the notes there is no room for more
-                axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=told)
-            if key != "experiment":
-                axis.set_ylim(0, 1.05 * top)
-                axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
-            else:
-                axis.set_ylim(bottom=0)
-                axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
-            axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)
-            if key in notes:
-                axis.text(1, 1.02, notes[key], transform=axis.transAxes, ha="right", va="bottom", fontsize=10.5)
-        axes[-1, 0].set_xlim(window[1], window[0])
-        axes[-1, 0].set_xlabel("Wavenumber (cm⁻¹)")
-        figure.suptitle(f"Infrared spectrum of {name}")
-        figure.align_ylabels(axes[:, 0])
-        figure.tight_layout()
-    return figure
-
-
-def _highest(spectrum: Spectrum) -> float:
-    return float((spectrum.intensity + (0.0 if spectrum.error is None else 2 * np.nan_to_num(spectrum.error))).max())
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[float | None]) -> Figure:

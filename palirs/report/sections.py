@@ -14,13 +14,15 @@ from palirs import keys
 from palirs.descriptors import mbtr
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, above, dipole_parity, potential_parity
+from palirs.learning.frequencies import own_vibrations
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.molecules import read_frames
 from palirs.production.trajectories import broken
 from palirs.report import figures
-from palirs.report.comparison import Shelf, with_intervals
+from palirs.report.comparison import Shelf
 from palirs.report.tables import read_table, write_table
+from palirs.vibrations import Harmonic
 
 DRAWN = 1500
 """Structures of one kind in a figure, at most about."""
@@ -53,6 +55,8 @@ class Findings:
         Labelled frames of the first and the last iteration, and those of the last that are only for errors.
     optima : dict
         Energy of each molecule's optimum [eV].
+    references : dict
+        Optimum and vibrations of each molecule by the engine.
     committee : Committee
         Of the last iteration.
     dipole : DipoleModel or None
@@ -68,6 +72,7 @@ class Findings:
     final: list[Atoms]
     test: list[Atoms]
     optima: dict[str, float]
+    references: dict[str, Harmonic]
     committee: Committee
     dipole: DipoleModel | None
     goals: tuple[float, float | None]
@@ -78,6 +83,11 @@ class Findings:
         return potential_parity(self.committee, self.test)[:2]
 
     @cached_property
+    def own(self) -> dict[str, Harmonic]:
+        """Vibrations of committee and dipole model, in the engine's order of modes, of molecules whose optimum they find."""
+        return own_vibrations(self.committee, self.dipole, list(self.references.values()))
+
+    @cached_property
     def dipoles(self) -> Parity | None:
         """Dipoles of the test frames [mDebye]."""
         return None if self.dipole is None else dipole_parity(self.dipole, self.test)
@@ -85,26 +95,6 @@ class Findings:
     def figure(self, name: str) -> Path:
         """Return the file of a figure."""
         return self.directory / "figures" / f"{name}.png"
-
-
-def spectra(found: Findings) -> list[Section]:
-    """Spectrum of each molecule that has one, and how alike it is to reference and experiment."""
-    shelf, sections, rows = found.shelf, [], []
-    for name in shelf.molecules:
-        known = shelf.known(name)
-        if "predicted" in known:
-            metrics = {key.rpartition(".")[2]: text for key, text in with_intervals(shelf.compare(name)).items()}
-            notes = {
-                panel: f"PCC {metrics[f'pcc_{short}']}, WD {metrics[f'wd_{short}']}"
-                for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
-                if f"pcc_{short}" in metrics
-            }
-            title = f"{name}, {shelf.temperature:g} K"
-            drawn = figures.spectrum(title, known, shelf.settings.window, notes)
-            figure = figures.save(drawn, found.figure(f"{name}-{shelf.temperature:g}K"), vector=True)
-            sections.append(Section(f"Spectrum of {name}", figure))
-            rows.append({"molecule": name, **metrics})
-    return [*sections, Section("Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %", rows=rows)]
 
 
 def learning_curves(found: Findings) -> Section:

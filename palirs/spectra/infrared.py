@@ -38,12 +38,12 @@ def autocorrelation(signal: np.ndarray, max_lag: int, *, biased: bool = False) -
     values = np.asarray(signal, dtype=float).reshape(len(signal), -1)
     if not 1 <= max_lag <= len(values):
         raise ValueError(f"max_lag = {max_lag}: it should lie between 1 and the number of steps, {len(values)}")
-    sums, counts = _products(values, 0, len(values), max_lag)
+    sums, counts = lag_products(values, 0, len(values), max_lag)
     return sums / len(values) if biased else sums / counts
 
 
-def _products(values: np.ndarray, begin: int, end: int, lags: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum of x(t)·x(t + k) over begin ≤ t < end, and how many products that are, for each lag k; ``[lags]``."""
+def lag_products(values: np.ndarray, begin: int, end: int, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of x(t)·x(t + k) over begin ≤ t < end of ``[steps, components]``, and how many products that are, for each lag k."""
     size = next_fast_len(end - begin + 2 * lags, real=True)
     early = np.fft.rfft(values[begin:end], n=size, axis=0)
     late = np.fft.rfft(values[begin : end + lags], n=size, axis=0)
@@ -120,28 +120,33 @@ def infrared_spectrum(
         return mean_spectrum([_schnetpack(one, timestep, lags) for one in values], "IR (SchNetPack)")
     if method != "physical":
         raise ValueError(f"method = {method!r}: it should be 'physical' or 'schnetpack'")
-    decay = np.asarray(get_window(window, 2 * lags, fftbins=True))[lags:]
     sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, BLOCK / timestep)
     correlation = sums.sum(axis=0) / counts.sum(axis=0)
     deviations = (sums - correlation * counts) * (len(sums) / counts.sum(axis=0))
-    size = 2 ** int(np.ceil(np.log2(8 * lags)))
-    wavenumber = np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT)
+    wavenumber, found = spectral_transform(np.vstack([correlation, deviations]), timestep, window)
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
-    scale = KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) * 2 * SPEED_OF_LIGHT * timestep / damping
+    intensity, *blocks = found * (KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) / damping)
+    return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + np.array(blocks))
 
-    def transformed(lagged: np.ndarray) -> np.ndarray:
-        weighted = lagged * (decay / decay[0])
-        return scale * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
 
-    intensity = transformed(correlation)
-    return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + transformed(deviations))
+def spectral_transform(correlation: np.ndarray, timestep: float, window: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return wavenumbers [cm⁻¹] and 4c ∫₀^∞ C(t) w(t) cos(2πcν̃t) dt of correlations ``[..., lags]``: the area over ν̃ > 0 is C(0).
+
+    Zeros are appended to four times the length at least, so that neighbouring points of a line are told apart.
+    """
+    lags = correlation.shape[-1]
+    decay = np.asarray(get_window(window, 2 * lags, fftbins=True))[lags:]
+    size = 2 ** int(np.ceil(np.log2(8 * lags)))
+    weighted = correlation * (decay / decay[0])
+    found = 2 * SPEED_OF_LIGHT * timestep * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
+    return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), found
 
 
 def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.ndarray]:
     """Return sums and numbers of products of the blocks of all trajectories ``[trajectories, steps, 3]``: twice ``[blocks, lags]``."""
     steps = flux.shape[1]
     edges = np.linspace(0, steps, max(1, round(steps / length)) + 1).round().astype(int)
-    found = [_products(one, begin, end, lags) for one in flux for begin, end in pairwise(edges.tolist())]
+    found = [lag_products(one, begin, end, lags) for one in flux for begin, end in pairwise(edges.tolist())]
     sums, counts = zip(*found, strict=True)
     return np.array(sums), np.array(counts)
 

@@ -174,6 +174,7 @@ class Session:
             final=read_dataset(last),
             test=read_frames(last / "test.xyz"),
             optima=dict(zip(self.shelf.molecules, energies, strict=True)),
+            references=dict(zip(self.shelf.molecules, self.references, strict=True)),
             committee=self.committee,
             dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
             goals=(self.study.learning.harmonic_mae, self.study.learning.forces_mae),

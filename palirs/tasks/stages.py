@@ -22,6 +22,7 @@ from palirs.production import (
     Run,
     Source,
     check_enough,
+    densities_of,
     duration,
     jobs_of,
     seconds_per_step,
@@ -30,7 +31,7 @@ from palirs.production import (
     steps_left,
 )
 from palirs.recipes import PalirsError
-from palirs.report import page, sections
+from palirs.report import page, sections, spectral
 from palirs.report.comparison import band_error, in_words
 from palirs.report.plan import plan
 from palirs.report.sections import Findings
@@ -205,7 +206,7 @@ def analyse(session: Session) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     found = session.findings
     content = [
-        *sections.spectra(found),
+        *spectral.spectra(found),
         sections.learning_curves(found),
         sections.data(found),
         *sections.coverage(found),
@@ -247,7 +248,7 @@ def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[R
     """Run the trajectories, or what is missing of them."""
     s = session.study
     place = session.directory / "trajectories"
-    return simulate(source, session.optima, md, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
+    return simulate(source, session.references, md, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
 
 
 def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
@@ -265,7 +266,7 @@ def _spectrum(session: Session, run: Run, kind: str, who: str, md: MD):
     temperature = session.study.temperature
     label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
     spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label)
-    session.shelf.put(run.molecule, kind, spectrum)
+    session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
     return spectrum
 
 

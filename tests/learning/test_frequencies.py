@@ -8,10 +8,10 @@ from palirs.learning import frequencies
 from palirs.learning.frequencies import (
     FrequencyComparison,
     IntensityComparison,
-    _intensities,
     compare_frequencies,
     displacement,
     overlap,
+    own_vibrations,
 )
 from palirs.learning.state import State
 from palirs.settings import Learning
@@ -85,13 +85,14 @@ def test_remarks_name_lost_modes_and_the_worst():
 
 
 def test_a_source_has_its_own_intensities(water):
-    np.testing.assert_allclose(_intensities(water, TBLite()), water.intensities, rtol=1e-3, atol=0.02)
+    mine = own_vibrations(AsCommittee(), None, [water])["water"]
+    np.testing.assert_allclose(mine.intensities, water.intensities, rtol=1e-3, atol=0.02)
     np.testing.assert_allclose(overlap(water, water), np.eye(3), atol=1e-9)
 
 
 def test_another_source_has_others_in_the_order_of_the_first(water):
     """GFN1 against GFN2: the bend stays the strongest mode, its intensity does not."""
-    theirs = _intensities(water, TBLite(method="GFN1-xTB"))
+    theirs = own_vibrations(AsCommittee(method="GFN1-xTB"), None, [water])["water"].intensities
     assert theirs.argmax() == water.intensities.argmax()
     assert abs(theirs.max() / water.intensities.max() - 1) > 0.02
 

@@ -31,6 +31,8 @@ from palirs.production.trajectories import Recording
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
+from palirs.units import BOLTZMANN
+from palirs.vibrations import harmonic
 
 ELEMENTS = (1, 6, 7, 8)
 SETTINGS = Spectroscopy(
@@ -71,6 +73,12 @@ def molecules():
     return Molecules(names=("methanol", "formamide")).load()
 
 
+@pytest.fixture(scope="module")
+def vibrating(molecules):
+    """The molecules with their normal modes, whose rates are then recorded."""
+    return [harmonic(atoms, TBLite()) for atoms in molecules]
+
+
 def run(source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, how=None, seed=3):
     return simulate(
         source, molecules, settings.production, settings, temperature, seed, Here(workers), directory, "test", how or Evaluation()
@@ -88,6 +96,7 @@ def same(first, second):
         np.testing.assert_array_equal(a.temperature, b.temperature)
         np.testing.assert_array_equal(a.drift, b.drift)
         np.testing.assert_array_equal(a.spread, b.spread)
+        np.testing.assert_array_equal(a.rates, b.rates)
 
 
 @contextmanager
@@ -114,15 +123,16 @@ def test_dipoles_of_every_interval_are_there(undisturbed):
 
 
 @pytest.mark.parametrize("thermostat", ["langevin", "nose_hoover"])
-def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, molecules, tmp_path, monkeypatch, thermostat):
+def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, vibrating, tmp_path, monkeypatch, thermostat):
     """Stop the driver in the middle several times, with checkpoints at every chance, and compare files byte for byte."""
     settings = replace(SETTINGS, thermostat=thermostat)
-    run(source, molecules, tmp_path / "whole", settings)
+    run(source, vibrating, tmp_path / "whole", settings)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
     for stop in (70, 400, 777):
         with stopped_at(stop, monkeypatch):
-            run(source, molecules, tmp_path / "cut", settings)
-    same(run(source, molecules, tmp_path / "whole", settings), run(source, molecules, tmp_path / "cut", settings))
+            run(source, vibrating, tmp_path / "cut", settings)
+    same(run(source, vibrating, tmp_path / "whole", settings), run(source, vibrating, tmp_path / "cut", settings))
+    assert len(list((tmp_path / "whole").rglob("*.modes"))) == 4
     for file in (tmp_path / "whole").rglob("*.*"):
         if file.is_dir():
             continue
@@ -134,6 +144,24 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, molecules, tm
                     np.testing.assert_array_equal(a[name], b[name], err_msg=name)
         else:
             assert file.read_bytes() == other.read_bytes()
+
+
+def test_rates_of_the_modes_are_those_of_the_recorded_trajectory(vibrating, tmp_path):
+    """Half their squares is the kinetic energy in the modes: k_B T/2 in each."""
+    warm = replace(SETTINGS, production=MD(replicas=4, thermalisation=0.3, length=0.5))
+    for found, known in zip(
+        simulate(TBLite(), vibrating, warm.production, warm, 300.0, 3, Here(), tmp_path, "test", Evaluation()), vibrating, strict=True
+    ):
+        assert found.rates.shape == (4, 500, len(known.frequencies))
+        assert 0.5 * (found.rates**2).mean() == pytest.approx(0.5 * BOLTZMANN * found.temperature.mean(), rel=0.1)
+
+
+def test_a_trajectory_that_began_without_its_modes_goes_on_without(source, molecules, vibrating, tmp_path):
+    short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
+    run(source, molecules, tmp_path, short)
+    found = run(source, vibrating, tmp_path)
+    assert all(one.rates is None for one in found), "one of two replicas has none"
+    assert sorted(file.name for file in tmp_path.rglob("*.modes")) == ["1.modes", "1.modes"]
 
 
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(source, molecules, undisturbed, tmp_path):

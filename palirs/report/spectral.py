@@ -1,0 +1,62 @@
+"""The sections of the report about spectra: figure, bands and modes of each molecule, and how alike the spectra are."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from palirs.report import bands, figures, spectral_figures
+from palirs.report.comparison import with_intervals
+from palirs.report.sections import Findings, Section
+from palirs.report.tables import write_table
+from palirs.spectra import Spectrum
+
+ALIKE = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %"
+EQUAL = "The same with the experiment at the resolution of the computed spectra"
+
+
+def spectra(found: Findings) -> list[Section]:
+    """Spectrum, bands and modes of each molecule that has a spectrum; how alike it is to reference and experiment, also by region."""
+    shelf, sections, rows, regions = found.shelf, [], [], []
+    for name in shelf.molecules:
+        known = shelf.known(name)
+        if "predicted" not in known:
+            continue
+        told = {key.rpartition(".")[2]: text for key, text in with_intervals(shelf.compare(name)).items()}
+        sections += _of_molecule(found, name, known, told)
+        rows.append({"molecule": name, **told})
+        regions += [{"molecule": name, **row} for row in shelf.by_region(name)]
+    sections.append(Section(ALIKE, rows=[{key: text for key, text in row.items() if "_equal" not in key} for row in rows]))
+    if any("_equal" in key for row in rows for key in row):
+        equal = [{key: text for key, text in row.items() if "_equal" in key or key == "molecule"} for row in rows]
+        sections.append(Section(EQUAL, rows=equal))
+    if regions:
+        sections.append(Section("Spectra by region; areas in km/mol", rows=regions))
+    return sections
+
+
+def _of_molecule(found: Findings, name: str, known: Mapping[str, Spectrum], told: Mapping[str, str]) -> list[Section]:
+    shelf, reference, own = found.shelf, found.references[name], found.own.get(name)
+    seen = {**known, "experiment": known["equal"]} if "equal" in known else known
+    assigned = bands.table(seen, shelf.settings.window, reference, own, shelf.densities(name, "predicted"))
+    modes = bands.mode_table(reference, own)
+    stem = f"{name}-{shelf.temperature:g}K"
+    place = found.directory / "spectra"
+    write_table(place / f"{stem}-bands.csv", assigned)
+    write_table(place / f"{name}-modes.csv", modes)
+    notes = {
+        panel: f"PCC {told[f'pcc_{short}']}, WD {told[f'wd_{short}']}"
+        for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
+        if f"pcc_{short}" in told
+    }
+    sticks = {
+        key: (one.frequencies, np.asarray(one.intensities))
+        for key, one in (("reference", reference), ("predicted", own))
+        if one is not None and one.intensities is not None
+    }
+    drawn = spectral_figures.spectrum(f"{name}, {shelf.temperature:g} K", known, shelf.settings.window, notes, assigned, sticks)
+    how = "MD" if shelf.densities(name, "predicted") is not None else "harmonic frequencies: the MD has no record of the modes"
+    return [
+        Section(f"Spectrum of {name}", figures.save(drawn, found.figure(stem), vector=True)),
+        Section(f"Bands of {name}, assigned by how much each mode moves there ({how})", rows=bands.in_words(assigned)),
+        Section(f"Normal modes of {name}", rows=modes),
+    ]

@@ -1,0 +1,129 @@
+"""Figures of spectra, wavenumbers falling from left to right."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE
+from palirs.spectra import Spectrum
+
+PANELS = {"predicted": PREDICTED, "reference": REFERENCE, "experiment": MEASURED}
+NAMED = 7
+"""Bands that get their name, the strongest; of two that lie nearer than :data:`APART` the stronger one."""
+APART = 0.07
+"""Of the drawn range."""
+
+
+def spectrum(
+    name: str,
+    spectra: Mapping[str, Spectrum],
+    window: tuple[float, float],
+    notes: Mapping[str, str],
+    bands: Sequence[Mapping[str, object]] = (),
+    sticks: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Figure:
+    """Draw a spectrum with its error band above reference, harmonic intensities and experiment, one panel each, on one axis of wavenumbers.
+
+    Parameters
+    ----------
+    name : str
+        Molecule and temperature, for the title.
+    spectra : mapping
+        ``predicted``, and if there are, ``reference`` and ``experiment``; the first two, in km/mol per cm⁻¹, share one scale. ``equal`` is
+        the experiment at their resolution, drawn over it.
+    window : tuple of float
+        Drawn range [cm⁻¹].
+    notes : mapping
+        Label of a panel to a line written into it (PCC, WD).
+    bands : sequence of mapping
+        Rows of :func:`palirs.report.bands.table`, whose assignments are written at the bands.
+    sticks : mapping, optional
+        Harmonic wavenumbers [cm⁻¹] and intensities [km/mol] by ``predicted`` and ``reference``.
+    """
+    drawn = [key for key in ("predicted", "reference") if key in spectra]
+    below = (["harmonic"] if sticks else []) + (["experiment"] if "experiment" in spectra else [])
+    heights = [3.0 if bands else 2.4, *[2.4] * (len(drawn) - 1), *[1.5 if key == "harmonic" else 2.4 for key in below]]
+    top = max(_highest(spectra[key].within(*window)) for key in drawn)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(len(heights), 1, figsize=(9.5, 1.2 + sum(heights)), sharex=True, squeeze=False, height_ratios=heights)
+        for axis, key in zip(axes[:, 0], [*drawn, *below], strict=True):
+            if key == "harmonic":
+                _sticks(axis, sticks or {}, window)
+                continue
+            _curve(axis, key, spectra, window)
+            if key != "experiment":
+                axis.set_ylim(0, (1.3 if bands and key == "predicted" else 1.05) * top)
+            if key in notes:
+                axis.text(0.01, 0.98, notes[key], transform=axis.transAxes, ha="left", va="top", fontsize=10.5)
+        _names(axes[0, 0], bands, spectra["predicted"], window)
+        axes[-1, 0].set_xlim(window[1], window[0])
+        axes[-1, 0].set_xlabel("Wavenumber (cm⁻¹)")
+        figure.suptitle(f"Infrared spectrum of {name}")
+        figure.align_ylabels(axes[:, 0])
+        figure.tight_layout()
+    return figure
+
+
+def _curve(axis: Axes, key: str, spectra: Mapping[str, Spectrum], window: tuple[float, float]) -> None:
+    shown, colour = spectra[key], PANELS[key]
+    part = shown.within(*window)
+    label = f"experiment: {shown.label[:24]}" if shown.measured else shown.label
+    equal = spectra.get("equal") if key == "experiment" else None
+    faint = 0.35 if equal is not None else 1.0
+    axis.plot(part.wavenumber, part.intensity, color=colour, lw=0.9 if equal is not None else 1.4, alpha=faint, label=label)
+    if equal is not None:
+        same = equal.within(*window)
+        axis.plot(same.wavenumber, same.intensity, color=colour, lw=1.6, label="at the resolution above")
+        # needles of a Q branch would leave nothing of the rest to be seen
+        axis.set_ylim(top=1.05 * max(2.2 * same.intensity.max(), 0.4 * part.intensity.max()))
+    if part.error is not None and np.isfinite(part.error).any():
+        low, high = np.clip(part.intensity - 2 * part.error, 0, None), part.intensity + 2 * part.error
+        told = "± 2 standard errors" if key == "predicted" else None  # once: beside the notes there is no room for more
+        axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=told)
+    axis.set_ylim(bottom=0)
+    if key == "experiment":
+        axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
+    else:
+        axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)
+
+
+def _highest(spectrum: Spectrum) -> float:
+    return float((spectrum.intensity + (0.0 if spectrum.error is None else 2 * np.nan_to_num(spectrum.error))).max())
+
+
+def _sticks(axis: Axes, sticks: Mapping[str, tuple[np.ndarray, np.ndarray]], window: tuple[float, float]) -> None:
+    looks = {"reference": (REFERENCE, "harmonic, engine", "o", 3.2), "predicted": (PREDICTED, "harmonic, palirs", "D", 1.4)}
+    for key, (colour, label, marker, width) in looks.items():
+        if key in sticks:
+            x, y = (values[(sticks[key][0] >= window[0]) & (sticks[key][0] <= window[1])] for values in sticks[key])
+            axis.vlines(x, 0, y, color=colour, lw=width)
+            axis.plot(x, y, marker, color=colour, ms=2 + width, label=label)
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("Intensity\n(km mol⁻¹)")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=2, borderaxespad=0, fontsize=10.5, handletextpad=0.2)
+
+
+def _names(axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, window: tuple[float, float]) -> None:
+    """Write the assignments of the strongest bands above them, where they do not lie upon each other."""
+    taken: list[float] = []
+    span = window[1] - window[0]
+    for row in sorted(bands, key=lambda row: -float(str(row["area_km_per_mol"]))):
+        at = float(str(row["position_cm1"]))
+        if len(taken) == NAMED or any(abs(at - other) < APART * span for other in taken) or not row["assignment"]:
+            continue
+        taken.append(at)
+        words = str(row["assignment"]).replace("antisymmetric", "antisym.").replace("symmetric", "sym.")
+        text = words.replace("; ", " +\n").replace(" + ", " +\n") if "+" in words or ";" in words else words.replace(" ", "\n", 1)
+        axis.annotate(
+            text,
+            (at, float(shown.on(np.array([at]))[0])),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+        )

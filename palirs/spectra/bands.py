@@ -1,0 +1,83 @@
+"""The bands of a computed spectrum: where they are, how large, and how sure both are."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.signal import find_peaks, peak_prominences
+
+from palirs.spectra.spectrum import Spectrum
+
+SMALLEST = 0.02
+"""Of the highest band: smaller ones are left out,"""
+STANDS_OUT = 0.15
+"""as are those that rise less than this share of their height above what lies between them and a higher one,"""
+SURE = 3.0
+"""and those not this many standard errors high."""
+FOOT = 0.05
+"""A band ends where the intensity has fallen to this share of its maximum, or rises to the next."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of a spectrum.
+
+    Attributes
+    ----------
+    position, position_error : float
+        Of its maximum [cm⁻¹], and the standard error (jackknife over the spectrum's parts); NaN if it is not known.
+    low, high : float
+        Where it begins and ends [cm⁻¹].
+    area, area_error : float
+        In the intensity's unit times cm⁻¹: [km/mol].
+    """
+
+    position: float
+    position_error: float
+    low: float
+    high: float
+    area: float
+    area_error: float
+
+
+def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
+    """Return the bands within a window [cm⁻¹], by wavenumber."""
+    part = spectrum.within(*window)
+    y, error = part.intensity, np.zeros(len(part.intensity)) if part.error is None else np.nan_to_num(part.error)
+    if len(y) < 3 or y.max() <= 0:
+        return []
+    tops, _ = find_peaks(y, height=SMALLEST * y.max())
+    tops = tops[y[tops] > SURE * error[tops]]
+    tops = tops[peak_prominences(y, tops)[0] > STANDS_OUT * y[tops]]
+    valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
+    return [_band(part, int(top), begin, end) for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)]
+
+
+def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:
+    y, x = part.intensity, part.wavenumber
+    below = y < FOOT * y[top]
+    left = np.flatnonzero(below[begin:top])
+    right = np.flatnonzero(below[top : end + 1])
+    begin = begin + int(left[-1]) if len(left) else begin
+    end = top + int(right[0]) if len(right) else end
+    inside = slice(begin, end + 1)
+    area, position = float(np.trapezoid(y[inside], x[inside])), _summit(x[inside], y[inside])
+    spread = shift = float("nan")
+    if part.blocks is not None:
+        count = len(part.blocks)
+        spread = float(np.trapezoid(part.blocks[:, inside], x[inside], axis=1).std(ddof=1) / np.sqrt(count))
+        without = (count * part.blocks.mean(axis=0)[inside] - part.blocks[:, inside]) / (count - 1)
+        tops = np.array([_summit(x[inside], one) for one in without])
+        shift = float(np.sqrt((count - 1) * tops.var()))
+    return Band(position, shift, float(x[begin]), float(x[end]), area, spread)
+
+
+def _summit(x: np.ndarray, y: np.ndarray) -> float:
+    """Return where the parabola through the highest point and its neighbours is highest."""
+    top = int(np.clip(y.argmax(), 1, len(y) - 2)) if len(y) > 2 else int(y.argmax())
+    if len(y) < 3:
+        return float(x[top])
+    before, here, after = y[top - 1 : top + 2]
+    bend = before - 2 * here + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(x[top] + np.clip(shift, -1, 1) * (x[top + 1] - x[top]))

@@ -1,0 +1,46 @@
+"""Vibrational density of states of each normal mode, from its rates along a trajectory."""
+
+import numpy as np
+
+from palirs.spectra.infrared import lag_products, spectral_transform
+
+
+def mode_densities(rates: np.ndarray, timestep: float, *, max_lag: float = 1000.0, window: str = "hann") -> tuple[np.ndarray, np.ndarray]:
+    """Return at which wavenumbers each normal mode moves: the spectrum of its kinetic energy, of unit area.
+
+    Its maximum is the mode's frequency at that temperature, anharmonicity and all.
+
+    Parameters
+    ----------
+    rates : numpy.ndarray
+        Shape ``[trajectories, frames, modes]``, of the normal coordinates, in any unit.
+    timestep : float
+        Between frames [fs].
+    max_lag : float
+        Depth of the autocorrelation [fs]; that of the spectrum makes bands as wide.
+    window : str
+        As in :func:`palirs.spectra.infrared_spectrum`.
+
+    Returns
+    -------
+    wavenumber : numpy.ndarray
+        Shape ``[points]`` [cm⁻¹], the grid of a spectrum made with the same time step and depth.
+    density : numpy.ndarray
+        Shape ``[modes, points]`` [1/cm⁻¹].
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, or a trajectory that is shorter than ``max_lag``.
+    """
+    values = np.asarray(rates, dtype=float)
+    lags = round(max_lag / timestep)
+    if values.ndim != 3 or values.shape[1] < lags + 1:
+        raise ValueError(f"rates have shape {values.shape}; it should be [trajectories, frames, modes], at least {lags + 1} frames")
+    correlations = []
+    for mode in range(values.shape[2]):
+        found = [lag_products(one[:, mode : mode + 1], 0, len(one), lags) for one in values]
+        correlations.append(sum(sums for sums, _ in found) / sum(counts for _, counts in found))
+    wavenumber, density = spectral_transform(np.array(correlations), timestep, window)
+    area = np.trapezoid(density, wavenumber, axis=1)
+    return wavenumber, density / np.where(area > 0, area, 1.0)[:, None]
