@@ -1,5 +1,6 @@
 """The spectra of a molecule that a study holds, and how alike they are."""
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.baseline import OVERLAP, measured
 from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.infrared import BLOCK
 from palirs.spectra.resolution import at_resolution
 
 PAIRS = {
@@ -136,6 +138,39 @@ class Shelf:
                     row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
             rows.append(row)
         return rows
+
+    def temperatures(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
+        """Return predicted, and reference, spectra of a molecule by temperature [K]."""
+        prefix, ending = f"{molecule}-", "K-predicted.csv"
+        files = (self.directory / "spectra").glob(f"{glob.escape(molecule)}-*{ending}")
+        places = [replace(self, temperature=float(file.name.removeprefix(prefix).removesuffix(ending))) for file in files]
+        kinds = ("predicted", "reference")
+        return {
+            shelf.temperature: {kind: self._read(shelf.file(molecule, kind)) for kind in kinds if shelf.file(molecule, kind).exists()}
+            for shelf in places
+        }
+
+    def by_length(self, molecule: str) -> dict[str, list[tuple[float, float, float, float]]]:
+        """Return how alike spectra made of some of their parts only are to what they are compared with.
+
+        For each comparison rows of time [ps], median, 5th and 95th percentile of the Pearson correlation over :data:`RESAMPLED` draws
+        without replacement; none where a spectrum has fewer than four parts, or nothing to compare with.
+        """
+        known, curves = self.known(molecule), {}
+        pairs = (("predicted", "reference"), ("predicted", "experiment"), ("reference", "experiment"))
+        for a, b in pairs:
+            blocks = known[a].blocks if a in known and b in known else None
+            if blocks is None or len(blocks) < 4:
+                continue
+            rng, rows = np.random.default_rng(stream(0, "lengths", molecule)), []
+            for size in np.unique(np.geomspace(1, len(blocks) - 1, 8).round().astype(int)):
+                parts = [rng.choice(len(blocks), size, replace=False) for _ in range(RESAMPLED // 4)]
+                found = [
+                    self._alike(replace(known[a], intensity=blocks[part].mean(axis=0), blocks=None), known[b])["pcc"] for part in parts
+                ]
+                rows.append((1e-3 * BLOCK * size, *np.percentile(found, (50, 5, 95)).tolist()))
+            curves[f"{a} against {b}"] = rows
+        return curves
 
     def _alike(self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None) -> dict[str, float]:
         how = {"window": window or self.settings.window, "without_saturated": self.settings.leave_out_saturated}

@@ -1,6 +1,7 @@
 """The sections of the report about spectra: figure, bands and modes of each molecule, and how alike the spectra are."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,3 +61,40 @@ def _of_molecule(found: Findings, name: str, known: Mapping[str, Spectrum], told
         Section(f"Bands of {name}, assigned by how much each mode moves there ({how})", rows=bands.in_words(assigned)),
         Section(f"Normal modes of {name}", rows=modes),
     ]
+
+
+def temperatures(found: Findings) -> list[Section]:
+    """Spectra of each molecule that has some at several temperatures, and how alike they are to the reference's."""
+    sections: list[Section] = []
+    rows: list[dict[str, object]] = []
+    for name in found.shelf.molecules:
+        known = found.shelf.temperatures(name)
+        if len(known) < 2:
+            continue
+        notes = {}
+        for temperature in sorted(known):
+            told = {
+                key.rpartition(".")[2]: text
+                for key, text in with_intervals(replace(found.shelf, temperature=temperature).compare(name)).items()
+            }
+            alike = {key: text for key, text in told.items() if key.endswith(("ml_ref", "ref_ref"))}
+            rows.append({"molecule": name, "temperature_K": temperature, **alike})
+            if "pcc_ml_ref" in alike:
+                notes[temperature] = f"PCC {alike['pcc_ml_ref']}"
+        drawn = spectral_figures.temperatures(name, known, found.shelf.settings.window, notes)
+        sections.append(Section(f"{name} at several temperatures", figures.save(drawn, found.figure(f"{name}-temperatures"), vector=True)))
+    if rows:
+        write_table(found.directory / "spectra" / "temperatures.csv", rows)
+        sections.append(Section("Prediction against reference by temperature", rows=rows))
+    return sections
+
+
+def lengths(found: Findings) -> list[Section]:
+    """How alike spectra of less MD would be, for each molecule with a spectrum of several parts and something to compare with."""
+    sections = []
+    for name in found.shelf.molecules:
+        curves = found.shelf.by_length(name)
+        if curves:
+            drawn = figures.save(spectral_figures.lengths(name, curves), found.figure(f"{name}-{found.shelf.temperature:g}K-lengths"))
+            sections.append(Section(f"How much MD a spectrum of {name} needs", drawn))
+    return sections

@@ -127,3 +127,67 @@ def _names(axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, w
             va="bottom",
             fontsize=8.5,
         )
+
+
+def temperatures(
+    name: str, found: Mapping[float, Mapping[str, Spectrum]], window: tuple[float, float], notes: Mapping[float, str]
+) -> Figure:
+    """Draw the spectra of a molecule at several temperatures above each other, the coldest at the bottom.
+
+    Parameters
+    ----------
+    name : str
+        Of the molecule.
+    found : mapping
+        Temperature [K] to its ``predicted`` spectrum, and ``reference`` if there is one.
+    window : tuple of float
+        Drawn range [cm⁻¹].
+    notes : mapping
+        Written beside each temperature.
+    """
+    step = 0.75 * max(_highest(one["predicted"].within(*window)) for one in found.values())
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.5, 1.6 + 1.25 * len(found)))
+        for number, temperature in enumerate(sorted(found)):
+            base = number * step
+            for key, colour, style, told in (("reference", REFERENCE, "-", "reference MD"), ("predicted", PREDICTED, "-", "palirs")):
+                if key in found[temperature]:
+                    part = found[temperature][key].within(*window)
+                    axis.plot(
+                        part.wavenumber, base + part.intensity, style, color=colour, lw=1.3, alpha=0.85, label=told if not number else None
+                    )
+            words = f"{temperature:g} K" + (f", {notes[temperature]}" if temperature in notes else "")
+            axis.text(window[1] - 0.01 * (window[1] - window[0]), base + 0.16 * step, words, ha="left", va="bottom", fontsize=10.5)
+        axis.set_xlim(window[1], window[0])
+        axis.set_ylim(-0.03 * step)
+        axis.set_xlabel("Wavenumber (cm⁻¹)")
+        axis.set_ylabel("Intensity (km mol⁻¹ / cm⁻¹), shifted")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0, fontsize=10.5)
+        figure.suptitle(f"Infrared spectrum of {name} at several temperatures")
+        figure.tight_layout()
+    return figure
+
+
+def lengths(name: str, curves: Mapping[str, Sequence[tuple[float, float, float, float]]]) -> Figure:
+    """Draw how alike spectra are against how much MD they are made of.
+
+    Parameters
+    ----------
+    name : str
+        Of the molecule.
+    curves : mapping
+        Name to rows of time [ps], median, 5th and 95th percentile of the Pearson correlation.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 4.2))
+        for (label, rows), colour in zip(curves.items(), (PREDICTED, MEASURED, REFERENCE, "0.5"), strict=False):
+            time, middle, low, high = np.array(rows).T
+            axis.plot(time, middle, "o-", color=colour, ms=4, label=label)
+            axis.fill_between(time, low, high, color=colour, alpha=0.15, lw=0)
+        axis.set_xscale("log")
+        axis.set_xlabel("Simulated time, all trajectories (ps)")
+        axis.set_ylabel("Pearson correlation")
+        axis.legend(loc="lower right", fontsize=10)
+        axis.set_title(f"{name}: spectra of so much MD (median, 5 to 95 %)", fontsize=12)
+        figure.tight_layout()
+    return figure

@@ -69,11 +69,21 @@ class MD:
         Time before recording starts [ps].
     length : float
         Recorded time of each trajectory [ps].
+    until : float or None
+        Go on, up to ``longest``, until the relative standard error at the strong bands (those above half the highest) is below this.
+    longest : float
+        Recorded time of each trajectory at most, with ``until`` [ps].
     """
 
     replicas: Count = 3
     thermalisation: Annotated[float, Field(ge=0, le=1e6, description="ps")] = 5.0
     length: Picoseconds = 50.0
+    until: Annotated[float, Field(gt=0, lt=1)] | None = None
+    longest: Picoseconds = 1000.0
+
+    def __post_init__(self):
+        if self.until is not None and self.longest < self.length:
+            raise ValueError(f"longest = {self.longest:g} ps: it should not be less than length, {self.length:g} ps")
 
 
 def check_interval(key: str, interval: float, timestep: float, length: float) -> None:

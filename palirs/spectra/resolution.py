@@ -37,7 +37,7 @@ def at_resolution(spectrum: Spectrum, max_lag: float, *, window: str = "hann", f
     """
     x = spectrum.wavenumber
     step = min(STEP, float(np.median(np.diff(x))))
-    grid = np.arange(x[0], x[-1] + step / 2, step)
+    grid = x[0] + step * np.arange(int((x[-1] - x[0]) / step) + 1)
     y = spectrum.on(grid)
     edge = round(10 / (max_lag * SPEED_OF_LIGHT * step))  # ten times as far as the window reaches
     size = int(next_fast_len(len(y) + 2 * edge, real=True) or 0)

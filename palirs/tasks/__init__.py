@@ -1,8 +1,10 @@
 """What ``run.py`` can do: one short function per entry in ``conf/task``."""
 
+from palirs.tasks.conditions import temperatures, transfer
 from palirs.tasks.labels import contract, export_labels, import_labels, label
 from palirs.tasks.models import export_model, import_model
-from palirs.tasks.stages import active_learning, aimd, analyse, check, dipole, harmonic, spectra, study
+from palirs.tasks.spectral import aimd, spectra
+from palirs.tasks.stages import active_learning, analyse, check, dipole, harmonic, study
 from palirs.tasks.testing import compare, test_set
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "label",
     "spectra",
     "study",
+    "temperatures",
     "test_set",
+    "transfer",
 ]

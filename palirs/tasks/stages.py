@@ -1,15 +1,10 @@
 """The stages of a study, in order. Each starts from what the study directory holds."""
 
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from palirs import keys
-from palirs.engines import EngineFailure
-from palirs.executors import WorkerLost
 from palirs.learning import errors
 from palirs.learning.frequencies import compare_intensities
 from palirs.learning.iterations import complete_iterations
@@ -18,26 +13,15 @@ from palirs.learning.state import State
 from palirs.lock import holder
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
-from palirs.production import (
-    Run,
-    Source,
-    check_enough,
-    densities_of,
-    duration,
-    jobs_of,
-    seconds_per_step,
-    simulate,
-    spectrum_of,
-    steps_left,
-)
 from palirs.recipes import PalirsError
-from palirs.report import page, sections, spectral
-from palirs.report.comparison import band_error, in_words
+from palirs.report import page, sections
+from palirs.report import spectral as spectral_sections
+from palirs.report.comparison import in_words
 from palirs.report.plan import plan
 from palirs.report.sections import Findings
-from palirs.settings import MD
 from palirs.spectra.files import write_csv
 from palirs.study import Session, growth
+from palirs.tasks.spectral import aimd, spectra, timed
 from palirs.tracking import following
 
 log = logging.getLogger(__name__)
@@ -83,9 +67,9 @@ def active_learning(session: Session) -> None:
     if not complete_iterations(session.directory):
         for training in (session.study.training.potential, session.study.training.dipole):
             starting_point(training, None, None, 0)  # a file that is not there is told before anything is computed
-    with _timed(session, "pretraining"), following(session.directory, session.tracker):
+    with timed(session, "pretraining"), following(session.directory, session.tracker):
         session.pretrain()
-    with _timed(session, "reference_vibrations"):
+    with timed(session, "reference_vibrations"):
         settings = session.plan
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
     with following(session.directory, session.tracker):
@@ -137,7 +121,7 @@ def dipole(session: Session) -> None:
     if not s.engine.gives_dipole:
         raise PalirsError(f"{s.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from")
     last, files = session.last_iteration, session.dipole_files
-    with _timed(session, "dipole"), following(session.directory, session.tracker):
+    with timed(session, "dipole"), following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
     test = read_frames(last / "test.xyz")
@@ -156,57 +140,13 @@ def dipole(session: Session) -> None:
         )
 
 
-def spectra(session: Session) -> None:
-    """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
-    last, settings = session.last_iteration, session.study.spectrum
-    if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
-    with _timed(session, "production"):
-        runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
-    for run in _enough(session, runs, "predicted"):
-        name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs", settings.production)
-        error = band_error(spectrum, settings.window)
-        session.tracker.metrics({f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()), f"spectrum.{name}.band_error": error})
-        session.tracker.metrics({**_md_metrics(run, ""), **(compared := session.shelf.compare(name))})
-        log.info("%s: standard error of the bands %.1f %%, %s", name, 100 * error, in_words(compared) or "nothing to compare with")
-    check_enough(runs, settings.complete)
-
-
-def aimd(session: Session) -> None:
-    """Run the reference engine's own MD with the same integrator and compute its spectra."""
-    settings, engine = session.study.spectrum, session.study.engine
-    if not engine.gives_dipole:
-        raise PalirsError(f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum")
-    if settings.reference is None:
-        raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
-    _announce(session, settings.reference)
-    with _timed(session, "reference_md"):
-        runs = _trajectories(session, engine, settings.reference, "reference")
-    for run in _enough(session, runs, "reference"):
-        _spectrum(session, run, "reference", f"{engine.name} MD", settings.reference)
-        session.tracker.metrics(_md_metrics(run, "reference_"))
-    check_enough(runs, settings.complete)
-
-
-def _announce(session: Session, md: MD) -> None:
-    """Say how long the engine's own MD will take, from a few of its steps."""
-    s, optima = session.study, session.optima
-    place = session.directory / "trajectories"
-    steps = steps_left(jobs_of(s.engine, optima, md, s.spectrum, s.temperature, s.seed, place, "reference"), md, s.spectrum)
-    if steps:
-        workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
-        try:
-            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
-        except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
-            how_long = f"how long is not known ({error})"
-        log.info("reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out", steps, how_long)
-
-
 def analyse(session: Session) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     found = session.findings
     content = [
-        *spectral.spectra(found),
+        *spectral_sections.spectra(found),
+        *spectral_sections.temperatures(found),
+        *spectral_sections.lengths(found),
         sections.learning_curves(found),
         sections.data(found),
         *sections.coverage(found),
@@ -242,43 +182,3 @@ def _summary(session: Session, found: Findings) -> list[str]:
         f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}.",
         *(f"Later came {what}." for what in growth(session.directory)),
     ]
-
-
-def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
-    """Run the trajectories, or what is missing of them."""
-    s = session.study
-    place = session.directory / "trajectories"
-    return simulate(source, session.references, md, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
-
-
-def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
-    """Return the molecules of which enough trajectories ended well; those of the others have no spectrum, an older one neither."""
-    prefix = "reference_" if kind == "reference" else ""
-    for run in runs:
-        session.tracker.metrics({f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))})
-        if not run.enough(session.study.spectrum.complete):
-            session.shelf.remove(run.molecule, kind)
-    return [run for run in runs if run.enough(session.study.spectrum.complete)]
-
-
-def _spectrum(session: Session, run: Run, kind: str, who: str, md: MD):
-    """Compute and write the spectrum of a molecule."""
-    temperature = session.study.temperature
-    label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
-    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label)
-    session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
-    return spectrum
-
-
-def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
-    return {
-        f"md.{run.molecule}.{prefix}temperature_K": float(run.temperature.mean()),
-        f"md.{run.molecule}.{prefix}drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
-    }
-
-
-@contextmanager
-def _timed(session: Session, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    session.tracker.metrics({f"time.{stage}_s": time.perf_counter() - started})

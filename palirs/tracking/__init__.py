@@ -1,7 +1,7 @@
 """Experiment tracking: where metrics and files go. It may be late or absent; computing goes on."""
 
-from palirs.tracking.base import Off, Tracker
+from palirs.tracking.base import Off, Silent, Tracker
 from palirs.tracking.epochs import following
 from palirs.tracking.mlflow_outbox import MLflow
 
-__all__ = ["MLflow", "Off", "Tracker", "following"]
+__all__ = ["MLflow", "Off", "Silent", "Tracker", "following"]

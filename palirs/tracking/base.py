@@ -31,10 +31,12 @@ class Off:
     @contextmanager
     def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
         """Return a tracker that keeps nothing."""
-        yield _Silent()
+        yield Silent()
 
 
-class _Silent:
+class Silent:
+    """A tracker that keeps nothing."""
+
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Keep nothing."""
 

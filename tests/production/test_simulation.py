@@ -153,7 +153,7 @@ def test_rates_of_the_modes_are_those_of_the_recorded_trajectory(vibrating, tmp_
         simulate(TBLite(), vibrating, warm.production, warm, 300.0, 3, Here(), tmp_path, "test", Evaluation()), vibrating, strict=True
     ):
         assert found.rates.shape == (4, 500, len(known.frequencies))
-        assert 0.5 * (found.rates**2).mean() == pytest.approx(0.5 * BOLTZMANN * found.temperature.mean(), rel=0.1)
+        assert 0.5 * (found.rates**2).mean() == pytest.approx(0.5 * BOLTZMANN * found.temperature.mean(), rel=0.25)
 
 
 def test_a_trajectory_that_began_without_its_modes_goes_on_without(source, molecules, vibrating, tmp_path):

@@ -1,0 +1,71 @@
+"""Figures of molecules that a committee has not learnt."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from palirs.report.comparison import Shelf
+from palirs.report.figures import PREDICTED, REFERENCE, STYLE
+
+
+def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
+    """Draw expected and true force error of each molecule along its MD, and how alike its spectrum is to the reference's.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of :func:`palirs.tasks.transfer`.
+    """
+
+    def number(row: Mapping[str, object], key: str) -> float:
+        return float(str(row.get(key, "nan")))
+
+    rows = sorted(rows, key=lambda row: -np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf))
+    places = np.arange(len(rows))
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 1.6 + 0.42 * len(rows)), sharey=True)
+        left.plot([number(row, "expected_meV_per_A") for row in rows], places, "D", color=REFERENCE, mfc="none", label="expected")
+        left.errorbar(
+            [number(row, "error_meV_per_A") for row in rows], places, xerr=[number(row, "error_se_meV_per_A") for row in rows],
+            fmt="o", color=PREDICTED, ms=5, capsize=2, label="true (± standard error)",
+        )  # fmt: skip
+        left.set_xscale("log")
+        left.set_xlabel("Forces MAE along the MD (meV/Å)")
+        middle = np.array([number(row, "pcc_ml_ref") for row in rows])
+        ends = np.abs(np.array([[number(row, f"pcc_ml_ref_{end}") for row in rows] for end in ("low", "high")]) - middle)
+        right.errorbar(middle, places, xerr=ends, fmt="o", color=PREDICTED, ms=5, capsize=2, label="prediction and reference")
+        right.plot([number(row, "pcc_ref_ref") for row in rows], places, "|", color=REFERENCE, ms=13, label="reference and itself (halves)")
+        right.set_xlabel("Pearson correlation (5 to 95 %)")
+        left.set_yticks(places, [str(row["molecule"]).replace("_", " ") for row in rows])
+        for axis in (left, right):
+            axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=10, borderaxespad=0.2)
+            axis.grid(axis="y", alpha=0.3)
+        figure.tight_layout()
+    return figure
+
+
+def sheet(shelf: Shelf) -> Figure:
+    """Draw the spectra of all molecules of a shelf, predicted and reference over each other, in two columns."""
+    known = {name: found for name in shelf.molecules if (found := shelf.known(name))}
+    with plt.rc_context(STYLE):
+        count = max(1, -(-len(known) // 2))
+        figure, axes = plt.subplots(count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False)
+        for axis, (name, found) in zip(axes.T.ravel(), known.items(), strict=False):
+            for kind, colour, told in (("reference", REFERENCE, "reference MD"), ("predicted", PREDICTED, "palirs")):
+                if kind in found:
+                    part = found[kind].within(*shelf.settings.window)
+                    axis.plot(part.wavenumber, part.intensity, color=colour, lw=1.1, alpha=0.85, label=told)
+            axis.set_ylim(bottom=0)
+            axis.set_title(name.replace("_", " "), fontsize=11, loc="left")
+        for axis in axes.ravel()[len(known) :]:
+            axis.set_axis_off()
+        axes[0, 0].set_xlim(shelf.settings.window[1], shelf.settings.window[0])
+        for axis in axes[-1]:
+            axis.set_xlabel("Wavenumber (cm⁻¹)")
+        figure.supylabel("Intensity (km mol⁻¹ / cm⁻¹)", fontsize=12)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=2, fontsize=10.5)
+        figure.tight_layout(rect=(0, 0, 1, 0.97))
+    return figure

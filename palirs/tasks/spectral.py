@@ -1,0 +1,141 @@
+"""Production and what is made of it: MD by the committee and by the reference engine, and spectra."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from palirs import keys
+from palirs.engines import EngineFailure
+from palirs.executors import WorkerLost
+from palirs.production import (
+    Run,
+    Source,
+    check_enough,
+    densities_of,
+    duration,
+    jobs_of,
+    seconds_per_step,
+    simulate,
+    spectrum_of,
+    steps_left,
+)
+from palirs.recipes import PalirsError
+from palirs.report.comparison import band_error, in_words
+from palirs.settings import MD
+from palirs.spectra import Spectrum
+from palirs.study import Session
+
+log = logging.getLogger(__name__)
+
+
+def spectra(session: Session) -> None:
+    """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
+    last, settings = session.last_iteration, session.study.spectrum
+    if not all(file.exists() for file in session.dipole_files):
+        raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
+    with timed(session, "production"):
+        runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
+    for run in _enough(session, runs, "predicted"):
+        name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
+        error = band_error(spectrum, settings.window)
+        session.tracker.metrics({f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()), f"spectrum.{name}.band_error": error})
+        session.tracker.metrics({**_md_metrics(run, ""), **(compared := session.shelf.compare(name))})
+        log.info("%s: standard error of the bands %.1f %%, %s", name, 100 * error, in_words(compared) or "nothing to compare with")
+    check_enough(runs, settings.complete)
+
+
+def aimd(session: Session) -> None:
+    """Run the reference engine's own MD with the same integrator and compute its spectra."""
+    settings, engine = session.study.spectrum, session.study.engine
+    if not engine.gives_dipole:
+        raise PalirsError(f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum")
+    if settings.reference is None:
+        raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
+    _announce(session, settings.reference)
+    with timed(session, "reference_md"):
+        runs = _trajectories(session, engine, settings.reference, "reference")
+    for run in _enough(session, runs, "reference"):
+        _spectrum(session, run, "reference", f"{engine.name} MD")
+        session.tracker.metrics(_md_metrics(run, "reference_"))
+    check_enough(runs, settings.complete)
+
+
+def _announce(session: Session, md: MD) -> None:
+    """Say how long the engine's own MD will take, from a few of its steps."""
+    s, optima = session.study, session.optima
+    place = session.directory / "trajectories"
+    steps = steps_left(jobs_of(s.engine, optima, md, s.spectrum, s.temperature, s.seed, place, "reference"), md, s.spectrum)
+    if steps:
+        workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
+        try:
+            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
+        except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
+            how_long = f"how long is not known ({error})"
+        log.info("reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out", steps, how_long)
+
+
+def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
+    """Run the trajectories, or what is missing of them; longer and longer ones of molecules whose bands are not sure enough."""
+    s, place = session.study, session.directory / "trajectories"
+    found: dict[str, Run] = {}
+    waiting, length = list(session.references), md.length
+    while waiting:
+        now = replace(md, length=length)
+        runs = simulate(source, waiting, now, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
+        found |= {run.molecule: run for run in runs}
+        if md.until is None:
+            break
+        unsure = {run.molecule: error for run in runs if run.enough(s.spectrum.complete) and not (error := _error(session, run)) < md.until}
+        waiting = [known for known in waiting if known.atoms.info[keys.MOLECULE] in unsure]
+        told = ", ".join(f"{name} {error:.1%}" for name, error in unsure.items())
+        if unsure and length >= md.longest:
+            log.warning("after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on", length, 100 * md.until, told)
+            break
+        if unsure:
+            length = min(md.longest, length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)))
+            log.info("bands not sure to %.1f %% yet: %s; going on to %.3g ps", 100 * md.until, told, length)
+    return [found[known.atoms.info[keys.MOLECULE]] for known in session.references]
+
+
+def _error(session: Session, run: Run) -> float:
+    s = session.study
+    return band_error(spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule), s.spectrum.window)
+
+
+def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
+    """Return the molecules of which enough trajectories ended well; those of the others have no spectrum, an older one neither."""
+    prefix = "reference_" if kind == "reference" else ""
+    for run in runs:
+        session.tracker.metrics({f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))})
+        if not run.enough(session.study.spectrum.complete):
+            session.shelf.remove(run.molecule, kind)
+    return [run for run in runs if run.enough(session.study.spectrum.complete)]
+
+
+def _spectrum(session: Session, run: Run, kind: str, who: str) -> Spectrum:
+    """Compute and write the spectrum of a molecule."""
+    temperature, settings = session.study.temperature, session.study.spectrum
+    length = run.dipoles.shape[1] * settings.stride * settings.timestep * 1e-3
+    label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {length:.3g} ps"
+    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label)
+    session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
+    return spectrum
+
+
+def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
+    return {
+        f"md.{run.molecule}.{prefix}temperature_K": float(run.temperature.mean()),
+        f"md.{run.molecule}.{prefix}drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
+    }
+
+
+@contextmanager
+def timed(session: Session, stage: str) -> Iterator[None]:
+    """Log how long a stage of the study takes."""
+    started = time.perf_counter()
+    yield
+    session.tracker.metrics({f"time.{stage}_s": time.perf_counter() - started})
