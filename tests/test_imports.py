@@ -28,6 +28,7 @@ ONLY_IN = {
     "e3nn": {"palirs/mace/"},
     "mlflow": {"palirs/tracking/"},
     "dscribe": {"palirs/descriptors.py"},
+    "nistchempy": {"palirs/spectra/webbook.py"},
     "matplotlib": {"palirs/report/"},
     "plotly": {"palirs/report/"},
 }

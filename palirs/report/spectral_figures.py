@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE
 from palirs.spectra import Spectrum
@@ -15,6 +16,10 @@ NAMED = 7
 """Bands that get their name, the strongest; of two that lie nearer than :data:`APART` the stronger one."""
 APART = 0.07
 """Of the drawn range."""
+SMALLEST = 0.05
+"""Of the highest: smaller bands get no name."""
+QUIET = (1700.0, 2700.0)
+"""Where few molecules absorb [cm⁻¹]."""
 
 
 def spectrum(
@@ -91,8 +96,13 @@ def _curve(axis: Axes, key: str, spectra: Mapping[str, Spectrum], window: tuple[
     axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)
 
 
+def _edge(spectrum: Spectrum) -> np.ndarray:
+    """Return the upper edge of the error band."""
+    return spectrum.intensity + (0.0 if spectrum.error is None else 2 * np.nan_to_num(spectrum.error))
+
+
 def _highest(spectrum: Spectrum) -> float:
-    return float((spectrum.intensity + (0.0 if spectrum.error is None else 2 * np.nan_to_num(spectrum.error))).max())
+    return float(_edge(spectrum).max())
 
 
 def _sticks(axis: Axes, sticks: Mapping[str, tuple[np.ndarray, np.ndarray]], window: tuple[float, float]) -> None:
@@ -110,23 +120,19 @@ def _sticks(axis: Axes, sticks: Mapping[str, tuple[np.ndarray, np.ndarray]], win
 def _names(axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, window: tuple[float, float]) -> None:
     """Write the assignments of the strongest bands above them, where they do not lie upon each other."""
     taken: list[float] = []
-    span = window[1] - window[0]
+    span, edge = window[1] - window[0], _edge(shown)
+    top = shown.within(*window).intensity.max()
     for row in sorted(bands, key=lambda row: -float(str(row["area_km_per_mol"]))):
         at = float(str(row["position_cm1"]))
         if len(taken) == NAMED or any(abs(at - other) < APART * span for other in taken) or not row["assignment"]:
             continue
+        if shown.on(np.array([at]))[0] < SMALLEST * top:
+            continue
         taken.append(at)
         words = str(row["assignment"]).replace("antisymmetric", "antisym.").replace("symmetric", "sym.")
         text = words.replace("; ", " +\n").replace(" + ", " +\n") if "+" in words or ";" in words else words.replace(" ", "\n", 1)
-        axis.annotate(
-            text,
-            (at, float(shown.on(np.array([at]))[0])),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=8.5,
-        )
+        height = float(np.interp(at, shown.wavenumber, edge))
+        axis.annotate(text, (at, height), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=8.5)
 
 
 def temperatures(
@@ -157,7 +163,7 @@ def temperatures(
                         part.wavenumber, base + part.intensity, style, color=colour, lw=1.3, alpha=0.85, label=told if not number else None
                     )
             words = f"{temperature:g} K" + (f", {notes[temperature]}" if temperature in notes else "")
-            axis.text(window[1] - 0.01 * (window[1] - window[0]), base + 0.16 * step, words, ha="left", va="bottom", fontsize=10.5)
+            axis.text(sum(QUIET) / 2, base + 0.1 * step, words, ha="center", va="bottom", fontsize=10.5)
         axis.set_xlim(window[1], window[0])
         axis.set_ylim(-0.03 * step)
         axis.set_xlabel("Wavenumber (cm⁻¹)")
@@ -185,6 +191,9 @@ def lengths(name: str, curves: Mapping[str, Sequence[tuple[float, float, float, 
             axis.plot(time, middle, "o-", color=colour, ms=4, label=label)
             axis.fill_between(time, low, high, color=colour, alpha=0.15, lw=0)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("Simulated time, all trajectories (ps)")
         axis.set_ylabel("Pearson correlation")
         axis.legend(loc="lower right", fontsize=10)

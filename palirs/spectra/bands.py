@@ -14,6 +14,8 @@ STANDS_OUT = 0.15
 """as are those that rise less than this share of their height above what lies between them and a higher one,"""
 SURE = 3.0
 """and those not this many standard errors high."""
+CUT = 0.5
+"""A band that is still this high at the window's edge, as a share of its maximum, is left out."""
 FOOT = 0.05
 """A band ends where the intensity has fallen to this share of its maximum, or rises to the next."""
 
@@ -50,7 +52,15 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     tops = tops[y[tops] > SURE * error[tops]]
     tops = tops[peak_prominences(y, tops)[0] > STANDS_OUT * y[tops]]
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
-    return [_band(part, int(top), begin, end) for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)]
+    found = [_band(part, int(top), begin, end) for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)]
+    return [one for one in found if not _cut(one, part)]
+
+
+def _cut(band: Band, part: Spectrum) -> bool:
+    """Tell whether the window's edge cuts a band: what is seen then is the tail of one outside."""
+    ends = [(band.low, part.wavenumber[0]), (band.high, part.wavenumber[-1])]
+    height = part.on(np.array([band.position]))[0]
+    return any(end == edge and part.on(np.array([edge]))[0] > CUT * height for end, edge in ends)
 
 
 def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:

@@ -10,6 +10,7 @@ from palirs.labels import exchange
 from palirs.molecules import check as check_molecule
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
+from palirs.spectra import webbook
 from palirs.study import Session
 
 
@@ -104,3 +105,46 @@ def export_labels(session: Session, output: str) -> None:
     """
     count = exchange.export_labels(session.labeller.store, session.study.engine, session.directory / output)
     print(f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]")
+
+
+def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> None:
+    """Download measured gas-phase spectra of the study's molecules, and print the setting that names the best of each.
+
+    Parameters
+    ----------
+    session : Session
+        The study; only its molecules and the window of its spectra are looked at.
+    cas : dict
+        CAS numbers of molecules that the NIST WebBook does not know by their name.
+    folder : str
+        Where the files go.
+    delay : float
+        Between requests [s].
+    """
+    names = [str(atoms.info[keys.MOLECULE]) for atoms in session.molecules]
+    if unknown := set(cas) - set(names):
+        raise PalirsError(f"task.cas: {', '.join(sorted(unknown))} not among the molecules {', '.join(names)}")
+    chosen, failed = {}, []
+    for name in names:
+        try:
+            records = webbook.fetch(name, cas.get(name, name.replace("_", " ")), Path(folder), delay)
+        except PalirsError as error:  # the others may be there
+            failed.append(str(error))
+            continue
+        for record in records:
+            print(f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}")
+        if best := webbook.best(records, session.study.spectrum.window):
+            chosen[name] = str(best.path)
+        else:
+            failed.append(f"{name!r}: none of its {len(records)} spectra is of the gas phase and can be read")
+    if chosen:
+        print("spectrum.experiment='{" + ", ".join(f"{name}: {path}" for name, path in chosen.items()) + "}'")
+    if failed:
+        raise PalirsError("\n".join(failed))
+
+
+def _range(record: webbook.Record) -> str:
+    if record.spectrum is None:
+        return record.problem
+    x = record.spectrum.wavenumber
+    return f"{x[0]:.0f} to {x[-1]:.0f} cm⁻¹, {len(x)} points"

@@ -36,6 +36,12 @@ def test_what_is_small_a_shoulder_or_noise_is_no_band():
     assert bands(Spectrum(GRID, 0 * GRID), (500.0, 4000.0)) == []
 
 
+def test_the_tail_of_a_band_outside_the_window_is_none():
+    shown = Spectrum(GRID, line(480, 100.0, 30.0) + line(2000, 10.0) + 0.01 * np.sin(GRID / 3))
+    assert [band.position for band in bands(shown, (500.0, 4000.0))] == pytest.approx([2000], abs=5)
+    assert len(bands(shown, (300.0, 4000.0))) == 2
+
+
 def test_errors_of_position_and_area_cover_the_truth():
     """Of 300 spectra, each the mean of twelve parts that scatter, two thirds lie within one standard error."""
     rng, inside = np.random.default_rng(0), np.zeros(2)

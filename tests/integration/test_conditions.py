@@ -1,0 +1,102 @@
+"""Other temperatures, other molecules, and as much MD as it takes: a tiny study through ``run.py``."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+def command(study, *more):
+    return [sys.executable, "run.py", "experiment=tiny", f"study={study}", "tracker=none", "executor=serial", "committee.size=2", *more]
+
+
+def run(study, *more):
+    done = subprocess.run(command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    place = tmp_path_factory.mktemp("conditions") / "study"
+    for task in ("active_learning", "dipole", "spectra", "aimd", "analyse"):
+        run(place, f"task={task}")
+    return place
+
+
+def test_bands_and_modes_are_in_the_report(study):
+    modes = rows(study / "spectra/methanol-modes.csv")
+    assert [row["mode"] for row in modes] == [str(number) for number in range(1, 13)]
+    assert modes[0]["motion"].startswith("O–H torsion")
+    assert modes[-1]["motion"].startswith("O–H stretch")
+    bands = rows(study / "spectra/methanol-300K-bands.csv")
+    assert all(float(row["area_km_per_mol"]) > 0 and row["assignment"] for row in bands)
+    report = (study / "report.html").read_text()
+    assert "assigned by how much each mode moves there (MD)" in report
+    densities = np.loadtxt(study / "spectra/methanol-300K-predicted-modes.csv", delimiter=",", skiprows=1)
+    assert densities.shape[1] == 13
+    assert np.trapezoid(densities[:, 1:], densities[:, 0], axis=0) == pytest.approx(1, rel=1e-3)
+
+
+def test_several_temperatures_in_one_figure(study):
+    run(study, "task=temperatures", "task.temperatures=[250,350]")
+    table = rows(study / "spectra/temperatures.csv")
+    assert [row["temperature_K"] for row in table] == ["250", "300", "350"], "what the study has at 300 K is drawn too"
+    assert all(row["pcc_ml_ref"] for row in table)
+    assert (study / "figures/methanol-temperatures.png").stat().st_size > 10_000
+    wrong = subprocess.run(command(study, "task=temperatures", "task.temperatures=[300,-1]"), cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 1 and "above 0" in wrong.stderr
+
+
+def test_molecules_that_were_not_learnt(study):
+    """Killed on the way, it goes on; what was labelled is not labelled again."""
+    arguments = ["task=transfer", "task.names=[H2O,CH3OH]", "task.frames=3", "spectrum.complete=0"]
+    driver = subprocess.Popen(command(study, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while not list((study / "transfer").rglob("*.npz")):
+        assert driver.poll() is None and time.time() < deadline
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    run(study, *arguments)
+    table = {row["molecule"]: row for row in rows(study / "transfer/transfer.csv")}
+    assert set(table) == {"H2O", "CH3OH"}
+    learnt = table["CH3OH"]  # under another name, it is the molecule of the study
+    assert float(learnt["harmonic_mae_cm1"]) > 0
+    assert float(learnt["error_meV_per_A"]) > 0 and float(learnt["expected_meV_per_A"]) > 0
+    assert (study / "transfer/transfer.png").stat().st_size > 10_000
+    before = (study / "transfer/transfer.csv").read_text()
+    run(study, *arguments)
+    assert (study / "transfer/transfer.csv").read_text() == before
+
+
+def test_elements_that_the_committee_has_never_seen(study):
+    done = subprocess.run(command(study, "task=transfer", "task.names=[NH3]"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the committee has never seen N" in done.stderr
+
+
+def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(study):
+    arguments = ["task=spectra", "temperature=320", "spectrum.production.until=0.01", "spectrum.production.longest=1.2"]
+    done = run(study, *arguments)
+    assert "going on to" in done.stderr
+    assert "after 1.2 ps the bands are not sure to 1.0 %" in done.stderr
+    assert "2 × 1.2 ps" in (study / "spectra/methanol-320K-predicted.csv").read_text().splitlines()[0]
+    size = (study / "trajectories/methanol-320K-001/0.dipoles").stat().st_size
+    assert size == 24 * 600  # every 2 fs
+    run(study, *arguments)
+    assert (study / "trajectories/methanol-320K-001/0.dipoles").stat().st_size == size
