@@ -95,7 +95,15 @@ def check_enough(runs: Sequence[Run], share: float) -> None:
 def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float, label: str) -> Spectrum:
     """Spectrum with its standard error of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
     interval = settings.stride * settings.timestep
-    found = infrared_spectrum(dipoles, interval, temperature=temperature, max_lag=settings.max_lag, method=settings.method)
+    found = infrared_spectrum(
+        dipoles,
+        interval,
+        temperature=temperature,
+        max_lag=settings.max_lag,
+        window=settings.lag_window,
+        quantum_correction=settings.quantum_correction,
+        method=settings.method,
+    )
     if settings.method == "physical":
         found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
     return replace(found.within(0.0, 5000.0), label=label)
@@ -105,7 +113,7 @@ def densities_of(rates: np.ndarray | None, settings: Spectroscopy) -> tuple[np.n
     """Wavenumbers [cm⁻¹] and densities [1/cm⁻¹] of the modes of trajectories ``[replicas, frames, modes]``; ``None`` without a record."""
     if rates is None:
         return None
-    wavenumber, densities = mode_densities(rates, settings.stride * settings.timestep, max_lag=settings.max_lag)
+    wavenumber, densities = mode_densities(rates, settings.stride * settings.timestep, max_lag=settings.max_lag, window=settings.lag_window)
     spectra = [Spectrum(wavenumber, density) for density in densities]
     if settings.method == "physical":
         spectra = [undo_verlet_shift(one, settings.timestep, settings.thermostat) for one in spectra]

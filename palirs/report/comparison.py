@@ -96,7 +96,7 @@ class Shelf:
         if path:
             found["experiment"] = measured(path, self.settings.window)
             friction = self.settings.friction if self.settings.thermostat == "langevin" else 0.0
-            found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, friction=friction)
+            found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, window=self.settings.lag_window, friction=friction)
         return found
 
     @staticmethod

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from palirs.recipes import Femtoseconds, Friction, PalirsError, Wavenumber, recipe
 from palirs.settings.md import MD, check_interval
+from palirs.spectra.lags import Correction, Window, line_width
 from palirs.units import SPEED_OF_LIGHT
 
 LONGEST_INTERVAL = 3.5
@@ -38,6 +39,10 @@ class Spectroscopy:
         Time between geometries that are kept [fs].
     max_lag : float
         Depth of the autocorrelation [fs].
+    lag_window : {"hann", "blackman", "gaussian", "none"}
+        Window of the autocorrelation, see :mod:`palirs.spectra.lags`.
+    quantum_correction : {"harmonic", "standard", "schofield"}
+        Of the intensities, see :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
         See :func:`palirs.spectra.infrared_spectrum`. ``schnetpack`` does in a study what SchNetPack does: dipoles of every time step, each
         trajectory on its own, the wavenumbers of the integrator.
@@ -60,6 +65,8 @@ class Spectroscopy:
     dipole_interval: Femtoseconds = 1.0
     geometry_interval: Femtoseconds = 100.0
     max_lag: Femtoseconds = 1000.0
+    lag_window: Window = "hann"
+    quantum_correction: Correction = "harmonic"
     method: Literal["physical", "schnetpack"] = "physical"
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
     complete: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -82,6 +89,11 @@ class Spectroscopy:
                 f"dipole_interval = {self.dipole_interval:g} fs: SchNetPack takes dipoles of every time step; give {self.timestep:g}, or "
                 f"method=physical"
             )
+        if self.method == "schnetpack" and (self.lag_window, self.quantum_correction) != ("hann", "harmonic"):
+            raise ValueError(
+                f"lag_window = {self.lag_window}, quantum_correction = {self.quantum_correction}: SchNetPack's recipe has a window of "
+                f"its own and no correction; leave them at hann and harmonic, or method=physical"
+            )
         if self.max_lag < SHORTEST_LAG:
             raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")
         for md in (self.production, self.reference):
@@ -91,6 +103,11 @@ class Spectroscopy:
             check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
             if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
                 raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
+
+    @property
+    def line_width(self) -> float:
+        """How wide window and friction make a sharp line, at half of its height [cm⁻¹]."""
+        return line_width(self.max_lag, self.lag_window, self.friction if self.thermostat == "langevin" else 0.0)
 
     @property
     def stride(self) -> int:

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 from scipy.fft import next_fast_len
-from scipy.signal import get_window
 
+from palirs.spectra import lags as lag_functions
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 
@@ -58,6 +58,7 @@ def infrared_spectrum(
     temperature: float = 300.0,
     max_lag: float = 1000.0,
     window: str = "hann",
+    quantum_correction: str = "harmonic",
     method: Literal["physical", "schnetpack"] = "physical",
 ) -> Spectrum:
     """Infrared absorption from the autocorrelation of the time derivative of the dipole.
@@ -84,8 +85,10 @@ def infrared_spectrum(
         Of the MD [K].
     max_lag : float
         Depth of the autocorrelation [fs].
-    window : str
-        Name of a window that :func:`scipy.signal.get_window` knows; its falling half is applied to the lags.
+    window : {"hann", "blackman", "gaussian", "none"}
+        Of the lags, see :mod:`palirs.spectra.lags`.
+    quantum_correction : {"harmonic", "standard", "schofield"}
+        See :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
         Which recipe.
 
@@ -125,6 +128,7 @@ def infrared_spectrum(
     deviations = (sums - correlation * counts) * (len(sums) / counts.sum(axis=0))
     wavenumber, found = spectral_transform(np.vstack([correlation, deviations]), timestep, window)
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
+    damping = damping / lag_functions.correction(quantum_correction, wavenumber, temperature)
     intensity, *blocks = found * (KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) / damping)
     return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + np.array(blocks))
 
@@ -135,9 +139,8 @@ def spectral_transform(correlation: np.ndarray, timestep: float, window: str) ->
     Zeros are appended to four times the length at least, so that neighbouring points of a line are told apart.
     """
     lags = correlation.shape[-1]
-    decay = np.asarray(get_window(window, 2 * lags, fftbins=True))[lags:]
     size = 2 ** int(np.ceil(np.log2(8 * lags)))
-    weighted = correlation * (decay / decay[0])
+    weighted = correlation * lag_functions.window(window, lags)
     found = 2 * SPEED_OF_LIGHT * timestep * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
     return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), found
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.fft import next_fast_len
-from scipy.signal import get_window
 
+from palirs.spectra import lags
 from palirs.spectra.spectrum import Spectrum
 from palirs.units import SPEED_OF_LIGHT
 
@@ -43,7 +43,6 @@ def at_resolution(spectrum: Spectrum, max_lag: float, *, window: str = "hann", f
     size = int(next_fast_len(len(y) + 2 * edge, real=True) or 0)
     padded = np.pad(y, (edge, size - len(y) - edge), mode="edge")  # what is beyond the ends is not known; a jump to zero would ring
     lag = np.fft.rfftfreq(size, step) / SPEED_OF_LIGHT  # [fs]
-    shape = np.asarray(get_window(window, 2048, fftbins=True))[1024:]
-    decay = np.interp(lag, np.arange(1024) * max_lag / 1024, shape / shape[0], right=0.0) * np.exp(-0.5e-3 * friction * lag)
+    decay = np.interp(lag, np.arange(1024) * max_lag / 1024, lags.window(window, 1024), right=0.0) * np.exp(-0.5e-3 * friction * lag)
     found = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
     return replace(spectrum, wavenumber=grid, intensity=found, error=None, blocks=None)

@@ -63,6 +63,11 @@ class Spectrum:
         return replace(self, error=error, blocks=blocks if several else None)
 
     @property
+    def molar_absorption(self) -> np.ndarray:
+        """Decadic molar absorption coefficient of a computed spectrum, ``[points]`` [L mol⁻¹ cm⁻¹]: 100/ln 10 times its intensity."""
+        return self.intensity * 100 / np.log(10)
+
+    @property
     def area(self) -> float:
         """Integral over wavenumber; [km/mol] for computed spectra."""
         return float(np.trapezoid(self.intensity, self.wavenumber))

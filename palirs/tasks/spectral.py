@@ -25,9 +25,11 @@ from palirs.production import (
 )
 from palirs.recipes import PalirsError
 from palirs.report.comparison import band_error, in_words
-from palirs.settings import MD
+from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Spectrum
+from palirs.spectra.lags import line_width
 from palirs.study import Session
+from palirs.units import SPEED_OF_LIGHT
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def spectra(session: Session) -> None:
         raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
     with timed(session, "production"):
         runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
+    _tell_width(settings)
     for run in _enough(session, runs, "predicted"):
         name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
         error = band_error(spectrum, settings.window)
@@ -62,6 +65,17 @@ def aimd(session: Session) -> None:
         _spectrum(session, run, "reference", f"{engine.name} MD")
         session.tracker.metrics(_md_metrics(run, "reference_"))
     check_enough(runs, settings.complete)
+
+
+def _tell_width(settings: Spectroscopy) -> None:
+    """Say what makes the lines as wide as they are."""
+    if settings.method == "physical":
+        window = line_width(settings.max_lag, settings.lag_window)
+        log.info(
+            "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and anharmonicity come on top",
+            *(settings.line_width, window, settings.lag_window if settings.lag_window != "none" else "no window", settings.max_lag),
+            settings.friction / (2e3 * np.pi * SPEED_OF_LIGHT) if settings.thermostat == "langevin" else 0.0,
+        )
 
 
 def _announce(session: Session, md: MD) -> None:

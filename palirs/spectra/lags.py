@@ -1,0 +1,77 @@
+"""Windows of the autocorrelation, what they do to the width of lines, and quantum corrections."""
+
+from typing import Literal
+
+import numpy as np
+from scipy.signal import get_window
+
+from palirs.units import BOLTZMANN, CM1_PER_EV, SPEED_OF_LIGHT
+
+Window = Literal["hann", "blackman", "gaussian", "none"]
+"""``gaussian``: down to 1 % at the greatest lag. ``none``: lines as narrow as may be, with side lobes of a fifth of their height."""
+Correction = Literal["harmonic", "standard", "schofield"]
+"""See :func:`correction`."""
+
+
+def window(name: str, lags: int) -> np.ndarray:
+    """Return the weights of lags 0, 1, …, ``[lags]``: 1 at first, then falling.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not one of :data:`Window`.
+    """
+    if name == "gaussian":
+        return np.exp(np.log(0.01) * (np.arange(lags) / lags) ** 2)
+    if name not in ("hann", "blackman", "none"):
+        raise ValueError(f"window = {name!r}: it should be hann, blackman, gaussian or none")
+    weights = np.asarray(get_window("boxcar" if name == "none" else name, 2 * lags, fftbins=True))[lags:]
+    return weights / weights[0]
+
+
+def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
+    """Return how wide a sharp line becomes, at half of its height [cm⁻¹].
+
+    Parameters
+    ----------
+    max_lag : float
+        Depth of the autocorrelation [fs].
+    name : str
+        Of the window.
+    friction : float
+        γ of Langevin dynamics [ps⁻¹], which damps a vibration as exp(−γt/2): γ/(2πc) wide on its own.
+    """
+    rate = 0.5e-3 * friction
+    lag = np.linspace(0, min(max_lag, 60 / rate) if rate else max_lag, 2000, endpoint=False)
+    decay = np.interp(lag / max_lag, np.linspace(0, 1, 2000, endpoint=False), window(name, 2000), right=0.0) * np.exp(-rate * lag)
+    offset = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
+    shape = np.trapezoid(decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1)
+    return 2 * float(offset[np.flatnonzero(shape < 0.5 * shape[0])[0]])
+
+
+def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndarray:
+    """Return what classical intensities are to be multiplied with, beyond what the harmonic correction already does.
+
+    Classical MD has no detailed balance; a factor Q(βħω) brings it back. The intensities of :func:`palirs.spectra.infrared_spectrum` hold
+    the harmonic one, βħω/(1 − exp(−βħω)), which makes the band of a harmonic oscillator exact; the others are relative to it.
+
+    Parameters
+    ----------
+    name : {"harmonic", "standard", "schofield"}
+        ``harmonic``: 1. ``standard``: Q = 2/(1 + exp(−βħω)). ``schofield``: Q = exp(βħω/2) (Ramírez et al. 2004, doi:10.1063/1.1774986).
+    wavenumber : numpy.ndarray
+        [cm⁻¹].
+    temperature : float
+        [K].
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    x = np.asarray(wavenumber, dtype=float) / (CM1_PER_EV * BOLTZMANN * temperature)
+    harmonic = np.where(x > 1e-8, x / -np.expm1(-np.maximum(x, 1e-8)), 1.0)
+    factors = {"harmonic": harmonic, "standard": 2 / (1 + np.exp(-x)), "schofield": np.exp(np.minimum(x / 2, 700.0))}
+    if name not in factors:
+        raise ValueError(f"quantum_correction = {name!r}: it should be {', '.join(factors)}")
+    return factors[name] / harmonic
