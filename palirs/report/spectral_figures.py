@@ -1,6 +1,7 @@
 """Figures of spectra, wavenumbers falling from left to right."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -73,14 +74,17 @@ def spectrum(
 
 
 def _curve(axis: Axes, key: str, spectra: Mapping[str, Spectrum], window: tuple[float, float]) -> None:
-    shown, colour = spectra[key], PANELS[key]
+    colour, unit = PANELS[key], spectra[key].unit
+    power = 0 if key != "experiment" else int(np.floor(np.log10(max(1e-30, float(spectra[key].within(*window).intensity.max())))))
+    power = power if not -2 <= power <= 3 else 0
+    shown = replace(spectra[key], intensity=spectra[key].intensity * 10.0**-power)
     part = shown.within(*window)
     label = f"experiment: {shown.label[:24]}" if shown.measured else shown.label
     equal = spectra.get("equal") if key == "experiment" else None
     faint = 0.35 if equal is not None else 1.0
     axis.plot(part.wavenumber, part.intensity, color=colour, lw=0.9 if equal is not None else 1.4, alpha=faint, label=label)
     if equal is not None:
-        same = equal.within(*window)
+        same = replace(equal.within(*window), intensity=equal.within(*window).intensity * 10.0**-power)
         axis.plot(same.wavenumber, same.intensity, color=colour, lw=1.6, label="at the resolution above")
         # needles of a Q branch would leave nothing of the rest to be seen
         axis.set_ylim(top=1.05 * max(2.2 * same.intensity.max(), 0.4 * part.intensity.max()))
@@ -90,7 +94,7 @@ def _curve(axis: Axes, key: str, spectra: Mapping[str, Spectrum], window: tuple[
         axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=told)
     axis.set_ylim(bottom=0)
     if key == "experiment":
-        axis.set_ylabel(f"Absorption\n({shown.unit})", fontsize=10)
+        axis.set_ylabel(f"Absorption\n({unit}{f' × $10^{{{power}}}$' if power else ''})", fontsize=10)
     else:
         axis.set_ylabel("Intensity\n(km mol⁻¹ / cm⁻¹)")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, fontsize=10.5)

@@ -22,8 +22,8 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
     def number(row: Mapping[str, object], key: str) -> float:
         return float(str(row.get(key, "nan")))
 
-    rows = sorted(rows, key=lambda row: -np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf))
-    places = np.arange(len(rows))
+    rows = sorted(rows, key=lambda row: np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf))
+    places = np.arange(len(rows))[::-1]
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 1.6 + 0.42 * len(rows)), sharey=True)
         left.plot([number(row, "expected_meV_per_A") for row in rows], places, "D", color=REFERENCE, mfc="none", label="expected")
@@ -36,9 +36,11 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
         middle = np.array([number(row, "pcc_ml_ref") for row in rows])
         ends = np.abs(np.array([[number(row, f"pcc_ml_ref_{end}") for row in rows] for end in ("low", "high")]) - middle)
         right.errorbar(middle, places, xerr=ends, fmt="o", color=PREDICTED, ms=5, capsize=2, label="prediction and reference")
-        right.plot([number(row, "pcc_ref_ref") for row in rows], places, "|", color=REFERENCE, ms=13, label="reference and itself (halves)")
+        halves = [number(row, "pcc_ref_ref") for row in rows]
+        if np.isfinite(halves).any():
+            right.plot(halves, places, "|", color=REFERENCE, ms=13, label="reference and itself (halves)")
         right.set_xlabel("Pearson correlation (5 to 95 %)")
-        left.set_yticks(places, [str(row["molecule"]).replace("_", " ") for row in rows])
+        left.set_yticks(places, [f"{row['molecule']}{' (learnt)' if row.get('learnt') else ''}".replace("_", " ") for row in rows])
         for axis in (left, right):
             axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=10, borderaxespad=0.2)
             axis.grid(axis="y", alpha=0.3)

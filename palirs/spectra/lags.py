@@ -45,7 +45,7 @@ def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
     lag = np.linspace(0, min(max_lag, 60 / rate) if rate else max_lag, 2000, endpoint=False)
     decay = np.interp(lag / max_lag, np.linspace(0, 1, 2000, endpoint=False), window(name, 2000), right=0.0) * np.exp(-rate * lag)
     offset = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
-    shape = np.trapezoid(decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1)
+    shape = np.asarray(np.trapezoid(decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1))
     return 2 * float(offset[np.flatnonzero(shape < 0.5 * shape[0])[0]])
 
 

@@ -114,7 +114,7 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
 
 
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
-    """Load the molecules; those of the study may be among them."""
+    """Load the molecules; those of the study may be among them, to compare with."""
     found, known = Molecules(names=tuple(names), files=tuple(files)).load(), set(session.committee.shapes[0].elements)
     for atoms in found:
         session.study.engine.check(atoms)
@@ -133,7 +133,7 @@ def _trust(session: Session, references: Sequence[Harmonic], trajectories: Path,
         files = sorted((trajectories / f"{name}-{s.temperature:g}K-{session.last_iteration.name}").glob("*.xyz"))
         met = [on_grid(Atoms(known.atoms.numbers, positions=atoms.positions)) for file in files for atoms in read_frames(file)]
         met = met[:: 1 + len(met) // MET]
-        row: dict[str, object] = {"molecule": name}
+        row: dict[str, object] = {"molecule": name, "learnt": "yes" if name in session.shelf.molecules else ""}
         if name in frequencies.predicted:
             row["harmonic_mae_cm1"] = float(np.abs(frequencies.deviation(name)).mean())
         if met:

@@ -3,11 +3,14 @@
 from itertools import product
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from palirs.units import EV_PER_AMU_A2_FS2
 from palirs.vibrations.analysis import Harmonic
 from palirs.vibrations.coordinates import Coordinates
 
+SAME = 0.05
+"""Root mean square distance [Å] below which an optimum with its atoms numbered anew is the same optimum, turned."""
 MOST = 27
 """Ways of numbering the hydrogen atoms of methyl groups that are tried for each frame: those of three groups, others keep theirs."""
 
@@ -17,7 +20,8 @@ class Projection:
 
     The molecule is turned so that the mass-weighted squares of the displacements from its optimum are smallest, which fulfils the
     Eckart conditions (Kudin and Dymarsky 2005, doi:10.1063/1.1929739). The hydrogen atoms of a methyl group that has turned by a third are
-    numbered anew, so that each is compared with the place where it is.
+    numbered anew, so that each is compared with the place where it is; not where that is a rotation of the whole molecule (acetonitrile),
+    which the frame follows anyway. A linear molecule is turned by the shortest way that brings its axis back.
 
     Parameters
     ----------
@@ -30,7 +34,8 @@ class Projection:
         self.target = known.atoms.positions - known.atoms.get_center_of_mass()
         weighted = known.modes * self.masses[None, :, None] * np.sqrt(EV_PER_AMU_A2_FS2)
         self.modes = weighted.reshape(len(known.modes), -1)
-        self.orders = _orders(Coordinates(known.atoms))
+        self.linear = len(known.modes) == 3 * len(self.masses) - 5
+        self.orders = self._distinct(_orders(Coordinates(known.atoms)))
 
     def __len__(self) -> int:
         return len(self.modes)
@@ -45,16 +50,41 @@ class Projection:
         """
         centre = np.einsum("fad,a->fd", positions, self.masses) / self.masses.sum()
         places = positions - centre[:, None]
-        # the covariance with the optimum, [orders, frames, 3, 3], and how much of it a rotation can align
-        covariance = np.array([np.einsum("fai,aj,a->fij", places[:, order], self.target, self.masses) for order in self.orders])
-        left, sizes, right = np.linalg.svd(covariance)
-        handed = np.sign(np.linalg.det(left @ right))
-        best = (sizes.sum(axis=-1) - (1 - handed) * sizes[..., 2]).argmax(axis=0)
+        if self.linear:
+            return (velocities @ self._along_the_axis(places)).reshape(len(positions), -1) @ self.modes.T
+        found = [self._turned(places[:, order]) for order in self.orders]
+        best = np.array([aligned for _, aligned in found]).argmax(axis=0)
         frames = np.arange(len(positions))
-        left, right, handed = left[best, frames], right[best, frames], handed[best, frames]
-        left[:, :, 2] *= handed[:, None]
-        moved = velocities[frames[:, None], np.array(self.orders)[best]] @ (left @ right)
+        rotations = np.array([rotation for rotation, _ in found])[best, frames]
+        moved = velocities[frames[:, None], np.array(self.orders)[best]] @ rotations
         return moved.reshape(len(positions), -1) @ self.modes.T
+
+    def _turned(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rotations ``[frames, 3, 3]`` onto the optimum, for row vectors, and how much of the covariance they align."""
+        left, sizes, right = np.linalg.svd(np.einsum("fai,aj,a->fij", places, self.target, self.masses))
+        handed = np.sign(np.linalg.det(left @ right))
+        left[:, :, 2] *= handed[:, None]
+        return left @ right, sizes[:, :2].sum(axis=1) + handed * sizes[:, 2]
+
+    def _along_the_axis(self, places: np.ndarray) -> np.ndarray:
+        """Return the shortest rotations of the molecule's axis onto that of the optimum, for row vectors."""
+        axis = self.target[np.linalg.norm(self.target, axis=1).argmax()]
+        axis = axis / np.linalg.norm(axis)
+        mine = np.einsum("fai,a,a->fi", places, self.target @ axis, self.masses)
+        mine /= np.linalg.norm(mine, axis=1, keepdims=True)
+        normal = np.cross(mine, axis)
+        sine, cosine = np.linalg.norm(normal, axis=1), mine @ axis
+        turns = normal * (np.arctan2(sine, cosine) / np.maximum(sine, 1e-12))[:, None]
+        return np.swapaxes(Rotation.from_rotvec(turns).as_matrix(), 1, 2)
+
+    def _distinct(self, orders: list[list[int]]) -> list[list[int]]:
+        """Return the orders that are not others after a rotation of the whole molecule; of such the first."""
+        kept: list[list[int]] = []
+        for order in orders:
+            rotated = [self.target[order] @ Rotation.align_vectors(self.target[one], self.target[order])[0].as_matrix().T for one in kept]
+            if all(np.sqrt(((mine - self.target[one]) ** 2).sum(axis=1).mean()) > SAME for mine, one in zip(rotated, kept, strict=True)):
+                kept.append(order)
+        return kept
 
 
 def _orders(coordinates: Coordinates) -> list[list[int]]:

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 from palirs import keys
 from palirs.engines import TBLite
 from palirs.molecules import named
-from palirs.units import EV_PER_AMU_A2_FS2
+from palirs.spectra.density import mode_densities
+from palirs.units import EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 from palirs.vibrations import minimum
 from palirs.vibrations.naming import characters
 from palirs.vibrations.projection import Projection
@@ -99,3 +100,26 @@ def test_a_methyl_group_that_has_turned_by_a_third_is_the_same(methanol):
     other = list(range(6))
     other[hydrogens[0]], other[hydrogens[1]] = hydrogens[1], hydrogens[0]  # two of them exchanged is another handedness
     assert np.abs(projection.rates(positions[:, other], velocities[:, other]) - rates).max() > 0.05
+
+
+@pytest.mark.parametrize(("name", "orders"), [("acetonitrile", 1), ("methanol", 3), ("ethane", 3), ("NH3", 1), ("acetone", 9)])
+def test_turns_of_methyl_groups_that_turn_the_whole_molecule_are_left_out(name, orders):
+    assert len(Projection(known(name)).orders) == orders
+
+
+@pytest.mark.parametrize("name", ["acetonitrile", "CO2", "ethyne"])
+def test_degenerate_modes_keep_their_frequency_while_the_molecule_turns(name):
+    """A molecule that vibrates in all modes and turns end over end, slowly: each mode moves at its own frequency, and there only."""
+    one = known(name)
+    time = np.arange(4000) * 2.0
+    rate = 2 * np.pi * SPEED_OF_LIGHT * np.abs(one.frequencies)
+    phase = np.random.default_rng(0).uniform(0, 2 * np.pi, len(rate))
+    q = 0.02 * np.cos(rate * time[:, None] + phase)
+    positions = one.atoms.positions - one.atoms.get_center_of_mass() + np.einsum("fk,kad->fad", q, one.modes)
+    turns = Rotation.from_rotvec(time[:, None] * np.array([[1e-3, 2e-3, -0.5e-3]])).as_matrix()
+    positions = np.einsum("fab,fnb->fna", turns, positions)
+    velocities = np.gradient(positions, 2.0, axis=0)
+    wavenumber, densities = mode_densities(Projection(one).rates(positions, velocities)[None, 2:-2], 2.0)
+    for frequency, density in zip(one.frequencies, densities, strict=True):
+        near = np.abs(wavenumber - frequency) < 60
+        assert np.trapezoid(density[near], wavenumber[near]) > 0.8, (name, frequency)
