@@ -14,6 +14,9 @@ NEAREST = {"reference": 60.0, "experiment": 200.0}
 """Bands of others further away than this [cm⁻¹] are not named beside one of the prediction; an engine may be far from the experiment."""
 CLEAR = 0.8
 """Share of a band that stretches or deformations of one symmetry must have to be called by it; the other symmetry is rarely far."""
+EXPLAINED = 0.4
+"""Share of its area that the modes which move there must make by their harmonic intensities; a band of which they make less is an overtone
+or a combination."""
 WIDTH = 15.0
 """Standard deviation of the lines [cm⁻¹] that stand for modes whose motion was not recorded."""
 
@@ -82,6 +85,8 @@ def table(
     for band in bands(spectra["predicted"], window):
         given = contributions(band, wavenumber, densities, mine.intensities)
         name, share = assignment(names, given)
+        if given.sum() < EXPLAINED * band.area:
+            name = f"no fundamental ({name})"
         partner = int(given.argmax())
         rows.append(
             {

@@ -128,7 +128,7 @@ def _names(axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, w
     top = shown.within(*window).intensity.max()
     for row in sorted(bands, key=lambda row: -float(str(row["area_km_per_mol"]))):
         at = float(str(row["position_cm1"]))
-        if len(taken) == NAMED or any(abs(at - other) < APART * span for other in taken) or not row["assignment"]:
+        if len(taken) == NAMED or any(abs(at - other) < APART * span for other in taken) or str(row["assignment"])[:2] in ("", "no"):
             continue
         if shown.on(np.array([at]))[0] < SMALLEST * top:
             continue

@@ -58,6 +58,14 @@ def test_the_motion_of_modes_decides_where_it_is_known(formaldehyde):
     assert {row["assignment"] for row in rows if row["position_cm1"] < 1300} >= {"C=O stretch"}
 
 
+def test_a_band_that_no_mode_explains_is_said(formaldehyde):
+    overtone = broadened(np.append(formaldehyde.frequencies, 2200.0), np.append(formaldehyde.intensities, 40.0))
+    rows = table({"predicted": overtone}, (500.0, 4000.0), formaldehyde, None, None)
+    (row,) = [row for row in rows if abs(row["position_cm1"] - 2200) < 5]
+    assert row["assignment"].startswith("no fundamental")
+    assert sum(str(row["assignment"]).startswith("no fundamental") for row in rows) == 1
+
+
 def test_a_row_for_each_mode(formaldehyde):
     rows = mode_table(formaldehyde, formaldehyde)
     assert len(rows) == 6
