@@ -1,7 +1,9 @@
 """The spectra of a molecule that a study holds, and how alike they are."""
 
 import glob
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from palirs.spectra.baseline import OVERLAP, measured
 from palirs.spectra.files import read_csv, write_csv
 from palirs.spectra.infrared import BLOCK
 from palirs.spectra.resolution import at_resolution
+
+log = logging.getLogger(__name__)
 
 PAIRS = {
     "ml_ref": ("predicted", "reference"),
@@ -92,12 +96,24 @@ class Shelf:
     def known(self, molecule: str) -> dict[str, Spectrum]:
         """Return what there is of ``predicted``, ``reference``, ``experiment``, and ``equal``, the last at the resolution of the others."""
         found = {kind: self._read(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
+        found = {kind: one for kind, one in found.items() if self._of_now(one)}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
             found["experiment"] = measured(path, self.settings.window)
             friction = self.settings.friction if self.settings.thermostat == "langevin" else 0.0
             found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, window=self.settings.lag_window, friction=friction)
         return found
+
+    def _of_now(self, spectrum: Spectrum) -> bool:
+        """Tell whether a spectrum was made with the settings of now; warn of one that was not."""
+        same = spectrum.made in ("", self.settings.made)
+        if not same:
+            log.warning(
+                "the spectrum of %s is left out: it was made by %s, now it is %s; task=spectra and task=aimd make theirs anew from the "
+                "dipoles there are",
+                *(spectrum.label, spectrum.made, self.settings.made),
+            )
+        return same
 
     @staticmethod
     def _read(file: Path) -> Spectrum:
@@ -135,7 +151,8 @@ class Shelf:
                     row[f"area {kind}"] = f"{known[kind].within(*window).area:.1f}"
             for short, (a, b) in PAIRS.items():
                 if a in known and b in known and _overlap(known[a], known[b], window):
-                    row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
+                    with suppress(ValueError):  # nothing but a flat line there
+                        row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
             rows.append(row)
         return rows
 

@@ -105,6 +105,11 @@ class Spectroscopy:
                 raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
 
     @property
+    def made(self) -> str:
+        """What makes a spectrum of dipoles, in words: spectra of which this differs should not be compared."""
+        return f"{self.method}, {self.lag_window} over {self.max_lag:g} fs, {self.quantum_correction}"
+
+    @property
     def line_width(self) -> float:
         """How wide window and friction make a sharp line, at half of its height [cm⁻¹]."""
         return line_width(self.max_lag, self.lag_window, self.friction if self.thermostat == "langevin" else 0.0)

@@ -51,6 +51,8 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     tops, _ = find_peaks(y, height=SMALLEST * y.max())
     tops = tops[y[tops] > SURE * error[tops]]
     tops = tops[peak_prominences(y, tops)[0] > STANDS_OUT * y[tops]]
+    if not len(tops):
+        return []
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
     found = [_band(part, int(top), begin, end) for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)]
     return [one for one in found if not _cut(one, part)]

@@ -26,6 +26,8 @@ class Spectrum:
         Of the intensity.
     measured : bool
         Comes from an experiment; its grid is then used in comparisons.
+    made : str
+        How it was computed; spectra made in different ways are not compared. Empty if that is not known.
     gaps, saturated : tuple
         Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them), and where the instrument's range ended.
         Comparisons leave gaps out, and what is saturated where they are asked to.
@@ -38,6 +40,7 @@ class Spectrum:
     unit: str = "km/mol per cm⁻¹"
     measured: bool = field(default=False, kw_only=True)
     blocks: np.ndarray | None = field(default=None, kw_only=True, repr=False, compare=False)
+    made: str = field(default="", kw_only=True)
     gaps: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
     saturated: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
 

@@ -29,6 +29,8 @@ from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
+HOTTEST = 5000.0
+"""As hot as a study may be [K]."""
 MET = 1000
 """Structures of a trajectory, at most about, whose disagreement is looked at."""
 
@@ -43,18 +45,23 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     temperatures : sequence of float
         [K].
     """
-    if not temperatures or not all(0 < one <= 10_000 for one in temperatures) or len(set(temperatures)) < len(temperatures):
-        raise PalirsError(f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most 10000 K")
+    if not temperatures or not all(0 < one <= HOTTEST for one in temperatures) or len(set(temperatures)) < len(temperatures):
+        raise PalirsError(f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K")
+    failed: list[str] = []
     for temperature in temperatures:
         at = replace(session, study=replace(session.study, temperature=float(temperature)), tracker=Silent())
         log.info("at %g K", temperature)
-        spectra(at)
-        if session.study.spectrum.reference is not None:
-            aimd(at)
+        for stage in (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,):
+            try:
+                stage(at)
+            except PalirsError as error:  # the other temperatures may do
+                failed.append(f"{temperature:g} K: {error}")
         for molecule in at.shelf.molecules:
             told = {f"temperatures.{key}": value for key, value in at.shelf.compare(molecule).items()}
             session.tracker.metrics(told, step=round(temperature))
     analyse(session)
+    if failed:
+        raise PalirsError("\n".join(failed))
 
 
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
@@ -93,9 +100,8 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
             if not run.enough(s.spectrum.complete):
                 ended[run.molecule] = next(filter(None, run.broken))
                 continue
-            found = spectrum_of(
-                run.dipoles, s.spectrum, s.temperature, f"{who}, {s.temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
-            )
+            label = f"{who}, {s.temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
+            found = spectrum_of(run.dipoles, s.spectrum, s.temperature, label)
             shelf.put(run.molecule, kind, found, densities_of(run.rates, s.spectrum))
     rows = _trust(session, references, place / "trajectories", frames)
     for row in rows:

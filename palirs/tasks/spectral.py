@@ -27,6 +27,7 @@ from palirs.recipes import PalirsError
 from palirs.report.comparison import band_error, in_words
 from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Spectrum
+from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width
 from palirs.study import Session
 from palirs.units import SPEED_OF_LIGHT
@@ -42,6 +43,7 @@ def spectra(session: Session) -> None:
     with timed(session, "production"):
         runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
     _tell_width(settings)
+    _reference_anew(session)
     for run in _enough(session, runs, "predicted"):
         name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
         error = band_error(spectrum, settings.window)
@@ -65,6 +67,20 @@ def aimd(session: Session) -> None:
         _spectrum(session, run, "reference", f"{engine.name} MD")
         session.tracker.metrics(_md_metrics(run, "reference_"))
     check_enough(runs, settings.complete)
+
+
+def _reference_anew(session: Session) -> None:
+    """Make spectra of the engine's MD anew that were made in another way, where its dipoles are there: both of a pair are of one kind."""
+    settings, engine, shelf = session.study.spectrum, session.study.engine, session.shelf
+    md, place = settings.reference, session.directory / "trajectories"
+    old = [file for name in shelf.molecules if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made]
+    if md is None or not old:
+        return
+    s = session.study
+    jobs = jobs_of(engine, session.references, md, settings, s.temperature, s.seed, place, "reference")
+    if steps_left(jobs, md, settings) == 0:
+        for run in _enough(session, _trajectories(session, engine, md, "reference"), "reference"):
+            _spectrum(session, run, "reference", f"{engine.name} MD")
 
 
 def _tell_width(settings: Spectroscopy) -> None:

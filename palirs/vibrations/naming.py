@@ -55,6 +55,9 @@ def characters(known: Harmonic) -> list[Character]:
             motion.name: sum(float((sum(c * changes[what] for c, what in part) ** 2).sum()) for part in motion.parts) for motion in motions
         }
         total = sum(energies.values())
+        if total <= 0:  # of atoms that no bond holds
+            found.append(Character({"motion without bonds": 1.0}))
+            continue
         found.append(Character({name: energies[name] / total for name in sorted(energies, key=lambda name: -energies[name])}))
     return found
 

@@ -100,3 +100,21 @@ def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(stud
     assert size == 24 * 600  # every 2 fs
     run(study, *arguments)
     assert (study / "trajectories/methanol-320K-001/0.dipoles").stat().st_size == size
+
+
+def test_a_temperature_that_fails_does_not_keep_the_others(study):
+    done = subprocess.run(command(study, "task=temperatures", "task.temperatures=[5000,270]"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "5000 K: methanol: 0 of 2 trajectories ended well" in done.stderr
+    assert "270" in [row["temperature_K"] for row in rows(study / "spectra/temperatures.csv")]
+
+
+def test_both_spectra_of_a_pair_are_made_in_one_way(study):
+    """Another depth of the autocorrelation, for the prediction only: the reference's is made anew from its dipoles, without MD."""
+    files = [study / f"spectra/methanol-300K-{kind}.csv" for kind in ("predicted", "reference")]
+    assert all("hann over 200 fs" in file.read_text().splitlines()[0] for file in files)
+    before = (study / "trajectories/methanol-300K-reference/0.npz").stat().st_mtime_ns
+    done = run(study, "task=spectra", "spectrum.max_lag=150")
+    assert all("hann over 150 fs" in file.read_text().splitlines()[0] for file in files)
+    assert "pcc_ml_ref" in done.stderr
+    assert (study / "trajectories/methanol-300K-reference/0.npz").stat().st_mtime_ns == before

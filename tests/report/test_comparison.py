@@ -78,3 +78,24 @@ def test_too_few_trajectories_are_told_with_the_reason():
 @pytest.mark.parametrize(("seconds", "says"), [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")])
 def test_times_are_said_as_people_say_them(seconds, says):
     assert duration(seconds) == says
+
+
+def test_a_spectrum_made_in_another_way_is_not_compared(tmp_path, caplog):
+    shelf = Shelf(tmp_path, Spectroscopy(max_lag=500.0), 300.0, ["x"])
+    shelf.put("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=shelf.settings.made))
+    shelf.put("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=Spectroscopy(max_lag=1000.0).made))
+    with caplog.at_level("WARNING"):
+        assert set(shelf.known("x")) == {"predicted"}
+    assert "hann over 1000 fs" in caplog.text and "hann over 500 fs" in caplog.text
+    assert shelf.compare("x") == {}
+    shelf.put("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=shelf.settings.made))
+    assert "spectrum.x.pcc_ml_ref" in shelf.compare("x")
+
+
+def test_regions_leave_out_what_is_flat(tmp_path):
+    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x"])
+    for kind in ("predicted", "reference"):
+        shelf.put("x", kind, Spectrum(GRID, np.where(GRID < 1900, bands(1.0, 0.0), 0.0)))
+    low, high = shelf.by_region("x")
+    assert low["pcc_ml_ref"] == "1.000" and "pcc_ml_ref" not in high
+    assert float(str(low["area predicted"])) == pytest.approx(20 * np.sqrt(np.pi), rel=1e-2)

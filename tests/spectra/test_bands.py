@@ -34,6 +34,8 @@ def test_what_is_small_a_shoulder_or_noise_is_no_band():
     noisy = Spectrum(GRID, shown.intensity, np.where(GRID > 1500, 1.0, 0.01))
     assert [band.position for band in bands(noisy, (500.0, 4000.0))] == pytest.approx([1000], abs=5)
     assert bands(Spectrum(GRID, 0 * GRID), (500.0, 4000.0)) == []
+    assert bands(Spectrum(GRID, line(2000, 10.0), np.full(len(GRID), 1.0)), (500.0, 4000.0)) == [], "all of it is noise"
+    assert bands(Spectrum(GRID, GRID + 1.0), (500.0, 4000.0)) == []
 
 
 def test_the_tail_of_a_band_outside_the_window_is_none():
