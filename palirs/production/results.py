@@ -106,7 +106,8 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
     )
     if settings.method == "physical":
         found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
-    return replace(found.within(0.0, 5000.0), label=label, made=settings.made)
+    time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
+    return replace(found.within(0.0, 5000.0), label=label, made=settings.made, time=time)
 
 
 def densities_of(rates: np.ndarray | None, settings: Spectroscopy) -> tuple[np.ndarray, np.ndarray] | None:

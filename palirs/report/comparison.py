@@ -1,9 +1,8 @@
 """The spectra of a molecule that a study holds, and how alike they are."""
 
-import glob
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from palirs.randomness import stream
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.baseline import OVERLAP, measured
+from palirs.spectra.compare import FlatError
 from palirs.spectra.files import read_csv, write_csv
-from palirs.spectra.infrared import BLOCK
 from palirs.spectra.resolution import at_resolution
 
 log = logging.getLogger(__name__)
@@ -151,47 +150,51 @@ class Shelf:
                     row[f"area {kind}"] = f"{known[kind].within(*window).area:.1f}"
             for short, (a, b) in PAIRS.items():
                 if a in known and b in known and _overlap(known[a], known[b], window):
-                    with suppress(ValueError):  # nothing but a flat line there
-                        row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
+                    row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
             rows.append(row)
         return rows
 
     def temperatures(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
         """Return predicted, and reference, spectra of a molecule by temperature [K]."""
-        prefix, ending = f"{molecule}-", "K-predicted.csv"
-        files = (self.directory / "spectra").glob(f"{glob.escape(molecule)}-*{ending}")
-        places = [replace(self, temperature=float(file.name.removeprefix(prefix).removesuffix(ending))) for file in files]
-        kinds = ("predicted", "reference")
-        return {
-            shelf.temperature: {kind: self._read(shelf.file(molecule, kind)) for kind in kinds if shelf.file(molecule, kind).exists()}
-            for shelf in places
-        }
+        shape = re.compile(re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv")  # not of methanol-d4 where methanol is meant
+        matched = [match for file in (self.directory / "spectra").glob("*.csv") if (match := shape.fullmatch(file.name))]
+        found = {}
+        for temperature in sorted(float(match.group(1)) for match in matched):
+            shelf = replace(self, temperature=temperature)
+            files = [(kind, shelf.file(molecule, kind)) for kind in ("predicted", "reference")]
+            read = {kind: self._read(file) for kind, file in files if file.exists()}
+            if "predicted" in (of_now := {kind: one for kind, one in read.items() if self._of_now(one)}):
+                found[temperature] = of_now
+        return found
 
     def by_length(self, molecule: str) -> dict[str, list[tuple[float, float, float, float]]]:
         """Return how alike spectra made of some of their parts only are to what they are compared with.
 
         For each comparison rows of time [ps], median, 5th and 95th percentile of the Pearson correlation over :data:`RESAMPLED` draws
-        without replacement; none where a spectrum has fewer than four parts, or nothing to compare with.
+        without replacement; none where a spectrum has fewer than four parts or its time is not known, or nothing to compare with.
         """
         known, curves = self.known(molecule), {}
         pairs = (("predicted", "reference"), ("predicted", "experiment"), ("reference", "experiment"))
         for a, b in pairs:
             blocks = known[a].blocks if a in known and b in known else None
-            if blocks is None or len(blocks) < 4:
+            if blocks is None or len(blocks) < 4 or not known[a].time:
                 continue
             rng, rows = np.random.default_rng(stream(0, "lengths", molecule)), []
             for size in np.unique(np.geomspace(1, len(blocks) - 1, 8).round().astype(int)):
                 parts = [rng.choice(len(blocks), size, replace=False) for _ in range(RESAMPLED // 4)]
-                found = [
-                    self._alike(replace(known[a], intensity=blocks[part].mean(axis=0), blocks=None), known[b])["pcc"] for part in parts
-                ]
-                rows.append((1e-3 * BLOCK * size, *np.percentile(found, (50, 5, 95)).tolist()))
+                drawn = [replace(known[a], intensity=blocks[part].mean(axis=0), blocks=None) for part in parts]
+                found = [self._alike(one, known[b]).get("pcc", np.nan) for one in drawn]
+                rows.append((known[a].time * size / len(blocks), *np.percentile(found, (50, 5, 95)).tolist()))
             curves[f"{a} against {b}"] = rows
         return curves
 
     def _alike(self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None) -> dict[str, float]:
+        """Return PCC and WD; nothing if one of the spectra is flat."""
         how = {"window": window or self.settings.window, "without_saturated": self.settings.leave_out_saturated}
-        return {"pcc": pearson(a, b, **how), "wd": wasserstein(a, b, **how)}
+        try:
+            return {"pcc": pearson(a, b, **how), "wd": wasserstein(a, b, **how)}
+        except FlatError:
+            return {}
 
     @staticmethod
     def _told(molecule: str, short: str, values: Mapping[str, float], ending: str = "") -> dict[str, float]:
@@ -256,8 +259,9 @@ def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return metrics of comparisons for the log: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref 0.011 …``."""
-    return ", ".join(f"{key.rpartition('.')[2]} {text}" for key, text in with_intervals(metrics).items())
+    """Return metrics of comparisons for the log, without those at equal resolution: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref …``."""
+    told = {key.rpartition(".")[2]: text for key, text in with_intervals(metrics).items()}
+    return ", ".join(f"{name} {text}" for name, text in told.items() if not name.endswith("_equal"))
 
 
 def with_intervals(metrics: Mapping[str, float]) -> dict[str, str]:

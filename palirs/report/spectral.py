@@ -1,11 +1,11 @@
 """The sections of the report about spectra: figure, bands and modes of each molecule, and how alike the spectra are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from palirs.report import bands, figures, spectral_figures
+from palirs.report import bands, figures, spectral_figures, transfer_figures
 from palirs.report.comparison import with_intervals
 from palirs.report.sections import Findings, Section
 from palirs.report.tables import write_table
@@ -17,15 +17,20 @@ EQUAL = "The same with the experiment at the resolution of the computed spectra"
 
 def spectra(found: Findings) -> list[Section]:
     """Spectrum, bands and modes of each molecule that has a spectrum; how alike it is to reference and experiment, also by region."""
-    shelf, sections, rows, regions = found.shelf, [], [], []
+    shelf, sections, rows, regions, numbers = found.shelf, [], [], [], []
     for name in shelf.molecules:
         known = shelf.known(name)
         if "predicted" not in known:
             continue
-        told = {key.rpartition(".")[2]: text for key, text in with_intervals(shelf.compare(name)).items()}
+        compared = shelf.compare(name)
+        numbers.append({key.rpartition(".")[2]: value for key, value in compared.items() if not key.endswith(("_low", "_high"))})
+        told = {key.rpartition(".")[2]: text for key, text in with_intervals(compared).items()}
         sections += _of_molecule(found, name, known, told)
         rows.append({"molecule": name, **told})
         regions += [{"molecule": name, **row} for row in shelf.by_region(name)]
+    if len(rows) > 1:
+        rows.append({"molecule": "mean ± standard error", **mean(numbers)})
+        sections.append(Section("All spectra", figures.save(transfer_figures.sheet(shelf), found.figure("spectra"), vector=True)))
     sections.append(Section(ALIKE, rows=[{key: text for key, text in row.items() if "_equal" not in key} for row in rows]))
     if any("_equal" in key for row in rows for key in row):
         equal = [{key: text for key, text in row.items() if "_equal" in key or key == "molecule"} for row in rows]
@@ -33,6 +38,16 @@ def spectra(found: Findings) -> list[Section]:
     if regions:
         sections.append(Section("Spectra by region; areas in km/mol", rows=regions))
     return sections
+
+
+def mean(numbers: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Return the means over molecules of what at least two of them have, with their standard errors, as text."""
+    told = {}
+    for key in dict.fromkeys(key for one in numbers for key in one):
+        values = np.array([one[key] for one in numbers if key in one])
+        if len(values) > 1:
+            told[key] = f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
+    return told
 
 
 def _of_molecule(found: Findings, name: str, known: Mapping[str, Spectrum], told: Mapping[str, str]) -> list[Section]:

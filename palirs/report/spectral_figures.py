@@ -52,7 +52,7 @@ def spectrum(
     drawn = [key for key in ("predicted", "reference") if key in spectra]
     below = (["harmonic"] if sticks else []) + (["experiment"] if "experiment" in spectra else [])
     heights = [3.0 if bands else 2.4, *[2.4] * (len(drawn) - 1), *[1.5 if key == "harmonic" else 2.4 for key in below]]
-    top = max(_highest(spectra[key].within(*window)) for key in drawn)
+    top = max(_highest(spectra[key].within(*window)) for key in drawn) or 1.0  # a molecule without a dipole has a flat one
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(heights), 1, figsize=(9.5, 1.2 + sum(heights)), sharex=True, squeeze=False, height_ratios=heights)
         for axis, key in zip(axes[:, 0], [*drawn, *below], strict=True):

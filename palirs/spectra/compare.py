@@ -9,6 +9,10 @@ WINDOW = (500.0, 4000.0)
 """Compared range [cm⁻¹] unless told otherwise."""
 
 
+class FlatError(ValueError):
+    """A spectrum has no intensity to compare, as that of a molecule without a dipole."""
+
+
 def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, without_saturated: bool = False) -> float:
     """Pearson correlation of the intensities on a common grid, 1 for spectra that differ only by a factor.
 
@@ -30,7 +34,7 @@ def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, w
     first, second = a.on(grid), b.on(grid)
     for spectrum, values in ((a, first), (b, second)):
         if np.ptp(values) == 0:
-            raise ValueError(f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} cm⁻¹; no correlation exists")
+            raise FlatError(f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} cm⁻¹; no correlation exists")
     return float(pearsonr(first, second).statistic)
 
 
@@ -61,7 +65,7 @@ def wasserstein(
     weights = [np.clip(spectrum.on(grid), 0, None) * cells for spectrum in (a, b)]
     for spectrum, weight in zip((a, b), weights, strict=True):
         if weight.sum() <= 0:
-            raise ValueError(f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} cm⁻¹")
+            raise FlatError(f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} cm⁻¹")
     distance = float(wasserstein_distance(grid, grid, *weights))
     return distance if in_cm1 else distance / (high - low)
 

@@ -14,7 +14,7 @@ def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
     """Write a spectrum, or columns of equal length under their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Spectrum):
-        comment = json.dumps({"label": content.label, "unit": content.unit, "made": content.made}, ensure_ascii=False)
+        comment = json.dumps({"label": content.label, "unit": content.unit, "made": content.made, "time": content.time}, ensure_ascii=False)
         error = np.full(len(content.wavenumber), np.nan) if content.error is None else content.error
         columns = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "standard_error": error}
         if content.unit == "km/mol per cm⁻¹":

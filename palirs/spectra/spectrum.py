@@ -28,6 +28,8 @@ class Spectrum:
         Comes from an experiment; its grid is then used in comparisons.
     made : str
         How it was computed; spectra made in different ways are not compared. Empty if that is not known.
+    time : float
+        Of all trajectories it comes from [ps]; 0 if that is not known.
     gaps, saturated : tuple
         Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them), and where the instrument's range ended.
         Comparisons leave gaps out, and what is saturated where they are asked to.
@@ -41,6 +43,7 @@ class Spectrum:
     measured: bool = field(default=False, kw_only=True)
     blocks: np.ndarray | None = field(default=None, kw_only=True, repr=False, compare=False)
     made: str = field(default="", kw_only=True)
+    time: float = field(default=0.0, kw_only=True)
     gaps: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
     saturated: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
 

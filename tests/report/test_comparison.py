@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,32 @@ def test_regions_leave_out_what_is_flat(tmp_path):
     low, high = shelf.by_region("x")
     assert low["pcc_ml_ref"] == "1.000" and "pcc_ml_ref" not in high
     assert float(str(low["area predicted"])) == pytest.approx(20 * np.sqrt(np.pi), rel=1e-2)
+
+
+def test_how_alike_spectra_of_less_md_are(tmp_path):
+    rng = np.random.default_rng(3)
+    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x"])
+    shelf.put("x", "predicted", replace(noisy(rng, 30), time=60.0))
+    shelf.put("x", "reference", noisy(rng, 200, 0.0))
+    curves = shelf.by_length("x")
+    assert set(curves) == {"predicted against reference"}, "nobody knows how long the other is"
+    time, middle, low, high = np.array(curves["predicted against reference"]).T
+    assert (time[0], time[-1]) == (2.0, 58.0)
+    assert (np.diff(time) > 0).all() and middle[0] < middle[-1] and (low <= middle).all() and (middle <= high).all()
+
+
+def test_temperatures_of_a_molecule_are_not_those_of_its_isotopologue(tmp_path):
+    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x", "x-d4"])
+    for name, temperature in (("x", 100.0), ("x", 300.0), ("x-d4", 500.0)):
+        replace(shelf, temperature=temperature).put(name, "predicted", Spectrum(GRID, bands(1.0)))
+    assert list(shelf.temperatures("x")) == [100.0, 300.0]
+    assert list(shelf.temperatures("x-d4")) == [500.0]
+
+
+def test_a_molecule_without_a_dipole_has_nothing_to_compare(tmp_path):
+    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["H2"])
+    for kind in ("predicted", "reference"):
+        shelf.put("H2", kind, replace(mean_spectrum([Spectrum(GRID, 0 * GRID)] * 6), time=6.0))
+    assert shelf.compare("H2") == {}
+    assert in_words(shelf.compare("H2")) == ""
+    assert np.isnan([row[1:] for row in shelf.by_length("H2")["predicted against reference"]]).all()
