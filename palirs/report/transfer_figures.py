@@ -64,8 +64,10 @@ def sheet(shelf: Shelf) -> Figure:
         for axis in axes.ravel()[len(known) :]:
             axis.set_axis_off()
         axes[0, 0].set_xlim(shelf.settings.window[1], shelf.settings.window[0])
-        for axis in axes[-1]:
+        shown = [[axis for axis in column if axis.axison] for column in axes.T]
+        for axis in (column[-1] for column in shown if column):  # the lowest of each column
             axis.set_xlabel("Wavenumber (cm⁻¹)")
+            axis.tick_params(labelbottom=True)
         figure.supylabel("Intensity (km mol⁻¹ / cm⁻¹)", fontsize=12)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=2, fontsize=10.5)
