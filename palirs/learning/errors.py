@@ -115,6 +115,12 @@ def dipole_parity(model: DipoleModel, frames: Sequence[Atoms]) -> Parity:
     )
 
 
+def dipole_errors(model: DipoleModel, frames: Sequence[Atoms]) -> dict[str, float]:
+    """Return the metrics of dipoles on labelled frames; of several models also their spread."""
+    spread = {"dipole.std_mD": dipole_spread(model, frames)} if len(model) > 1 else {}
+    return dipole_parity(model, frames).metrics("dipole", "mD") | spread
+
+
 def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
     """Return the standard deviation of the dipole over the members, root mean square over the frames [mDebye]."""
     return float(np.sqrt((model.evaluate(frames).var(axis=0).sum(axis=-1)).mean()) * MILLIDEBYE)

@@ -23,15 +23,16 @@ from palirs.labels import Labeller
 from palirs.learning.acquisition import content
 from palirs.learning.advice import advice
 from palirs.learning.calibration import calibrate
-from palirs.learning.errors import potential_parity
+from palirs.learning.errors import dipole_errors, potential_parity
 from palirs.learning.exploration import walkers
 from palirs.learning.frames import clear, sample
-from palirs.learning.frequencies import compare_frequencies
+from palirs.learning.frequencies import compare_frequencies, compare_intensities
 from palirs.learning.iterations import complete_iterations, read_dataset, restore, save
 from palirs.learning.sides import settle, sides
-from palirs.learning.state import Plan, State
+from palirs.learning.state import Dipoles, Plan, State
 from palirs.mace.models.committee import Committee
-from palirs.mace.training.committees import train_committee
+from palirs.mace.models.files import dipole_files
+from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.mace.training.split import split
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, minimum, together
@@ -110,10 +111,12 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         committee = train_committee(place, train, *sizes, trainers, before, plan.pretrained)
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
+    dipoles = {} if plan.dipoles is None else _dipoles(place, train, test, plan, plan.dipoles, committee, trainers)
     metrics = {
         **frequencies.metrics(),
         **_errors(committee, test),
         **errors,
+        **dipoles,
         "dataset.size": len(train) + len(test),
         "labels.used": plan.paid + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
         "labels.computed": labeller.computed,
@@ -138,6 +141,16 @@ def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
         "committee.force_std_max_eV_per_A": spread,
         **calibrate(committee, test).metrics(),
     }
+
+
+def _dipoles(
+    place: Path, train: list[Atoms], test: list[Atoms], plan: Plan, how: Dipoles, committee: Committee, trainers: Executor
+) -> dict[str, float]:
+    """Train the dipole models on what the committee learnt, and return the errors of dipoles and intensities."""
+    clock, files = _Clock(), dipole_files(place, how.count)
+    with clock("dipole"):
+        model = train_dipoles(files, train, how.architecture, how.training, plan.seed, trainers, plan.pretrained)
+    return dipole_errors(model, test) | compare_intensities(committee, model, plan.references).metrics() | clock.seconds
 
 
 def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -> set[str]:

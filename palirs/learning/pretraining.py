@@ -12,6 +12,7 @@ from palirs.learning.frequencies import displacement
 from palirs.learning.iterations import complete_iterations, read_dataset
 from palirs.learning.loop import learn
 from palirs.learning.state import Plan, State
+from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_dipoles
 from palirs.randomness import integer
 from palirs.sampling import InitialSamples, ThermalSamples
@@ -65,13 +66,13 @@ def pretrain(
         selector=Selector(choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval),
         sampler=replace(plan.sampler, temperatures=how.temperatures, relative_force_error=TRUSTED),
         pretrained=None,
+        dipoles=None,
     )
     log.info("pretraining: %s, %d iterations of %d structures of each molecule", labeller.engine.name, how.iterations, how.frames)
     learn(cheap, labeller, trainers, movers, after)
     if dipoles and labeller.engine.gives_dipole:
         last = complete_iterations(plan.directory)[-1]
-        files = [last / f"dipole-{member}.safetensors" for member in range(dipoles)]
-        train_dipoles(files, read_dataset(last), models.dipole, how.training, cheap.seed, trainers)
+        train_dipoles(dipole_files(last, dipoles), read_dataset(last), models.dipole, how.training, cheap.seed, trainers)
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:

@@ -17,6 +17,18 @@ from palirs.vibrations import Harmonic
 
 MODES = "harmonic.mae_cm1"
 """The metric that ends active learning; that of each molecule has its name behind it, and a molecule that has failed has none."""
+BRIGHT = "harmonic.intensity_relative"
+"""Likewise, where intensities are asked for; a molecule without strong modes has only the next one."""
+INTENSITIES = "harmonic.intensity_mae_km_per_mol"
+
+
+@dataclass(frozen=True)
+class Dipoles:
+    """The dipole models that every iteration trains beside its committee: how many, what they are, and how they learn."""
+
+    count: int
+    architecture: Architecture
+    training: Training
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Plan:
     """Everything that does not change during active learning.
 
     ``paid`` is the number of labels that relaxations and Hessians of the references took, ``pretrained`` the directory of the models
-    that members start from.
+    that members start from; ``dipoles`` the dipole models of every iteration, if intensities are asked for.
     """
 
     directory: Path
@@ -41,6 +53,7 @@ class Plan:
     paid: int = 0
     pretrained: Path | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
+    dipoles: Dipoles | None = None
 
     @property
     def molecules(self) -> list[str]:
@@ -84,16 +97,25 @@ class State:
     since: int = 0
 
     def near(self, learning: Learning) -> bool:
-        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine: each, or on average."""
+        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine: each, or on average.
+
+        So are their intensities, if they are asked for.
+        """
         if self.metrics.get("harmonic.failed", 1.0):
             return False
         if learning.converge == "together":
-            return self.metrics["harmonic.mae_cm1"] < learning.harmonic_mae
-        return all(value < learning.harmonic_mae for name, value in self.metrics.items() if name.startswith(f"{MODES}."))
+            return self.metrics[MODES] < learning.harmonic_mae and self._bright("", learning)
+        return all(self.has_modes(name.removeprefix(f"{MODES}."), learning) for name in self.metrics if name.startswith(f"{MODES}."))
 
     def has_modes(self, molecule: str, learning: Learning) -> bool:
-        """Tell whether the harmonic frequencies of a molecule are near those of the engine."""
-        return self.metrics.get(f"{MODES}.{molecule}", np.inf) < learning.harmonic_mae
+        """Tell whether harmonic frequencies, and intensities if they are asked for, of a molecule are near those of the engine."""
+        return self.metrics.get(f"{MODES}.{molecule}", np.inf) < learning.harmonic_mae and self._bright(f".{molecule}", learning)
+
+    def _bright(self, ending: str, learning: Learning) -> bool:
+        if learning.intensities is None:
+            return True
+        unknown = 0.0 if f"{INTENSITIES}{ending}" in self.metrics else np.inf  # compared, but no mode is strong; or never compared
+        return self.metrics.get(f"{BRIGHT}{ending}", unknown) < learning.intensities
 
     def good(self, learning: Learning) -> bool:
         """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""

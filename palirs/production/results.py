@@ -101,6 +101,7 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
         temperature=temperature,
         max_lag=settings.max_lag,
         window=settings.lag_window,
+        padding=settings.padding,
         quantum_correction=settings.quantum_correction,
         method=settings.method,
     )

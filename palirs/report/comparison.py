@@ -26,9 +26,12 @@ PAIRS = {
     "ml_exp_equal": ("predicted", "equal"),
     "ref_exp_equal": ("reference", "equal"),
     "exp_exp_equal": ("experiment", "equal"),
+    "ml_exp_equal_scaled": ("predicted_scaled", "equal"),
+    "ref_exp_equal_scaled": ("reference_scaled", "equal"),
 }
 """Which spectra are compared, by the ending of their metrics. ``equal`` is the experiment at the resolution of computed spectra; how alike
-it is to itself tells what the difference in resolution costs the published figures, ``ml_exp`` and ``ref_exp``."""
+it is to itself tells what the difference in resolution costs the published figures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed
+ones with wavenumbers times ``spectrum.frequency_scale``."""
 REGION = 2000.0
 """Below it molecules bend and stretch, above it hydrogen stretches (and triple bonds) [cm⁻¹]."""
 RESAMPLED = 200
@@ -93,13 +96,18 @@ class Shelf:
         return wavenumber, np.array(densities)
 
     def known(self, molecule: str) -> dict[str, Spectrum]:
-        """Return what there is of ``predicted``, ``reference``, ``experiment``, and ``equal``, the last at the resolution of the others."""
+        """Return what there is of ``predicted``, ``reference``, ``experiment``, and ``equal``, the last at the resolution of the others.
+
+        With ``spectrum.frequency_scale`` and an experiment also ``predicted_scaled`` and ``reference_scaled``.
+        """
         found = {kind: self._read(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
         found = {kind: one for kind, one in found.items() if self._of_now(one)}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
             found["experiment"] = measured(path, self.settings.window)
             friction = self.settings.friction if self.settings.thermostat == "langevin" else 0.0
+            if (factor := self.settings.frequency_scale) is not None:
+                found |= {f"{kind}_scaled": found[kind].scaled(factor) for kind in ("predicted", "reference") if kind in found}
             found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, window=self.settings.lag_window, friction=friction)
         return found
 
@@ -261,7 +269,7 @@ def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
 def in_words(metrics: Mapping[str, float]) -> str:
     """Return metrics of comparisons for the log, without those at equal resolution: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref …``."""
     told = {key.rpartition(".")[2]: text for key, text in with_intervals(metrics).items()}
-    return ", ".join(f"{name} {text}" for name, text in told.items() if not name.endswith("_equal"))
+    return ", ".join(f"{name} {text}" for name, text in told.items() if "_equal" not in name)
 
 
 def with_intervals(metrics: Mapping[str, float]) -> dict[str, str]:

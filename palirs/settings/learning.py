@@ -22,8 +22,11 @@ class Learning:
     forces_mae : float or None
         and that of the forces is expected to be below this too [meV/Å], from the spread of the committee along the exploration at (or
         next to) the temperature of the study, calibrated on test frames. ``None``: the frequencies alone decide, as published.
+    intensities : float or None
+        and that harmonic intensities of modes above 5 km/mol are off by less than this share on average. The dipole model is then trained
+        in every iteration. ``None``: once, at the end, and its intensities decide nothing.
     converge : {"each", "together"}
-        ``each``: a molecule that meets both gets no more labels while it does, and the loop ends when all do. ``together``: averages over
+        ``each``: a molecule that meets all gets no more labels while it does, and the loop ends when all do. ``together``: averages over
         the molecules decide, and until then all get labels, as published.
     split : {"stretches", "frames"}
         ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
@@ -34,6 +37,7 @@ class Learning:
     iterations: Count = 40
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
     forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = None
+    intensities: Annotated[float, Field(gt=0, le=100, description="a share")] | None = None
     converge: Literal["each", "together"] = "each"
     split: Literal["stretches", "frames"] = "stretches"
 

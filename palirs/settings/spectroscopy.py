@@ -41,6 +41,9 @@ class Spectroscopy:
         Depth of the autocorrelation [fs].
     lag_window : {"hann", "blackman", "gaussian", "none"}
         Window of the autocorrelation, see :mod:`palirs.spectra.lags`.
+    padding : int
+        Zeros are appended to the autocorrelation up to at least so many times its length: points of the spectrum lie closer, lines stay as
+        wide as they are.
     quantum_correction : {"harmonic", "standard", "schofield"}
         Of the intensities, see :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
@@ -53,6 +56,9 @@ class Spectroscopy:
         fails) are left out; with fewer than this the task fails.
     experiment : str, dict or None
         A JCAMP-DX file or one with two columns of text, or one per molecule.
+    frequency_scale : float or None
+        Computed wavenumbers times this are compared with the experiment besides, at its resolution: what a functional is off by on the
+        whole (Scott and Radom 1996, doi:10.1021/jp960976r) is then left out. It changes no spectrum. ``None``: they are not.
     leave_out_saturated : bool
         Leave out of comparisons where the instrument's range ended (transmittance up to 0.001, flat tops).
     """
@@ -66,11 +72,13 @@ class Spectroscopy:
     geometry_interval: Femtoseconds = 100.0
     max_lag: Femtoseconds = 1000.0
     lag_window: Window = "hann"
+    padding: Annotated[int, Field(ge=1, le=64)] = 4
     quantum_correction: Correction = "harmonic"
     method: Literal["physical", "schnetpack"] = "physical"
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
     complete: Annotated[float, Field(ge=0, le=1)] = 0.5
     experiment: str | dict[str, str] | None = None
+    frequency_scale: Annotated[float, Field(ge=0.5, le=1.5)] | None = None
     leave_out_saturated: bool = False
 
     def __post_init__(self):

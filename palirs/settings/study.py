@@ -96,7 +96,8 @@ class Study:
                 "committee.size = 1: one member has no spread, so no error of its forces can be expected; give at least 2, or "
                 "learning.forces_mae=null"
             )
-
+        if self.learning.intensities is not None and not self.engine.gives_dipole:
+            raise ValueError(f"learning.intensities = {self.learning.intensities:g}: {self.engine.name} declares no dipole; give null")
         cheap = self.pretraining.engine
         if cheap is not None and cheap.fingerprint == self.engine.fingerprint:
             raise ValueError(

@@ -58,6 +58,7 @@ def infrared_spectrum(
     temperature: float = 300.0,
     max_lag: float = 1000.0,
     window: str = "hann",
+    padding: int = 4,
     quantum_correction: str = "harmonic",
     method: Literal["physical", "schnetpack"] = "physical",
 ) -> Spectrum:
@@ -87,6 +88,8 @@ def infrared_spectrum(
         Depth of the autocorrelation [fs].
     window : {"hann", "blackman", "gaussian", "none"}
         Of the lags, see :mod:`palirs.spectra.lags`.
+    padding : int
+        Zeros are appended to the autocorrelation up to at least so many times its length; more lets points lie closer.
     quantum_correction : {"harmonic", "standard", "schofield"}
         See :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
@@ -126,20 +129,21 @@ def infrared_spectrum(
     sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, BLOCK / timestep)
     correlation = sums.sum(axis=0) / counts.sum(axis=0)
     deviations = (sums - correlation * counts) * (len(sums) / counts.sum(axis=0))
-    wavenumber, found = spectral_transform(np.vstack([correlation, deviations]), timestep, window)
+    wavenumber, found = spectral_transform(np.vstack([correlation, deviations]), timestep, window, padding)
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
     damping = damping / lag_functions.correction(quantum_correction, wavenumber, temperature)
     intensity, *blocks = found * (KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) / damping)
     return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + np.array(blocks))
 
 
-def spectral_transform(correlation: np.ndarray, timestep: float, window: str) -> tuple[np.ndarray, np.ndarray]:
+def spectral_transform(correlation: np.ndarray, timestep: float, window: str, padding: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Return wavenumbers [cm⁻¹] and 4c ∫₀^∞ C(t) w(t) cos(2πcν̃t) dt of correlations ``[..., lags]``: the area over ν̃ > 0 is C(0).
 
-    Zeros are appended to four times the length at least, so that neighbouring points of a line are told apart.
+    Zeros are appended to ``padding`` times the length at least (of the lags to both sides): with four, neighbouring points of a line are
+    told apart.
     """
     lags = correlation.shape[-1]
-    size = 2 ** int(np.ceil(np.log2(8 * lags)))
+    size = 2 ** int(np.ceil(np.log2(2 * padding * lags)))
     weighted = correlation * lag_functions.window(window, lags)
     found = 2 * SPEED_OF_LIGHT * timestep * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
     return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), found

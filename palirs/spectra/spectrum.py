@@ -51,6 +51,11 @@ class Spectrum:
         """Return the intensity, interpolated linearly, on a grid [cm⁻¹]; zero outside the spectrum."""
         return np.interp(grid, self.wavenumber, self.intensity, left=0.0, right=0.0)
 
+    def scaled(self, factor: float) -> "Spectrum":
+        """Return the spectrum with all wavenumbers so many times as large, and the areas of its bands as they are."""
+        parts = {name: None if (one := getattr(self, name)) is None else one / factor for name in ("error", "blocks")}
+        return replace(self, wavenumber=self.wavenumber * factor, intensity=self.intensity / factor, **parts)
+
     def within(self, low: float, high: float) -> "Spectrum":
         """Return the part between two wavenumbers [cm⁻¹]."""
         inside = (self.wavenumber >= low) & (self.wavenumber <= high)

@@ -18,10 +18,10 @@ from palirs.labels import Labeller, LabelStore
 from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
 from palirs.learning.loop import reference_vibrations
 from palirs.learning.pretraining import pretrain, start_geometry
-from palirs.learning.state import Plan
+from palirs.learning.state import Dipoles, Plan
 from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import dipole_files, load_dipoles
 from palirs.molecules import check_whole, read_frames
 from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf
@@ -133,6 +133,7 @@ class Session:
             paid=self._paid,
             pretrained=pretrained,
             evaluation=s.evaluation,
+            dipoles=None if s.learning.intensities is None else Dipoles(s.committee.dipoles, s.model.dipole, s.training.dipole),
         )
 
     @property
@@ -182,10 +183,13 @@ class Session:
 
     @property
     def dipole_files(self) -> tuple[Path, ...]:
-        """Files of the dipole models; their names tell the iteration whose data they learnt from."""
-        last = complete_iterations(self.directory)[-1].name
-        others = [f"dipole-{last}-{member}.safetensors" for member in range(1, self.study.committee.dipoles)]
-        return tuple(self.directory / name for name in (f"dipole-{last}.safetensors", *others))
+        """Files of the dipole models: in the iteration that trained them, or beside it, named by the iteration whose data they learnt."""
+        last, members = complete_iterations(self.directory)[-1], range(self.study.committee.dipoles)
+        mine = dipole_files(last, len(members))
+        if all(file.exists() for file in mine):
+            return mine
+        others = [f"dipole-{last.name}-{member}.safetensors" for member in members[1:]]
+        return tuple(self.directory / name for name in (f"dipole-{last.name}.safetensors", *others))
 
 
 @contextmanager

@@ -40,6 +40,13 @@ def spectra(session: Session) -> None:
     last, settings = session.last_iteration, session.study.spectrum
     if not all(file.exists() for file in session.dipole_files):
         raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
+    explored = max(session.study.sampler.temperatures)
+    if session.study.temperature > explored and session.study.learning.iterations > 1:
+        log.warning(
+            "production at %g K is hotter than the exploration (%g K at most): what happens only there was never learnt, and the committee "
+            "may not know it; sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
+            *(session.study.temperature, explored, session.study.temperature),
+        )
     with timed(session, "production"):
         runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
     _tell_width(settings)

@@ -1,6 +1,7 @@
 """The stages of a study, in order. Each starts from what the study directory holds."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from palirs.learning import errors
 from palirs.learning.frequencies import compare_intensities
 from palirs.learning.iterations import complete_iterations
 from palirs.learning.loop import EXPECTED, learn
-from palirs.learning.state import State
+from palirs.learning.state import BRIGHT, State
 from palirs.lock import holder
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
@@ -82,6 +83,8 @@ def active_learning(session: Session) -> None:
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
         missing = f"learning.harmonic_mae={goal.harmonic_mae:g} is not reached"
+        if goal.intensities is not None and state.near(replace(goal, intensities=None)):
+            missing = f"learning.intensities={goal.intensities:g} is not reached"
         if state.lacking:
             missing = "what has been added to the study was not sampled yet"
         elif state.near(goal):
@@ -100,11 +103,12 @@ def _after_iteration(session: Session, state: State) -> None:
         log.info("expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels", m[EXPECTED])
         return
     log.info(
-        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å, energy MAE %.2f meV",
+        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s%s, forces MAE %.1f meV/Å, energy MAE %.2f meV",
         state.iteration - 1,
         m["dataset.size"],
         m["harmonic.mae_cm1"],
         _without(m),
+        f", intensities of strong modes off by {m[BRIGHT]:.0%}" if BRIGHT in m else "",
         m["forces.mae_meV_per_A"],
         m["energy.mae_meV"],
     )
@@ -125,9 +129,7 @@ def dipole(session: Session) -> None:
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
     test = read_frames(last / "test.xyz")
-    metrics = errors.dipole_parity(model, test).metrics("dipole", "mD")
-    if len(model) > 1:
-        metrics["dipole.std_mD"] = errors.dipole_spread(model, test)
+    metrics = errors.dipole_errors(model, test)
     intensities = compare_intensities(session.committee, model, session.references).metrics()
     session.tracker.metrics(metrics | intensities, step=len(complete_iterations(session.directory)) - 1)
     for file in files:

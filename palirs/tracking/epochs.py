@@ -22,12 +22,19 @@ PAUSE = 5.0
 def following(directory: Path, tracker: Tracker) -> Iterator[None]:
     """Log the epochs of every training below a study directory while, and as soon as, they are there.
 
-    Metrics are named ``training.<iteration>.<member>.<quantity>`` and ``training.dipole-<iteration>.<quantity>``, with the epoch as step.
+    Metrics are named ``training.<iteration>.<member>.<quantity>`` and ``training.dipole-<iteration>.<quantity>``
+    (``training.<iteration>.dipole-<member>.<quantity>`` where every iteration has dipole models), with the epoch as step.
     """
     done, seen = threading.Event(), dict[Path, int]()
 
     def look() -> None:
-        for file in sorted([*directory.glob("iterations/*/potential-*.jsonl"), *directory.glob("dipole-*.jsonl")]):
+        for file in sorted(
+            [
+                *directory.glob("iterations/*/potential-*.jsonl"),
+                *directory.glob("iterations/*/dipole-*.jsonl"),
+                *directory.glob("dipole-*.jsonl"),
+            ]
+        ):
             try:
                 _log(file, tracker, seen)
             except OSError:  # renamed or cut at this moment: the next look finds it
@@ -64,7 +71,7 @@ def _log(file: Path, tracker: Tracker, seen: dict[Path, int]) -> None:
 
 
 def _name(file: Path) -> str:
-    if file.stem.startswith("dipole"):
-        return f"training.{file.stem}"
     iteration = re.sub(r"\.partial$", "", file.parent.name)
+    if file.stem.startswith("dipole"):
+        return f"training.{iteration}.{file.stem}" if file.parent.parent.name == "iterations" else f"training.{file.stem}"
     return f"training.{iteration}.{file.stem.rpartition('-')[2]}"

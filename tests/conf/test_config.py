@@ -227,6 +227,9 @@ def test_the_plan_tells_what_a_pretraining_and_a_choice_per_molecule_will_ask_fo
         ("pretraining=gfn1 pretraining.frames=3", "pretraining.frames = 3"),
         ("selector.per=atom", "selector.per = 'atom'"),
         ("initial.thermal.turned=1.5", "initial.thermal.turned = 1.5"),
+        ("learning.intensities=0", "learning.intensities = 0"),
+        ("spectrum.frequency_scale=96", "spectrum.frequency_scale = 96"),
+        ("spectrum.padding=0", "spectrum.padding = 0"),
     ],
 )
 def test_mistakes_in_what_is_new(overrides, says):

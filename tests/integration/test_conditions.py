@@ -1,7 +1,9 @@
 """Other temperatures, other molecules, and as much MD as it takes: a tiny study through ``run.py``."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,8 +54,25 @@ def test_bands_and_modes_are_in_the_report(study):
     assert np.trapezoid(densities[:, 1:], densities[:, 0], axis=0) == pytest.approx(1, rel=1e-3)
 
 
+def test_intensities_end_the_loop_where_they_are_asked_for(study, tmp_path):
+    """A study that ended without them goes on: each iteration then has a dipole model of its own, which later stages take."""
+    grown = tmp_path / "study"
+    shutil.copytree(study, grown)
+    done = run(grown, "task=active_learning", "learning.intensities=0.0001", "learning.iterations=3")
+    assert "intensities of strong modes off by" in done.stderr
+    found = json.loads((grown / "iterations/002/metrics.json").read_text())["metrics"]
+    assert {"harmonic.intensity_relative", "harmonic.intensity_mae_km_per_mol.methanol", "dipole.mae_mD", "time.dipole_s"} <= set(found)
+    again = run(grown, "task=dipole")
+    assert not (grown / "dipole-002.safetensors").exists()
+    assert f"MAE {found['dipole.mae_mD']:.1f} mDebye" in again.stderr
+    cleared = run(grown, "task=active_learning", "learning.intensities=100", "learning.harmonic_mae=5000", "learning.forces_mae=null")
+    assert "learning.iterations" not in cleared.stderr, "what was measured is good enough"
+    assert not (grown / "iterations/003").exists()
+
+
 def test_several_temperatures_in_one_figure(study):
-    run(study, "task=temperatures", "task.temperatures=[250,350]")
+    done = run(study, "task=temperatures", "task.temperatures=[250,350]")
+    assert "hotter than the exploration" not in done.stderr
     table = rows(study / "spectra/temperatures.csv")
     assert [row["temperature_K"] for row in table] == ["250", "300", "350"], "what the study has at 300 K is drawn too"
     assert all(row["pcc_ml_ref"] for row in table)
@@ -105,6 +124,7 @@ def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(stud
 def test_a_temperature_that_fails_does_not_keep_the_others(study):
     done = subprocess.run(command(study, "task=temperatures", "task.temperatures=[5000,270]"), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
+    assert "production at 5000 K is hotter than the exploration (700 K at most)" in done.stderr
     assert "5000 K: methanol: 0 of 2 trajectories ended well" in done.stderr
     assert "270" in [row["temperature_K"] for row in rows(study / "spectra/temperatures.csv")]
 

@@ -107,6 +107,23 @@ def test_each_molecule_or_their_average(tmp_path):
     assert not replace(state, metrics={**metrics, "harmonic.failed": 1.0}).near(Learning(converge="together", harmonic_mae=7.0))
 
 
+def test_intensities_count_where_they_are_asked_for(tmp_path):
+    shares, off = "harmonic.intensity_relative", "harmonic.intensity_mae_km_per_mol"
+    modes = {"harmonic.failed": 0.0, **dict.fromkeys(["harmonic.mae_cm1", "harmonic.mae_cm1.a", "harmonic.mae_cm1.b"], 2.0)}
+    bright = {shares: 0.06, f"{shares}.a": 0.03, f"{shares}.b": 0.09, off: 1.0, f"{off}.a": 1.0, f"{off}.b": 1.0}
+    state, asked = State(1, [], [], modes | bright), Learning(intensities=0.05)
+    assert state.near(Learning())
+    assert not state.near(asked)
+    assert state.near(replace(asked, intensities=0.1))
+    assert not state.near(replace(asked, converge="together"))
+    assert state.near(replace(asked, converge="together", intensities=0.07))
+    assert not replace(state, metrics=modes).near(asked), "of an iteration that did not look at them they are not known"
+    without = {key: value for key, value in bright.items() if key not in (shares, f"{shares}.b")} | {shares: 0.03}
+    assert replace(state, metrics=modes | without).near(asked), "no mode of b is strong"
+    chosen = replace(plan(None, tmp_path), learning=replace(asked, forces_mae=10.0))
+    assert content({"a": 5.0, "b": 5.0}, chosen, state) == {"a"}
+
+
 def test_the_loop_ends_when_frequencies_and_forces_are_good():
     good = State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0})
     both, frequencies = Learning(iterations=5, forces_mae=10.0), Learning(iterations=5, forces_mae=None)

@@ -65,6 +65,25 @@ def test_what_is_on_the_shelf_is_compared(tmp_path):
     assert Shelf(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).known("a") == {}, "of another temperature"
 
 
+def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
+    """Bands of the prediction lie 1/0.95 too high, at the same areas: scaled they are those of the experiment."""
+    spectrum = Spectrum(GRID, bands(1.0, 0.5, 0.2)).with_blocks(np.array([bands(1.0, 0.5, 0.2), bands(1.0, 0.5, 0.2)]))
+    file = tmp_path / "measured.txt"
+    np.savetxt(file, np.column_stack([GRID, spectrum.intensity]))
+    high = spectrum.scaled(1 / 0.95)
+    assert high.area == pytest.approx(spectrum.area, rel=1e-6)
+    assert high.blocks.mean(axis=0) == pytest.approx(high.intensity)
+    found = {}
+    for scale in (None, 0.95):
+        shelf = Shelf(tmp_path, Spectroscopy(experiment=str(file), frequency_scale=scale, max_lag=4000.0), 300.0, ["a"])
+        shelf.put("a", "predicted", high)
+        found[scale] = shelf.compare("a")
+    assert "spectrum.a.pcc_ml_exp_equal_scaled" not in found[None]
+    assert found[0.95]["spectrum.a.pcc_ml_exp_equal"] < 0.6
+    assert found[0.95]["spectrum.a.pcc_ml_exp_equal_scaled"] > 0.95
+    assert "scaled" not in in_words(found[0.95])
+
+
 def test_too_few_trajectories_are_told_with_the_reason():
     def run(*broken):
         whole = sum(not reason for reason in broken)

@@ -75,6 +75,14 @@ def test_the_correction_is_in_the_spectrum():
     assert other.intensity.max() / plain.intensity.max() == pytest.approx(factor, rel=0.01)
 
 
+def test_zeros_bring_points_closer_and_change_none():
+    dipole = oscillator(steps=4000)
+    few, many = (infrared_spectrum(dipole, 1.0, max_lag=512.0, padding=padding) for padding in (1, 8))
+    assert len(many.wavenumber) == 8 * (len(few.wavenumber) - 1) + 1
+    np.testing.assert_allclose(many.wavenumber[::8], few.wavenumber)
+    np.testing.assert_allclose(many.intensity[::8], few.intensity, atol=1e-9 * few.intensity.max())
+
+
 def test_molar_absorption(tmp_path):
     """1 km/mol is 10⁵ cm/mol, and ε [L/mol/cm] is 10³ cm²/mol to the base of ten."""
     found = infrared_spectrum(oscillator(), 1.0)

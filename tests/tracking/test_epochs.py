@@ -49,7 +49,9 @@ def test_a_line_that_is_not_complete_is_left_for_later(tmp_path):
 
     kept = Kept()
     (tmp_path / "dipole-001.jsonl").write_text('{"epoch": 0, "loss": 1.0}\n{"epoch": 1, "lo')
+    (tmp_path / "iterations/002.partial").mkdir(parents=True)
+    (tmp_path / "iterations/002.partial/dipole-0.jsonl").write_text('{"epoch": 3, "loss": 2.0}\n')
     with following(tmp_path, kept):
         pass
-    assert kept == [(0, {"training.dipole-001.loss": 1.0})]
+    assert sorted(kept) == [(0, {"training.dipole-001.loss": 1.0}), (3, {"training.002.dipole-0.loss": 2.0})]
     assert epochs.PAUSE >= 1, "an edge: it must not take time from trainings"

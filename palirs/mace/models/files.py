@@ -95,6 +95,11 @@ def load_dipoles(paths: Sequence[Path]) -> DipoleModel:
     return DipoleModel(*members)
 
 
+def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:
+    """Return the files of so many dipole models in an iteration directory."""
+    return tuple(directory / f"dipole-{member}.safetensors" for member in range(count))
+
+
 def potential_files(directory: Path) -> list[Path]:
     """Return the files of the committee in an iteration directory or of the last iteration of a study.
 
