@@ -148,8 +148,10 @@ def study_directory(config: DictConfig) -> Path:
     elif isinstance(config.task.get("frames"), str):
         base = Path("studies") / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
     else:
-        names = [*config.molecules.names, *(Path(file).stem for file in config.molecules.files)]
-        base = Path("studies") / f"{'-'.join(names)[:60]}-{HydraConfig.get().runtime.choices.engine}"
+        smiles = [str(text).partition(" ")[2] or str(text) for text in config.molecules.get("smiles") or []]
+        names = [*config.molecules.names, *smiles, *(Path(file).stem for file in config.molecules.files)]
+        plain = re.sub(r"[^\w.,+=()#@\[\]-]", "_", "-".join(map(str, names)).replace("\\", "-"))[:60]  # a SMILES may have slashes
+        base = Path("studies") / f"{plain}-{HydraConfig.get().runtime.choices.engine}"
     swept = [
         override.replace("/", "_") for override in HydraConfig.get().overrides.task if override.split("=")[0].lstrip("+~") in swept_keys()
     ]
@@ -191,8 +193,10 @@ def short_forms(arguments: list[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
-        if key == "molecules" and value and not set(value.split(",")) <= options and not value.startswith(("[", "{")):
-            argument = "molecules.names=" + ",".join(f"['{name}']" for name in value.split(","))
+        if key == "molecules" and value and not set(value.split(",")) <= options and not value.startswith("{"):
+            together = re.fullmatch(r"\[([^][]*,[^][]*|[a-z_]{3,})\]", value)  # a list; else a bracket is that of an atom, [2H]O[2H]
+            parts = [f"'{name.strip()}'" for name in (together.group(1) if together else value).split(",")]
+            argument = f"molecules.names=[{','.join(parts)}]" if together else "molecules.names=" + ",".join(f"[{part}]" for part in parts)
         elif key in own - {"_target_", "_partial_"} or (key.split(".")[0] == "units" and "units" in own):
             argument = f"task.{argument}"
         elif key.startswith("engine.calculator."):

@@ -1,10 +1,10 @@
-"""Molecules: a name from the shipped table, an ASE G2 name or an xyz file becomes a checked :class:`ase.Atoms`."""
+"""Molecules: a name from the shipped table, an ASE G2 name, a SMILES or an xyz file becomes a checked :class:`ase.Atoms`."""
 
 import difflib
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import ase.io
 import numpy as np
@@ -15,7 +15,7 @@ from pydantic import Field
 from scipy.sparse.csgraph import connected_components
 
 from palirs import keys
-from palirs.bonds import relative_distances
+from palirs.geometry.bonds import relative_distances
 from palirs.recipes import PalirsError, recipe
 
 CLOSEST_CONTACT = 0.6
@@ -34,7 +34,12 @@ class Molecules:
     Parameters
     ----------
     names : tuple of str
-        Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or ASE G2 names (``H2O``).
+        Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or ASE G2 names (``H2O``); what is none of
+        these and can be read as a SMILES is one.
+    smiles : tuple of str
+        SMILES, each with a name after a space if it should have its own: ``CC(C)=O`` or ``CC(C)=O acetone``. Here ``CO`` is methanol.
+    conformers : int
+        So many conformers of each SMILES at most, the lowest by a force field, each a molecule of its own: ``name``, ``name-2``, …
     files : tuple of str
         Files that ASE can read; each frame is one molecule, named by its ``info['molecule']`` or by the file. A column ``masses`` [amu]
         gives isotopes.
@@ -43,6 +48,8 @@ class Molecules:
     """
 
     names: tuple[str, ...] = Field(default=())
+    smiles: tuple[str, ...] = Field(default=())
+    conformers: Annotated[int, Field(ge=1, le=100)] = 1
     files: tuple[str, ...] = Field(default=())
     complexes: bool = False
 
@@ -54,10 +61,13 @@ class Molecules:
         PalirsError
             For an unknown name, an unreadable file, two molecules of one name, or a molecule that cannot be treated.
         """
-        found = [atoms for name in self.names for atoms in named(name)]
+        found = [atoms for name in self.names for atoms in named(name, self.conformers)]
+        found += [atoms for text in self.smiles for atoms in written(text, self.conformers)]
         found += [atoms for path in self.files for atoms in read(path)]
         if not found:
-            raise PalirsError("molecules: the list is empty; give molecules.names=[methanol] or molecules.files=[my.xyz]")
+            raise PalirsError(
+                "molecules: the list is empty; give molecules.names=[methanol], molecules.smiles=[CCO] or molecules.files=[my.xyz]"
+            )
         seen: set[str] = set()
         for atoms in found:
             name = atoms.info[keys.MOLECULE]
@@ -86,14 +96,29 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
-def named(name: str) -> list[Atoms]:
-    """Return the molecule of this name, or the molecules of this group."""
+def written(smiles: str, conformers: int = 1) -> list[Atoms]:
+    """Return conformers of a SMILES; the first of a shipped molecule, without another name, is the shipped one."""
+    from palirs.geometry import smiles as chemistry  # RDKit, which takes a part of a second
+
+    canonical = chemistry.canonical(smiles)
+    shipped = [name for name, atoms in table().items() if chemistry.canonical(str(atoms.info["smiles"])) == canonical]
+    if canonical is None or not shipped or " " in smiles.strip():
+        return chemistry.conformers(smiles, conformers)
+    if conformers == 1:
+        return named(shipped[0])
+    return chemistry.conformers(f"{smiles} {shipped[0]}", conformers)
+
+
+def named(name: str, conformers: int = 1) -> list[Atoms]:
+    """Return the molecule of this name, or the molecules of this group, or conformers of what is a SMILES."""
     if name in groups():
         return [named(member)[0] for member in groups()[name]]
     if name in table():
         atoms = table()[name].copy()
     elif name in g2.names:
         atoms = g2_molecule(name)
+    elif _reads_as_smiles(name):
+        return written(name, conformers)
     else:
         known = [*groups(), *table(), *g2.names]
         close = difflib.get_close_matches(name, known, n=3) or difflib.get_close_matches(name.upper(), g2.names, n=3)
@@ -101,10 +126,16 @@ def named(name: str) -> list[Atoms]:
         raise PalirsError(
             f"molecules.names: unknown molecule {name!r}; {hint}Known are the groups {', '.join(groups())}, their members "
             f"({', '.join(list(table())[:5])}, ...), and ASE's G2 names (H2O, CH3OH, ...). For another one give "
-            f"molecules.files=[my.xyz]"
+            f"its SMILES or molecules.files=[my.xyz]"
         )
     atoms.info[keys.MOLECULE] = name
     return [atoms]
+
+
+def _reads_as_smiles(text: str) -> bool:
+    from palirs.geometry.smiles import canonical
+
+    return canonical(text) is not None
 
 
 def read_frames(path: str | Path) -> list[Atoms]:

@@ -9,10 +9,10 @@ from ase import Atoms
 from pydantic import Field
 
 from palirs import keys
-from palirs.distinct import distinct
+from palirs.geometry.distinct import distinct
+from palirs.geometry.torsions import clashing, rotors, turn
 from palirs.molecules import intact, on_grid
 from palirs.recipes import Count, Kelvin, PalirsError, Wavenumber, recipe
-from palirs.torsions import clashing, rotors, turn
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 
 IMAGES = 30

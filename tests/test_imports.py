@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "distinct", "bonds", "torsions"},
+    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "geometry"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "sampling", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},
@@ -29,6 +29,7 @@ ONLY_IN = {
     "mlflow": {"palirs/tracking/"},
     "dscribe": {"palirs/descriptors.py"},
     "nistchempy": {"palirs/spectra/webbook.py"},
+    "rdkit": {"palirs/geometry/smiles.py"},
     "matplotlib": {"palirs/report/"},
     "plotly": {"palirs/report/"},
 }

@@ -3,12 +3,12 @@ import pytest
 from ase.build import molecule
 
 from palirs import keys
-from palirs.distinct import distinct
 from palirs.engines.tblite import TBLite
+from palirs.geometry.distinct import distinct
+from palirs.geometry.torsions import rotors
 from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 from palirs.sampling import InitialSamples, ModeImages, ThermalSamples, spread
-from palirs.torsions import rotors
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 from palirs.vibrations import Harmonic, minimum
 

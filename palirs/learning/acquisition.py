@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.distinct import Known, distances, sorted_distances
+from palirs.geometry.distinct import Known, distances, sorted_distances
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.state import Plan, State
 from palirs.molecules import on_grid

@@ -46,7 +46,7 @@ def features(distances: np.ndarray) -> np.ndarray:
     """Return what tells structures of one molecule apart: inverse sorted distances, ``[..., D]`` [1/Å].
 
     Inverse distances weigh what is near, where forces change fast (Chmiela et al. 2017, doi:10.1126/sciadv.1603015); sorted within each
-    pair of elements (:func:`palirs.distinct.distances`) they do not change when equal atoms are exchanged.
+    pair of elements (:func:`palirs.geometry.distinct.distances`) they do not change when equal atoms are exchanged.
     """
     return 1.0 / distances
 

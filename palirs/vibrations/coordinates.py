@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from ase.units import Bohr
 from scipy.linalg import helmert
 
-from palirs.bonds import bonded
+from palirs.geometry.bonds import bonded
 
 STRAIGHT = 170.0
 """Degrees: an angle above this is linear."""

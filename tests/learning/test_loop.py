@@ -9,8 +9,8 @@ import torch
 from ase.build import molecule
 
 from palirs import keys
-from palirs.distinct import distances
 from palirs.dynamics import average
+from palirs.geometry.distinct import distances
 from palirs.learning.acquisition import choose, content, expected_errors
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.loop import share_out

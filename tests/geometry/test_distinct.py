@@ -2,7 +2,7 @@ import numpy as np
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from palirs.distinct import SAME, Known, distances, distinct
+from palirs.geometry.distinct import SAME, Known, distances, distinct
 
 
 def shaken(rng, atoms, size=0.1):

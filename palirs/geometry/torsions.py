@@ -6,8 +6,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
 
-from palirs.bonds import bonded as bonds
-from palirs.bonds import relative_distances
+from palirs.geometry.bonds import bonded as bonds
+from palirs.geometry.bonds import relative_distances
 
 SINGLE = 0.94
 """Bonded atoms nearer than this times the sum of their covalent radii are bonded by more than a single bond, about which nothing turns at

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from palirs.distinct import distances
+from palirs.geometry.distinct import distances
+from palirs.geometry.torsions import clashing, rotors, turn
 from palirs.molecules import Molecules, intact
-from palirs.torsions import clashing, rotors, turn
 
 
 @pytest.mark.parametrize(
