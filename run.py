@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study
+from palirs.settings.commandline import flags_first
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
@@ -213,6 +214,8 @@ def check_overrides(arguments: list[str]) -> None:
     name = asked.config_name or "config"
     if asked.config_path:
         raise PalirsError("-cp replaces the settings of palirs; -cd <directory> adds to them")
+    if asked.config_dir and not Path(asked.config_dir).is_dir():
+        raise PalirsError(f"-cd {asked.config_dir}: there is no such directory")
     own = bool(asked.config_dir) and not (CONF / f"{name}.yaml").is_file()
     home = (Path(asked.config_dir) if own else CONF).resolve()
     if not (home / f"{name}.yaml").is_file():
@@ -279,8 +282,9 @@ def _keys(config: DictConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = short_forms(sys.argv[1:])
     try:
+        flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
+        sys.argv[1:] = short_forms(flags_first(sys.argv[1:], flags, GROUPS))
         check_overrides(sys.argv[1:])
     except PalirsError as error:
         sys.exit(f"palirs: {error}")
