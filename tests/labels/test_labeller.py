@@ -105,7 +105,7 @@ def test_an_engine_that_always_fails_stops_the_study(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [Processes(workers=1, time_limit=2.0), Dask(workers=1, time_limit=2.0)], ids=["processes", "dask"])
+@pytest.mark.parametrize("recipe", [Processes(workers=1, time_limit=5.0), Dask(workers=1, time_limit=5.0)], ids=["processes", "dask"])
 def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
     structures = frames(6)
     structures[1].positions[0, 0], structures[3].positions[0, 0] = HANG, DIE
@@ -216,7 +216,7 @@ def test_an_interrupt_keeps_what_has_arrived(tmp_path, structures):
 @pytest.mark.slow
 def test_programs_end_with_the_worker_that_started_them(tmp_path):
     """A time limit that kills the worker must not leave aims or orca running."""
-    with Processes(workers=1, time_limit=2.0).open() as executor, pytest.raises(TimeoutError):
+    with Processes(workers=1, time_limit=5.0).open() as executor, pytest.raises(TimeoutError):
         executor.submit(start_program, str(tmp_path / "pid")).result()
     time.sleep(0.5)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text()}/status")
