@@ -86,7 +86,7 @@ def _parsed(text: str) -> Chem.Mol | None:
 
 
 def _check(smiles: str, molecule: Chem.Mol) -> None:
-    """Refuse what a closed-shell treatment of neutral molecules does not cover; say what is left open."""
+    """Refuse what a closed-shell treatment of neutral molecules does not cover."""
     size, parts, charge = molecule.GetNumAtoms(), len(Chem.GetMolFrags(molecule)), Chem.GetFormalCharge(molecule)
     if size > LARGEST:
         raise PalirsError(f"molecules: the SMILES {smiles[:40]!r}… has {size} atoms; at most {LARGEST} beside hydrogen are treated")
