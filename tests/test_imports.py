@@ -29,7 +29,7 @@ ONLY_IN = {
     "mlflow": {"palirs/tracking/"},
     "dscribe": {"palirs/descriptors.py"},
     "nistchempy": {"palirs/spectra/webbook.py"},
-    "rdkit": {"palirs/geometry/smiles.py"},
+    "rdkit": {"palirs/geometry/smiles.py", "palirs/geometry/embedding.py"},
     "matplotlib": {"palirs/report/"},
     "plotly": {"palirs/report/"},
 }

@@ -2,29 +2,19 @@
 
 import logging
 
-import numpy as np
 from ase import Atoms
-from rdkit import Chem, RDLogger
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from palirs import keys
-from palirs.geometry.distinct import distances
+from palirs.geometry.embedding import SEED, Quiet, embedded
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
 
-EMBEDDED, MOST = 30, 300
-"""Conformers that are tried, for each rotatable bond as many more, and so many at most."""
 LARGEST = 150
 """Atoms without hydrogen: to embed more takes minutes, and their MD is out of reach."""
-SEED = 61453
-"""Of the embedding, so that a SMILES is the same geometry every time."""
-SAME = 0.1
-"""Conformers of which no distance between atoms differs by more than this [Å] are one."""
-DIGITS = 4
-"""Of start geometries [Å]: what the last digits of a force field's minimum are depends on the machine."""
-STEPS = 2000
 
 
 def canonical(text: str) -> str | None:
@@ -65,23 +55,18 @@ def conformers(text: str, count: int = 1) -> list[Atoms]:
     molecule = _one_isomer(smiles, molecule)
     name = name.strip() or _name(molecule)
     whole = Chem.AddHs(molecule)
-    trials = min(MOST, EMBEDDED * (1 + rdMolDescriptors.CalcNumRotatableBonds(molecule)))
-    parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = SEED
-    if not len(rdDistGeom.EmbedMultipleConfs(whole, trials, parameters)):
-        parameters.useRandomCoords = True
-        rdDistGeom.EmbedMultipleConfs(whole, trials, parameters)
-    if not whole.GetNumConformers():
-        raise PalirsError(f"molecules: RDKit finds no geometry for the SMILES {smiles!r}; give molecules.files=[my.xyz]")
-    found, energies = _distinct(whole, _relax(whole, smiles), count)
-    log.info("%s: %s, %s", smiles, name, _told(energies, count))
-    for number, atoms in enumerate(found, start=1):
+    try:
+        found = embedded(whole)
+    except ValueError as error:
+        raise PalirsError(f"molecules: {error} of the SMILES {smiles!r}; give molecules.files=[my.xyz]") from error
+    log.info("%s: %s, %s", smiles, name, _told([energy for energy, _ in found], count))
+    for number, (_, atoms) in enumerate(found[:count], start=1):
         atoms.info[keys.MOLECULE] = name if number == 1 else f"{name}-{number}"
-    return found
+    return [atoms for _, atoms in found[:count]]
 
 
 def _parsed(text: str) -> Chem.Mol | None:
-    with _Quiet():
+    with Quiet():
         return Chem.MolFromSmiles(text)
 
 
@@ -121,36 +106,9 @@ def _one_isomer(smiles: str, molecule: Chem.Mol) -> Chem.Mol:
 def _name(molecule: Chem.Mol) -> str:
     """Return formula and first letters of the InChIKey, of its second part too where stereochemistry or isotopes are in it."""
     formula = rdMolDescriptors.CalcMolFormula(molecule, separateIsotopes=True, abbreviateHIsotopes=True)
-    with _Quiet():
+    with Quiet():
         skeleton, rest, *_ = [*Chem.MolToInchiKey(molecule).split("-"), ""]
     return f"{formula}-{skeleton[:6]}" + ("" if rest.startswith("UHFFFAOYS") else f"-{rest[:3]}")
-
-
-def _relax(molecule: Chem.Mol, smiles: str) -> np.ndarray:
-    """Relax every conformer and return the energies [kcal/mol], infinite where that fails."""
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
-        found = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, maxIters=STEPS, mmffVariant="MMFF94s")
-    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
-        found = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=STEPS)
-    else:
-        raise PalirsError(f"molecules: neither MMFF94 nor UFF knows all atoms of the SMILES {smiles!r}; give molecules.files=[my.xyz]")
-    return np.array([energy if failed >= 0 else np.inf for failed, energy in found])
-
-
-def _distinct(molecule: Chem.Mol, energies: np.ndarray, count: int) -> tuple[list[Atoms], list[float]]:
-    """Return geometries that differ, lowest energy first, ``count`` at most; and the energies of all that differ."""
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    masses = [atom.GetMass() for atom in molecule.GetAtoms()] if any(atom.GetIsotope() for atom in molecule.GetAtoms()) else None
-    found: list[Atoms] = []
-    rows, kept = [], []
-    for number in np.argsort(energies, kind="stable"):
-        atoms = Atoms(numbers, positions=np.round(molecule.GetConformer(int(number)).GetPositions(), DIGITS), masses=masses)
-        row = distances(atoms)
-        if all(np.abs(row - other).max() > SAME for other in rows):
-            rows.append(row)
-            found.append(atoms)
-            kept.append(float(energies[number]))
-    return found[:count], kept
 
 
 def _told(energies: list[float], count: int) -> str:
@@ -160,13 +118,3 @@ def _told(energies: list[float], count: int) -> str:
     more = f" and {len(energies) - 6} more" if len(energies) > 6 else ""
     taken = "the lowest one is" if count == 1 else f"the lowest {min(count, len(energies))} are"
     return f"{taken} taken of {len(energies)} conformers, the others {above} kcal/mol above{more}"
-
-
-class _Quiet:
-    """RDKit says in its own way, on the terminal, what is wrong with a string that may be a name."""
-
-    def __enter__(self) -> None:
-        RDLogger.DisableLog("rdApp.*")
-
-    def __exit__(self, *_: object) -> None:
-        RDLogger.EnableLog("rdApp.*")

@@ -44,6 +44,8 @@ class Job:
         Of its random stream.
     vibrations : Harmonic or None
         Normal modes whose rates are recorded.
+    conformer : int
+        Which one it starts from.
     """
 
     molecule: Atoms
@@ -51,6 +53,7 @@ class Job:
     settings: str
     seed: np.random.SeedSequence
     vibrations: Harmonic | None = None
+    conformer: int = 0
 
     @property
     def recording(self) -> Recording:

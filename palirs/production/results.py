@@ -10,7 +10,7 @@ from palirs import keys
 from palirs.production.batch import Job, steps_of
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
-from palirs.spectra import Spectrum, infrared_spectrum, undo_verlet_shift
+from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.density import mode_densities
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,11 @@ class Run:
     broken : list of str
         Why each trajectory ended early; empty for those that did not.
     rates : numpy.ndarray or None
-        Shape ``[whole, frames, modes]`` [eV^1/2], of the normal coordinates (see
-        :class:`palirs.vibrations.projection.Projection`); ``None`` if one of the trajectories did not record them.
+        Shape ``[recorded, frames, modes]`` [eV^1/2], of the normal coordinates (see
+        :class:`palirs.vibrations.projection.Projection`), of the trajectories that start from the optimum; ``None`` if one of them did not
+        record them.
+    strata : Strata or None
+        What conformer each whole trajectory starts from, where they count by it.
     """
 
     molecule: str
@@ -46,14 +49,15 @@ class Run:
     drift: np.ndarray
     broken: list[str]
     rates: np.ndarray | None = None
+    strata: Strata | None = None
 
     def enough(self, share: float) -> bool:
         """Tell whether at least one, and this share of the trajectories, ended well."""
         return len(self.dipoles) >= max(1, share * len(self.broken))
 
 
-def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
-    """Read the trajectories of one molecule; those that ended early are told, and left out."""
+def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy, shares: Sequence[float] | None = None) -> Run:
+    """Read the trajectories of one molecule; those that ended early are told, and left out. ``shares`` are those of its conformers."""
     frames = steps_of(md.length, settings) // settings.stride
     recordings = [job.recording for job in jobs]
     ends = [recording.checkpoint(job.settings) for recording, job in zip(recordings, jobs, strict=True)]
@@ -64,7 +68,10 @@ def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
     for recording, _ in whole:
         if len(recording.dipoles(frames)) < frames:
             raise PalirsError(f"{recording.dipole_file} has fewer than {frames} dipoles; remove {recording.checkpoint_file} to run it anew")
+    starts = [job.conformer for job, end in zip(jobs, ends, strict=True) if not end.broken]
     rates = [found for recording, _ in whole if (found := recording.rates(frames)) is not None]
+    if shares is not None and len(set(starts)) < len({job.conformer for job in jobs}):
+        log.warning("%s: no trajectory of one of its conformers ended well; the others count for it", jobs[0].place.parent.name)
     return Run(
         molecule=jobs[0].molecule.info[keys.MOLECULE],
         dipoles=np.array([recording.dipoles(frames) for recording, _ in whole]).reshape(-1, frames, 3),
@@ -72,7 +79,8 @@ def read(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> Run:
         spread=np.array([float(end.values["spread"]) for _, end in whole]),
         drift=np.array([float(end.values["drift"]) for _, end in whole]),
         broken=[end.broken for end in ends],
-        rates=np.array(rates) if rates and len(rates) == len(whole) else None,
+        rates=np.array(rates) if rates and len(rates) == starts.count(0) else None,
+        strata=None if shares is None or not starts else Strata(tuple(starts), tuple(shares)),
     )
 
 
@@ -92,7 +100,7 @@ def check_enough(runs: Sequence[Run], share: float) -> None:
         )
 
 
-def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float, label: str) -> Spectrum:
+def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float, label: str, strata: Strata | None = None) -> Spectrum:
     """Spectrum with its standard error of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
     interval = settings.stride * settings.timestep
     found = infrared_spectrum(
@@ -104,6 +112,7 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
         padding=settings.padding,
         quantum_correction=settings.quantum_correction,
         method=settings.method,
+        strata=strata,
     )
     if settings.method == "physical":
         found = undo_verlet_shift(found, settings.timestep, settings.thermostat)

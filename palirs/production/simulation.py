@@ -25,6 +25,7 @@ from palirs.mace.models.files import load, load_dipoles
 from palirs.mace.settings import Evaluation
 from palirs.production.batch import Batch, Job, geometry_stride, steps_of
 from palirs.production.results import Run, read
+from palirs.production.starts import Starts
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
 from palirs.vibrations import Harmonic
@@ -39,7 +40,7 @@ engine. Without dipole models the recorded dipoles are not numbers."""
 
 def simulate(
     source: Source,
-    optima: Sequence[Atoms | Harmonic],
+    optima: Sequence[Atoms | Harmonic | Starts],
     md: MD,
     settings: Spectroscopy,
     temperature: float,
@@ -58,7 +59,7 @@ def simulate(
     ----------
     source : Source
         Committee and dipole model, or engine.
-    optima : sequence of Atoms or Harmonic
+    optima : sequence of Atoms, Harmonic or Starts
         Start geometries; those with their vibrations get the rates of their modes recorded.
     md, settings
         Lengths, time step, intervals.
@@ -84,12 +85,14 @@ def simulate(
     ]
     for share in running:
         share.result()
-    return [read(jobs[first : first + md.replicas], md, settings) for first in range(0, len(jobs), md.replicas)]
+    groups = [jobs[first : first + md.replicas] for first in range(0, len(jobs), md.replicas)]
+    weights = [one.populations if isinstance(one, Starts) and one.weighted else None for one in optima]
+    return [read(group, md, settings, own) for group, own in zip(groups, weights, strict=True)]
 
 
 def jobs_of(
     source: Source,
-    optima: Sequence[Atoms | Harmonic],
+    optima: Sequence[Atoms | Harmonic | Starts],
     md: MD,
     settings: Spectroscopy,
     temperature: float,
@@ -98,18 +101,20 @@ def jobs_of(
     kind: str,
 ) -> list[Job]:
     """Return the trajectories of :func:`simulate`: molecule after molecule, its replicas in order."""
-    known = [(one.atoms, one) if isinstance(one, Harmonic) else (one, None) for one in optima]
-    return [
-        Job(
-            atoms,
-            directory / f"{atoms.info[keys.MOLECULE]}-{temperature:g}K-{kind}" / str(replica),
-            fingerprint(md, settings, temperature, seed, atoms),
-            stream(seed, _stream(source), atoms.info[keys.MOLECULE], temperature, replica),
-            vibrations,
-        )
-        for atoms, vibrations in known
-        for replica in range(md.replicas)
-    ]
+    jobs = []
+    for one in optima:
+        optimum = one if isinstance(one, Atoms) else one.atoms
+        name, made = optimum.info[keys.MOLECULE], fingerprint(md, settings, temperature, seed, optimum)
+        places = [directory / f"{name}-{temperature:g}K-{kind}" / str(replica) for replica in range(md.replicas)]
+        streams = [stream(seed, _stream(source), name, temperature, replica) for replica in range(md.replicas)]
+        if not isinstance(one, Starts):
+            modes = None if isinstance(one, Atoms) else one
+            jobs += [Job(optimum, place, made, own, modes) for place, own in zip(places, streams, strict=True)]
+            continue
+        for place, own, number in zip(places, streams, one.conformer_of(md.replicas), strict=True):
+            modes = None if number else one.known
+            jobs.append(Job(one.conformers[number], place, f"{made} conformer={number}", own, modes, number))
+    return jobs
 
 
 def _stream(source: Source) -> str:

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from palirs.geometry.symmetry import symmetry_order
 from palirs.report import bands, figures, spectral_figures, transfer_figures
 from palirs.report.comparison import with_intervals
 from palirs.report.sections import Findings, Section
 from palirs.report.tables import write_table
 from palirs.spectra import Spectrum
+from palirs.vibrations.conformers import populations, read_conformers
 
 ALIKE = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %"
 EQUAL = "The same with the experiment at the resolution of the computed spectra"
@@ -38,6 +40,28 @@ def spectra(found: Findings) -> list[Section]:
     if regions:
         sections.append(Section("Spectra by region; areas in km/mol", rows=regions))
     return sections
+
+
+def conformers(found: Findings) -> list[Section]:
+    """Energies and populations of the conformers that trajectories start from."""
+    rows = []
+    for name in found.shelf.molecules if found.shelf.settings.conformers is not None else ():
+        file = found.directory / "conformers" / f"{name}.xyz"
+        known = read_conformers(file) if file.exists() else []
+        for number, (one, share) in enumerate(zip(known, populations(known, found.shelf.temperature), strict=True)):
+            theirs = float(one.atoms.info["committee_energy_eV"]) - float(known[0].atoms.info["committee_energy_eV"])
+            rows.append(
+                {
+                    "molecule": name,
+                    "conformer": str(number),
+                    "energy (meV)": f"{1e3 * (one.energy - known[0].energy):+.0f}",
+                    "committee's energy (meV)": f"{1e3 * theirs:+.0f}",
+                    "order of the point group": str(symmetry_order(one.atoms)),
+                    f"population at {found.shelf.temperature:g} K": f"{share:.1%}",
+                }
+            )
+    how = "each trajectory counts by the population" if found.shelf.settings.conformers == "boltzmann" else "the MD goes on to weigh them"
+    return [Section(f"Conformers that trajectories start from; {how}", rows=rows)] if rows else []
 
 
 def mean(numbers: Sequence[Mapping[str, float]]) -> dict[str, str]:

@@ -26,6 +26,12 @@ class Spectroscopy:
         Trajectories driven by the committee.
     reference : MD or None
         Trajectories driven by the reference engine; ``None`` leaves them out.
+    conformers : {"md", "boltzmann"} or None
+        ``None``: every trajectory starts from the optimum. Otherwise they start from the conformers that the committee finds, in proportion
+        to their populations at the temperature. ``md``: each counts alike, and the MD goes on to weigh, which is right where it crosses
+        from one to another many times. ``boltzmann``: each counts with the population of the conformer it starts from, which is right where
+        it does not. Populations are classical and harmonic with the engine's energies, one label per conformer; see
+        :mod:`palirs.vibrations.conformers`.
     timestep : float
         [fs].
     thermostat : {"langevin", "nose_hoover"}
@@ -65,6 +71,7 @@ class Spectroscopy:
 
     production: MD = Field(default_factory=MD)
     reference: MD | None = Field(default_factory=MD)
+    conformers: Literal["md", "boltzmann"] | None = None
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     thermostat: Literal["langevin", "nose_hoover"] = "langevin"
     friction: Friction = 0.98
@@ -102,6 +109,8 @@ class Spectroscopy:
                 f"lag_window = {self.lag_window}, quantum_correction = {self.quantum_correction}: SchNetPack's recipe has a window of "
                 f"its own and no correction; leave them at hann and harmonic, or method=physical"
             )
+        if self.method == "schnetpack" and self.conformers == "boltzmann":
+            raise ValueError("conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical")
         if self.max_lag < SHORTEST_LAG:
             raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")
         for md in (self.production, self.reference):
@@ -115,7 +124,8 @@ class Spectroscopy:
     @property
     def made(self) -> str:
         """What makes a spectrum of dipoles, in words: spectra of which this differs should not be compared."""
-        return f"{self.method}, {self.lag_window} over {self.max_lag:g} fs, {self.quantum_correction}"
+        started = "" if self.conformers is None else f", conformers by {self.conformers}"
+        return f"{self.method}, {self.lag_window} over {self.max_lag:g} fs, {self.quantum_correction}{started}"
 
     @property
     def line_width(self) -> float:

@@ -2,11 +2,12 @@
 
 from palirs.spectra.compare import pearson, wasserstein
 from palirs.spectra.experiment import read_columns, read_jcamp, read_spectrum
-from palirs.spectra.infrared import autocorrelation, infrared_spectrum, undo_verlet_shift
+from palirs.spectra.infrared import Strata, autocorrelation, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
 
 __all__ = [
     "Spectrum",
+    "Strata",
     "autocorrelation",
     "infrared_spectrum",
     "mean_spectrum",

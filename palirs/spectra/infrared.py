@@ -1,6 +1,6 @@
 """From a dipole trajectory to the infrared spectrum through its autocorrelation."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -13,6 +13,22 @@ from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGH
 
 BLOCK = 5000.0
 """Of a trajectory, for the error of its spectrum [fs]: longer than a vibration keeps its energy, which is 1/friction, 0.4 to 1 ps."""
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Trajectories of several kinds, and how much each kind counts.
+
+    Attributes
+    ----------
+    members : tuple of int
+        The kind of each trajectory, from zero.
+    shares : tuple of float
+        Of each kind, in any unit; kinds without a trajectory are left out.
+    """
+
+    members: tuple[int, ...]
+    shares: tuple[float, ...]
 
 
 def autocorrelation(signal: np.ndarray, max_lag: int, *, biased: bool = False) -> np.ndarray:
@@ -61,6 +77,7 @@ def infrared_spectrum(
     padding: int = 4,
     quantum_correction: str = "harmonic",
     method: Literal["physical", "schnetpack"] = "physical",
+    strata: Strata | None = None,
 ) -> Spectrum:
     """Infrared absorption from the autocorrelation of the time derivative of the dipole.
 
@@ -94,6 +111,9 @@ def infrared_spectrum(
         See :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
         Which recipe.
+    strata : Strata, optional
+        Trajectories count by their kind, of ``physical``: the mean is that over the kinds, its error that of a stratified sample (Cochran
+        1977, 5.3). Without them every trajectory counts alike.
 
     Returns
     -------
@@ -127,8 +147,7 @@ def infrared_spectrum(
     if method != "physical":
         raise ValueError(f"method = {method!r}: it should be 'physical' or 'schnetpack'")
     sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, BLOCK / timestep)
-    correlation = sums.sum(axis=0) / counts.sum(axis=0)
-    deviations = (sums - correlation * counts) * (len(sums) / counts.sum(axis=0))
+    correlation, deviations = _mean(sums, counts, len(values), strata or Strata((0,) * len(values), (1.0,)))
     wavenumber, found = spectral_transform(np.vstack([correlation, deviations]), timestep, window, padding)
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
     damping = damping / lag_functions.correction(quantum_correction, wavenumber, temperature)
@@ -156,6 +175,20 @@ def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.
     found = [lag_products(one, begin, end, lags) for one in flux for begin, end in pairwise(edges.tolist())]
     sums, counts = zip(*found, strict=True)
     return np.array(sums), np.array(counts)
+
+
+def _mean(sums: np.ndarray, counts: np.ndarray, trajectories: int, strata: Strata) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean correlation ``[lags]``, and what each block makes it deviate by, ``[blocks, lags]``: blocks that count alike."""
+    kinds = np.repeat(strata.members, len(sums) // trajectories)
+    there = {kind: strata.shares[kind] for kind in np.unique(kinds).tolist()}
+    correlation, deviations = np.zeros(sums.shape[1]), np.zeros_like(sums)
+    for kind, share in there.items():
+        mine, part = kinds == kind, share / sum(there.values())
+        total = counts[mine].sum(axis=0)
+        mean = sums[mine].sum(axis=0) / total
+        correlation += part * mean
+        deviations[mine] = part * (sums[mine] - mean * counts[mine]) * (len(sums) / total)
+    return correlation, deviations
 
 
 def undo_verlet_shift(spectrum: Spectrum, timestep: float, thermostat: Literal["langevin", "nose_hoover"] = "langevin") -> Spectrum:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,10 +23,12 @@ from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files, load_dipoles
 from palirs.molecules import check_whole, read_frames
+from palirs.production import Starts
 from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf
 from palirs.report.sections import Findings
 from palirs.settings import Study
+from palirs.study.conformers import starts
 from palirs.study.identity import claim, flat, identity
 from palirs.tracking import Off, Tracker
 from palirs.vibrations import Harmonic
@@ -110,6 +112,13 @@ class Session:
     def optima(self) -> list[Atoms]:
         """Geometries relaxed by the reference engine."""
         return [known.atoms for known in self.references]
+
+    def starts(self, references: Sequence[Harmonic]) -> Sequence[Harmonic | Starts]:
+        """Return where trajectories of these molecules start: at their optima, or from conformers that the committee finds."""
+        how, temperature = self.study.spectrum.conformers, self.study.temperature
+        if how is None:
+            return references
+        return starts(self.directory, references, lambda: self.committee, self.labeller, temperature, how == "boltzmann")
 
     @property
     def plan(self) -> Plan:

@@ -95,13 +95,15 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
         if md is None:
             continue
         where, called = place / "trajectories", last.name if kind == "predicted" else kind  # models of another iteration have their own
-        for run in simulate(source, references, md, s.spectrum, s.temperature, s.seed, session.movers, where, called, s.evaluation):
+        for run in simulate(
+            source, session.starts(references), md, s.spectrum, s.temperature, s.seed, session.movers, where, called, s.evaluation
+        ):
             shelf.remove(run.molecule, kind)
             if not run.enough(s.spectrum.complete):
                 ended[run.molecule] = next(filter(None, run.broken))
                 continue
             label = f"{who}, {s.temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
-            found = spectrum_of(run.dipoles, s.spectrum, s.temperature, label)
+            found = spectrum_of(run.dipoles, s.spectrum, s.temperature, label, run.strata)
             shelf.put(run.molecule, kind, found, densities_of(run.rates, s.spectrum))
     rows = _trust(session, references, place / "trajectories", frames)
     for row in rows:

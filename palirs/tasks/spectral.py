@@ -14,6 +14,7 @@ from palirs.executors import WorkerLost
 from palirs.production import (
     Run,
     Source,
+    Starts,
     check_enough,
     densities_of,
     duration,
@@ -84,7 +85,7 @@ def _reference_anew(session: Session) -> None:
     if md is None or not old:
         return
     s = session.study
-    jobs = jobs_of(engine, session.references, md, settings, s.temperature, s.seed, place, "reference")
+    jobs = jobs_of(engine, session.starts(session.references), md, settings, s.temperature, s.seed, place, "reference")
     if steps_left(jobs, md, settings) == 0:
         for run in _enough(session, _trajectories(session, engine, md, "reference"), "reference"):
             _spectrum(session, run, "reference", f"{engine.name} MD")
@@ -103,9 +104,9 @@ def _tell_width(settings: Spectroscopy) -> None:
 
 def _announce(session: Session, md: MD) -> None:
     """Say how long the engine's own MD will take, from a few of its steps."""
-    s, optima = session.study, session.optima
+    s, optima, starts = session.study, session.optima, session.starts(session.references)
     place = session.directory / "trajectories"
-    steps = steps_left(jobs_of(s.engine, optima, md, s.spectrum, s.temperature, s.seed, place, "reference"), md, s.spectrum)
+    steps = steps_left(jobs_of(s.engine, starts, md, s.spectrum, s.temperature, s.seed, place, "reference"), md, s.spectrum)
     if steps:
         workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
         try:
@@ -119,7 +120,12 @@ def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[R
     """Run the trajectories, or what is missing of them; longer and longer ones of molecules whose bands are not sure enough."""
     s, place = session.study, session.directory / "trajectories"
     found: dict[str, Run] = {}
-    waiting, length = list(session.references), md.length
+    starts = session.starts(session.references)
+    for one in starts:
+        if isinstance(one, Starts):
+            told = ", ".join(f"{share:.1%}" for share in one.populations)
+            log.info("%s: %s of the molecules at %g K are in its conformers", one.atoms.info[keys.MOLECULE], told, s.temperature)
+    waiting, length = list(starts), md.length
     while waiting:
         now = replace(md, length=length)
         runs = simulate(source, waiting, now, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
@@ -135,12 +141,12 @@ def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[R
         if unsure:
             length = min(md.longest, length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)))
             log.info("bands not sure to %.1f %% yet: %s; going on to %.3g ps", 100 * md.until, told, length)
-    return [found[known.atoms.info[keys.MOLECULE]] for known in session.references]
+    return [found[known.atoms.info[keys.MOLECULE]] for known in starts]
 
 
 def _error(session: Session, run: Run) -> float:
     s = session.study
-    return band_error(spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule), s.spectrum.window)
+    return band_error(spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule, run.strata), s.spectrum.window)
 
 
 def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
@@ -158,7 +164,9 @@ def _spectrum(session: Session, run: Run, kind: str, who: str) -> Spectrum:
     temperature, settings = session.study.temperature, session.study.spectrum
     length = run.dipoles.shape[1] * settings.stride * settings.timestep * 1e-3
     label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {length:.3g} ps"
-    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label)
+    if settings.conformers is not None:
+        label += ", conformers by Boltzmann weights" if settings.conformers == "boltzmann" else ", from conformers"
+    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label, run.strata)
     session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
     return spectrum
 

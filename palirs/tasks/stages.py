@@ -147,6 +147,7 @@ def analyse(session: Session) -> None:
     found = session.findings
     content = [
         *spectral_sections.spectra(found),
+        *spectral_sections.conformers(found),
         *spectral_sections.temperatures(found),
         *spectral_sections.lengths(found),
         sections.learning_curves(found),
