@@ -2,7 +2,7 @@
 
 from palirs.executors.base import ExecutorRecipe, Later, WorkerLost, cores, shares
 from palirs.executors.dask import Dask
-from palirs.executors.local import Processes, Serial, SerialExecutor
+from palirs.executors.local import Processes, Serial, SerialExecutor, preload
 from palirs.executors.slurm import Slurm
 
-__all__ = ["Dask", "ExecutorRecipe", "Later", "Processes", "Serial", "SerialExecutor", "Slurm", "WorkerLost", "cores", "shares"]
+__all__ = ["Dask", "ExecutorRecipe", "Later", "Processes", "Serial", "SerialExecutor", "Slurm", "WorkerLost", "cores", "preload", "shares"]

@@ -13,7 +13,7 @@ from typing import Any
 from ase import Atoms
 
 from palirs import keys
-from palirs.executors import Later, Slurm
+from palirs.executors import Later, Slurm, preload
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
 from palirs.learning.loop import reference_vibrations
@@ -269,6 +269,7 @@ def _alone(stack: ExitStack, directory: Path, task: str) -> bool:
 def _executors(study: Study, stack: ExitStack, check: bool) -> dict[Any, Executor]:
     """Return where work runs, by recipe; equal recipes share their workers, and none starts before it is used."""
     opened: dict[Any, Executor] = {}
+    preload("palirs.learning.exploration", "palirs.mace.training.committees", "palirs.production")
     for workers in (study.executor.labels, study.executor.training, study.executor.md):
         if check and isinstance(workers, Slurm):
             workers.check()  # before hours of other work
