@@ -6,6 +6,7 @@ This is the only file that knows Hydra. It composes the configuration, builds an
 import difflib
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -53,10 +54,20 @@ CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Build the configuration and run the task."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
         run(continued(config))
     except (PalirsError, EngineFailure) as error:
         sys.exit(f"palirs: {error}")
+    except KeyboardInterrupt as stop:
+        print(f"palirs: stopped{stop}; what was done is kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(143 if str(stop) else 130)
+
+
+def _stop(number: int, frame: object) -> None:
+    """Stop as by Ctrl-C when a scheduler says that time is up: workers end, MLflow is told."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt(" by SIGTERM")
 
 
 def run(config: DictConfig) -> None:

@@ -4,6 +4,8 @@ A recipe says *how* something is to be made (an engine, a sampler, a training) a
 names. It holds no live resource, so it is cheap, picklable and can be sent to a worker. Pydantic does the checking.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -68,6 +70,15 @@ def explain(error: ValidationError, where: str) -> str:
         allowed = _ADVICE.get(item["type"], item["msg"].replace("Input should", "it should"))
         lines.append(f"{key} = {_short(item['input'])}: {allowed}")
     return "\n".join(lines)
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn pydantic's errors into :class:`PalirsError`, see :func:`explain`."""
+    try:
+        yield
+    except ValidationError as error:
+        raise PalirsError(explain(error, where)) from error
 
 
 _ADVICE = {

@@ -17,6 +17,7 @@ LAYERS = [
     {"labels", "vibrations"},
     {"learning", "production"},
     {"report"},
+    {"predictor"},
     {"study"},
     {"tasks"},
 ]
@@ -26,7 +27,7 @@ ONLY_IN = {
     "omegaconf": {"run.py"},
     "mace": {"palirs/mace/"},
     "e3nn": {"palirs/mace/"},
-    "mlflow": {"palirs/tracking/"},
+    "mlflow": {"palirs/tracking/", "palirs/predictor/served.py"},
     "dscribe": {"palirs/descriptors.py"},
     "nistchempy": {"palirs/spectra/webbook.py"},
     "rdkit": {"palirs/geometry/smiles.py", "palirs/geometry/embedding.py"},

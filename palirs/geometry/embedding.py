@@ -33,12 +33,25 @@ def conformers_like(atoms: Atoms) -> list[tuple[float, Atoms]]:
     ValueError
         If RDKit cannot tell the bonds, or the force fields do not know an atom.
     """
+    return embedded(_molecule_of(atoms))
+
+
+def canonical_of(atoms: Atoms) -> str | None:
+    """Return the canonical SMILES of a structure, without stereochemistry; ``None`` if RDKit cannot tell its bonds."""
+    try:
+        molecule = Chem.RemoveHs(_molecule_of(atoms))
+    except ValueError:
+        return None
+    return Chem.MolToSmiles(molecule, isomericSmiles=False)
+
+
+def _molecule_of(atoms: Atoms) -> Chem.Mol:
     block = f"{len(atoms)}\n\n" + "\n".join(f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms)
     with Quiet():
         molecule = Chem.MolFromXYZBlock(block)
         rdDetermineBonds.DetermineBonds(molecule, charge=0)
         Chem.AssignStereochemistryFrom3D(molecule)
-    return embedded(molecule)
+    return molecule
 
 
 def embedded(molecule: Chem.Mol) -> list[tuple[float, Atoms]]:

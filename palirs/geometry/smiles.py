@@ -23,6 +23,12 @@ def canonical(text: str) -> str | None:
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
+def size(text: str) -> int | None:
+    """Return how many atoms the molecule of a SMILES has, hydrogen too; ``None`` where it is none."""
+    molecule = _parsed(text.partition(" ")[0]) if text else None
+    return None if molecule is None else Chem.AddHs(molecule).GetNumAtoms()
+
+
 def conformers(text: str, count: int = 1) -> list[Atoms]:
     """Return conformers of a molecule, the lowest in energy first.
 

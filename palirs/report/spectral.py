@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from palirs.geometry.symmetry import symmetry_order
-from palirs.report import bands, figures, spectral_figures, transfer_figures
+from palirs.report import bands, figures, interactive, spectral_figures, transfer_figures
 from palirs.report.comparison import with_intervals
 from palirs.report.sections import Findings, Section
-from palirs.report.tables import write_table
+from palirs.report.tables import read_table, write_table
 from palirs.spectra import Spectrum
 from palirs.vibrations.conformers import populations, read_conformers
 
@@ -19,7 +19,7 @@ EQUAL = "The same with the experiment at the resolution of the computed spectra"
 
 def spectra(found: Findings) -> list[Section]:
     """Spectrum, bands and modes of each molecule that has a spectrum; how alike it is to reference and experiment, also by region."""
-    shelf, sections, rows, regions, numbers = found.shelf, [], [], [], []
+    shelf, sections, rows, regions, numbers, drawn = found.shelf, [], [], [], [], []
     for name in shelf.molecules:
         known = shelf.known(name)
         if "predicted" not in known:
@@ -28,8 +28,12 @@ def spectra(found: Findings) -> list[Section]:
         numbers.append({key.rpartition(".")[2]: value for key, value in compared.items() if not key.endswith(("_low", "_high"))})
         told = {key.rpartition(".")[2]: text for key, text in with_intervals(compared).items()}
         sections += _of_molecule(found, name, known, told)
+        assigned = read_table(found.directory / "spectra" / f"{name}-{shelf.temperature:g}K-bands.csv")
+        drawn.append(interactive.spectra_figure(f"{name}, {shelf.temperature:g} K", known, assigned))
         rows.append({"molecule": name, **told})
         regions += [{"molecule": name, **row} for row in shelf.by_region(name)]
+    if drawn:
+        interactive.write_page(drawn, found.directory / "spectra" / f"spectra-{shelf.temperature:g}K.html")
     if len(rows) > 1:
         rows.append({"molecule": "mean ± standard error", **mean(numbers)})
         sections.append(Section("All spectra", figures.save(transfer_figures.sheet(shelf), found.figure("spectra"), vector=True)))

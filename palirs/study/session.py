@@ -35,7 +35,7 @@ from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
-LABELS_ONLY = ("check", "compare", "fetch", "label", "contract", "import_labels", "export_labels", "import_model")
+LABELS_ONLY = ("check", "compare", "fetch", "label", "contract", "import_labels", "export_labels", "import_model", "predict")
 """Tasks that touch at most the label store, which several programs may write to."""
 READING = ("analyse", "export_model")
 """Tasks that only read what other tasks wrote: they may run while another program works on the study."""

@@ -3,6 +3,7 @@
 from palirs.tasks.conditions import temperatures, transfer
 from palirs.tasks.labels import contract, export_labels, fetch, import_labels, label
 from palirs.tasks.models import export_model, import_model
+from palirs.tasks.prediction import predict
 from palirs.tasks.spectral import aimd, spectra
 from palirs.tasks.stages import active_learning, analyse, check, dipole, harmonic, study
 from palirs.tasks.testing import compare, test_set
@@ -22,6 +23,7 @@ __all__ = [
     "import_labels",
     "import_model",
     "label",
+    "predict",
     "spectra",
     "study",
     "temperatures",

@@ -1,6 +1,8 @@
 """The stages of a study, in order. Each starts from what the study directory holds."""
 
+import json
 import logging
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +24,7 @@ from palirs.report.plan import plan
 from palirs.report.sections import Findings
 from palirs.spectra.files import write_csv
 from palirs.study import Session, growth
+from palirs.tasks.prediction import publish
 from palirs.tasks.spectral import aimd, spectra, timed
 from palirs.tracking import following
 
@@ -36,6 +39,7 @@ def study(session: Session) -> None:
         return
     dipole(session)
     spectra(session)
+    publish(session)
     analyse(session)
     if session.study.spectrum.reference is not None:
         aimd(session)
@@ -68,18 +72,24 @@ def active_learning(session: Session) -> None:
     if not complete_iterations(session.directory):
         for training in (session.study.training.potential, session.study.training.dipole):
             starting_point(training, None, None, 0)  # a file that is not there is told before anything is computed
-    with timed(session, "pretraining"), following(session.directory, session.tracker):
+    began = time.perf_counter()
+    with following(session.directory, session.tracker):
         session.pretrain()
-    with timed(session, "reference_vibrations"):
-        settings = session.plan
+    times = {"time.pretraining_s": time.perf_counter() - began}
+    settings = session.plan
+    times["time.reference_vibrations_s"] = time.perf_counter() - began - times["time.pretraining_s"]
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
     with following(session.directory, session.tracker):
-        state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state))
+        state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state, times))
     paid = session.labeller
     log.info("labels of this run: %d calculated, %d found in %s, %d failed", paid.computed, paid.found, paid.store.path, paid.failed)
     last = complete_iterations(session.directory)[-1]
     for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
         session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
+    for context, file in (("training", last / "train.xyz"), ("testing", last / "test.xyz")):
+        count = len(read_frames(file))
+        profile = json.dumps({"structures": count, "molecules": len(session.molecules), "engine": session.study.engine.name})
+        session.tracker.dataset(file, f"{session.directory.name} {last.name} {file.stem}", context, profile)
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
         missing = f"learning.harmonic_mae={goal.harmonic_mae:g} is not reached"
@@ -96,8 +106,10 @@ def active_learning(session: Session) -> None:
         )
 
 
-def _after_iteration(session: Session, state: State) -> None:
+def _after_iteration(session: Session, state: State, times: dict[str, float]) -> None:
+    """Log an iteration: the frequencies first, MLflow's comparisons open on what was logged first."""
     session.tracker.metrics(state.metrics, step=state.iteration - 1)
+    session.tracker.metrics(times)
     m = state.metrics
     if state.enough:
         log.info("expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels", m[EXPECTED])
@@ -160,7 +172,8 @@ def analyse(session: Session) -> None:
         *sections.ended_early(found),
     ]
     config = (session.directory / "config.yaml").read_text()
-    report = page.write(session.directory / "report.html", f"Study {session.directory.name}", _summary(session, found), content, config)
+    told = _summary(session, found)
+    report = page.write(session.directory / "report.html", f"Study {session.directory.name}", told, content, config)
     for section in content:
         drawn = () if section.figure is None else (section.figure, section.figure.with_suffix(".pdf"))
         for file in drawn:
@@ -174,7 +187,19 @@ def analyse(session: Session) -> None:
         session.tracker.artifact(file)
     for file in sorted((session.directory / "spectra").glob("*")):
         session.tracker.artifact(file, "spectra")
+    session.tracker.describe("\n\n".join([*told, *_pictures(session)]))
     log.info("report: %s", report)
+
+
+def _pictures(session: Session) -> list[str]:
+    """Return the spectra for the description of the run, how alike they are, and where to find more."""
+    lines, shelf = [], session.shelf
+    for molecule in shelf.molecules[:3]:
+        stem = f"{molecule}-{shelf.temperature:g}K"
+        if (session.directory / "figures" / f"{stem}.png").exists():
+            lines += [f"{molecule}: {in_words(shelf.compare(molecule)) or 'nothing to compare with'}"]
+            lines += [f"![Spectrum of {molecule}](get-artifact?path=figures/{stem}.png&run_uuid={{run}})"]
+    return [*lines, "Artifacts: `report.html`, interactive spectra in `spectra/`, `config.yaml`."]
 
 
 def _summary(session: Session, found: Findings) -> list[str]:

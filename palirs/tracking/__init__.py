@@ -3,5 +3,6 @@
 from palirs.tracking.base import Off, Silent, Tracker
 from palirs.tracking.epochs import following
 from palirs.tracking.mlflow_outbox import MLflow
+from palirs.tracking.registry import download
 
-__all__ = ["MLflow", "Off", "Silent", "Tracker", "following"]
+__all__ = ["MLflow", "Off", "Silent", "Tracker", "download", "following"]

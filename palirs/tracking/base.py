@@ -23,6 +23,18 @@ class Tracker(Protocol):
         """Log a file or directory."""
         ...
 
+    def model(self, place: Path, name: str) -> None:
+        """Log the directory of a predictor as a model, and register it under a name."""
+        ...
+
+    def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
+        """Log what was learnt from (``context`` "training") or tested on ("testing"); the profile is a line about it."""
+        ...
+
+    def describe(self, text: str) -> None:
+        """Set the description of the run, in Markdown; ``{run}`` stands for its id."""
+        ...
+
 
 @recipe
 class Off:
@@ -44,4 +56,13 @@ class Silent:
         """Keep nothing."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep nothing."""
+
+    def model(self, place: Path, name: str) -> None:
+        """Keep nothing."""
+
+    def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
+        """Keep nothing."""
+
+    def describe(self, text: str) -> None:
         """Keep nothing."""

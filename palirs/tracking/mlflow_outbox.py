@@ -6,6 +6,7 @@ next call that succeeds, at the latest by the next run on the same study.
 
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from palirs.lock import holder
 from palirs.recipes import recipe
+from palirs.tracking import mlflow_entries
 from palirs.tracking.base import Tracker
 
 log = logging.getLogger(__name__)
@@ -21,8 +24,8 @@ log = logging.getLogger(__name__)
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the MLflow pages open on training runs, not on traces of language models."""
 
-BATCH = 1000
-"""MLflow takes as many metrics in one call."""
+SAMPLED = 20.0
+"""Seconds between two looks at processor, memory and disk."""
 
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
@@ -38,10 +41,13 @@ class MLflow:
         Tracking store, e.g. ``sqlite:///mlflow.db`` or ``http://localhost:5000``.
     experiment : str
         Experiment that the runs belong to.
+    system_metrics : bool
+        Log the use of processor, memory and disk (and GPU, with pynvml) beside the metrics.
     """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "palirs"
+    system_metrics: bool = True
 
     @contextmanager
     def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
@@ -58,7 +64,7 @@ class MLflow:
         sweep : str or None
             Name of the sweep this run is a child of.
         """
-        outbox = _Outbox(self, study, name, {key: str(value)[:500] for key, value in parameters.items()}, sweep)
+        outbox = _Outbox(self, study, name, mlflow_entries.parameters(parameters), sweep)
         outbox.flush()
         status = "FAILED"
         try:
@@ -92,6 +98,7 @@ class _Outbox:
             self._place = {"uri": recipe.uri, "experiment": recipe.experiment, "run": None, "sent": 0}
         self._silent_until = 0.0
         self._client: Any = None
+        self._monitor: Any = None
         self._lock = threading.RLock()  # trainings are followed in a thread
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -109,6 +116,19 @@ class _Outbox:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Queue a file or directory by its path."""
         self._add({"kind": "artifact", "path": str(path.resolve()), "folder": folder, "changed": path.stat().st_mtime})
+
+    def model(self, place: Path, name: str) -> None:
+        """Queue the directory of a predictor."""
+        changed = max(file.stat().st_mtime for file in place.iterdir())
+        self._add({"kind": "model", "path": str(place.resolve()), "name": name, "changed": changed})
+
+    def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
+        """Queue a file that was learnt from (``context`` "training") or tested on ("testing")."""
+        self._add({"kind": "dataset", "path": str(path.resolve()), "name": name, "context": context, "profile": profile})
+
+    def describe(self, text: str) -> None:
+        """Queue the description of the run."""
+        self._add({"kind": "tags", "values": {"mlflow.note.content": text}})
 
     def _add(self, entry: dict) -> None:
         with self._lock:
@@ -134,7 +154,7 @@ class _Outbox:
         try:
             self._connect()
             while self._place["sent"] < len(self._entries):
-                self._send(self._entries[self._place["sent"]])
+                mlflow_entries.send(self._client, self._place["run"], self._entries[self._place["sent"]], self._recipe.uri)
                 self._place["sent"] += 1
                 self._remember()
         except Exception as error:  # whatever the server or its client raises, the study goes on
@@ -146,6 +166,8 @@ class _Outbox:
         with self._lock:
             self._silent_until = 0.0
             self.flush()
+            if self._monitor is not None:
+                self._monitor.finish()
         if self._client is not None and self._place["run"]:
             try:
                 self._client.set_terminated(self._place["run"], status)
@@ -174,39 +196,40 @@ class _Outbox:
             self._place["run"] = self._new_run(client)
             self._remember()
         self._client = client
+        end_the_dead(client, self._recipe.experiment, self._place["run"])
+        if self._recipe.system_metrics and self._monitor is None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # that there is no GPU to look at needs no line
+            self._monitor = SystemMetricsMonitor(
+                self._place["run"], sampling_interval=SAMPLED, resume_logging=True, tracking_uri=self._recipe.uri
+            )
+            self._monitor.start()
 
     def _new_run(self, client: Any) -> str:
         from mlflow.entities import Param
 
         known = client.get_experiment_by_name(self._recipe.experiment)
         experiment = known.experiment_id if known else client.create_experiment(self._recipe.experiment, tags=KIND)
-        tags = {"mlflow.runName": self._name, "palirs.study": str(self._study)}
+        tags = {"mlflow.runName": self._name, "palirs.study": str(self._study.resolve()), "palirs.host": socket.gethostname()}
+        tags |= mlflow_entries.provenance()
         if self._sweep:
             tags |= {"palirs.sweep": self._sweep, "mlflow.parentRunId": _parent(client, experiment, self._sweep)}
         run = client.create_run(experiment, tags=tags).info.run_id
         client.log_batch(run, params=[Param(key, value) for key, value in self._parameters.items()])
         return run
 
-    def _send(self, entry: dict) -> None:
-        run = self._place["run"]
-        if entry["kind"] == "metrics":
-            from mlflow.entities import Metric
 
-            now = int(time.time() * 1000)
-            self._client.log_batch(run, metrics=[Metric(key, value, now, entry["step"]) for key, value in entry["values"].items()])
-        elif entry["kind"] == "series":
-            from mlflow.entities import Metric
-
-            now = int(time.time() * 1000)
-            every = [Metric(key, value, now, step) for step, values in entry["steps"] for key, value in values.items()]
-            for start in range(0, len(every), BATCH):
-                self._client.log_batch(run, metrics=every[start : start + BATCH])
-        elif Path(entry["path"]).is_dir():
-            self._client.log_artifacts(run, entry["path"], entry["folder"] or None)
-        elif Path(entry["path"]).exists():
-            self._client.log_artifact(run, entry["path"], entry["folder"] or None)
-        else:
-            log.warning("tracking: %s is gone and was not sent", entry["path"])
+def end_the_dead(client: Any, experiment: str, own: str) -> None:
+    """Mark as killed the runs of this machine that nobody works on any more: a program that was killed could not say so."""
+    known = client.get_experiment_by_name(experiment)
+    found = client.search_runs([known.experiment_id], "attributes.status = 'RUNNING'") if known else []
+    for run in found:
+        tags = run.data.tags
+        if run.info.run_id != own and tags.get("palirs.host") == socket.gethostname() and "palirs.study" in tags:
+            place = Path(tags["palirs.study"])
+            if not place.exists() or holder(place) is None:
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _parent(client: Any, experiment: str, sweep: str) -> str:

@@ -20,6 +20,7 @@ from palirs import keys
 from palirs.labels import structure_key
 from palirs.lock import locked
 from palirs.mace import load
+from tests.integration.conftest import copied
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -53,10 +54,15 @@ def kill_when(study, condition, timeout=300):
     process.wait()
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+@pytest.fixture
+def killed(once, tmp_path):
     """A study that was killed while labelling, in the middle of a training and after an exploration, and then ended."""
-    study = tmp_path_factory.mktemp("killed") / "study"
+    place, (counts, done) = once("killed", killed_thrice)
+    return copied(place, tmp_path / "killed") / "study", counts, done
+
+
+def killed_thrice(place):
+    study = place / "study"
     labels = study / "labels.db"
 
     def rows():
@@ -72,8 +78,7 @@ def killed(tmp_path_factory):
     counts.append(rows())
     kill_when(study, lambda: (study / "iterations/001.partial/sampling.npz").exists())
     counts.append(rows())
-    done = run(study)
-    return study, counts, done
+    return counts, run(study)
 
 
 def test_a_killed_study_ends(killed):
@@ -94,10 +99,10 @@ def test_no_label_was_computed_twice(killed):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(once, tmp_path_factory):
     """A study that ran through, and what it said."""
-    study = tmp_path_factory.mktemp("undisturbed") / "study"
-    return study, run(study)
+    place, done = once("undisturbed", lambda place: run(place / "study"))
+    return copied(place, tmp_path_factory.mktemp("copy") / "undisturbed") / "study", done
 
 
 def same(ours, theirs):

@@ -1,0 +1,91 @@
+"""Figures for a browser: spectra to zoom into, switch on and off, and read off by the mouse."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+
+from palirs.report import bands as band_tables
+from palirs.report.figures import MEASURED, PREDICTED, REFERENCE
+from palirs.report.spectral_figures import spectrum as drawn
+from palirs.spectra import Spectrum
+
+COLOURS = {"predicted": PREDICTED, "reference": REFERENCE, "experiment": MEASURED}
+NAMES = {"predicted": "prediction", "reference": "reference MD", "experiment": "experiment"}
+WINDOW = (500.0, 4000.0)
+
+
+def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
+    """Draw spectra on one axis of wavenumbers, falling from left to right.
+
+    Parameters
+    ----------
+    title : str
+        Molecule and temperature.
+    spectra : mapping
+        ``predicted``, ``reference``, ``experiment``, those there are. An experiment has no absolute intensity; it is drawn as high as the
+        highest of the others.
+    bands : sequence of mapping
+        Rows of :func:`palirs.report.bands.table`; their assignments appear at the bands of the prediction.
+    """
+    figure = go.Figure()
+    computed = [one.within(*WINDOW) for key, one in spectra.items() if key in ("predicted", "reference")]
+    top = max((float(one.intensity.max()) for one in computed), default=1.0) or 1.0
+    for key in (key for key in NAMES if key in spectra):
+        _add(figure, key, spectra[key].within(*WINDOW), top)
+    for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"]))[:7]:
+        height = float(spectra["predicted"].on(np.array([row["position_cm1"]]))[0])
+        text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
+        figure.add_annotation(x=row["position_cm1"], y=height, text=text, textangle=-60, ax=20, ay=-40, font_size=11, xanchor="left")
+    legend = {"orientation": "h", "y": 1.08, "x": 1, "xanchor": "right"}
+    figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=520, legend=legend)
+    figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
+    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)", rangemode="tozero")
+    return figure
+
+
+def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:
+    """Add a spectrum, and its standard error as a band that is switched on and off on its own."""
+    scale = top / max(float(one.intensity.max()), 1e-30) if key == "experiment" else 1.0
+    name = f"{one.label or NAMES[key]}" + (" (scaled)" if key == "experiment" else "")
+    x, y = np.round(one.wavenumber, 2), scale * one.intensity
+    figure.add_scatter(x=x, y=_short(y), name=name, line={"color": COLOURS[key], "width": 1.6}, hovertemplate="%{y:.3g}")
+    if key != "experiment" and one.error is not None and np.isfinite(one.error).all():
+        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": f"{key} error"}
+        figure.add_scatter(x=x, y=_short(y + one.error), showlegend=False, **edge)
+        band = {"fill": "tonexty", "fillcolor": COLOURS[key], "opacity": 0.3}
+        figure.add_scatter(x=x, y=_short(y - one.error), name=f"± standard error, {NAMES[key]}", **edge, **band)
+
+
+def _short(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
+
+
+def write_page(figures: Sequence[go.Figure], file: Path) -> Path:
+    """Write figures as a page that needs nothing else, no network either."""
+    parts = [figure.to_html(full_html=False, include_plotlyjs=not number) for number, figure in enumerate(figures)]
+    head = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Spectra</title></head><body>'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([head, *parts, "</body></html>"]), encoding="utf-8")
+    return file
+
+
+def summary(title: str, one: Spectrum, bands: Sequence[Mapping[str, Any]], warnings: Sequence[str]) -> str:
+    """Return a predicted spectrum as HTML for a notebook: warnings, the figure as a picture, the table of bands."""
+    buffer = io.BytesIO()
+    figure = drawn(title, {"predicted": one}, WINDOW, {}, bands)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    told = "".join(f"<p><b>Warning:</b> {escape(text)}</p>" for text in warnings)
+    rows = band_tables.in_words(bands)
+    head = "".join(f"<th>{escape(str(key))}</th>" for key in rows[0]) if rows else ""
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows)
+    image = f'<img alt="{escape(title)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+    return f"{told}{image}<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,147 @@
+"""What an entry of the outbox is to MLflow: metrics, files, data sets, models, descriptions."""
+
+import getpass
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from palirs import __version__
+
+log = logging.getLogger(__name__)
+
+BATCH = 1000
+"""MLflow takes as many metrics in one call."""
+FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
+"""First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/0/loss``."""
+LEFT_OUT = ("evaluation", "executor", "labels", "task", "tracker", "study")
+"""Settings that do not decide what comes out; ``config.yaml`` has them."""
+
+
+def folded(name: str) -> str:
+    """Return the name of a metric in MLflow."""
+    return name.replace(".", "/") if name.split(".")[0] in FOLDED else name
+
+
+def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that are shown beside the metrics, flat: those that decide what comes out and have a value."""
+    return {
+        key: str(value)[:500]
+        for key, value in settings.items()
+        if value is not None and not key.endswith("_target_") and "_partial_" not in key and key.split(".")[0] not in LEFT_OUT
+    }
+
+
+def provenance() -> dict[str, str]:
+    """Return tags that say with what a run was made: program, arguments, version, git commit, user."""
+    tags = {
+        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000],
+        "mlflow.source.type": "LOCAL",
+        "palirs.version": __version__,
+    }
+    try:
+        tags["mlflow.user"] = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        tags["mlflow.user"] = str(os.getuid())
+    here = Path(__file__).parents[2]
+    if (here / ".git").exists():
+        try:
+            commit, changed = (
+                subprocess.run(["git", *what], cwd=here, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+                for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+            )
+        except (OSError, subprocess.SubprocessError):
+            return tags
+        tags |= {"mlflow.source.git.commit": commit, "palirs.git.changed": "yes" if changed else "no"}
+    return tags
+
+
+def send(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
+    """Send an entry of the outbox to a run."""
+    kind = entry["kind"]
+    if kind == "metrics":
+        _metrics(client, run, [(entry["step"], entry["values"])])
+    elif kind == "series":
+        _metrics(client, run, entry["steps"])
+    elif kind == "tags":
+        for key, value in entry["values"].items():
+            client.set_tag(run, key, value.replace("{run}", run))
+    elif not Path(entry["path"]).exists():
+        log.warning("tracking: %s is gone and was not sent", entry["path"])
+    elif kind == "dataset":
+        _dataset(client, run, entry)
+    elif kind == "model":
+        _model(client, run, entry, store)
+    elif Path(entry["path"]).is_dir():
+        client.log_artifacts(run, entry["path"], entry["folder"] or None)
+    else:
+        client.log_artifact(run, entry["path"], entry["folder"] or None)
+
+
+def _metrics(client: Any, run: str, steps: Any) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    every = [Metric(folded(key), value, now, step) for step, values in steps for key, value in values.items()]
+    for start in range(0, len(every), BATCH):
+        client.log_batch(run, metrics=every[start : start + BATCH])
+
+
+def _dataset(client: Any, run: str, entry: Mapping[str, Any]) -> None:
+    """Tell what a run learnt from or was tested on."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    path = Path(entry["path"])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    made = Dataset(name=entry["name"], digest=digest, source_type="local", source=str(path), profile=entry["profile"])
+    client.log_inputs(run, [DatasetInput(made, [InputTag("mlflow.data.context", entry["context"])])])
+
+
+def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
+    """Log a predictor as a model from code, and register it; the same one is not registered twice."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string", "molecule")]),
+        outputs=Schema(
+            [
+                ColSpec("string", "molecule"),
+                ColSpec("double", "temperature_K"),
+                *(ColSpec(Array(DataType.double), key) for key in ("wavenumber_cm1", "intensity_km_per_mol_cm", "error_km_per_mol_cm")),
+                ColSpec("string", "bands"),
+                ColSpec("double", "expected_error_meV_per_A"),
+                ColSpec(Array(DataType.string), "warnings"),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("temperature", "double", 300.0),
+                ParamSpec("length", "double", 15.0),
+                ParamSpec("replicas", "long", 20),
+                ParamSpec("seed", "long", 1),
+            ]
+        ),
+    )
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store)
+    try:
+        with mlflow.start_run(run_id=run, nested=True, log_system_metrics=False):
+            mlflow.pyfunc.log_model(
+                name="predictor",
+                python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
+                artifacts={"predictor": entry["path"]},
+                signature=signature,
+                pip_requirements=[f"palirs=={__version__}"],
+                registered_model_name=entry["name"],
+            )
+    finally:
+        mlflow.set_tracking_uri(before)
+        client.update_run(run, status="RUNNING")  # which the end of the context has changed
