@@ -1,11 +1,8 @@
 """Infrared spectra of molecules from actively learned machine-learned potentials."""
 
-from importlib.metadata import PackageNotFoundError, version
+from palirs.version import VERSION as __version__
 
-try:
-    __version__ = version("palirs")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
+__all__ = ["__version__", "predict"]
 
 
 def __getattr__(name: str):

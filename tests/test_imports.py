@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "geometry"},
+    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "geometry", "version"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "sampling", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},

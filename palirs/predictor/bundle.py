@@ -11,10 +11,10 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
-from palirs import __version__
 from palirs.mace.models.files import potential_files
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
+from palirs.version import VERSION
 
 ABOUT, LEARNT = "predictor.json", "molecules.xyz"
 FORMAT = 1
@@ -70,7 +70,7 @@ def write_predictor(
         for number, file in enumerate(files):
             shutil.copyfile(file, part / f"{kind}-{number}.safetensors")
     ase.io.write(part / LEARNT, list(learnt), format="extxyz")
-    (part / ABOUT).write_text(json.dumps({"format": FORMAT, "palirs": __version__, **about}, indent=1, ensure_ascii=False))
+    (part / ABOUT).write_text(json.dumps({"format": FORMAT, "palirs": VERSION, **about}, indent=1, ensure_ascii=False))
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
     return Predictor(place, dict(about))
@@ -97,8 +97,6 @@ def open_predictor(where: str | Path) -> Predictor:
         )
     about = json.loads((place / ABOUT).read_text())
     if about.get("format") != FORMAT:
-        raise PalirsError(
-            f"{place}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {__version__}"
-        )
+        raise PalirsError(f"{place}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {VERSION}")
     potential_files(place)
     return Predictor(place, about)

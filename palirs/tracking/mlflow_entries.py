@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palirs import __version__
+from palirs.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,14 @@ BATCH = 1000
 """MLflow takes as many metrics in one call."""
 FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
 """First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/0/loss``."""
-LEFT_OUT = ("evaluation", "executor", "labels", "task", "tracker", "study")
-"""Settings that do not decide what comes out; ``config.yaml`` has them."""
+SHOWN = (
+    *("molecules", "engine", "committee", "learning", "selector", "sampler", "initial", "temperature", "seed"),
+    *(f"model.potential.{key}" for key in ("channels", "cutoff", "layers", "max_L", "max_ell")),
+    *(f"training.potential.{key}" for key in ("updates", "learning_rate", "batch_size", "schedule", "loss", "optimiser", "start")),
+    *("training.dipole.updates", "pretraining.engine", "spectrum.production", "spectrum.reference", "spectrum.conformers"),
+    *(f"spectrum.{key}" for key in ("timestep", "thermostat", "friction", "max_lag", "method")),
+)
+"""Settings that people compare runs by; the others appear where they are given on the command line, and all of them in ``config.yaml``."""
 
 
 def folded(name: str) -> str:
@@ -29,12 +35,14 @@ def folded(name: str) -> str:
 
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that are shown beside the metrics, flat: those that decide what comes out and have a value."""
-    return {
-        key: str(value)[:500]
-        for key, value in settings.items()
-        if value is not None and not key.endswith("_target_") and "_partial_" not in key and key.split(".")[0] not in LEFT_OUT
-    }
+    """Return the settings that are shown beside the metrics, flat: few enough to be compared side by side."""
+    given = {argument.lstrip("+~").partition("=")[0] for argument in sys.argv[1:] if "=" in argument}
+
+    def shown(key: str) -> bool:
+        return key in given or any(key == one or key.startswith(f"{one}.") for one in SHOWN)
+
+    told = {key: str(value)[:500] for key, value in settings.items() if shown(key) and "._" not in key}
+    return {key: value for key, value in told.items() if value not in ("None", "False", "[]", "{}", "")}
 
 
 def provenance() -> dict[str, str]:
@@ -42,7 +50,7 @@ def provenance() -> dict[str, str]:
     tags = {
         "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000],
         "mlflow.source.type": "LOCAL",
-        "palirs.version": __version__,
+        "palirs.version": VERSION,
     }
     try:
         tags["mlflow.user"] = getpass.getuser()
@@ -139,7 +147,7 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
                 artifacts={"predictor": entry["path"]},
                 signature=signature,
-                pip_requirements=[f"palirs=={__version__}"],
+                pip_requirements=[f"palirs=={VERSION}"],
                 registered_model_name=entry["name"],
             )
     finally:

@@ -65,9 +65,9 @@ class MLflow:
             Name of the sweep this run is a child of.
         """
         outbox = _Outbox(self, study, name, mlflow_entries.parameters(parameters), sweep)
-        outbox.flush()
         status = "FAILED"
         try:
+            outbox.flush()
             yield outbox
             status = "FINISHED"
         except KeyboardInterrupt:

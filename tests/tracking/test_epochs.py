@@ -28,7 +28,7 @@ def test_epochs_arrive_while_the_training_runs_and_once(store, tmp_path, monkeyp
 
     def arrived():
         runs = client.search_runs([client.get_experiment_by_name("test").experiment_id])
-        return [entry.step for entry in client.get_metric_history(runs[0].info.run_id, "training.000.1.valid_loss")]
+        return [entry.step for entry in client.get_metric_history(runs[0].info.run_id, "training/000/1/valid_loss")]
 
     with store.open(tmp_path, "methanol", {}, None) as tracker, following(tmp_path, tracker):
         write(range(40))

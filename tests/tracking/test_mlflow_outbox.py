@@ -3,6 +3,7 @@ import json
 import mlflow
 import pytest
 
+from palirs.lock import locked
 from palirs.tracking import MLflow, Off
 
 
@@ -85,3 +86,31 @@ def test_no_tracking(tmp_path):
     with Off().open(tmp_path, "x", {}, None) as tracker:
         tracker.metrics({"a": 1.0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_sets_descriptions_and_where_a_run_comes_from(store, tmp_path):
+    (tmp_path / "train.xyz").write_text("2\n\nH 0 0 0\nH 0 0 1\n")
+    with store.open(tmp_path, "x", {"seed": 0, "model._target_": "x", "executor.workers": 2}, None) as tracker:
+        tracker.dataset(tmp_path / "train.xyz", "x 000 train", "training", "{}")
+        tracker.describe("![spectrum](get-artifact?path=a.png&run_uuid={run})")
+        tracker.metrics({"training.000.1.loss": 2.0, "harmonic.mae_cm1": 3.0})
+    _, (run,) = runs(store)
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.tags[0].value) == ("x 000 train", "training")
+    assert run.info.run_id in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["mlflow.source.git.commit"] and run.data.tags["palirs.version"]
+    assert set(run.data.metrics) == {"training/000/1/loss", "harmonic.mae_cm1"}, "names with slashes are folded; the stable ones stay"
+    assert run.data.params == {"seed": "0"}
+
+
+def test_runs_that_nobody_works_on_are_ended_by_the_next_one(store, tmp_path):
+    for name in ("dead", "alive"):
+        (tmp_path / name).mkdir()
+        with store.open(tmp_path / name, name, {}, None):
+            pass
+    client, found = runs(store)
+    for run in found:
+        client.update_run(run.info.run_id, status="RUNNING")
+    with locked(tmp_path / "alive", "task=study"), store.open(tmp_path, "third", {}, None):
+        pass
+    assert {run.info.run_name: run.info.status for run in runs(store)[1]} == {"dead": "KILLED", "alive": "RUNNING", "third": "FINISHED"}
