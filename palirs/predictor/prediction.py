@@ -90,7 +90,7 @@ def predict(
     temperature: float = 300.0,
     *,
     length: float = 15.0,
-    replicas: int = 20,
+    replicas: int = 12,
     seed: int = 1,
     threads: int | None = None,
 ) -> Prediction:

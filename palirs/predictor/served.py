@@ -47,7 +47,7 @@ class SpectrumModel(PythonModel):
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
     def _row(self, text: str, params: dict) -> dict:
-        length, replicas = float(params.get("length", 15.0)), int(params.get("replicas", 20))
+        length, replicas = float(params.get("length", 15.0)), int(params.get("replicas", 12))
         if not 0 < length * replicas <= LONGEST:
             raise PalirsError(f"length × replicas = {length * replicas:g} ps: it should be above 0 and at most {LONGEST:g}")
         found = predict(

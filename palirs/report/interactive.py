@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
+from matplotlib.colors import to_rgb
 
 from palirs.report import bands as band_tables
 from palirs.report.figures import MEASURED, PREDICTED, REFERENCE
@@ -42,7 +43,7 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
     for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"]))[:7]:
         height = float(spectra["predicted"].on(np.array([row["position_cm1"]]))[0])
         text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
-        figure.add_annotation(x=row["position_cm1"], y=height, text=text, textangle=-60, ax=20, ay=-40, font_size=11, xanchor="left")
+        figure.add_annotation(x=row["position_cm1"], y=height, text=text, textangle=-90, ax=0, ay=-14, font_size=11, yanchor="bottom")
     legend = {"orientation": "h", "y": 1.08, "x": 1, "xanchor": "right"}
     figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=520, legend=legend)
     figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
@@ -51,16 +52,17 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
 
 
 def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:
-    """Add a spectrum, and its standard error as a band that is switched on and off on its own."""
+    """Add a spectrum, and twice its standard error as a band that is switched on and off on its own."""
     scale = top / max(float(one.intensity.max()), 1e-30) if key == "experiment" else 1.0
     name = f"{one.label or NAMES[key]}" + (" (scaled)" if key == "experiment" else "")
     x, y = np.round(one.wavenumber, 2), scale * one.intensity
     figure.add_scatter(x=x, y=_short(y), name=name, line={"color": COLOURS[key], "width": 1.6}, hovertemplate="%{y:.3g}")
     if key != "experiment" and one.error is not None and np.isfinite(one.error).all():
         edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": f"{key} error"}
-        figure.add_scatter(x=x, y=_short(y + one.error), showlegend=False, **edge)
-        band = {"fill": "tonexty", "fillcolor": COLOURS[key], "opacity": 0.3}
-        figure.add_scatter(x=x, y=_short(y - one.error), name=f"± standard error, {NAMES[key]}", **edge, **band)
+        figure.add_scatter(x=x, y=_short(y + 2 * one.error), showlegend=False, **edge)
+        red, green, blue = (round(255 * part) for part in to_rgb(COLOURS[key]))
+        band = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.25)"}
+        figure.add_scatter(x=x, y=_short(y - 2 * one.error), name=f"± 2 standard errors, {NAMES[key]}", **edge, **band)
 
 
 def _short(values: np.ndarray) -> list[float]:
@@ -84,7 +86,9 @@ def summary(title: str, one: Spectrum, bands: Sequence[Mapping[str, Any]], warni
     plt.close(figure)
     picture = base64.b64encode(buffer.getvalue()).decode()
     told = "".join(f"<p><b>Warning:</b> {escape(text)}</p>" for text in warnings)
-    rows = band_tables.in_words(bands)
+    rows = [{key.partition(" (engine")[0]: value for key, value in row.items()} for row in band_tables.in_words(bands)]
+    for row in rows:
+        row["harmonic"] = str(row["harmonic"]).partition(" (")[0]  # there is no engine
     head = "".join(f"<th>{escape(str(key))}</th>" for key in rows[0]) if rows else ""
     body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows)
     image = f'<img alt="{escape(title)}" style="max-width:100%" src="data:image/png;base64,{picture}">'

@@ -53,7 +53,13 @@ def publish(session: Session) -> Predictor:
         **{key: metrics[key] for key in KEPT if key in metrics},
     }
     made = write_predictor(session.directory / "predictor", potential_files(last), session.dipole_files, session.optima, about)
-    session.tracker.model(made.place, f"palirs-{session.directory.name}")
+    known = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
+    description = (
+        f"Infrared spectra at the level of {s.engine.name}, learnt from {known} with {metrics.get('labels.used', np.nan):.0f} labels; "
+        f"harmonic frequencies within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with names, SMILES "
+        f"or xyz text."
+    )
+    session.tracker.model(made.place, f"palirs-{session.directory.name}", description)
     return made
 
 

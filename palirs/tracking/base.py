@@ -15,15 +15,15 @@ class Tracker(Protocol):
         """Log numbers; ``step`` is the iteration."""
         ...
 
-    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log numbers of many steps at once."""
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> bool:
+        """Log numbers of many steps at once; ``False``: not yet, offer them again."""
         ...
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Log a file or directory."""
         ...
 
-    def model(self, place: Path, name: str) -> None:
+    def model(self, place: Path, name: str, description: str) -> None:
         """Log the directory of a predictor as a model, and register it under a name."""
         ...
 
@@ -52,13 +52,14 @@ class Silent:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Keep nothing."""
 
-    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> bool:
         """Keep nothing."""
+        return True
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep nothing."""
 
-    def model(self, place: Path, name: str) -> None:
+    def model(self, place: Path, name: str, description: str) -> None:
         """Keep nothing."""
 
     def dataset(self, path: Path, name: str, context: str, profile: str) -> None:

@@ -66,8 +66,9 @@ def _log(file: Path, tracker: Tracker, seen: dict[Path, int]) -> None:
     complete = [line for line in file.read_text().split("\n")[:-1] if line]
     name, entries = _name(file), [json.loads(line) for line in complete]
     left_out = ("epoch", "updates", "seconds")
-    tracker.series([(int(e["epoch"]), {f"{name}.{key}": value for key, value in e.items() if key not in left_out}) for e in entries])
-    seen[file] = size
+    steps = [(int(e["epoch"]), {f"{name}.{key}": value for key, value in e.items() if key not in left_out}) for e in entries]
+    if tracker.series(steps):
+        seen[file] = size
 
 
 def _name(file: Path) -> str:

@@ -18,7 +18,18 @@ log = logging.getLogger(__name__)
 BATCH = 1000
 """MLflow takes as many metrics in one call."""
 FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
-"""First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/0/loss``."""
+"""First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/loss.0``."""
+HEADLINE = (
+    "harmonic.mae_cm1",
+    "harmonic.intensity_relative",
+    "exploration.force_error_meV_per_A",
+    "forces.mae_meV_per_A",
+    "energy.mae_meV",
+    "dipole.mae_mD",
+    "dataset.size",
+    "labels.used",
+)
+"""Metrics that are logged a second time as ``headline/...``, with the agreement of spectra: the pages show what has slashes first."""
 SHOWN = (
     *("molecules", "engine", "committee", "learning", "selector", "sampler", "initial", "temperature", "seed"),
     *(f"model.potential.{key}" for key in ("channels", "cutoff", "layers", "max_L", "max_ell")),
@@ -30,8 +41,18 @@ SHOWN = (
 
 
 def folded(name: str) -> str:
-    """Return the name of a metric in MLflow."""
-    return name.replace(".", "/") if name.split(".")[0] in FOLDED else name
+    """Return the name of a metric in MLflow: all of one iteration's trainings stand together."""
+    first, *rest = name.split(".")
+    if first not in FOLDED:
+        return name
+    if first == "training" and len(rest) == 3:
+        return f"training/{rest[0]}/{rest[2]}.{rest[1]}"
+    return "/".join([first, *rest])
+
+
+def is_headline(name: str) -> bool:
+    """Tell whether a metric is one of those to look at first."""
+    return name in HEADLINE or (name.startswith("spectrum.") and name.endswith((".pcc_ml_ref", ".pcc_ml_exp", ".band_error")))
 
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -48,7 +69,8 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
 def provenance() -> dict[str, str]:
     """Return tags that say with what a run was made: program, arguments, version, git commit, user."""
     tags = {
-        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000],
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "palirs.command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000],
         "mlflow.source.type": "LOCAL",
         "palirs.version": VERSION,
     }
@@ -95,7 +117,8 @@ def _metrics(client: Any, run: str, steps: Any) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    every = [Metric(folded(key), value, now, step) for step, values in steps for key, value in values.items()]
+    every = [Metric(f"headline/{key}", value, now, step) for step, values in steps for key, value in values.items() if is_headline(key)]
+    every += [Metric(folded(key), value, now, step) for step, values in steps for key, value in values.items()]
     for start in range(0, len(every), BATCH):
         client.log_batch(run, metrics=every[start : start + BATCH])
 
@@ -133,7 +156,7 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
             [
                 ParamSpec("temperature", "double", 300.0),
                 ParamSpec("length", "double", 15.0),
-                ParamSpec("replicas", "long", 20),
+                ParamSpec("replicas", "long", 12),
                 ParamSpec("seed", "long", 1),
             ]
         ),
@@ -142,7 +165,7 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
     mlflow.set_tracking_uri(store)
     try:
         with mlflow.start_run(run_id=run, nested=True, log_system_metrics=False):
-            mlflow.pyfunc.log_model(
+            made = mlflow.pyfunc.log_model(
                 name="predictor",
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
                 artifacts={"predictor": entry["path"]},
@@ -150,6 +173,7 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
                 pip_requirements=[f"palirs=={VERSION}"],
                 registered_model_name=entry["name"],
             )
+        client.update_model_version(entry["name"], made.registered_model_version, entry["description"])
     finally:
         mlflow.set_tracking_uri(before)
         client.update_run(run, status="RUNNING")  # which the end of the context has changed

@@ -27,6 +27,9 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 SAMPLED = 20.0
 """Seconds between two looks at processor, memory and disk."""
 
+PATIENCE = 900.0
+"""How long the curves of trainings wait for the first iteration's errors [s]: MLflow's comparisons open on what was logged first."""
+
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
 
@@ -91,6 +94,7 @@ class _Outbox:
                 file.write("\n")
         self._known = {_digest(entry) for entry in self._entries}
         self._logged: dict[str, int] = {}
+        self._headed, self._opened = False, time.monotonic()
         for entry in self._entries:
             self._note(entry)
         self._place = json.loads(self._place_file.read_text()) if self._place_file.exists() else {}
@@ -105,22 +109,26 @@ class _Outbox:
         """Queue numbers; the same numbers of the same step are logged once."""
         self._add({"kind": "metrics", "values": {key: float(value) for key, value in values.items()}, "step": step})
 
-    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> bool:
         """Queue numbers of many steps as one entry; steps that a series was given before are left out."""
+        if not self._headed and time.monotonic() - self._opened < PATIENCE:
+            return False
         with self._lock:
             new = [[step, {k: float(v) for k, v in part.items() if step > self._logged.get(k, -1)}] for step, part in values]
             new = [[step, part] for step, part in new if part]
             if new:
                 self._add({"kind": "series", "steps": new})
+        return True
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Queue a file or directory by its path."""
         self._add({"kind": "artifact", "path": str(path.resolve()), "folder": folder, "changed": path.stat().st_mtime})
 
-    def model(self, place: Path, name: str) -> None:
+    def model(self, place: Path, name: str, description: str) -> None:
         """Queue the directory of a predictor."""
         changed = max(file.stat().st_mtime for file in place.iterdir())
-        self._add({"kind": "model", "path": str(place.resolve()), "name": name, "changed": changed})
+        entry = {"kind": "model", "path": str(place.resolve()), "name": name, "description": description, "changed": changed}
+        self._add(entry)
 
     def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
         """Queue a file that was learnt from (``context`` "training") or tested on ("testing")."""
@@ -142,7 +150,8 @@ class _Outbox:
             self.flush()
 
     def _note(self, entry: dict) -> None:
-        """Remember the last step of each series."""
+        """Remember the last step of each series, and that there was something to open a comparison on."""
+        self._headed = self._headed or any(mlflow_entries.is_headline(key) for key in entry.get("values", {}))
         for step, part in entry.get("steps", []):
             for key in part:
                 self._logged[key] = max(step, self._logged.get(key, -1))
@@ -157,6 +166,7 @@ class _Outbox:
                 mlflow_entries.send(self._client, self._place["run"], self._entries[self._place["sent"]], self._recipe.uri)
                 self._place["sent"] += 1
                 self._remember()
+            self._watch()
         except Exception as error:  # whatever the server or its client raises, the study goes on
             log.warning("tracking: %s not reachable (%s); entries wait in %s", self._recipe.uri, error, self._entries_file)
             self._silent_until = time.monotonic() + PAUSE
@@ -197,7 +207,10 @@ class _Outbox:
             self._remember()
         self._client = client
         end_the_dead(client, self._recipe.experiment, self._place["run"])
-        if self._recipe.system_metrics and self._monitor is None:
+
+    def _watch(self) -> None:
+        """Start to log how busy the machine is, once there is something to open a comparison on."""
+        if self._recipe.system_metrics and self._monitor is None and self._headed:
             from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
             logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # that there is no GPU to look at needs no line

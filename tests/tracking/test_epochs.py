@@ -28,9 +28,13 @@ def test_epochs_arrive_while_the_training_runs_and_once(store, tmp_path, monkeyp
 
     def arrived():
         runs = client.search_runs([client.get_experiment_by_name("test").experiment_id])
-        return [entry.step for entry in client.get_metric_history(runs[0].info.run_id, "training/000/1/valid_loss")]
+        return [entry.step for entry in client.get_metric_history(runs[0].info.run_id, "training/000/valid_loss.1")]
 
     with store.open(tmp_path, "methanol", {}, None) as tracker, following(tmp_path, tracker):
+        write(range(5))
+        time.sleep(0.5)
+        assert arrived() == [], "what comparisons open on comes first"
+        tracker.metrics({"harmonic.mae_cm1": 1.0})
         write(range(40))
         deadline = time.time() + 20
         while len(arrived()) < 40:
@@ -46,6 +50,7 @@ def test_a_line_that_is_not_complete_is_left_for_later(tmp_path):
     class Kept(list):
         def series(self, values):
             self.extend(values)
+            return True
 
     kept = Kept()
     (tmp_path / "dipole-001.jsonl").write_text('{"epoch": 0, "loss": 1.0}\n{"epoch": 1, "lo')
