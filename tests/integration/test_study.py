@@ -258,17 +258,22 @@ def test_a_stage_that_comes_too_early_says_what_is_missing(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_a_sweep_is_told_apart(tmp_path):
+def swept(place):
+    """A sweep over the size of the committee, up to its first training."""
     done = subprocess.run(
         [
-            sys.executable, "run.py", "-m", "experiment=tiny", "committee.size=1,2", f"study={tmp_path}/sweep", "task=active_learning",
-            f"tracker.uri=sqlite:///{tmp_path}/mlflow.db", "learning.iterations=1", "training.potential.updates=20",
+            sys.executable, "run.py", "-m", "experiment=tiny", "committee.size=1,2", f"study={place}/sweep", "task=active_learning",
+            f"tracker.uri=sqlite:///{place}/mlflow.db", "learning.iterations=1", "training.potential.updates=20",
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sorted(place.name for place in (tmp_path / "sweep").iterdir()) == ["committee.size=1", "committee.size=2"]
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_a_sweep_is_told_apart(once):
+    place, _ = once("sweep", swept)
+    assert sorted(child.name for child in (place / "sweep").iterdir()) == ["committee.size=1", "committee.size=2"]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     found = client.search_runs([client.get_experiment_by_name("palirs").experiment_id])
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     assert {run.data.params["committee.size"] for run in children} == {"1", "2"}

@@ -1,0 +1,114 @@
+"""MLflow's own pages in a real browser: a sweep, the comparison of its children, curves, interactive spectra, a registered model."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.integration.conftest import copied
+from tests.integration.test_study import run, swept
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+SHOTS = os.environ.get("PALIRS_SCREENSHOTS")
+"""Directory for pictures of the pages, to be looked at."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = subprocess.run([Path(__file__).parent / "browser.sh"], capture_output=True, text=True)
+    if found.returncode == 77:
+        pytest.skip(found.stdout.strip())
+    assert found.returncode == 0, found.stderr
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
+
+
+@contextmanager
+def server(store):
+    """A real ``mlflow ui``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "-p", str(port), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    try:
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def text_of(page, *expected):
+    """Return what a page says once all of this is there."""
+    for one in expected:
+        page.get_by_text(one).first.wait_for(timeout=30_000)
+    return page.locator("body").inner_text()
+
+
+def picture(page, name):
+    if SHOTS:
+        page.wait_for_timeout(3000)
+        page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+def test_a_sweep_is_opened_and_its_children_compared(once, browser, tmp_path):
+    place, _ = once("sweep", swept)
+    store = f"sqlite:///{copied(place, tmp_path / 'sweep')}/mlflow.db"
+    client = mlflow.MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("palirs").experiment_id
+    found = client.search_runs([experiment])
+    children = [one for one in found if "mlflow.parentRunId" in one.data.tags]
+    with server(store) as address:
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.goto(f"{address}/#/experiments/{experiment}/runs")
+        assert "sweep committee.size" in text_of(page, "sweep committee.size")
+        picture(page, "sweep")
+        runs = ",".join(f'"{one.info.run_id}"' for one in children)
+        page.goto(f'{address}/#/compare-runs?runs=[{runs}]&experiments=["{experiment}"]')
+        told = text_of(page, "Parallel Coordinates Plot", "committee.size", "Clear All")
+        chosen = told.partition("Metrics:")[2].partition("Clear All")[0]
+        assert "headline/harmonic.mae_cm1" in chosen, "what a comparison opens on"
+        picture(page, "compare")
+
+
+def test_a_run_its_curves_its_spectra_and_its_model(once, browser, tmp_path):
+    place, _ = once("undisturbed", lambda place: run(place / "study"))
+    store = f"sqlite:///{copied(place, tmp_path / 'copy')}/mlflow.db"
+    client = mlflow.MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("palirs").experiment_id
+    (one,) = client.search_runs([experiment])
+    with server(store) as address:
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}")
+        text_of(page, "harmonic frequencies within", "palirs-study", "study 001 train")
+        picture(page, "run")
+        page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}/model-metrics")
+        page.get_by_text("headline", exact=True).first.wait_for(timeout=30_000)
+        page.get_by_text("harmonic.mae_cm1").first.wait_for(timeout=30_000)
+        page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
+        picture(page, "curves")
+        page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}/artifacts/spectra/spectra-300K.html")
+        frame = page.frame_locator("iframe.mlflow-html-iframe")
+        frame.locator(".main-svg").first.wait_for(timeout=60_000)
+        assert frame.get_by_text("wavenumber (cm⁻¹)").count() >= 1
+        picture(page, "spectra")
+        page.goto(f"{address}/#/models/palirs-study/versions/1")
+        text_of(page, "Infrared spectra at the level of GFN2-xTB", "Inputs (1)")
+        picture(page, "model")
