@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import hydra
@@ -72,8 +73,10 @@ def _stop(number: int, frame: object) -> None:
 
 def run(config: DictConfig) -> None:
     """Build every recipe, open the study, call the task."""
+    directory, started = study_directory(config), time.monotonic()
+    if sweep_name() and config.labels.store is None and not (directory / "labels.db").exists():
+        config.labels.store = str(directory.parent / "labels.db")  # the studies of a sweep pay for a label once
     study = build(config)
-    directory = study_directory(config)
     study.check_devices()
     name = str(config.task._target_).rpartition(".")[2]
     existing = config.study is not None and (Path(str(config.study)) / "config.yaml").is_file()
@@ -86,6 +89,10 @@ def run(config: DictConfig) -> None:
     resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
     with open_session(study, molecules, directory, resolved, yaml, name, directory.name, sweep_name()) as session:
         task(session)
+        if sweep := sweep_name():
+            from palirs.tasks.sweeps import summarise_sweep
+
+            summarise_sweep(session, sweep, time.monotonic() - started)
 
 
 def _plain(config: DictConfig) -> dict:

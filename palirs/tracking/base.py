@@ -35,6 +35,10 @@ class Tracker(Protocol):
         """Set the description of the run, in Markdown; ``{run}`` stands for its id."""
         ...
 
+    def sweep(self, files: Sequence[Path], text: str) -> None:
+        """Log files of the sweep that the run belongs to, and its description."""
+        ...
+
 
 @recipe
 class Off:
@@ -66,4 +70,7 @@ class Silent:
         """Keep nothing."""
 
     def describe(self, text: str) -> None:
+        """Keep nothing."""
+
+    def sweep(self, files: Sequence[Path], text: str) -> None:
         """Keep nothing."""

@@ -94,6 +94,8 @@ def provenance() -> dict[str, str]:
 def send(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
     """Send an entry of the outbox to a run."""
     kind = entry["kind"]
+    if entry.get("parent"):
+        run = client.get_run(run).data.tags.get("mlflow.parentRunId", run)
     if kind == "metrics":
         _metrics(client, run, [(entry["step"], entry["values"])])
     elif kind == "series":

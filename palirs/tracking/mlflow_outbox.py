@@ -138,6 +138,12 @@ class _Outbox:
         """Queue the description of the run."""
         self._add({"kind": "tags", "values": {"mlflow.note.content": text}})
 
+    def sweep(self, files: Sequence[Path], text: str) -> None:
+        """Queue files and description of the parent run."""
+        for file in files:
+            self._add({"kind": "artifact", "path": str(file.resolve()), "folder": "", "changed": file.stat().st_mtime, "parent": True})
+        self._add({"kind": "tags", "values": {"mlflow.note.content": text}, "parent": True})
+
     def _add(self, entry: dict) -> None:
         with self._lock:
             if _digest(entry) in self._known:

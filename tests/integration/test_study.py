@@ -272,12 +272,25 @@ def swept(place):
 
 def test_a_sweep_is_told_apart(once):
     place, _ = once("sweep", swept)
-    assert sorted(child.name for child in (place / "sweep").iterdir()) == ["committee.size=1", "committee.size=2"]
+    children = sorted(child.name for child in (place / "sweep").iterdir() if child.is_dir())
+    assert children == ["committee.size=1", "committee.size=2"]
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     found = client.search_runs([client.get_experiment_by_name("palirs").experiment_id])
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     assert {run.data.params["committee.size"] for run in children} == {"1", "2"}
-    assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 1
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in children}
+    assert {item.path for item in client.list_artifacts(parent)} == {"sweep.html", "sweep.csv", "sweep.png"}
+    assert "sweep.html" in client.get_run(parent).data.tags["mlflow.note.content"]
+
+
+def test_a_sweep_pays_for_a_label_once_and_says_so(once):
+    place, _ = once("sweep", swept)
+    base = place / "sweep"
+    used = [float(row.split(",")[-2]) for row in (base / "sweep.csv").read_text().splitlines()[1:]]
+    assert len(used) == 2
+    assert not list(base.glob("*/labels.db"))
+    assert len(connect(base / "labels.db")) == used[0], "the second one learns from the same structures before it explores"
+    assert f"used {sum(used):.0f} labels, of which {used[0]:.0f} were calculated" in (base / "sweep.html").read_text()
 
 
 @pytest.fixture(scope="module")
