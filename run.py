@@ -4,10 +4,13 @@ This is the only file that knows Hydra. It composes the configuration, builds an
 """
 
 import difflib
+import json
 import logging
+import os
 import re
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +50,8 @@ GROUPS = (
     "labels",
     "learning",
 )
+COMMAND_LINE = "PALIRS_COMMAND_LINE"
+"""Variable that tells jobs of a sweep, which may run in other programs, what was asked for."""
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
 """Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine."""
 CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
@@ -55,7 +60,8 @@ CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Build the configuration and run the task."""
-    signal.signal(signal.SIGTERM, _stop)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)
     try:
         run(continued(config))
     except (PalirsError, EngineFailure) as error:
@@ -182,7 +188,8 @@ def swept_keys() -> list[str]:
     conf = HydraConfig.get()
     if conf.mode != RunMode.MULTIRUN:
         return []
-    given = [override.split("=", 1) for override in sys.argv[1:] if "=" in override and not override.startswith("-")]
+    told = json.loads(os.environ.get(COMMAND_LINE, "null")) or sys.argv[1:]
+    given = [override.split("=", 1) for override in told if "=" in override and not override.startswith("-")]
     return [*(key.lstrip("+~") for key, value in given if _is_sweep(value)), *(conf.sweeper.get("params") or {})]
 
 
@@ -304,6 +311,7 @@ if __name__ == "__main__":
         flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
         sys.argv[1:] = short_forms(flags_first(sys.argv[1:], flags, GROUPS))
         check_overrides(sys.argv[1:])
+        os.environ[COMMAND_LINE] = json.dumps(sys.argv[1:])
     except PalirsError as error:
         sys.exit(f"palirs: {error}")
     main()

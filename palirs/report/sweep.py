@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from palirs.report import figures, page
 from palirs.report.sections import Section
@@ -74,7 +75,7 @@ def summarise(base: Path, name: str, calculated: int) -> list[Path]:
         )
     sections = [Section("Studies", rows=rows), Section("Beside each other", drawn)]
     config = next(iter(sorted(base.glob("*/config.yaml"))), None)
-    text = "" if config is None else config.read_text()
+    text = "" if config is None else f"# of {config.parent.name}\n{config.read_text()}"
     return [page.write(base / "sweep.html", f"Sweep over {name}", summary, sections, text), base / "sweep.csv", drawn]
 
 
@@ -100,9 +101,10 @@ def _figure(found: Mapping[str, Mapping[str, float]]) -> Figure:
         for axis, key in zip(axes[0], keys, strict=True):
             values = [told.get(key, np.nan) for told in found.values()]
             bars = axis.barh(range(len(found)), np.nan_to_num(values), color=figures.PREDICTED, alpha=0.75)
-            axis.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=9)
+            axis.bar_label(bars, [f"{value:.4g}" for value in values], padding=3, fontsize=9)
             axis.set_xlabel(COLUMNS[key].replace(" (", "\n("))
             axis.margins(x=0.22)
+            axis.xaxis.set_major_locator(MaxNLocator(4))
         axes[0, 0].set_yticks(range(len(found)), list(found))
         axes[0, 0].invert_yaxis()
     return drawn
