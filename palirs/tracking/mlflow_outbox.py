@@ -10,9 +10,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from palirs.lock import holder
 from palirs.recipes import recipe
@@ -196,8 +198,23 @@ class _Outbox:
         part.replace(self._place_file)
 
     def _connect(self) -> None:
-        if self._client is not None:
-            return
+        """Open the store; one program at a time, or the jobs of a sweep would all make the database, the experiment and the parent run."""
+        if self._client is None:
+            with self._alone():
+                self._open()
+
+    def _alone(self) -> AbstractContextManager:
+        file = self._recipe.uri.partition(":///")[2] if self._recipe.uri.startswith("sqlite:///") else ""
+        if file:
+            place = Path(file).with_name(f".{Path(file).name}.lock")
+        elif self._sweep:
+            place = self._study.parent / ".tracking.lock"
+        else:
+            return nullcontext()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(place, timeout=300)
+
+    def _open(self) -> None:
         import mlflow
         from mlflow.exceptions import MlflowException
 

@@ -1,0 +1,59 @@
+"""A sweep through submitit on a real, single-node Slurm; one of its jobs is killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+from ase.db import connect
+
+from palirs.labels import structure_key
+from tests.integration.test_slurm import ROOT, slurm, wait_for  # noqa: F401  a fixture
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+
+
+def command(place):
+    how = ("timeout_min=20", "cpus_per_task=1", "mem_gb=null", f"submitit_folder={place}/jobs/%j")
+    launcher = [f"hydra.launcher.{text}" for text in how]
+    settings = ["experiment=tiny", "executor=serial", "task=active_learning", "learning.iterations=1", "training.potential.updates=20"]
+    swept = ["committee.size=1,2,3", "seed=1,2", f"study={place}/sweep", f"tracker.uri=sqlite:///{place}/mlflow.db"]
+    return [sys.executable, "run.py", "-m", "hydra/launcher=submitit_slurm", *launcher, *settings, *swept]
+
+
+def studies(place):
+    return {file.parent.parent.parent.name for file in place.glob("sweep/*/iterations/000/metrics.json")}
+
+
+def test_three_by_two_with_one_job_killed(slurm, tmp_path):  # noqa: F811
+    """The first call ends without one study; the second does that one and nothing else, and no label is calculated twice."""
+    with (tmp_path / "first").open("w") as said:
+        first = subprocess.Popen(command(tmp_path), cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
+    lock = tmp_path / "sweep" / "committee.size=2,seed=1" / "lock"
+    wait_for(lock.exists, 240, "the job of the third study")
+    owner = json.loads(lock.read_text())
+    os.kill(int(owner["pid"]), signal.SIGKILL)
+    wait_for(lambda: len(studies(tmp_path)) == 5, 240, "the other five")
+    time.sleep(2)
+    os.killpg(first.pid, signal.SIGTERM)  # where there is no accounting, submitit waits for a job that is gone
+    first.wait(30)
+    assert "committee.size=2,seed=1" not in studies(tmp_path)
+    made = {name: (tmp_path / "sweep" / name / "iterations/000/metrics.json").stat().st_mtime_ns for name in studies(tmp_path)}
+
+    done = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: len(studies(tmp_path)) == 6, 60, "all six")
+    assert {name: (tmp_path / "sweep" / name / "iterations/000/metrics.json").stat().st_mtime_ns for name in made} == made
+    structures = [structure_key(row.toatoms()) for row in connect(tmp_path / "sweep" / "labels.db").select()]
+    assert len(structures) == len(set(structures))
+    page = (tmp_path / "sweep" / "sweep.html").read_text()
+    assert len(set(re.findall(r"committee\.size=\d,seed=\d", page))) == 6
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("palirs").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.data.tags}) == 1
