@@ -41,13 +41,15 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
     for key in (key for key in NAMES if key in spectra):
         _add(figure, key, spectra[key].within(*WINDOW), top)
     for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"]))[:7]:
-        height = float(spectra["predicted"].on(np.array([row["position_cm1"]]))[0])
+        height = max(_height(one, float(row["position_cm1"])) for one in computed)
         text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
-        figure.add_annotation(x=row["position_cm1"], y=height, text=text, textangle=-90, ax=0, ay=-14, font_size=11, yanchor="bottom")
-    legend = {"orientation": "h", "y": 1.08, "x": 1, "xanchor": "right"}
-    figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=520, legend=legend)
+        place = {"x": row["position_cm1"], "y": height, "xanchor": "center", "yanchor": "bottom", "yshift": 6}
+        figure.add_annotation(text=text, textangle=-90, font_size=11, showarrow=False, **place)
+    legend = {"orientation": "h", "y": -0.2, "x": 0.5, "xanchor": "center", "yanchor": "top"}
+    figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=580, legend=legend)
     figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
-    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)", rangemode="tozero")
+    reach = max((_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top)
+    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)", range=[0, max(1.1 * top, 1.7 * reach)])
     return figure
 
 
@@ -63,6 +65,13 @@ def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:
         red, green, blue = (round(255 * part) for part in to_rgb(COLOURS[key]))
         band = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.25)"}
         figure.add_scatter(x=x, y=_short(y - 2 * one.error), name=f"± 2 standard errors, {NAMES[key]}", **edge, **band)
+
+
+def _height(one: Spectrum, place: float) -> float:
+    """Return how high a spectrum and its error band reach near a wavenumber [cm⁻¹]."""
+    near = np.abs(one.wavenumber - place) < 40
+    error = np.nan_to_num(one.error) if one.error is not None else np.zeros_like(one.intensity)
+    return float((one.intensity + 2 * error)[near].max(initial=0.0))
 
 
 def _short(values: np.ndarray) -> list[float]:

@@ -59,7 +59,8 @@ def publish(session: Session) -> Predictor:
         f"harmonic frequencies within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with names, SMILES "
         f"or xyz text."
     )
-    session.tracker.model(made.place, f"palirs-{session.directory.name}", description)
+    within = [session.directory.parent.name] if "=" in session.directory.name else []  # of a sweep, whose studies are named by what differs
+    session.tracker.model(made.place, "-".join(["palirs", *within, session.directory.name]), description)
     return made
 
 

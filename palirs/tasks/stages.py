@@ -205,8 +205,9 @@ def _pictures(session: Session) -> list[str]:
 def _summary(session: Session, found: Findings) -> list[str]:
     s, history = session.study, found.history
     return [
-        f"{len(session.molecules)} molecule(s), reference {s.engine.name}, committee of {s.committee.size}, "
-        f"{history[-1]['dataset.size']:.0f} labelled structures after {len(history)} iterations; "
+        f"{', '.join(session.shelf.molecules[:6])}{' and others' if len(session.molecules) > 6 else ''}: reference {s.engine.name}, "
+        f"committee of {s.committee.size}, {history[-1]['dataset.size']:.0f} labelled structures after {len(history)} "
+        f"training{'s' if len(history) > 1 else ''}; "
         f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}.",
         *(f"Later came {what}." for what in growth(session.directory)),
     ]
