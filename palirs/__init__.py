@@ -1,6 +1,8 @@
 """Infrared spectra of molecules from actively learned machine-learned potentials."""
 
-from palirs.version import VERSION as __version__
+from palirs.version import VERSION
+
+__version__ = VERSION
 
 __all__ = ["__version__", "predict"]
 
