@@ -21,15 +21,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
-from palirs.settings import Study
-from palirs.settings.commandline import flags_first
+from palirs.settings import Study, manual
+from palirs.settings.commandline import check_files, flags_first, is_sweep
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
@@ -154,18 +154,6 @@ def _instantiate(node: DictConfig, where: str):
         raise PalirsError(f"{place}: {cause or error}") from error
 
 
-def check_files(task: DictConfig) -> None:
-    """See that the file a task reads is there."""
-    for key in ("frames", "file", "structures"):
-        path = task.get(key)
-        if not isinstance(path, str | None):
-            continue
-        if path is None and key in task and key != "structures" and not task.get("check"):
-            raise PalirsError(f"task.{key}: needs a value, the file to read")
-        if path is not None and not Path(str(path)).is_file():
-            raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
-
-
 def study_directory(config: DictConfig) -> Path:
     """Return the directory of this study; the jobs of a multirun get one each, named by what differs."""
     if config.study is not None:
@@ -190,12 +178,7 @@ def swept_keys() -> list[str]:
         return []
     told = json.loads(os.environ.get(COMMAND_LINE, "null")) or sys.argv[1:]
     given = [override.split("=", 1) for override in told if "=" in override and not override.startswith("-")]
-    return [*(key.lstrip("+~") for key, value in given if _is_sweep(value)), *(conf.sweeper.get("params") or {})]
-
-
-def _is_sweep(value: str) -> bool:
-    outside = re.sub(r"\[[^]]*\]|\{[^}]*\}|'[^']*'|\"[^\"]*\"", "", value)
-    return "," in outside or re.match(r"(choice|range|interval|glob)\(", value) is not None
+    return [*(key.lstrip("+~") for key, value in given if is_sweep(value)), *(conf.sweeper.get("params") or {})]
 
 
 def sweep_name() -> str | None:
@@ -278,6 +261,17 @@ def _check_framework(node: DictConfig) -> None:
             raise PalirsError(f"hydra.{part}._target_ = {target!r}: it should be one of Hydra's own or of its plug-ins")
 
 
+def told(arguments: list[str]) -> tuple[dict[str, list[str]], list[manual.Entry]]:
+    """Return the groups with their options, and the values that this command line chooses."""
+    asked = get_args_parser().parse_args(arguments)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", overrides=asked.overrides)
+    options: dict[str, list[str]] = {}
+    for file in sorted(CONF.glob("*/*.yaml")):
+        options.setdefault(file.parent.name, []).append(file.stem)
+    return options, list(manual.entries(_plain(config), get_object, target=Study))
+
+
 def _explain_composition(text: str, name: str, search: list[str]) -> str:
     key = re.search(r"Could not override '([^']+)'", text)
     known = _keys(hydra.compose(name, overrides=search))
@@ -311,6 +305,9 @@ if __name__ == "__main__":
         flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
         sys.argv[1:] = short_forms(flags_first(sys.argv[1:], flags, GROUPS))
         check_overrides(sys.argv[1:])
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(manual.overview(*told(sys.argv[1:])))
+            sys.exit()
         os.environ[COMMAND_LINE] = json.dumps(sys.argv[1:])
     except PalirsError as error:
         sys.exit(f"palirs: {error}")

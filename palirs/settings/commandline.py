@@ -1,6 +1,9 @@
 """What stands on the command line, before it is parsed: slips that a parser explains badly, or not at all."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from palirs.recipes import PalirsError
 
@@ -54,3 +57,21 @@ def _setting(text: str, groups: Collection[str]) -> str:
             f"{text!r}: settings are given as key=value, without blanks around the =; a value that has blanks in it needs quotes"
         )
     return text
+
+
+def check_files(task: Mapping[str, Any]) -> None:
+    """See that the file a task reads is there."""
+    for key in ("frames", "file", "structures"):
+        path = task.get(key)
+        if not isinstance(path, str | None):
+            continue
+        if path is None and key in task and key != "structures" and not task.get("check"):
+            raise PalirsError(f"task.{key}: needs a value, the file to read")
+        if path is not None and not Path(str(path)).is_file():
+            raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
+
+
+def is_sweep(value: str) -> bool:
+    """Tell whether a value on the command line is several."""
+    outside = re.sub(r"\[[^]]*\]|\{[^}]*\}|'[^']*'|\"[^\"]*\"", "", value)
+    return "," in outside or re.match(r"(choice|range|interval|glob)\(", value) is not None

@@ -20,7 +20,7 @@ class Sampler:
     length : float
         Of each trajectory per iteration [ps].
     timestep : float
-        [fs].
+        Of the integrator [fs].
     friction : float
         [ps⁻¹]; 0.98 ps⁻¹ is ASE's friction of 0.01.
     interval : float

@@ -33,7 +33,7 @@ class Spectroscopy:
         it does not. Populations are classical and harmonic with the engine's energies, one label per conformer; see
         :mod:`palirs.vibrations.conformers`.
     timestep : float
-        [fs].
+        Of the integrator [fs].
     thermostat : {"langevin", "nose_hoover"}
         Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by Berendsen's with 0.1 ps, as in the
         published reference MD; it leaves lines as narrow as they are, but a small molecule may keep energy in few of its modes.

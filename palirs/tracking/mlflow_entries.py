@@ -108,7 +108,11 @@ def send(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
     elif kind == "dataset":
         _dataset(client, run, entry)
     elif kind == "model":
-        _model(client, run, entry, store)
+        try:
+            _model(client, run, entry, store)
+        except Exception as error:  # a store without a registry, no permission: what comes after must not wait for it
+            client.get_run(run)  # raises if it is the server that is away
+            log.warning("tracking: the model %s was not logged (%s)", entry["name"], error)
     elif Path(entry["path"]).is_dir():
         client.log_artifacts(run, entry["path"], entry["folder"] or None)
     else:

@@ -4,6 +4,7 @@ Every call is first written to an outbox in the study directory and then sent. W
 next call that succeeds, at the latest by the next run on the same study.
 """
 
+import hashlib
 import json
 import logging
 import socket
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the MLflow pages open on training runs, not on traces of language models."""
 
-SAMPLED = 20.0
+SAMPLED = 20
 """Seconds between two looks at processor, memory and disk."""
 
 PATIENCE = 900.0
@@ -128,9 +129,8 @@ class _Outbox:
 
     def model(self, place: Path, name: str, description: str) -> None:
         """Queue the directory of a predictor."""
-        changed = max(file.stat().st_mtime for file in place.iterdir())
-        entry = {"kind": "model", "path": str(place.resolve()), "name": name, "description": description, "changed": changed}
-        self._add(entry)
+        content = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(place.iterdir()))).hexdigest()  # the same one is logged once
+        self._add({"kind": "model", "path": str(place.resolve()), "name": name, "description": description, "content": content})
 
     def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
         """Queue a file that was learnt from (``context`` "training") or tested on ("testing")."""

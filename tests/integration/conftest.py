@@ -3,6 +3,13 @@
 import os
 import pickle
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from filelock import FileLock
@@ -31,3 +38,30 @@ def copied(place, to):
     """Return a copy of a directory."""
     shutil.copytree(place, to)
     return to
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def server(store, port=None):
+    """A real MLflow server with its pages; its address."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "-p", str(port), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    try:
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)

@@ -1,19 +1,13 @@
 """MLflow's own pages in a real browser: a sweep, the comparison of its children, curves, interactive spectra, a registered model."""
 
 import os
-import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.integration.conftest import copied
+from tests.integration.conftest import copied, server
 from tests.integration.test_study import run, swept
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -30,29 +24,6 @@ def browser():
     assert found.returncode == 0, found.stderr
     with sync_api.sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
-
-
-@contextmanager
-def server(store):
-    """A real ``mlflow ui``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "-p", str(port), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    try:
-        while True:
-            assert process.poll() is None and time.monotonic() < deadline
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
 def text_of(page, *expected):
