@@ -1,9 +1,9 @@
 # make run    set up .venv and run the default study
-# make test   set up .venv, lint, check types, run the tests
+# make test   set up .venv, lint, check types, run the tests; make thorough the longest ones
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test setup lint tiny clean
+.PHONY: run test thorough setup lint tiny clean
 
 run: setup
 	$(BIN)/python run.py
@@ -11,6 +11,10 @@ run: setup
 # A worker for each core; they share the code that was compiled before (~/.cache/palirs).
 test: setup lint
 	$(BIN)/pytest -n auto --dist worksteal --durations 10
+
+# What takes minutes each: studies killed again and again, two programs on one study.
+thorough: setup
+	$(BIN)/pytest --thorough -m thorough -n auto --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -242,7 +242,7 @@ def check_overrides(arguments: list[str]) -> None:
                 _check_framework(config.hydra)
                 if swept and not asked.cfg and config.study is None:
                     build(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])).checked_molecules()
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise PalirsError(_explain_composition(str(error), name, search)) from error
 
 

@@ -10,6 +10,27 @@ from palirs.labels import attach
 from palirs.mace.settings import Architecture
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--thorough", action="store_true", help="run the tests that take minutes each, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes minutes, and say so: they are neither passed nor skipped."""
+    if config.getoption("--thorough"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--thorough"):
+        terminalreporter.write_line("tests marked thorough (studies killed many times) were left out: make thorough runs them")
+
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

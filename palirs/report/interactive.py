@@ -80,7 +80,9 @@ def _short(values: np.ndarray) -> list[float]:
 
 def write_page(figures: Sequence[go.Figure], file: Path) -> Path:
     """Write figures as a page that needs nothing else, no network either."""
-    parts = [figure.to_html(full_html=False, include_plotlyjs=not number) for number, figure in enumerate(figures)]
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=not number, div_id=f"spectrum-{number}") for number, figure in enumerate(figures)
+    ]
     head = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Spectra</title></head><body>'
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join([head, *parts, "</body></html>"]), encoding="utf-8")

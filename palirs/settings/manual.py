@@ -74,8 +74,15 @@ def entries(config: Any, resolve: typing.Callable[[str], Any], place: str = "", 
 
 
 def parameters(target: Any) -> dict[str, str]:
-    """Return the first sentence about each parameter in the docstring of a class or function."""
-    text = inspect.cleandoc(target.__doc__ or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    """Return the first sentence about each parameter in the docstring of a class, of those it comes from, or of a function."""
+    found = {}
+    for one in reversed(inspect.getmro(target)) if inspect.isclass(target) else (target,):
+        found |= _described(one.__doc__ or "")
+    return found
+
+
+def _described(docstring: str) -> dict[str, str]:
+    text = inspect.cleandoc(docstring).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
     found: dict[str, str] = {}
     for names, told in re.findall(r"^(\w[\w, ]*) : [^\n]*\n((?:    .*\n?)+)", text + "\n", flags=re.MULTILINE):
         words = " ".join(line.strip() for line in told.splitlines())

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -170,12 +171,14 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(store)
     try:
-        with mlflow.start_run(run_id=run, nested=True, log_system_metrics=False):
+        with warnings.catch_warnings(), mlflow.start_run(run_id=run, nested=True, log_system_metrics=False):
+            warnings.filterwarnings("ignore", ".*An input example was not provided")  # MLflow would predict it: a minute of MD
             made = mlflow.pyfunc.log_model(
                 name="predictor",
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
                 artifacts={"predictor": entry["path"]},
                 signature=signature,
+                metadata={"example": '{"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}'},
                 pip_requirements=[f"palirs=={VERSION}"],
                 registered_model_name=entry["name"],
             )

@@ -85,6 +85,7 @@ def test_a_study_grows(small, grown):
     assert trained == {"H2O", "HCN"}, "members start from models that know both"
 
 
+@pytest.mark.thorough
 def test_it_grows_to_the_same_when_it_is_killed_on_the_way(small, grown):
     whole, study = grown, small
     began = len(iterations(study))

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-KILLS = int(os.environ.get("PALIRS_KILLS", "4"))
+KILLS = int(os.environ.get("PALIRS_KILLS", "10"))
 SEED = int(os.environ.get("PALIRS_KILL_SEED", "1"))
 """Of the moments; any other will do."""
 SETTINGS = (
@@ -38,6 +38,7 @@ def metrics(study):
     return [{key: value for key, value in one.items() if not key.startswith(("time.", "labels.computed", "labels.found"))} for one in found]
 
 
+@pytest.mark.thorough
 def test_many_kills_change_nothing(tmp_path):
     begun = time.monotonic()
     whole = start(tmp_path / "whole")

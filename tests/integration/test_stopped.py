@@ -46,7 +46,7 @@ def test_sigterm_ends_it_at_once_and_is_shown_as_killed_and_sigkill_too_when_the
     os.killpg(second.pid, signal.SIGKILL)
     second.communicate()
     assert [run.info.status for run in runs(study)] == ["RUNNING"], "it could not say so"
-    third = started(tmp_path / "other", "tracking.json")
+    third = started(tmp_path / "other", "labels.db")
     third.terminate()
     third.communicate(timeout=60)
     assert {run.info.run_name: run.info.status for run in runs(study)} == {"study": "KILLED", "other": "KILLED"}

@@ -132,6 +132,7 @@ def test_warnings_mean_something(undisturbed):
     assert [line for line in suspicious if "learning.harmonic_mae=5 is not reached" not in line] == []
 
 
+@pytest.mark.thorough
 def test_two_drivers_on_one_study(undisturbed, tmp_path):
     """Both start at about the same time, and some are killed at random moments: one works, the other is told, nothing is spoilt."""
     rng = np.random.default_rng()

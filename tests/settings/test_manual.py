@@ -26,7 +26,7 @@ def test_the_page_is_up_to_date():
     ("key", "value", "allowed"),
     [
         ("sampler.timestep", "0.5", "number, > 0, ≤ 5 (fs)"),
-        ("committee.size", "3", "whole number, ≥ 1, ≤ 100"),
+        ("committee.size", "3", "whole number, ≥ 1"),
         ("spectrum.thermostat", "langevin", "langevin, nose_hoover"),
         ("spectrum.production.length", "15.0", "number, > 0, ≤ 1e+06 (ps)"),
         ("sampler.temperatures", "[300.0, 500.0, 700.0]", "list of number, > 0, ≤ 5000 (K)"),
@@ -44,7 +44,7 @@ def test_almost_every_value_says_what_it_means(found):
 
 
 def test_help_follows_the_command_line():
-    groups, values = script.told(["engine=pyscf_pbe", "experiment=null"])
+    groups, values = script.told(["engine=pyscf_pbe"])
     text = manual.overview(groups, values)
     assert "engine.basis=" in text
     assert text.count("python run.py") >= 6
