@@ -142,7 +142,7 @@ def run(*arguments):
         ("-m committee.size=2,x", ["committee.size = 'x'", "integer"]),
         ("-m sampler.timestep=0.5,50", ["sampler.timestep = 50"]),
         ("-cd sweeps -cn committee_size temperature=-3", ["temperature = -3"]),
-        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are acquisition, committee_size"]),
+        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are acquisition, architecture, committee_size"]),
         ("task=label", ["task.frames"]),
     ],
 )

@@ -30,6 +30,7 @@ def studies(place):
     return {file.parent.parent.parent.name for file in place.glob("sweep/*/iterations/000/metrics.json")}
 
 
+@pytest.mark.thorough
 def test_three_by_two_with_one_job_killed(slurm, tmp_path):  # noqa: F811
     """The first call ends without one study; the second does that one and nothing else, and no label is calculated twice."""
     with (tmp_path / "first").open("w") as said:
