@@ -20,7 +20,6 @@ COLUMNS = {
     "exploration.force_error_meV_per_A": "forces, expected along MD (meV/Å)",
     "harmonic.intensity_relative": "intensities, relative error",
     "pcc_ml_ref": "spectrum and reference MD, PCC",
-    "band_error": "standard error of the bands",
     "labels.used": "labels",
     "seconds": "time (s)",
 }

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from ase.build import molecule
 import palirs
 from palirs.predictor import open_predictor
 from palirs.recipes import PalirsError
-from tests.integration.conftest import copied
+from tests.integration.conftest import copied, free_port
 from tests.integration.test_study import run
 
 ROOT = Path(__file__).parents[2]
@@ -96,9 +95,7 @@ def test_by_run_py_from_the_registry(study, registry, tmp_path):
 @pytest.fixture(scope="module")
 def server(study, registry, tmp_path_factory):
     """A real ``mlflow models serve`` on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     said = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/palirs-study/1", "--env-manager", "local", "-p", str(port)]
     with said.open("w") as stream:
