@@ -11,7 +11,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import hydra
@@ -79,7 +78,7 @@ def _stop(number: int, frame: object) -> None:
 
 def run(config: DictConfig) -> None:
     """Build every recipe, open the study, call the task."""
-    directory, started = study_directory(config), time.monotonic()
+    directory = study_directory(config)
     if sweep_name() and config.labels.store is None and not (directory / "labels.db").exists():
         config.labels.store = str(directory.parent / "labels.db")  # the studies of a sweep pay for a label once
     study = build(config)
@@ -98,7 +97,7 @@ def run(config: DictConfig) -> None:
         if sweep := sweep_name():
             from palirs.tasks.sweeps import summarise_sweep
 
-            summarise_sweep(session, sweep, time.monotonic() - started)
+            summarise_sweep(session, sweep)
 
 
 def _plain(config: DictConfig) -> dict:

@@ -11,13 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"recipes", "units", "keys", "randomness", "threads", "presence", "lock", "geometry", "version"},
+    {"recipes", "units", "journal", "keys", "provenance", "randomness", "threads", "presence", "lock", "geometry", "version"},
     {"molecules", "engines", "mace", "dynamics", "spectra", "selection", "sampling", "descriptors", "executors", "tracking"},
     {"settings"},
     {"labels", "vibrations"},
     {"learning", "production"},
     {"report"},
-    {"predictor"},
+    {"pages", "predictor"},
     {"study"},
     {"tasks"},
 ]
@@ -32,7 +32,9 @@ ONLY_IN = {
     "nistchempy": {"palirs/spectra/webbook.py"},
     "rdkit": {"palirs/geometry/smiles.py", "palirs/geometry/embedding.py"},
     "matplotlib": {"palirs/report/"},
-    "plotly": {"palirs/report/"},
+    "plotly": {"palirs/report/", "palirs/pages/"},
+    "jinja2": {"palirs/pages/"},
+    "psutil": {"palirs/journal.py"},
 }
 FILES = [ROOT / "run.py", *sorted((ROOT / "palirs").rglob("*.py"))]
 

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from pydantic import Field
 
 from palirs.engines.directories import DirectoryEngine, digest
+from palirs.engines.papers import PAPERS
 from palirs.recipes import Accuracy, PalirsError, recipe
 
 
@@ -97,6 +98,12 @@ class Aims(DirectoryEngine):
         control = {key: str(value) for key, value in self.parameters.items()}
         species = digest(file for file in sorted(self._species.iterdir()) if file.is_file())
         return {"control": control, "species": species, "version": self.version}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Of the program, and of functional and dispersion where they are the usual ones."""
+        wanted = ("aims", self.functional.lower(), self.van_der_waals)
+        return tuple(PAPERS[key] for key in wanted if key in PAPERS)
 
     @property
     def elements(self) -> frozenset[int]:

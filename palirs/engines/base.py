@@ -80,6 +80,11 @@ class Engine(ABC):
         """Name of the method, for figures and reports."""
         return type(self).__name__
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What to cite for the method and the program, each with its DOI; empty where palirs does not know."""
+        return ()
+
     @abstractmethod
     def calculator(self) -> Calculator:
         """Make a fresh ASE calculator that gives energy [eV], forces [eV/Å] and dipole [e·Å]."""

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from palirs import threads
 from palirs.engines.base import Engine, EngineFailure, version_of
+from palirs.engines.papers import PAPERS
 from palirs.recipes import Count, PalirsError, recipe
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,12 @@ class PySCF(Engine):
         if self.dispersion:
             found |= {"dispersion": self.dispersion, "pyscf-dispersion": version_of("pyscf-dispersion")}
         return found
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Of the program, and of functional, basis set and dispersion where they are among the usual ones."""
+        wanted = (self.functional.lower(), *(key for key in ("def2", self.basis.lower()) if self.basis.lower().startswith(key)))
+        return tuple(PAPERS[key] for key in ("pyscf", *dict.fromkeys(wanted), self.dispersion) if key in PAPERS)
 
     @property
     def elements(self) -> frozenset[int]:

@@ -6,6 +6,7 @@ from ase.calculators.calculator import Calculator
 from pydantic import Field
 
 from palirs.engines.base import Engine, version_of
+from palirs.engines.papers import PAPERS
 from palirs.recipes import Kelvin, recipe
 
 
@@ -42,6 +43,11 @@ class TBLite(Engine):
             "electronic_temperature": self.electronic_temperature,
             "tblite": version_of("tblite"),
         }
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Of the parametrisation."""
+        return (PAPERS[self.method],)
 
     @property
     def elements(self) -> frozenset[int]:

@@ -33,6 +33,21 @@ def final_committee(directory: Path) -> Committee:
     return committee
 
 
+def expected_errors(directory: Path) -> list[float]:
+    """Return the error of the forces that is expected along the exploration by the committee of each iteration [meV/Å].
+
+    That exploration belongs to the next iteration, which may not be complete, as there is none after the last; NaN where it is not known.
+    """
+    found = []
+    for place in complete_iterations(directory):
+        following = place.parent / f"{int(place.name) + 1:03d}"
+        files = [file for file in (following / "sampling.json", following.with_suffix(".partial") / "sampling.json") if file.is_file()]
+        values = json.loads(files[0].read_text())["expected_meV_per_A"].values() if files else ()
+        known = [np.nan if value is None else float(value) for value in values]
+        found.append(float(np.mean(known)) if known else np.nan)
+    return found
+
+
 def save(
     place: Path, done: int, train: list[Atoms], test: list[Atoms], metrics: dict[str, float], frequencies: FrequencyComparison
 ) -> None:

@@ -10,12 +10,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from palirs.learning.calibration import LEVEL, Calibration
 from palirs.learning.errors import Parity
-from palirs.learning.loop import EXPECTED
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
@@ -32,8 +32,8 @@ def save(figure: Figure, path: Path, vector: bool = False) -> Path:
     return path
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[float | None]) -> Figure:
-    """Draw the errors of harmonic frequencies, energies and forces against the iteration."""
+def learning_curves(history: Sequence[Mapping[str, float]], expected: Sequence[float], goals: Sequence[float | None]) -> Figure:
+    """Draw the errors of harmonic frequencies, energies and forces against the iteration, and those of the forces expected along MD."""
     rows = [
         ("harmonic", "cm1", "Harmonic frequencies (cm⁻¹)"),
         ("energy", "meV", "Energy (meV)"),
@@ -52,19 +52,69 @@ def learning_curves(history: Sequence[Mapping[str, float]], goals: Sequence[floa
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        expected = [metrics.get(EXPECTED, np.nan) for metrics in history[1:]]  # of the committee of the iteration before
         if np.isfinite(expected).any():
-            axes[2].plot(iterations[:-1], expected, "^", color=MEASURED, label="expected along MD")
+            axes[2].plot(iterations, expected, "^", color=MEASURED, label="expected along MD")
         for axis, goal, text in zip((axes[0], axes[2]), goals, ("goal {:g} cm⁻¹", "goal along MD, {:g} meV/Å"), strict=True):
             if goal is not None:
                 axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=text.format(goal))
         for axis in axes:
+            axis.set_xlim(-0.3, max(1, len(history) - 1) + 0.3)
             axis.set_ylim(top=1.5 * axis.get_ylim()[1])  # room for the legend
             axis.legend(fontsize=10, loc="upper right")
         sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
         figure.suptitle(f"Active learning: error of the committee mean (data set: {sizes} structures)", fontsize=12.5)
         figure.tight_layout()
     return figure
+
+
+def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> Figure:
+    """Draw what several studies came to: a panel for each number that some have, a bar for each study.
+
+    Parameters
+    ----------
+    found : mapping
+        Numbers of each study, by their keys.
+    heads : mapping
+        Keys that are drawn, and what they are called, with the unit in parentheses.
+    """
+    keys = [key for key in heads if any(key in told for told in found.values())]
+    with plt.rc_context(STYLE):
+        size = (2.0 + 3.0 * len(keys), 1.4 + 0.42 * len(found))
+        figure, axes = plt.subplots(1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        for axis, key in zip(axes[0], keys, strict=False):
+            values = [told.get(key, np.nan) for told in found.values()]
+            drawn = axis.barh(range(len(found)), np.nan_to_num(values), color=PREDICTED, alpha=0.75)
+            axis.bar_label(drawn, ["" if np.isnan(value) else f"{value:.4g}" for value in values], padding=3, fontsize=9)
+            axis.set_xlabel(heads[key].replace(" (", "\n("))
+            axis.margins(x=0.22)
+            axis.xaxis.set_major_locator(MaxNLocator(4))
+        axes[0, 0].set_yticks(range(len(found)), list(found))
+        axes[0, 0].invert_yaxis()
+    return figure
+
+
+def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Draw the errors of the iterations of several studies against the reference calculations that they used."""
+    panels = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)"}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+        for axis, (key, label) in zip(axes, panels.items(), strict=True):
+            for number, (name, rows) in enumerate(found.items()):
+                values = [row.get(key, np.nan) for row in rows]
+                axis.plot([row["labels.used"] for row in rows], values, "o-", ms=4, lw=1.2, color=colour(number), label=name)
+            axis.set_xlabel("Reference calculations")
+            axis.set_ylabel(label)
+            axis.set_xlim(left=0)
+            axis.set_ylim(bottom=0)
+        figure.tight_layout()
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", ncols=min(4, len(labels)), bbox_to_anchor=(0.5, 0.0), fontsize=10)
+    return figure
+
+
+def colour(number: int) -> str:
+    """Return the colour of one of many lines, as ``#rrggbb``."""
+    return to_hex(plt.get_cmap("tab10").colors[number % 10])  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:

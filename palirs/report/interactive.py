@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from matplotlib.colors import to_rgb
 
 from palirs.report import bands as band_tables
-from palirs.report.figures import MEASURED, PREDICTED, REFERENCE
+from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, colour
 from palirs.report.spectral_figures import spectrum as drawn
 from palirs.spectra import Spectrum
 
@@ -45,12 +45,41 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
         text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
         place = {"x": row["position_cm1"], "y": height, "xanchor": "center", "yanchor": "bottom", "yshift": 6}
         figure.add_annotation(text=text, textangle=-90, font_size=11, showarrow=False, **place)
+    _lay_out(figure, title)
+    reach = max((_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top)
+    figure.update_yaxes(range=[0, max(1.1 * top, 1.7 * reach)])
+    return figure
+
+
+def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | None) -> go.Figure:
+    """Draw predictions of several studies over one another, and the engine's own MD, to be switched on and off.
+
+    Parameters
+    ----------
+    title : str
+        Molecule and temperature.
+    spectra : mapping
+        Name of each study, and its spectrum.
+    reference : Spectrum or None
+        Of the engine's own MD.
+    """
+    figure = go.Figure()
+    named = [(name, one, {"color": colour(number), "width": 1.6}) for number, (name, one) in enumerate(spectra.items())]
+    named += [("reference MD", reference, {"color": REFERENCE, "width": 1.6, "dash": "dot"})] if reference is not None else []
+    for name, one, line in named:
+        part = one.within(*WINDOW)
+        figure.add_scatter(x=np.round(part.wavenumber, 2), y=_short(part.intensity), name=name, line=line, hovertemplate="%{y:.3g}")
+    _lay_out(figure, title)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def _lay_out(figure: go.Figure, title: str) -> None:
+    """Give a figure its axes, wavenumbers falling from left to right, and its legend below."""
     legend = {"orientation": "h", "y": -0.2, "x": 0.5, "xanchor": "center", "yanchor": "top"}
     figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=580, legend=legend)
     figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
-    reach = max((_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top)
-    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)", range=[0, max(1.1 * top, 1.7 * reach)])
-    return figure
+    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)")
 
 
 def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:

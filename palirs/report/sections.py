@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +15,8 @@ from palirs import keys
 from palirs.descriptors import mbtr
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, above, dipole_parity, potential_parity
-from palirs.learning.frequencies import own_vibrations
+from palirs.learning.frequencies import compare_intensities, own_vibrations
+from palirs.learning.iterations import expected_errors
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.molecules import read_frames
@@ -28,15 +30,37 @@ DRAWN = 1500
 """Structures of one kind in a figure, at most about."""
 ENGINES = "engine's own MD"
 USUAL = 95.0
+IN_TABLE = (
+    *("harmonic.mae_cm1", "harmonic.rmse_cm1", "energy.mae_meV", "forces.mae_meV_per_A", "forces.rmse_meV_per_A", "dipole.mae_mD"),
+    *("harmonic.intensity_mae_km_per_mol", "harmonic.intensity_relative"),
+)
+"""Metrics that are told of each iteration."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A figure, a table, or both, under one heading."""
+    """Something to look at under one heading.
+
+    Attributes
+    ----------
+    heading : str
+        Of it.
+    figure : Path or None
+        A PNG file.
+    rows : sequence of mapping or None
+        A table.
+    plot : plotly figure or None
+        What a screen shows instead of the figure, which then is for paper.
+    note, code : str
+        A sentence; text in a fixed font.
+    """
 
     heading: str
     figure: Path | None = None
     rows: Sequence[Mapping[str, object]] | None = None
+    plot: Any = None
+    note: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,11 @@ class Findings:
     goals: tuple[float, float | None]
 
     @cached_property
+    def expected(self) -> list[float]:
+        """Error of the forces that is expected along the exploration by the committee of each iteration [meV/Å], where it is known."""
+        return expected_errors(self.directory)
+
+    @cached_property
     def potential(self) -> tuple[Parity, Parity]:
         """Energies [meV] and forces [meV/Å] of the test frames."""
         return potential_parity(self.committee, self.test)[:2]
@@ -86,6 +115,16 @@ class Findings:
     def own(self) -> dict[str, Harmonic]:
         """Vibrations of committee and dipole model, in the engine's order of modes, of molecules whose optimum they find."""
         return own_vibrations(self.committee, self.dipole, list(self.references.values()))
+
+    @cached_property
+    def compared(self) -> dict[str, dict[str, float]]:
+        """How alike the spectra of each molecule are, by :meth:`palirs.report.comparison.Shelf.compare`."""
+        return {molecule: self.shelf.compare(molecule) for molecule in self.shelf.molecules}
+
+    @cached_property
+    def intensities(self) -> dict[str, float]:
+        """How far harmonic intensities are off, by :func:`palirs.learning.frequencies.compare_intensities`."""
+        return {} if self.dipole is None else compare_intensities(self.committee, self.dipole, list(self.references.values())).metrics()
 
     @cached_property
     def dipoles(self) -> Parity | None:
@@ -99,17 +138,15 @@ class Findings:
 
 def learning_curves(found: Findings) -> Section:
     """Errors of each iteration, drawn and as a table."""
-    rows = [
-        {"iteration": number, **{key: float(value) for key, value in metrics.items() if _in_table(key)}}
-        for number, metrics in enumerate(found.history)
-    ]
-    figure = figures.save(figures.learning_curves(found.history, found.goals), found.figure("learning_curves"))
-    return Section("Learning curves", figure, rows)
-
-
-def _in_table(key: str) -> bool:
-    """Tell whether a metric is shown for each iteration: not times, nor those of one origin of frames."""
-    return not key.startswith(("time", "labels")) and key.count(".") == 1
+    rows = []
+    for number, (metrics, expected) in enumerate(zip(found.history, found.expected, strict=True)):
+        row: dict[str, object] = {"iteration": number, "structures": f"{metrics['dataset.size']:.0f}"}
+        row |= {"reference calculations": f"{metrics['labels.used']:.0f}"} if "labels.used" in metrics else {}
+        row |= _with_errors({key: metrics[key] for name in IN_TABLE for key in (name, name.replace("mae_", "mae_se_")) if key in metrics})
+        rows.append(row | {"forces, expected along MD (meV/Å)": expected})
+    drawn = figures.save(figures.learning_curves(found.history, found.expected, found.goals), found.figure("learning_curves"))
+    note = "Energies and forces are those of the test structures, ± standard error; frequencies those of all modes of the optima."
+    return Section("Learning curves", drawn, rows, note=note)
 
 
 def data(found: Findings) -> Section:
@@ -214,7 +251,18 @@ def errors(found: Findings) -> Section:
             metrics = {key: value for part in parts for key, value in part[name].items()}
             rows.append({"frames_of": name, "test_frames": frames, **metrics})
     write_table(found.directory / "errors.csv", rows)
-    return Section("Errors on the test frames of the last iteration, by molecule and by origin", rows=rows)
+    return Section("Errors on the test frames of the last iteration, by molecule and by origin", rows=[_with_errors(row) for row in rows])
+
+
+def _with_errors(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row for readers: each mean absolute error with its standard error, names without underscores."""
+    told: dict[str, object] = {}
+    for key, value in row.items():
+        error = row.get(key.replace("mae_", "mae_se_"))
+        if "mae_se_" not in key:
+            text = f"{value:.3g}" if isinstance(value, float) else str(value).replace("_", " ")
+            told[key] = text + (f" ± {error:.2g}" if "mae_" in key and error is not None else "")
+    return told
 
 
 def reliability(found: Findings) -> list[Section]:

@@ -19,20 +19,18 @@ EQUAL = "The same with the experiment at the resolution of the computed spectra"
 
 def spectra(found: Findings) -> list[Section]:
     """Spectrum, bands and modes of each molecule that has a spectrum; how alike it is to reference and experiment, also by region."""
-    shelf, sections, rows, regions, numbers, drawn = found.shelf, [], [], [], [], []
+    shelf, sections, rows, regions, numbers = found.shelf, [], [], [], []
     for name in shelf.molecules:
         known = shelf.known(name)
         if "predicted" not in known:
             continue
-        compared = shelf.compare(name)
+        compared = found.compared[name]
         numbers.append({key.rpartition(".")[2]: value for key, value in compared.items() if not key.endswith(("_low", "_high"))})
         told = {key.rpartition(".")[2]: text for key, text in with_intervals(compared).items()}
         sections += _of_molecule(found, name, known, told)
-        assigned = read_table(found.directory / "spectra" / f"{name}-{shelf.temperature:g}K-bands.csv")
-        drawn.append(interactive.spectra_figure(f"{name}, {shelf.temperature:g} K", known, assigned))
         rows.append({"molecule": name, **told})
         regions += [{"molecule": name, **row} for row in shelf.by_region(name)]
-    if drawn:
+    if drawn := [section.plot for section in sections if section.plot is not None]:
         interactive.write_page(drawn, found.directory / "spectra" / f"spectra-{shelf.temperature:g}K.html")
     if len(rows) > 1:
         rows.append({"molecule": "mean ± standard error", **mean(numbers)})
@@ -82,11 +80,9 @@ def _of_molecule(found: Findings, name: str, known: Mapping[str, Spectrum], told
     shelf, reference, own = found.shelf, found.references[name], found.own.get(name)
     seen = {**known, "experiment": known["equal"]} if "equal" in known else known
     assigned = bands.table(seen, shelf.settings.window, reference, own, shelf.densities(name, "predicted"))
-    modes = bands.mode_table(reference, own)
     stem = f"{name}-{shelf.temperature:g}K"
     place = found.directory / "spectra"
     write_table(place / f"{stem}-bands.csv", assigned)
-    write_table(place / f"{name}-modes.csv", modes)
     notes = {
         panel: f"PCC {told[f'pcc_{short}']}, WD {told[f'wd_{short}']}"
         for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
@@ -98,12 +94,23 @@ def _of_molecule(found: Findings, name: str, known: Mapping[str, Spectrum], told
         if one is not None and one.intensities is not None
     }
     drawn = spectral_figures.spectrum(f"{name}, {shelf.temperature:g} K", known, shelf.settings.window, notes, assigned, sticks)
+    title = f"{name}, {shelf.temperature:g} K"
+    plot = interactive.spectra_figure(title, known, read_table(place / f"{stem}-bands.csv"))
     how = "MD" if shelf.densities(name, "predicted") is not None else "harmonic frequencies: the MD has no record of the modes"
     return [
-        Section(f"Spectrum of {name}", figures.save(drawn, found.figure(stem), vector=True)),
+        Section(f"Spectrum of {name}", figures.save(drawn, found.figure(stem), vector=True), plot=plot),
         Section(f"Bands of {name}, assigned by how much each mode moves there ({how})", rows=bands.in_words(assigned)),
-        Section(f"Normal modes of {name}", rows=modes),
     ]
+
+
+def modes(found: Findings) -> list[Section]:
+    """Tell the normal modes of each molecule: what moves, and frequency and intensity by the engine and by the committee."""
+    sections = []
+    for name, reference in found.references.items():
+        rows = bands.mode_table(reference, found.own.get(name))
+        write_table(found.directory / "spectra" / f"{name}-modes.csv", rows)
+        sections.append(Section(f"Normal modes of {name}", rows=rows))
+    return sections
 
 
 def temperatures(found: Findings) -> list[Section]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE
+from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE, colour
 from palirs.spectra import Spectrum
 
 PANELS = {"predicted": PREDICTED, "reference": REFERENCE, "experiment": MEASURED}
@@ -21,6 +21,38 @@ SMALLEST = 0.05
 """Of the highest: smaller bands get no name."""
 QUIET = (1700.0, 2700.0)
 """Where few molecules absorb [cm⁻¹]."""
+
+
+def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | None, window: tuple[float, float]) -> Figure:
+    """Draw predictions of several studies over one another, and the engine's own MD below them.
+
+    Parameters
+    ----------
+    title : str
+        Molecule and temperature.
+    spectra : mapping
+        Name of each study, and its spectrum.
+    reference : Spectrum or None
+        Of the engine's own MD.
+    window : tuple of float
+        Drawn range [cm⁻¹].
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.5, 4.2))
+        if reference is not None:
+            part = reference.within(*window)
+            axis.fill_between(part.wavenumber, part.intensity, color="0.8", label="reference MD", lw=0)
+        for number, (name, one) in enumerate(spectra.items()):
+            part = one.within(*window)
+            axis.plot(part.wavenumber, part.intensity, lw=1.2, color=colour(number), label=name)
+        axis.set_xlim(window[1], window[0])
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("Wavenumber (cm⁻¹)")
+        axis.set_ylabel("Absorption (km/mol per cm⁻¹)")
+        axis.set_title(title, fontsize=12)
+        axis.legend(fontsize=10)
+        figure.tight_layout()
+    return figure
 
 
 def spectrum(
@@ -111,11 +143,11 @@ def _highest(spectrum: Spectrum) -> float:
 
 def _sticks(axis: Axes, sticks: Mapping[str, tuple[np.ndarray, np.ndarray]], window: tuple[float, float]) -> None:
     looks = {"reference": (REFERENCE, "harmonic, engine", "o", 3.2), "predicted": (PREDICTED, "harmonic, palirs", "D", 1.4)}
-    for key, (colour, label, marker, width) in looks.items():
+    for key, (tint, label, marker, width) in looks.items():
         if key in sticks:
             x, y = (values[(sticks[key][0] >= window[0]) & (sticks[key][0] <= window[1])] for values in sticks[key])
-            axis.vlines(x, 0, y, color=colour, lw=width)
-            axis.plot(x, y, marker, color=colour, ms=2 + width, label=label)
+            axis.vlines(x, 0, y, color=tint, lw=width)
+            axis.plot(x, y, marker, color=tint, ms=2 + width, label=label)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("Intensity\n(km mol⁻¹)")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=2, borderaxespad=0, fontsize=10.5, handletextpad=0.2)

@@ -47,26 +47,44 @@ class Course:
         return float(self.values("labels.used")[good.argmax()]) if good.any() else np.inf
 
 
-def read_courses(studies: Mapping[str, str], describe: Callable[[Path], tuple[str, str]]) -> list[Course]:
-    """Read the studies that patterns name.
+def find_studies(studies: Mapping[str, str]) -> dict[str, list[Path]]:
+    """Return the study directories that patterns name.
 
     Parameters
     ----------
     studies : mapping
         Name of a way to do it, and a pattern of study directories, such as ``studies/published-*``.
+
+    Raises
+    ------
+    PalirsError
+        If a pattern names none.
+    """
+    found = {}
+    for way, pattern in studies.items():
+        found[way] = [place for name in sorted(glob(pattern)) if ((place := Path(name)) / "config.yaml").is_file()]
+        if not found[way]:
+            raise PalirsError(f"task.studies.{way} = {pattern!r}: there is no study directory of this name")
+    return found
+
+
+def read_courses(studies: Mapping[str, Sequence[Path]], describe: Callable[[Path], tuple[str, str]]) -> list[Course]:
+    """Read the errors of studies on their test sets.
+
+    Parameters
+    ----------
+    studies : mapping
+        Name of a way to do it, and study directories, by :func:`find_studies`.
     describe : callable
         Gives name of the molecules and seed of a study directory.
 
     Raises
     ------
     PalirsError
-        If a pattern names none, or one has no test set.
+        If one has no test set.
     """
     courses = []
-    for way, pattern in studies.items():
-        places = [Path(place) for place in sorted(glob(pattern)) if (Path(place) / "config.yaml").is_file()]
-        if not places:
-            raise PalirsError(f"task.studies.{way} = {pattern!r}: there is no study directory of this name")
+    for way, places in studies.items():
         for place in places:
             file = place / "test_set" / "errors.csv"
             if not file.is_file():

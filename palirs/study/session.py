@@ -14,6 +14,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.executors import Later, Slurm, preload
+from palirs.journal import Journal
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
 from palirs.learning.loop import reference_vibrations
@@ -59,6 +60,8 @@ class Session:
         Training; MD.
     tracker : Tracker
         Metrics and artifacts.
+    journal : Journal
+        What programs did to the study.
     """
 
     study: Study
@@ -68,6 +71,7 @@ class Session:
     trainers: Executor
     movers: Executor
     tracker: Tracker
+    journal: Journal
     _paid: int = field(default=0, init=False)
 
     @cached_property
@@ -236,11 +240,13 @@ def open_session(
         if alone:
             (directory / "config.yaml").write_text(yaml)
             tracker.artifact(directory / "config.yaml")
+        journal = Journal(directory, writes=bool(alone))
+        journal.program(task)
         opened = _executors(study, stack, check=alone)
         store = LabelStore(study.labels.store or directory / "labels.db")
         labels = _NoMore(directory) if task in READING else opened[study.executor.labels]
         labeller = Labeller(study.engine, store, labels, study.labels.attempts)
-        yield Session(study, molecules, directory, labeller, opened[study.executor.training], opened[study.executor.md], tracker)
+        yield Session(study, molecules, directory, labeller, opened[study.executor.training], opened[study.executor.md], tracker, journal)
 
 
 class _NoMore(Executor):

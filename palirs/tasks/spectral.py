@@ -1,7 +1,6 @@
 """Production and what is made of it: MD by the committee and by the reference engine, and spectra."""
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -179,8 +178,8 @@ def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
 
 
 @contextmanager
-def timed(session: Session, stage: str) -> Iterator[None]:
-    """Log how long a stage of the study takes."""
-    started = time.perf_counter()
-    yield
-    session.tracker.metrics({f"time.{stage}_s": time.perf_counter() - started})
+def timed(session: Session, stage: str) -> Iterator[dict[str, float]]:
+    """Log how long a stage of the study takes, and write it down; gives a dictionary for what was done."""
+    with session.journal.stage(stage) as done:
+        yield done
+    session.tracker.metrics({f"time.{stage}_s": done["seconds"]})

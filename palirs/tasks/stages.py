@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +15,9 @@ from palirs.learning.state import BRIGHT, State
 from palirs.lock import holder
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
+from palirs.pages import page, report
+from palirs.pages.comparison import write_summary
 from palirs.recipes import PalirsError
-from palirs.report import page, sections
-from palirs.report import spectral as spectral_sections
 from palirs.report.comparison import in_words
 from palirs.report.plan import plan
 from palirs.report.sections import Findings
@@ -72,15 +71,20 @@ def active_learning(session: Session) -> None:
     if not complete_iterations(session.directory):
         for training in (session.study.training.potential, session.study.training.dipole):
             starting_point(training, None, None, 0)  # a file that is not there is told before anything is computed
-    began = time.perf_counter()
-    with following(session.directory, session.tracker):
-        session.pretrain()
-    times = {"time.pretraining_s": time.perf_counter() - began}
-    settings = session.plan
-    times["time.reference_vibrations_s"] = time.perf_counter() - began - times["time.pretraining_s"]
+    times, stage = {}, session.journal.stage
+    if session.cheap is not None:
+        with stage("pretraining") as done, following(session.directory, session.tracker):
+            session.pretrain()
+            done["labels"] = session.cheap.computed
+        times["time.pretraining_s"] = done["seconds"]
+    with stage("reference_vibrations") as done:
+        settings = session.plan
+        done["labels"] = before = session.labeller.computed
+    times["time.reference_vibrations_s"] = done["seconds"]
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
-    with following(session.directory, session.tracker):
+    with stage("active_learning") as done, following(session.directory, session.tracker):
         state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state, times))
+        done["labels"] = session.labeller.computed - before
     paid = session.labeller
     log.info("labels of this run: %d calculated, %d found in %s, %d failed", paid.computed, paid.found, paid.store.path, paid.failed)
     last = complete_iterations(session.directory)[-1]
@@ -157,47 +161,33 @@ def dipole(session: Session) -> None:
 def analyse(session: Session) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     found = session.findings
-    content = [
-        *spectral_sections.spectra(found),
-        *spectral_sections.conformers(found),
-        *spectral_sections.temperatures(found),
-        *spectral_sections.lengths(found),
-        sections.learning_curves(found),
-        sections.data(found),
-        *sections.coverage(found),
-        *sections.test_set(found),
-        *sections.parities(found),
-        *sections.reliability(found),
-        sections.errors(found),
-        *sections.ended_early(found),
-    ]
-    config = (session.directory / "config.yaml").read_text()
-    told = _summary(session, found)
-    report = page.write(session.directory / "report.html", f"Study {session.directory.name}", told, content, config)
-    for section in content:
-        drawn = () if section.figure is None else (section.figure, section.figure.with_suffix(".pdf"))
-        for file in drawn:
-            if file.exists():
-                session.tracker.artifact(file, "figures")
-    for molecule in session.shelf.molecules:
-        if compared := session.shelf.compare(molecule):
+    with session.journal.stage("report"):
+        content = report.chapters(found, session.study, session.journal, (session.directory / "config.yaml").read_text())
+    told, warned = _summary(session, found), report.warnings(found, session.study)
+    written = page.write(session.directory / "report.html", f"Study {session.directory.name}", told, warned, content)
+    for file in report.figures_of(content):
+        session.tracker.artifact(file, "figures")
+    summary = {key: found.intensities[key] for key in (BRIGHT,) if key in found.intensities}
+    write_summary(session.directory, summary | report.of_spectra(found))
+    for molecule, compared in found.compared.items():
+        if compared:
             session.tracker.metrics(compared)
             log.info("%s: %s", molecule, in_words(compared))
-    for file in (report, session.directory / "errors.csv"):
+    for file in (written, session.directory / "errors.csv"):
         session.tracker.artifact(file)
     for file in sorted((session.directory / "spectra").glob("*")):
         session.tracker.artifact(file, "spectra")
-    session.tracker.describe("\n\n".join([*told, *_pictures(session)]))
-    log.info("report: %s", report)
+    session.tracker.describe("\n\n".join([*told, *_pictures(found)]))
+    log.info("report: %s", written)
 
 
-def _pictures(session: Session) -> list[str]:
+def _pictures(found: Findings) -> list[str]:
     """Return the spectra for the description of the run, how alike they are, and where to find more."""
-    lines, shelf = [], session.shelf
+    lines, shelf = [], found.shelf
     for molecule in shelf.molecules[:3]:
         stem = f"{molecule}-{shelf.temperature:g}K"
-        if (session.directory / "figures" / f"{stem}.png").exists():
-            lines += [f"{molecule}: {in_words(shelf.compare(molecule)) or 'nothing to compare with'}"]
+        if found.figure(stem).exists():
+            lines += [f"{molecule}: {in_words(found.compared[molecule]) or 'nothing to compare with'}"]
             lines += [f"![Spectrum of {molecule}](get-artifact?path=figures/{stem}.png&run_uuid={{run}})"]
     return [*lines, "Artifacts: `report.html`, interactive spectra in `spectra/`, `config.yaml`."]
 

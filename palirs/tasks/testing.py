@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from palirs.learning.iterations import complete_iterations
 from palirs.mace.models.files import load_dipoles
 from palirs.molecules import check as check_molecule
 from palirs.molecules import on_grid, read_frames
+from palirs.pages.comparison import write as write_comparison
 from palirs.production import simulate
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
@@ -126,30 +128,48 @@ def _named(session: Session, structures: str, wanted: list[Atoms]) -> list[Atoms
     return found
 
 
-def compare(session: Session, studies: dict[str, str], harmonic_mae: float, forces_mae: float, output: str) -> None:
-    """Draw the errors of several studies against the labels they took, and tell how many met the goals.
+def compare(session: Session, studies: dict[str, str] | list[str], harmonic_mae: float, forces_mae: float, output: str) -> None:
+    """Put several studies on one page: what they came to, spectra, learning, settings that differ.
+
+    If all have a test set, also draw their errors on it against the labels they took, and tell how many met the goals.
 
     Parameters
     ----------
     session : Session
         Not used.
-    studies : dict
-        Names and patterns of study directories.
+    studies : dict or list
+        Study directories or patterns of them, ``studies/methanol*``; with names, those of one name differ by seed.
     harmonic_mae, forces_mae : float
         Goals [cm⁻¹], [meV/Å].
     output : str
-        Directory to write ``labels.png`` and ``labels.csv`` into.
+        Directory to write ``comparison.html``, and ``labels.png`` and ``labels.csv``, into.
     """
+    ways = studies if isinstance(studies, dict) else {pattern: pattern for pattern in studies}
+    found, place = compared.find_studies(ways), Path(output)
+    names = _names([one for places in found.values() for one in places])
+    files = write_comparison(names, place, "comparison", "Studies beside each other", [f"{len(names)} studies: {', '.join(names)}."])
+    log.info("%d studies beside each other: %s", len(names), files[0])
+    lacking = [str(one) for one in names.values() if not (one / "test_set" / "errors.csv").is_file()]
+    if lacking:
+        log.info("errors are not drawn against labels: no test set (task=test_set) in %s", ", ".join(lacking))
+        return
     goals = dict(zip(compared.ERRORS, (harmonic_mae, forces_mae), strict=True))
-    courses = compared.read_courses(studies, _described)
-    place = Path(output)
-    place.mkdir(parents=True, exist_ok=True)
+    courses = compared.read_courses(found, _described)
     rows = compared.table(courses, goals)
     write_table(place / "labels.csv", rows)
     drawn = save(compared.figure(courses, goals), place / "labels.png")
     for row in rows:
         print("  ".join(f"{key} {value:.3g}" if isinstance(value, float) else str(value) for key, value in row.items()))
     log.info("labels against errors of %d studies: %s, %s", len(courses), drawn, place / "labels.csv")
+
+
+def _names(places: Sequence[Path]) -> dict[str, Path]:
+    """Return studies by the part of their paths in which they differ."""
+    if len(set(places)) < 2:
+        return {place.name: place for place in places}
+    parts = [place.parts for place in places]
+    first = next(i for i in range(min(map(len, parts))) if len({one[i] for one in parts}) > 1 or any(len(one) == i + 1 for one in parts))
+    return {"/".join(place.parts[first:]): place for place in places}
 
 
 def _described(place: Path) -> tuple[str, str]:

@@ -4,7 +4,6 @@ import getpass
 import hashlib
 import logging
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from palirs.provenance import command, commit
 from palirs.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def provenance() -> dict[str, str]:
     """Return tags that say with what a run was made: program, arguments, version, git commit, user."""
     tags = {
         "mlflow.source.name": Path(sys.argv[0]).name,
-        "palirs.command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000],
+        "palirs.command": command(),
         "mlflow.source.type": "LOCAL",
         "palirs.version": VERSION,
     }
@@ -79,16 +79,8 @@ def provenance() -> dict[str, str]:
         tags["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
         tags["mlflow.user"] = str(os.getuid())
-    here = Path(__file__).parents[2]
-    if (here / ".git").exists():
-        try:
-            commit, changed = (
-                subprocess.run(["git", *what], cwd=here, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-                for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-            )
-        except (OSError, subprocess.SubprocessError):
-            return tags
-        tags |= {"mlflow.source.git.commit": commit, "palirs.git.changed": "yes" if changed else "no"}
+    if found := commit():
+        tags |= {"mlflow.source.git.commit": found[0], "palirs.git.changed": "yes" if found[1] else "no"}
     return tags
 
 

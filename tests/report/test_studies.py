@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from palirs.recipes import PalirsError
-from palirs.report.studies import ERRORS, Course, figure, read_courses, table
+from palirs.report.studies import ERRORS, Course, figure, find_studies, read_courses, table
 from palirs.report.tables import write_table
 from palirs.tasks.testing import _described
 
@@ -41,14 +41,14 @@ def test_studies_are_read_by_pattern(tmp_path):
         (place / "config.yaml").write_text("")
         (place / "identity.json").write_text(json.dumps({"molecule methanol": "CH4O", "molecule own": "H2O", "seed": seed}))
         write_table(place / "test_set" / "errors.csv", course("a", seed, [50], [4.0], [9.0 + seed]).rows)
-    found = read_courses({"ours": f"{tmp_path}/mine*"}, _described)
+    found = read_courses(find_studies({"ours": f"{tmp_path}/mine*"}), _described)
     assert [(one.way, one.molecule, one.seed) for one in found] == [("ours", "methanol, own", "1"), ("ours", "methanol, own", "2")]
     np.testing.assert_array_equal(found[1].values("forces.mae_meV_per_A"), [11.0])
     with pytest.raises(PalirsError, match="no study directory of this name"):
-        read_courses({"ours": f"{tmp_path}/theirs*"}, _described)
+        find_studies({"ours": f"{tmp_path}/theirs*"})
     (tmp_path / "mine=[x],seed=2" / "test_set" / "errors.csv").unlink()
     with pytest.raises(PalirsError, match="task=test_set"):
-        read_courses({"ours": f"{tmp_path}/mine*"}, _described)
+        read_courses(find_studies({"ours": f"{tmp_path}/mine*"}), _described)
 
 
 def test_the_figure_has_a_column_for_each_molecule_and_a_line_for_each_study():

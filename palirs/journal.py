@@ -1,0 +1,135 @@
+"""What programs did to a study: when, by which command, how long each stage took; ``journal.jsonl`` in its directory.
+
+A stage is written down when it ends, also by an error or by Ctrl-C; of a program that was killed outright only its beginning is known.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from palirs import provenance
+from palirs.version import VERSION
+
+LOOK = 2.0
+"""Seconds between two looks at how much memory is in use."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The journal of a study.
+
+    Attributes
+    ----------
+    directory : Path
+        Of the study.
+    writes : bool
+        A program that only reads what another one is making writes nothing down.
+    """
+
+    directory: Path
+    writes: bool = True
+
+    @property
+    def file(self) -> Path:
+        """Where it is."""
+        return self.directory / "journal.jsonl"
+
+    def program(self, task: str) -> None:
+        """Write down that this program begins a task."""
+        commit = provenance.commit()
+        made = {"commit": commit[0], "changed": commit[1]} if commit is not None else {}
+        told = {"task": task, "command": provenance.command(), "version": VERSION, "processor": provenance.processor(), **made}
+        self._append({"kind": "program", **told})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, float]]:
+        """Write down how long a stage took, and how much memory its processes on this machine had at most.
+
+        Gives a dictionary for what was done in it, ``{"labels": 39}``; afterwards it holds ``seconds`` too.
+        """
+        done: dict[str, float] = {}
+        started, complete = time.perf_counter(), False
+        with _largest_memory() as memory:
+            try:
+                yield done
+                complete = True
+            finally:
+                done["seconds"] = time.perf_counter() - started
+                told = {"complete": complete, "memory_MiB": round(max(memory)), **done, "seconds": round(done["seconds"], 2)}
+                self._append({"kind": "stage", "stage": name, **told})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if not self.writes:
+            return
+        line = json.dumps({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **entry}, ensure_ascii=False)
+        ends = not self.file.exists() or not self.file.stat().st_size or self.file.read_bytes().endswith(b"\n")
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"{'' if ends else chr(10)}{line}\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return its entries; a line that a program died over is left out."""
+        found = []
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            with suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
+
+    def programs(self) -> list[dict[str, Any]]:
+        """Return what is written down of each program, the first one first."""
+        return [entry for entry in self.read() if entry.get("kind") == "program"]
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Return for each stage what all programs together did: ``seconds``, ``memory_MiB`` at most, and sums of what was counted."""
+        found: dict[str, dict[str, float]] = {}
+        for entry in (entry for entry in self.read() if entry.get("kind") == "stage"):
+            before = found.setdefault(entry["stage"], {})
+            for key, value in entry.items():
+                if key == "memory_MiB":
+                    before[key] = max(before.get(key, 0.0), value)
+                elif isinstance(value, int | float) and not isinstance(value, bool):
+                    before[key] = before.get(key, 0.0) + value
+        return found
+
+
+@contextmanager
+def _largest_memory() -> Iterator[list[float]]:
+    """Give a list that is filled with the memory [MiB] of this program and its workers, now and then."""
+    found, ended = [_memory()], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK):
+            found.append(_memory())
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        found.append(_memory())
+
+
+def _memory() -> float:
+    """Return the memory of this program and its workers [MiB]; what several share counts once."""
+    me = psutil.Process()
+    return sum(_share(one) for one in (me, *me.children(recursive=True))) / 2**20
+
+
+def _share(process: psutil.Process) -> float:
+    try:
+        told = process.memory_full_info()
+    except psutil.Error:  # it has ended, or is somebody else's
+        return 0.0
+    return float(getattr(told, "pss", told.uss))
+
+
+def total(stages: Sequence[dict[str, float]]) -> float:
+    """Return the seconds of stages together."""
+    return sum(stage.get("seconds", 0.0) for stage in stages)

@@ -1,0 +1,99 @@
+"""The method of a study in words, filled from its settings, and what it cites."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from palirs.pages.page import render
+from palirs.settings import Study
+from palirs.vibrations.analysis import DISPLACEMENT
+
+CITED = {
+    "protocol": "N. Bhatia, P. Rinke, O. Krejčí, Leveraging active learning-enhanced machine-learned interatomic potential for efficient "
+    "infrared spectra prediction",
+    "ase": "A. Hjorth Larsen et al., J. Phys.: Condens. Matter 2017, 29, 273002, doi:10.1088/1361-648X/aa680e",
+    "ribeiro": "R. F. Ribeiro et al., J. Phys. Chem. B 2011, 115, 14556, doi:10.1021/jp205508z",
+    "transfer": "J. S. Smith et al., Nat. Commun. 2019, 10, 2903, doi:10.1038/s41467-019-10827-4",
+    "mace": "I. Batatia et al., Adv. Neural Inf. Process. Syst. 2022, 35, arXiv:2206.07697",
+    "amsgrad": "S. J. Reddi, S. Kale, S. Kumar, ICLR 2018, arXiv:1904.09237",
+    "adamw": "I. Loshchilov, F. Hutter, ICLR 2019, arXiv:1711.05101",
+    "schedule_free": "A. Defazio et al., Adv. Neural Inf. Process. Syst. 2024, arXiv:2405.15682",
+    "one_cycle": "L. N. Smith, N. Topin, 2017, arXiv:1708.07120",
+    "cosine": "I. Loshchilov, F. Hutter, ICLR 2017, arXiv:1608.03983",
+    "baoab": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
+    "langevin": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
+    "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, 2635, doi:10.1063/1.463940",
+    "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, doi:10.1145/130385.130417",
+    "Distant": "V. Zaverkin et al., Digital Discovery 2022, 1, 605, doi:10.1039/D2DD00034B",
+    "conformal": "Y. Hu et al., Mach. Learn.: Sci. Technol. 2022, 3, 045028, doi:10.1088/2632-2153/aca7b1",
+    "etkdg": "S. Wang et al., J. Chem. Inf. Model. 2020, 60, 2044, doi:10.1021/acs.jcim.0c00025",
+    "thomas": "M. Thomas et al., Phys. Chem. Chem. Phys. 2013, 15, 6608, doi:10.1039/C3CP44302G",
+    "ramirez": "R. Ramírez et al., J. Chem. Phys. 2004, 121, 3973, doi:10.1063/1.1774986",
+    "schnetpack": "K. T. Schütt et al., J. Chem. Phys. 2023, 158, 144801, doi:10.1063/5.0138367",
+    "aspls": "F. Zhang et al., Spectrosc. Lett. 2020, 53, 222, doi:10.1080/00387010.2020.1730908",
+    "bootstrap": "B. Efron, Ann. Stat. 1979, 7, 1, doi:10.1214/aos/1176344552",
+    "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
+}
+WORDS = {
+    "optimisers": {"amsgrad": "AMSGrad", "adamw": "AdamW", "schedule_free": "schedule-free AdamW"},
+    "schedules": {
+        "doubling": "lengths that double while it pays",
+        "one_cycle": "one cycle",
+        "cosine": "falling as a cosine",
+        "plateau": "lowered on plateaus",
+        "constant": "constant",
+    },
+    "choices": {
+        "MostUncertain": "those on which the members disagree most",
+        "Distant": "those on which the members disagree and that are unlike what is labelled",
+        "Random": "drawn at random",
+    },
+    "thermostats": {"langevin": "Langevin dynamics", "nose_hoover": "Nosé-Hoover chains"},
+    "windows": {"hann": "a Hann window", "blackman": "a Blackman window", "gaussian": "a Gaussian window", "none": "no window"},
+}
+
+
+@dataclass
+class References:
+    """What a text cites, numbered in the order in which it does."""
+
+    cited: list[str] = field(default_factory=list)
+
+    def cite(self, *keys: str) -> Markup:
+        """Return the numbers of sources, of :data:`CITED` by their keys or as they are; nothing for what is not known."""
+        texts = [CITED.get(key, key if "doi:" in key or "arXiv:" in key else "") for key in keys]
+        for text in filter(None, texts):
+            if text not in self.cited:
+                self.cited.append(text)
+        numbers = [self.cited.index(text) + 1 for text in texts if text]
+        return Markup(f' <a class="cite" href="#references">[{", ".join(map(str, numbers))}]</a>' if numbers else "")
+
+
+def method(study: Study, molecules: Sequence[str], trainings: int, labels: int) -> tuple[Markup, list[str]]:
+    """Return how a study was done, in words, and what that cites, in order.
+
+    Parameters
+    ----------
+    study : Study
+        The settings.
+    molecules : sequence of str
+        Names.
+    trainings, labels : int
+        Iterations done, and reference calculations used.
+    """
+    references = References()
+    told = {key: value for key, value in study.engine.settings.items() if value not in (None, "", False)}
+    text = render(
+        "method.html",
+        s=study,
+        cite=references.cite,
+        molecules=molecules,
+        trainings=trainings,
+        labels=labels,
+        experiments=study.spectrum.experiments(molecules),
+        engine_settings="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items())[:600],
+        displacement=DISPLACEMENT,
+        **WORDS,
+    )
+    return text, references.cited

@@ -1,0 +1,178 @@
+"""The report of a study: its chapters, what should be known before its numbers are used, what it cost, and how to do it again."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from palirs.journal import Journal
+from palirs.learning.state import BRIGHT
+from palirs.pages.method import method
+from palirs.pages.page import Chapter, render
+from palirs.production import duration
+from palirs.production.trajectories import broken
+from palirs.report import sections, spectral
+from palirs.report.comparison import band_error
+from palirs.report.sections import Findings, Section
+from palirs.settings import Study
+
+LIBRARIES = ("torch", "mace-torch", "e3nn", "ase", "numpy", "scipy", "scikit-learn", "dscribe", "rdkit", "tblite", "hydra-core", "mlflow")
+FEW = 10
+"""Test structures, below which an error is a guess."""
+UNSURE = 0.1
+"""Standard error of a band, or error of intensities, that is worth a warning."""
+
+
+def chapters(found: Findings, study: Study, journal: Journal, config: str) -> list[Chapter]:
+    """Return what the report consists of; draws every figure.
+
+    Parameters
+    ----------
+    found : Findings
+        What the study found.
+    study : Study
+        The settings.
+    journal : Journal
+        Of the study.
+    config : str
+        Its settings as YAML.
+    """
+    text, cited = method(study, found.shelf.molecules, len(found.history), round(found.history[-1].get("labels.used", 0)))
+    return [
+        Chapter(
+            "Spectra", [*spectral.spectra(found), *spectral.conformers(found), *spectral.temperatures(found), *spectral.lengths(found)]
+        ),
+        Chapter("Normal modes", spectral.modes(found)),
+        Chapter("Learning", [sections.learning_curves(found), sections.data(found), *sections.coverage(found)]),
+        Chapter(
+            "Errors",
+            [
+                *sections.test_set(found),
+                sections.errors(found),
+                *sections.parities(found),
+                *sections.reliability(found),
+                *sections.ended_early(found),
+            ],
+        ),
+        Chapter("Method", text=text),
+        Chapter("References", text=render("references.html", cited=cited)),
+        Chapter("Cost", cost(found, study, journal)),
+        Chapter("How to do it again", again(journal)),
+        Chapter("Settings", [Section("Settings", code=config)]),
+    ]
+
+
+def warnings(found: Findings, study: Study) -> list[str]:
+    """Return what should be known before a number of a study is used, in sentences."""
+    last, goals, told = found.history[-1], study.learning, []
+    if (error := last["harmonic.mae_cm1"]) >= goals.harmonic_mae:
+        told.append(
+            f"Harmonic frequencies are off by {error:.1f} cm⁻¹ on average; the goal of {goals.harmonic_mae:g} cm⁻¹ was not reached."
+        )
+    if failed := int(last.get("harmonic.failed", 0)):
+        told.append(f"The committee does not find the optimum of {failed} molecule(s); frequencies are told without them.")
+    expected = found.expected[-1]
+    if goals.forces_mae is not None and not expected < goals.forces_mae:
+        known = (
+            f"expected to be off by {expected:.1f} meV/Å along MD" if np.isfinite(expected) else "of an error that is not known along MD"
+        )
+        told.append(f"Forces are {known}; the goal is {goals.forces_mae:g} meV/Å.")
+    if (share := found.intensities.get(BRIGHT, 0.0)) > UNSURE:
+        told.append(
+            f"Harmonic intensities of strong modes are off by {share:.0%} on average, so areas of bands are no surer than that; with "
+            "learning.intensities=0.05 the study goes on to learn until they are."
+        )
+    if len(found.test) < FEW:
+        told.append(f"Errors are those of {len(found.test)} test structures: too few to rely on.")
+    if study.temperature > max(study.sampler.temperatures):
+        told.append(f"The spectra are of {study.temperature:g} K, hotter than what the committee has explored.")
+    return [*told, *_of_spectra(found)]
+
+
+def _of_spectra(found: Findings) -> list[str]:
+    shelf, told = found.shelf, []
+    for name in shelf.molecules:
+        known = shelf.known(name)
+        if "predicted" in known and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE:
+            told.append(f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05).")
+        alike = {key.rpartition(".")[2]: value for key, value in found.compared[name].items()}
+        if alike.get("pcc_ml_ref_high", 1.0) < alike.get("pcc_ref_ref_low", 0.0):
+            told.append(
+                f"The prediction for {name} is less like the engine's own MD (PCC {alike['pcc_ml_ref']:.3f}) than the halves of that are "
+                f"like each other ({alike['pcc_ref_ref']:.3f}): the difference is not that of too little MD."
+            )
+    if ended := broken(found.directory / "trajectories"):
+        told.append(f"{len(ended)} trajectories ended early and are left out; the reasons are among the errors.")
+    return told
+
+
+def of_spectra(found: Findings) -> dict[str, float]:
+    """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
+    shelf, told = found.shelf, {}
+    known = {name: shelf.known(name) for name in shelf.molecules}
+    errors = [band_error(one["predicted"], shelf.settings.window) for one in known.values() if "predicted" in one]
+    alike = [value for one in found.compared.values() for key, value in one.items() if key.endswith(".pcc_ml_ref")]
+    told |= {"band_error": max(errors)} if errors else {}
+    return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
+
+
+def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
+    """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
+    rows, stages = [], journal.stages()
+    for name, told in stages.items():
+        row = {"stage": name.replace("_", " "), "reference calculations": f"{told['labels']:.0f}" if "labels" in told else ""}
+        rows.append(row | {"time": duration(told["seconds"]), "largest memory (MiB)": f"{told.get('memory_MiB', 0):,.0f}"})
+    if rows:
+        whole = {"stage": "together", "time": duration(sum(told["seconds"] for told in stages.values()))}
+        rows.append({**whole, "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}"})
+    used, md = found.history[-1].get("labels.used", 0), study.spectrum.production
+    steps = round((md.thermalisation + md.length) * 1e3 / study.spectrum.timestep) * md.replicas * len(found.shelf.molecules)
+    instead = (
+        f"The spectra rest on {used:.0f} reference calculations; {steps:,} steps of MD were run with the committee instead of the engine, "
+        f"{steps / max(used, 1):,.0f} for each of them. Times are those of this machine, of all programs that worked on the study; what "
+        "one that was killed outright did not finish is not among them. Labels that were found in the store cost nothing."
+    )
+    parts = [("exploration", "exploration"), ("labels", "labels"), ("training", "training"), ("frequencies", "harmonic")]
+    iterations = [
+        {"iteration": number, **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts}}
+        for number, metrics in enumerate(found.history)
+    ]
+    return [Section("Stages", rows=rows, note=instead), Section("Time of each iteration", rows=iterations)]
+
+
+def again(journal: Journal) -> list[Section]:
+    """Tell the commands that made the study, and what it was made with."""
+    programs = journal.programs()
+    rows = [
+        {
+            "begun": entry["time"],
+            "task": entry["task"],
+            "palirs": entry["version"] + _commit(entry),
+            "processor": entry["processor"],
+        }
+        for entry in programs
+    ]
+    note = (
+        "The settings below are all there are: with the same, and these versions on the same kind of processor, numbers are the same. "
+        "A copy of labels.db in the new directory saves the reference calculations."
+    )
+    versions = [{"library": name, "version": version(name)} for name in LIBRARIES]
+    return [
+        Section("Commands and programs", rows=rows, note=note, code=_commands(programs)),
+        Section("Libraries of the program that wrote this page", rows=versions),
+    ]
+
+
+def _commit(entry: dict) -> str:
+    return f" ({entry['commit'][:8]}{', changed since' if entry.get('changed') else ''})" if "commit" in entry else ""
+
+
+def _commands(programs: Sequence[dict]) -> str:
+    return "\n".join(dict.fromkeys(f"python {entry['command']}" for entry in programs))
+
+
+def figures_of(content: Sequence[Chapter]) -> list[Path]:
+    """Return the files of the figures of some chapters, PDFs beside PNGs."""
+    drawn = [section.figure for chapter in content for section in chapter.sections if section.figure is not None]
+    return [file for figure in drawn for file in (figure, figure.with_suffix(".pdf")) if file.exists()]

@@ -1,0 +1,60 @@
+"""The method in words: what it says is what the settings say, and every source has its number."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from palirs.engines import PySCF, TBLite
+from palirs.pages.method import CITED, method
+from palirs.settings import MD
+from run import build
+from tests.conf.test_config import compose
+
+
+def study(*overrides):
+    return build(compose(*overrides))
+
+
+def words(made, molecules=("methanol",)):
+    text, cited = method(made, molecules, 2, 99)
+    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", str(text)))
+    return plain, cited
+
+
+def test_numbers_are_those_of_the_settings():
+    made = study("temperature=450")
+    plain, cited = words(made)
+    for part in ("GFN2-xTB", "at 450 K", "after 2 trainings, with 99 reference calculations", f"committee of {made.committee.size} MACE"):
+        assert part in plain
+    other, _ = words(replace(made, temperature=77.0))
+    assert "at 77 K" in other and "at 450 K" not in other
+    numbers = [int(one) for found in re.findall(r"\[([\d, ]+)\]", plain) for one in found.split(",")]
+    assert sorted(set(numbers)) == list(range(1, len(cited) + 1)), "every source is cited, and every number has its source"
+    firsts = list(dict.fromkeys(numbers))
+    assert firsts == sorted(firsts), "in the order in which they are cited"
+
+
+def test_what_was_not_done_is_not_told():
+    made = study()
+    without = replace(made, spectrum=replace(made.spectrum, reference=None, thermostat="nose_hoover"))
+    plain, cited = words(without)
+    assert "engine's own MD" not in plain
+    assert CITED["nose_hoover"] in cited
+    with_reference, _ = words(replace(made, spectrum=replace(made.spectrum, reference=MD(replicas=4, length=12.0))))
+    assert "own MD, 4 × 12 ps" in with_reference
+
+
+@pytest.mark.parametrize(
+    ("engine", "wanted"),
+    [(TBLite(method="GFN1-xTB"), "acs.jctc.7b00118"), (PySCF(functional="PBE", basis="def2-SVPD"), "PhysRevLett.77.3865")],
+)
+def test_the_engine_is_cited(engine, wanted):
+    _, cited = words(replace(study(), engine=engine))
+    assert any(wanted in text for text in cited)
+
+
+def test_no_sentence_runs_into_the_next():
+    plain, _ = words(study(), ("methanol", "ethanol"))
+    assert not re.search(r"[a-z][.,;][A-Za-z]{2}", re.sub(r"doi:\S+", "", plain)), plain
+    assert not re.search(r"\d ?ps[a-z]", plain), plain
