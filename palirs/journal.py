@@ -52,17 +52,17 @@ class Journal:
     def stage(self, name: str) -> Iterator[dict[str, float]]:
         """Write down how long a stage took, and how much memory its processes on this machine had at most.
 
-        Gives a dictionary for what was done in it, ``{"labels": 39}``; afterwards it holds ``seconds`` too.
+        Gives a dictionary for what was done in it, ``{"labels": 39}``; afterwards it holds ``seconds`` and ``memory_MiB`` too.
         """
         done: dict[str, float] = {}
         started, complete = time.perf_counter(), False
-        with _largest_memory() as memory:
+        with largest_memory() as memory:
             try:
                 yield done
                 complete = True
             finally:
-                done["seconds"] = time.perf_counter() - started
-                told = {"complete": complete, "memory_MiB": round(max(memory)), **done, "seconds": round(done["seconds"], 2)}
+                done |= {"seconds": time.perf_counter() - started, "memory_MiB": round(max(memory))}
+                told = {"complete": complete, **done, "seconds": round(done["seconds"], 2)}
                 self._append({"kind": "stage", "stage": name, **told})
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class Journal:
 
 
 @contextmanager
-def _largest_memory() -> Iterator[list[float]]:
+def largest_memory() -> Iterator[list[float]]:
     """Give a list that is filled with the memory [MiB] of this program and its workers, now and then."""
     found, ended = [_memory()], threading.Event()
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"labels", "vibrations"},
     {"learning", "production"},
     {"report"},
-    {"pages", "predictor"},
+    {"pages", "planning", "predictor"},
     {"study"},
     {"tasks"},
 ]

@@ -44,6 +44,8 @@ def guess(slope: float) -> str:
     """Name the unit that would make the slope 1, if there is one within a third."""
     if slope < 0:
         return ": forces are gradients, with the sign turned" if abs(slope + 1) < MISFIT - 1 else ""
+    if slope == 0:
+        return ": energies do not change at all"
     fits = {f"energies in {name}": slope * factor for name, factor in units.ENERGY.items() if factor != 1}
     fits |= {f"forces in {name}": slope / factor for name, factor in units.FORCE.items() if factor != 1}
     best = min(fits.values(), key=lambda fit: abs(np.log(fit)))

@@ -10,7 +10,8 @@ import numpy as np
 import yaml
 
 from palirs.journal import Journal
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.iterations import complete_iterations, expected_errors
+from palirs.learning.loop import EXPECTED
 from palirs.pages import page
 from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures
@@ -24,7 +25,7 @@ SUMMARY = "summary.json"
 COLUMNS = {
     "harmonic.mae_cm1": "harmonic MAE (cm⁻¹)",
     "forces.mae_meV_per_A": "forces MAE on test frames (meV/Å)",
-    "exploration.force_error_meV_per_A": "forces, expected along MD (meV/Å)",
+    EXPECTED: "forces, expected along MD (meV/Å)",
     "harmonic.intensity_relative": "intensities, relative error",
     "band_error": "strong bands, relative error",
     "pcc_ml_ref": "spectrum and reference MD, PCC",
@@ -32,10 +33,10 @@ COLUMNS = {
     "seconds": "time (s)",
 }
 """What is told of each study, and its head in the table."""
-DRAWN = ("harmonic.mae_cm1", "exploration.force_error_meV_per_A", "labels.used", "seconds")
+DRAWN = ("harmonic.mae_cm1", EXPECTED, "labels.used", "seconds")
 MOST = 12
 """Spectra in one figure."""
-SAME = ("study", "task", "tracker", "executor")
+SAME = ("study", "task", "tracker", "executor", "labels")
 """Settings that make no difference to results."""
 
 
@@ -49,7 +50,10 @@ def write_summary(place: Path, told: Mapping[str, float]) -> None:
 def outcome(place: Path) -> dict[str, float]:
     """Return what a study came to, by the keys of :data:`COLUMNS`; seconds are those of all its stages but the drawing of reports."""
     metrics = [json.loads((one / "metrics.json").read_text())["metrics"] for one in complete_iterations(place)]
-    told = metrics[-1] if metrics else {}
+    told = dict(metrics[-1]) if metrics else {}
+    told.pop(EXPECTED, None)  # which is that of the committee before
+    expected = expected_errors(place)[-1:]
+    told |= {EXPECTED: expected[0]} if np.isfinite(expected).all() and expected else {}
     told |= json.loads((place / SUMMARY).read_text()) if (place / SUMMARY).exists() else {}
     seconds = sum(one["seconds"] for name, one in Journal(place).stages().items() if name != "report")
     return {key: told[key] for key in COLUMNS if key in told} | ({"seconds": seconds} if seconds else {})
@@ -101,13 +105,16 @@ def _spectra(places: Mapping[str, Path], base: Path) -> list[Section]:
             {"study": name, **_alike(one, spectra[first], first), **_alike(one, reference, "reference MD")} for name, one in shown.items()
         ]
         note = f"{len(spectra) - MOST} more are not drawn. " if len(spectra) > MOST else ""
+        note += "The reference is the engine's own MD of the first study that has it. " if reference is not None else ""
+        made = {one.made for one in (*shown.values(), *([reference] if reference is not None else [])) if one.made}
+        note += f"They were made in different ways, so lines differ in width: {'; '.join(sorted(made))}." if len(made) > 1 else ""
         sections.append(
             Section(
                 title,
                 figures.save(drawn, base / "figures" / f"{molecule}-{temperature}K.png"),
                 rows,
                 interactive.overlay(title, shown, reference),
-                f"{note}The reference is the engine's own MD of the first study that has it." if reference is not None else note,
+                note,
             )
         )
     return sections

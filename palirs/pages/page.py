@@ -116,9 +116,10 @@ def head(key: str) -> str:
         if a in SPECTRA and b in SPECTRA:
             pair = f"{SPECTRA[a]}, its halves" if a == b == "ref" else f"{SPECTRA[a]} and {SPECTRA[b]}"
             return f"{kind.upper()}, {pair}{' at its resolution' if equal else ''}{', scaled' if scaled else ''}"
+    if not re.fullmatch(r"[\w.]+", key):  # in words already, or the name of a study
+        return key
     unit = next((suffix for suffix in UNITS if key.endswith(suffix)), "")
-    parts = re.split(r"[._ ]", key.removesuffix(unit)) if re.search(r"[._]", key) else [key]
-    words = " ".join(WORDS.get(part, part) for part in parts)
+    words = " ".join(WORDS.get(part, part) for part in re.split(r"[._]", key.removesuffix(unit)))
     return f"{words} ({UNITS[unit]})" if unit else words
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
+from palirs.planning import rates
+from palirs.planning.measuring import LONG, note_md, note_memory, size
+from palirs.planning.work import rate_names, workers
 from palirs.production import (
     Run,
     Source,
@@ -47,8 +50,13 @@ def spectra(session: Session) -> None:
             "may not know it; sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
             *(session.study.temperature, explored, session.study.temperature),
         )
-    with timed(session, "production"):
-        runs = _trajectories(session, (last, session.dipole_files), settings.production, last.name)
+    with timed(session, "production") as done:
+        source = (last, session.dipole_files)
+        before = _steps_left(session, source, settings.production, last.name)
+        runs = _trajectories(session, source, settings.production, last.name)
+    if settings.production.until is None:
+        note_md(session.study, session.molecules, done["seconds"], before)
+    note_memory(session.study, "md", session.molecules, done)
     _tell_width(settings)
     _reference_anew(session)
     for run in _enough(session, runs, "predicted"):
@@ -68,8 +76,16 @@ def aimd(session: Session) -> None:
     if settings.reference is None:
         raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
     _announce(session, settings.reference)
-    with timed(session, "reference_md"):
+    with timed(session, "reference_md") as done:
+        before = _steps_left(session, engine, settings.reference, "reference")
         runs = _trajectories(session, engine, settings.reference, "reference")
+    if (
+        before
+        and done["seconds"] >= LONG
+        and (count := min(workers(session.study.executor.md), settings.reference.replicas * len(session.molecules)))
+    ):
+        per_step = done["seconds"] * count / before
+        rates.note("label", rate_names(session.study)["label"], size(session.molecules), per_step)
     for run in _enough(session, runs, "reference"):
         _spectrum(session, run, "reference", f"{engine.name} MD")
         session.tracker.metrics(_md_metrics(run, "reference_"))
@@ -79,13 +95,11 @@ def aimd(session: Session) -> None:
 def _reference_anew(session: Session) -> None:
     """Make spectra of the engine's MD anew that were made in another way, where its dipoles are there: both of a pair are of one kind."""
     settings, engine, shelf = session.study.spectrum, session.study.engine, session.shelf
-    md, place = settings.reference, session.directory / "trajectories"
+    md = settings.reference
     old = [file for name in shelf.molecules if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made]
     if md is None or not old:
         return
-    s = session.study
-    jobs = jobs_of(engine, session.starts(session.references), md, settings, s.temperature, s.seed, place, "reference")
-    if steps_left(jobs, md, settings) == 0:
+    if _steps_left(session, engine, md, "reference") == 0:
         for run in _enough(session, _trajectories(session, engine, md, "reference"), "reference"):
             _spectrum(session, run, "reference", f"{engine.name} MD")
 
@@ -103,16 +117,20 @@ def _tell_width(settings: Spectroscopy) -> None:
 
 def _announce(session: Session, md: MD) -> None:
     """Say how long the engine's own MD will take, from a few of its steps."""
-    s, optima, starts = session.study, session.optima, session.starts(session.references)
-    place = session.directory / "trajectories"
-    steps = steps_left(jobs_of(s.engine, starts, md, s.spectrum, s.temperature, s.seed, place, "reference"), md, s.spectrum)
-    if steps:
+    s, optima = session.study, session.optima
+    if steps := _steps_left(session, s.engine, md, "reference"):
         workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
         try:
             how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
         except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
             how_long = f"how long is not known ({error})"
         log.info("reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out", steps, how_long)
+
+
+def _steps_left(session: Session, source: Source, md: MD, kind: str) -> int:
+    """Return how many steps the trajectories have before them."""
+    s, starts, place = session.study, session.starts(session.references), session.directory / "trajectories"
+    return steps_left(jobs_of(source, starts, md, s.spectrum, s.temperature, s.seed, place, kind), md, s.spectrum)
 
 
 def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:

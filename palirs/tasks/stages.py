@@ -17,9 +17,11 @@ from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.pages import page, report
 from palirs.pages.comparison import write_summary
+from palirs.planning import measuring, rates
+from palirs.planning.plan import plan
+from palirs.planning.work import rate_names, workers
 from palirs.recipes import PalirsError
 from palirs.report.comparison import in_words
-from palirs.report.plan import plan
 from palirs.report.sections import Findings
 from palirs.spectra.files import write_csv
 from palirs.study import Session, growth
@@ -28,6 +30,9 @@ from palirs.tasks.spectral import aimd, spectra, timed
 from palirs.tracking import following
 
 log = logging.getLogger(__name__)
+
+SLOW = 0.5
+"""Seconds that a label takes on average, above which the start of the workers is no part of it that matters."""
 
 
 def study(session: Session) -> None:
@@ -45,8 +50,21 @@ def study(session: Session) -> None:
         analyse(session)
 
 
-def check(session: Session) -> None:
-    """Print what the study will do and what it will cost in reference calculations; compute nothing."""
+def check(session: Session, measure: bool) -> None:
+    """Print what the study will do and what it will cost; compute nothing.
+
+    Parameters
+    ----------
+    session : Session
+        The study.
+    measure : bool
+        First measure how fast this machine is at it.
+    """
+    if measure:
+        recipes = session.study.executor
+        if not all(workers(one) for one in (recipes.labels, recipes.training, recipes.md)):
+            raise PalirsError("task.measure = true: it would measure Slurm jobs; give executor=laptop for the rates of this machine")
+        measuring.measure(session.study, session.molecules, (session.labeller.executor, session.trainers, session.movers))
     if at_work := holder(session.directory):
         print(f"at work now            {at_work}")
     print("\n".join(plan(session.study, session.molecules, session.directory)))
@@ -85,6 +103,7 @@ def active_learning(session: Session) -> None:
     with stage("active_learning") as done, following(session.directory, session.tracker):
         state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state, times))
         done["labels"] = session.labeller.computed - before
+    _note_learning(session, done)
     paid = session.labeller
     log.info("labels of this run: %d calculated, %d found in %s, %d failed", paid.computed, paid.found, paid.store.path, paid.failed)
     last = complete_iterations(session.directory)[-1]
@@ -108,6 +127,15 @@ def active_learning(session: Session) -> None:
             "run again to go on",
             *(goal.iterations, missing, m["harmonic.mae_cm1"], _without(m), m["forces.mae_meV_per_A"]),
         )
+
+
+def _note_learning(session: Session, done: dict[str, float]) -> None:
+    """Keep how long labels and updates took, for the plans of later studies."""
+    s, paid, last = session.study, session.labeller, complete_iterations(session.directory)[-1]
+    measuring.note_training(s, "training", sorted(last.glob("potential-*.jsonl")), measuring.size(read_frames(last / "train.xyz")))
+    measuring.note_memory(s, "training", session.molecules, done)
+    if paid.computed and (count := workers(s.executor.labels)) and paid.seconds / paid.computed > SLOW:
+        rates.note("label", rate_names(s)["label"], measuring.size(session.molecules), paid.seconds * count / paid.computed)
 
 
 def _after_iteration(session: Session, state: State, times: dict[str, float]) -> None:
@@ -141,9 +169,11 @@ def dipole(session: Session) -> None:
     if not s.engine.gives_dipole:
         raise PalirsError(f"{s.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from")
     last, files = session.last_iteration, session.dipole_files
-    with timed(session, "dipole"), following(session.directory, session.tracker):
+    with timed(session, "dipole") as done, following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
+    measuring.note_training(s, "dipole", [file.with_suffix(".jsonl") for file in files], measuring.size(learnt))
+    measuring.note_memory(s, "dipole", session.molecules, done)
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_errors(model, test)
     intensities = compare_intensities(session.committee, model, session.references).metrics()
@@ -161,8 +191,9 @@ def dipole(session: Session) -> None:
 def analyse(session: Session) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     found = session.findings
-    with session.journal.stage("report"):
+    with session.journal.stage("report") as done:
         content = report.chapters(found, session.study, session.journal, (session.directory / "config.yaml").read_text())
+    rates.note("report", "report", measuring.size(session.molecules), done["seconds"] / len(session.molecules))
     told, warned = _summary(session, found), report.warnings(found, session.study)
     written = page.write(session.directory / "report.html", f"Study {session.directory.name}", told, warned, content)
     for file in report.figures_of(content):

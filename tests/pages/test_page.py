@@ -73,6 +73,8 @@ def test_a_chapter_without_content_is_left_out(tmp_path):
         ("pcc_ref_ref", "PCC, reference MD, its halves"),
         ("area (km/mol)", "area (km/mol)"),
         ("molecule", "molecule"),
+        ("committee.size=2", "committee.size=2"),
+        ("studies/a_b", "studies/a_b"),
     ],
 )
 def test_heads_are_for_readers(key, told):

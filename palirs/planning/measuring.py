@@ -1,0 +1,119 @@
+"""How fast this machine is at the work of a study: from what a stage took, or measured on work that is thrown away."""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from palirs import keys
+from palirs.journal import largest_memory
+from palirs.mace.training.committees import train_committee, train_dipoles
+from palirs.planning import rates
+from palirs.planning.work import rate_names, workers
+from palirs.production import seconds_per_step, simulate
+from palirs.settings import MD, Study
+
+UPDATES, FRAMES, STEPS = 300, 40, 20000
+"""Of the training that is timed, structures in it, and steps of all trajectories of the MD."""
+COLD, WEAK = 1e-3, 1e-4
+"""Temperature of that MD [K] and stiffness of what its models have learnt [eV/Å²]: molecules stay as they are."""
+LONG = 5.0
+"""Seconds that a stage must have taken for its rate to be kept: the start of the workers is then no part that matters."""
+
+
+def size(molecules: Sequence[Atoms]) -> float:
+    """Return the number of atoms of molecules on average."""
+    return float(np.mean([len(atoms) for atoms in molecules]))
+
+
+def note_training(study: Study, kind: str, files: Sequence[Path], atoms: float) -> None:
+    """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``)."""
+    found = [json.loads(file.read_text().splitlines()[-1]) for file in files if file.exists() and file.stat().st_size]
+    timed = [one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2]
+    if timed:
+        rates.note(kind, rate_names(study)[kind], atoms, float(np.mean(timed)))
+
+
+def note_md(study: Study, molecules: Sequence[Atoms], seconds: float, steps: float, least: float = LONG) -> None:
+    """Keep how long a step of one trajectory took one worker, if that was at least so many seconds."""
+    if steps and seconds >= least and (count := workers(study.executor.md)):
+        rates.note("md", rate_names(study)["md"], size(molecules), seconds * count / steps)
+
+
+def note_memory(study: Study, kind: str, molecules: Sequence[Atoms], done: Mapping[str, float]) -> None:
+    """Keep how much memory a stage had at most, all processes together [MiB]."""
+    rates.note("memory", f"{kind} {rate_names(study)[kind]}", size(molecules), done["memory_MiB"])
+
+
+def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]) -> None:
+    """Measure how long a label, an update of each training and a step of MD take; nothing of it is kept but the rates.
+
+    Parameters
+    ----------
+    study : Study
+        The settings.
+    molecules : sequence of Atoms
+        Start geometries.
+    executors : tuple of Executor
+        For labels, trainings and MD; they should be on this machine.
+    """
+    labels, trainers, movers = executors
+    for atoms in molecules:
+        rates.note("label", rate_names(study)["label"], len(atoms), seconds_per_step(study.engine, [atoms], labels))
+    rng, frames = np.random.default_rng(0), []
+    for number in range(FRAMES):
+        one = molecules[number % len(molecules)].copy()
+        moved = rng.normal(0, 0.03, one.positions.shape)
+        one.positions += moved
+        one.info |= {
+            keys.ENERGY: -10.0 * len(one) + 0.5 * WEAK * float((moved**2).sum()),
+            keys.DIPOLE: rng.normal(0, 0.2, 3),
+            keys.ORIGIN: "md",
+            keys.MOLECULE: one.info[keys.MOLECULE],
+        }
+        one.arrays[keys.FORCES] = -WEAK * moved
+        frames.append(one)
+    short = {
+        "updates": UPDATES,
+        "shortest": UPDATES,
+        "schedule": "constant",
+        "start": "scratch",
+        "second_stage": None,
+        "validation_fraction": 0.1,
+    }
+    potential, dipole = (replace(one, **short, atomic_energies="fitted") for one in (study.training.potential, study.training.dipole))
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        with largest_memory() as memory:
+            train_committee(place, frames, study.committee.size, study.model.potential, potential, 0, 0, trainers)
+        note_training(study, "training", sorted(place.glob("potential-*.jsonl")), size(frames))
+        note_memory(study, "training", molecules, {"memory_MiB": max(memory)})
+        files = [place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)]
+        if study.engine.gives_dipole:
+            with largest_memory() as memory:
+                train_dipoles(files, frames, study.model.dipole, dipole, 0, trainers)
+            note_training(study, "dipole", sorted(place.glob("dipole-*.jsonl")), size(frames))
+            note_memory(study, "dipole", molecules, {"memory_MiB": max(memory)})
+        with largest_memory() as memory:
+            seconds, steps = _timed_md(study, molecules, (place, tuple(files) if study.engine.gives_dipole else ()), movers)
+        note_md(study, molecules, seconds, steps, least=0.0)
+        note_memory(study, "md", molecules, {"memory_MiB": max(memory)})
+
+
+def _timed_md(study: Study, molecules: Sequence[Atoms], source: tuple[Path, tuple[Path, ...]], movers: Executor) -> tuple[float, int]:
+    """Return seconds and steps of MD without what it takes to begin: the difference of a long and a short run, after one that compiles."""
+    settings, replicas = study.spectrum, min(study.spectrum.production.replicas, max(1, 64 // len(molecules)))
+    length = max(STEPS / (replicas * len(molecules)) * settings.timestep * 1e-3, 0.1)
+    timed = []
+    for number, part in enumerate((0.05, 0.05, 1.0)):
+        md, started = MD(replicas=replicas, thermalisation=0.0, length=part * length), time.perf_counter()
+        simulate(source, molecules, md, settings, COLD, 0, movers, source[0] / f"md{number}", "rate", study.evaluation)
+        timed.append((time.perf_counter() - started, len(molecules) * replicas * round(md.length * 1e3 / settings.timestep)))
+    (short, few), (long, many) = timed[1:]
+    return max(long - short, 0.1 * long), many - few

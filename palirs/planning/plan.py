@@ -1,0 +1,92 @@
+"""What a study will do and cost, in words, before anything is computed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from palirs import keys
+from palirs.planning import rates
+from palirs.planning.work import Work, work
+from palirs.production import duration
+from palirs.provenance import processor
+from palirs.settings import Study
+
+
+def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
+    """Return the lines that ``task=check`` prints."""
+    names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
+    later = f"{study.selector.frames} per {study.selector.per} × {study.learning.iterations - 1} iterations"
+    stages = work(study, molecules)
+    more = sum(one.labels * one.again for one in stages if one.stage == "more labels")
+    lines = [
+        ("study directory", str(directory)),
+        ("molecules", f"{len(molecules)}: {names}"),
+        ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
+        ("committee", f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å"),
+        ("labels, afterwards", f"at most {more} ({later})"),
+        ("temperatures", f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at {study.temperature:g} K"),
+    ]
+    cheap = study.pretraining
+    if cheap.engine is not None:
+        text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule; not in the times below"
+        lines.insert(4, ("pretraining", text))
+    return [*(f"{name:20s} {text}" for name, text in lines), "", *table(stages)]
+
+
+def table(stages: Sequence[Work]) -> list[str]:
+    """Return the stages as a table: work, reference calculations, time, memory and disk; and what all take, at least and at most."""
+    rows = [("stage", "work", "labels", "time", "memory", "disk")]
+    for one in stages:
+        repeated = f"{one.again} × " if one.again > 1 else ""
+        seconds, memory = seconds_of(one), rates.estimate("memory", f"{one.kind} {one.what}", _size(one))
+        rows.append(
+            (
+                one.stage,
+                f"{repeated}{one.amount}",
+                f"{repeated}{one.labels}" if one.labels else "",
+                "not known" if seconds is None else f"{repeated}{duration(seconds)}",
+                "" if memory is None else f"{memory / 1024:.1f} GiB",
+                bytes_of(one.disk),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, "", *_together(stages)]
+
+
+def _together(stages: Sequence[Work]) -> list[str]:
+    """Say what the study takes: if the first training is good enough, and if every iteration is used."""
+    known = [seconds_of(one) or (0.0 if one.kind == "report" else None) for one in stages]
+    counts = [0 if one.stage.startswith("more") else 1 for one in stages], [one.again for one in stages]
+    labels = [sum(one.labels * count for one, count in zip(stages, times, strict=True)) for times in counts]
+    said = [f"{'altogether':20s} {labels[0]} labels if the first training is good enough, {labels[1]} if every iteration is used"]
+    if None not in known:
+        times = [duration(sum((seconds or 0.0) * count for seconds, count in zip(known, each, strict=True))) for each in counts]
+        said.append(f"{'':20s} {times[0]} to {times[1]}, as fast as earlier work on {processor()}")
+    else:
+        said.append(
+            f"{'':20s} times that are not known have not been measured on this machine: task=check measure=true does, in a minute or two, "
+            "and every study that runs"
+        )
+    return said
+
+
+def seconds_of(one: Work) -> float | None:
+    """Return how long a stage takes once [s]; ``None`` if no rate is known."""
+    found = [(rates.estimate(one.kind, one.what, atoms), count) for atoms, count in one.units.items()]
+    if not one.workers or any(rate is None for rate, _ in found):
+        return None
+    return sum((rate or 0.0) * count for rate, count in found) / one.workers
+
+
+def _size(one: Work) -> float:
+    return sum(atoms * count for atoms, count in one.units.items()) / sum(one.units.values())
+
+
+def bytes_of(disk: float) -> str:
+    """Return a size as a person says it; nothing for nothing."""
+    for limit, unit, name in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
+        if disk < limit:
+            return f"{disk / unit:.0f} {name}" if disk else ""
+    return f"{disk / 1e9:.1f} GB"

@@ -1,0 +1,113 @@
+"""What a study will take: from rates of this machine, and said plainly where there are none."""
+
+import re
+
+import numpy as np
+import pytest
+
+from palirs.executors.local import SerialExecutor
+from palirs.planning import rates
+from palirs.planning.measuring import measure
+from palirs.planning.plan import bytes_of, plan
+from palirs.planning.work import rate_names, work
+from palirs.vibrations import count_modes
+from run import build
+from tests.conf.test_config import compose
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_a_rate_is_that_of_the_size_that_was_measured_and_follows_a_power_law_between():
+    assert rates.estimate("label", "x", 6) is None
+    rates.note("label", "x", 6, 0.5)
+    assert rates.estimate("label", "x", 6) == 0.5
+    assert rates.estimate("label", "x", 12) == pytest.approx(0.5 * 2**rates.POWER)
+    rates.note("label", "x", 24, 0.5 * 4**3)
+    assert rates.estimate("label", "x", 12) == pytest.approx(0.5 * 2**3, rel=1e-3)
+    assert rates.estimate("label", "x", 48) == pytest.approx(0.5 * 8**3, rel=1e-3)
+    assert rates.estimate("label", "y", 6) is None, "of another engine nothing is known"
+    rates.note("label", "x", 6, 0.7)
+    assert rates.estimate("label", "x", 6) == 0.7, "the last measurement counts"
+
+
+def test_a_spoilt_or_unwritable_file_is_no_error(tmp_path):
+    rates.note("label", "x", 6, 0.5)
+    (tmp_path / "palirs" / "rates.json").write_text("{")
+    assert rates.estimate("label", "x", 6) is None
+    rates.note("label", "x", 6, 0.25)
+    assert rates.estimate("label", "x", 6) == 0.25
+    (tmp_path / "palirs" / "rates.json").unlink()
+    (tmp_path / "palirs" / "rates.json").mkdir()
+    rates.note("label", "x", 6, 1.0)
+    assert rates.estimate("label", "x", 6) is None
+
+
+def said(study, molecules, place):
+    lines = plan(study, molecules, place)
+    stages = {line[:20].strip(): line for line in lines[lines.index("") + 2 :] if line}
+    return lines, stages
+
+
+def test_the_plan_multiplies_what_there_is_to_do_by_what_it_takes(tmp_path):
+    study = build(compose("molecules=methanol", "executor=serial"))
+    molecules = study.checked_molecules()
+    lines, stages = said(study, molecules, tmp_path)
+    assert "not known" in stages["production"]
+    assert any("measure=true" in line for line in lines)
+    for kind, value in (("label", 10.0), ("training", 0.01), ("dipole", 0.01), ("md", 1e-4)):
+        rates.note(kind, rate_names(study)[kind], 6, value)
+    lines, stages = said(study, molecules, tmp_path)
+    md = study.spectrum.production
+    steps = md.replicas * (md.thermalisation + md.length) * 1e3 / study.spectrum.timestep
+    assert f"{steps:,.0f} steps" in stages["production"]
+    assert f"{steps * 1e-4:.0f} s" in stages["production"] or f"{steps * 1e-4 / 60:.0f} min" in stages["production"]
+    first = study.initial.count(count_modes(molecules[0]))
+    assert f"{first * 10 / 60:.0f} min" in stages["first labels"]
+    assert any(re.search(r"\d+.* to \d+", line) for line in lines if "earlier work" in line)
+
+
+def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):
+    def seconds(*overrides):
+        study = build(compose(*overrides))
+        names = rate_names(study)
+        for kind in ("label", "training", "dipole", "md"):
+            rates.note(kind, names[kind], 6, 1.0)
+        lines = plan(study, study.checked_molecules(), tmp_path)
+        hours = re.search(r"([\d.]+) (h|days) to ([\d.]+) (h|days)", lines[-1])
+        assert hours, lines[-1]
+        return float(hours[1]) * (24 if hours[2] == "days" else 1)
+
+    one = seconds("molecules=methanol", "executor=serial")
+    two = seconds("molecules=methanol", "executor.labels.workers=2", "executor.training.workers=2", "executor.md.workers=2")
+    assert 0.45 < two / one < 0.6
+    assert seconds("molecules.names=[ethanol]", "executor=serial") > 1.5 * one
+
+
+def test_the_work_of_a_study_without_dipoles_or_reference_is_left_out():
+    stages = [one.stage for one in work(build(compose("spectrum.reference=null")), build(compose()).checked_molecules())]
+    assert "reference MD" not in stages and "production" in stages
+    once = [one.stage for one in work(build(compose("learning.iterations=1")), build(compose()).checked_molecules())]
+    assert "more labels" not in once and "more training" not in once
+
+
+def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
+    """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs: 180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries."""
+    study = build(compose("spectrum.production.replicas=1"))
+    production = next(one for one in work(study, study.checked_molecules()) if one.stage == "production")
+    assert production.disk == pytest.approx(180_000 + 180_000 + 56_438, rel=0.02)
+    assert [bytes_of(size) for size in (0, 12, 52_000, 1.7e7, 3.2e9)] == ["", "12 B", "52 kB", "17 MB", "3.2 GB"]
+
+
+def test_what_is_measured_is_what_a_plan_asks_for(tmp_path):
+    study = build(compose("experiment=tiny", "executor=serial"))
+    molecules = study.checked_molecules()
+    executor = SerialExecutor()
+    measure(study, molecules, (executor, executor, executor))
+    lines, stages = said(study, molecules, tmp_path)
+    assert not any("not known" in line for name, line in stages.items() if name != "report")
+    assert all(np.isfinite(rates.estimate(kind, rate_names(study)[kind], 6)) for kind in ("label", "training", "dipole", "md"))
+    assert 1e-4 < rates.estimate("label", rate_names(study)["label"], 6) < 0.1, "GFN2-xTB takes about a millisecond"
+    assert any("earlier work" in line for line in lines)
