@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from palirs.engines import EngineFailure
+from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study, manual
 from palirs.settings.commandline import check_files, flags_first, is_sweep
@@ -49,8 +50,6 @@ GROUPS = (
     "labels",
     "learning",
 )
-COMMAND_LINE = "PALIRS_COMMAND_LINE"
-"""Variable that tells jobs of a sweep, which may run in other programs, what was asked for."""
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
 """Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine."""
 CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
@@ -175,8 +174,7 @@ def swept_keys() -> list[str]:
     conf = HydraConfig.get()
     if conf.mode != RunMode.MULTIRUN:
         return []
-    told = json.loads(os.environ.get(COMMAND_LINE, "null")) or sys.argv[1:]
-    given = [override.split("=", 1) for override in told if "=" in override and not override.startswith("-")]
+    given = [override.split("=", 1) for override in arguments() if "=" in override and not override.startswith("-")]
     return [*(key.lstrip("+~") for key, value in given if is_sweep(value)), *(conf.sweeper.get("params") or {})]
 
 

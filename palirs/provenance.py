@@ -1,7 +1,9 @@
 """With what a result was made: the command, the version, the git commit, the processor."""
 
+import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -10,9 +12,24 @@ from pathlib import Path
 HERE = Path(__file__).parents[1]
 
 
+COMMAND_LINE = "PALIRS_COMMAND_LINE"
+"""Variable in which the jobs of a sweep, which may run in other programs, find what was asked for."""
+
+
+def arguments() -> list[str]:
+    """Return what was asked for on the command line, in the jobs of a sweep too."""
+    told = json.loads(os.environ.get(COMMAND_LINE, "null"))
+    return sys.argv[1:] if told is None else told
+
+
+def program() -> str:
+    """Return the name of this program."""
+    return "run.py" if COMMAND_LINE in os.environ else Path(sys.argv[0]).name
+
+
 def command() -> str:
-    """Return the command line of this program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:5000]
+    """Return the command line of this program, quoted for a shell."""
+    return shlex.join([program(), *arguments()])[:5000]
 
 
 @cache

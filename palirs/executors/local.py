@@ -205,7 +205,8 @@ def _kill(process: BaseProcess, connection: Connection) -> None:
 
 def _work(connection: Connection, threads: int) -> None:
     """Be a worker: run what comes through the pipe, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the study, which ends its workers
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C, Slurm near the walltime: for the study to answer
+        signal.signal(number, signal.SIG_IGN)
     start_worker(threads)
     while True:
         try:

@@ -19,9 +19,10 @@ from palirs.mace.models.committee import Committee, force_spread
 from palirs.mace.models.files import load, load_dipoles
 from palirs.mace.models.predictor import Predictor as Potential
 from palirs.mace.settings import Evaluation
-from palirs.molecules import Molecules, check, check_whole, on_grid, read_frames
+from palirs.molecules import Molecules, check, check_whole, on_grid
 from palirs.predictor.bundle import Predictor, open_predictor
 from palirs.production import Run, densities_of, simulate, spectrum_of
+from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError, explained
 from palirs.report.bands import table
 from palirs.settings import MD, Spectroscopy
@@ -173,7 +174,7 @@ def expected_error(committee: Committee, optimum: Atoms, trajectories: Path, fac
 
     It is the members' disagreement times ``factor``, see :class:`palirs.learning.calibration.Calibration`.
     """
-    frames = [atoms for file in sorted(trajectories.rglob("*.xyz")) for atoms in read_frames(file)]
+    frames = geometries(sorted(trajectories.rglob("*.xyz")))
     if not frames:
         return float("nan")
     met = [on_grid(Atoms(optimum.numbers, positions=atoms.positions)) for atoms in frames[:: 1 + len(frames) // MET]]

@@ -8,7 +8,7 @@ is cut off when the trajectory goes on, and ignored when it is read.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
@@ -201,3 +202,8 @@ def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:
         f"{len(atoms)}\nProperties=species:S:1:pos:R:3 " + " ".join(f"{key}={value:.8f}" for key, value in info.items()) + ' pbc="F F F"\n'
     )
     return header + "".join(f"{symbol:2s} {x:14.8f} {y:14.8f} {z:14.8f}\n" for symbol, (x, y, z) in zip(symbols, positions, strict=True))
+
+
+def geometries(files: Iterable[Path]) -> list[Atoms]:
+    """Return the recorded geometries of some trajectories (``N.xyz``), one after the other; one that ended before its first has none."""
+    return [atoms for file in files if file.stat().st_size for atoms in read_frames(file)]

@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps, rc_context
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -20,15 +17,22 @@ from palirs.learning.errors import Parity
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
 
+TAB10: Any = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **how: Any) -> tuple[Figure, Any]:
+    """Do what :func:`matplotlib.pyplot.subplots` does without pyplot: the user's backend stays, and no figure has to be closed."""
+    figure = Figure(figsize=figsize, layout=layout)
+    return figure, figure.subplots(rows, columns, **how)
+
 
 def save(figure: Figure, path: Path, vector: bool = False) -> Path:
-    """Write a PNG, with ``vector`` a PDF for papers beside it, and close the figure."""
+    """Write a PNG, with ``vector`` a PDF for papers beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in (path, path.with_suffix(".pdf")) if vector else (path,):
         part = file.with_suffix(f".{os.getpid()}.part")
         figure.savefig(part, format=file.suffix[1:], bbox_inches="tight")
         part.replace(file)  # another program may be drawing it too
-    plt.close(figure)
     return path
 
 
@@ -40,8 +44,8 @@ def learning_curves(history: Sequence[Mapping[str, float]], expected: Sequence[f
         ("forces", "meV_per_A", "Forces (meV/Å)"),
     ]
     iterations = np.arange(len(history))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(12, 3.8))
+    with rc_context(STYLE):
+        figure, axes = subplots(1, 3, figsize=(12, 3.8))
         for axis, (name, unit, label) in zip(axes, rows, strict=True):
             for kind, marker, style in (("mae", "o", "-"), ("rmse", "s", "--")):
                 values = [metrics[f"{name}.{kind}_{unit}"] for metrics in history]
@@ -78,9 +82,9 @@ def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> 
         Keys that are drawn, and what they are called, with the unit in parentheses.
     """
     keys = [key for key in heads if any(key in told for told in found.values())]
-    with plt.rc_context(STYLE):
+    with rc_context(STYLE):
         size = (2.0 + 3.0 * len(keys), 1.4 + 0.42 * len(found))
-        figure, axes = plt.subplots(1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        figure, axes = subplots(1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axis, key in zip(axes[0], keys, strict=False):
             values = [told.get(key, np.nan) for told in found.values()]
             drawn = axis.barh(range(len(found)), np.nan_to_num(values), color=PREDICTED, alpha=0.75)
@@ -96,8 +100,8 @@ def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> 
 def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Draw the errors of the iterations of several studies against the reference calculations that they used."""
     panels = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)"}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+    with rc_context(STYLE):
+        figure, axes = subplots(1, 2, figsize=(10, 3.8))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
             for number, (name, rows) in enumerate(found.items()):
                 values = [row.get(key, np.nan) for row in rows]
@@ -114,14 +118,14 @@ def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 def colour(number: int) -> str:
     """Return the colour of one of many lines, as ``#rrggbb``."""
-    return to_hex(plt.get_cmap("tab10").colors[number % 10])  # pyright: ignore[reportAttributeAccessIssue]
+    return to_hex(TAB10[number % 10])
 
 
 def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
     """Draw how the energies above the optimum [eV] of the first and the final data are distributed."""
     bins = np.linspace(0, max(initial.max(), final.max(), 1e-3), 50)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 4))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(7, 4))
         axis.hist(final, bins=bins, color=PREDICTED, alpha=0.6, label=f"final data ({len(final)} structures)")
         axis.hist(initial, bins=bins, histtype="step", color=REFERENCE, lw=1.6, label=f"initial data ({len(initial)} structures)")
         axis.set_xlabel("Energy above the optimum (eV)")
@@ -141,8 +145,8 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
         Of the variance, that the two components hold.
     """
     looks = [("o", 9, 0.35, "0.6"), ("o", 9, 0.5, PREDICTED), ("o", 9, 0.9, REFERENCE), ("x", 22, 0.9, MEASURED)]
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.4, 5.2))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(6.4, 5.2))
         for (name, found), (marker, size, alpha, color) in zip(places.items(), looks, strict=False):
             look = {"s": size, "marker": marker, "alpha": alpha, "color": color, "lw": 0 if marker == "o" else 1}
             if len(found):
@@ -156,8 +160,8 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
 
 def parity(name: str, unit: str, values: Parity) -> Figure:
     """Draw predicted against reference values of the test frames."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(4.8, 4.6))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(4.8, 4.6))
         ends = [min(values.reference.min(), values.predicted.min()), max(values.reference.max(), values.predicted.max())]
         axis.plot(ends, ends, color="0.6", lw=1)
         axis.plot(values.reference, values.predicted, ".", ms=3, color=PREDICTED, alpha=0.6)
@@ -181,9 +185,9 @@ def reliability(known: Calibration, origins: Sequence[str]) -> Figure:
         How each frame came to be.
     """
     spread, error, names = 1e3 * known.spread, 1e3 * known.error, np.array(origins)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(5.6, 4.6))
-        for name, color in zip(sorted(set(origins)), plt.get_cmap("tab10").colors, strict=False):  # pyright: ignore[reportAttributeAccessIssue]
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(5.6, 4.6))
+        for name, color in zip(sorted(set(origins)), TAB10, strict=False):
             axis.plot(spread[names == name], error[names == name], "o", ms=4, alpha=0.7, color=color, label=name.replace("_", " "))
         ends = np.array([spread.min() / 1.3, spread.max() * 1.3])
         axis.plot(ends, known.factor * ends, color="0.2", lw=1.2, label=f"expected, {known.factor:.2f} × spread")

@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.colors import to_rgb
@@ -123,7 +122,6 @@ def summary(title: str, one: Spectrum, bands: Sequence[Mapping[str, Any]], warni
     buffer = io.BytesIO()
     figure = drawn(title, {"predicted": one}, WINDOW, {}, bands)
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
     picture = base64.b64encode(buffer.getvalue()).decode()
     told = "".join(f"<p><b>Warning:</b> {escape(text)}</p>" for text in warnings)
     rows = [{key.partition(" (engine")[0]: value for key, value in row.items()} for row in band_tables.in_words(bands)]

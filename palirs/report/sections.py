@@ -20,7 +20,7 @@ from palirs.learning.iterations import expected_errors
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.molecules import read_frames
-from palirs.production.trajectories import broken
+from palirs.production.trajectories import broken, geometries
 from palirs.report import figures
 from palirs.report.comparison import Shelf
 from palirs.report.tables import read_table, write_table
@@ -185,7 +185,7 @@ def _of_the_engine(directory: Path) -> list[Atoms]:
     frames = []
     for file in sorted(directory.glob("trajectories/*-reference/*.xyz")):
         molecule = file.parent.name.rsplit("-", 2)[0]
-        frames += [Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: molecule}) for atoms in read_frames(file)]
+        frames += [Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: molecule}) for atoms in geometries([file])]
     return frames
 
 

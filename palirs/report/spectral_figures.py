@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE, colour
+from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, STYLE, colour, subplots
 from palirs.spectra import Spectrum
 
 PANELS = {"predicted": PREDICTED, "reference": REFERENCE, "experiment": MEASURED}
@@ -37,8 +37,8 @@ def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | N
     window : tuple of float
         Drawn range [cm⁻¹].
     """
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(9.5, 4.2))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(9.5, 4.2))
         if reference is not None:
             part = reference.within(*window)
             axis.fill_between(part.wavenumber, part.intensity, color="0.8", label="reference MD", lw=0)
@@ -85,8 +85,8 @@ def spectrum(
     below = (["harmonic"] if sticks else []) + (["experiment"] if "experiment" in spectra else [])
     heights = [3.0 if bands else 2.4, *[2.4] * (len(drawn) - 1), *[1.5 if key == "harmonic" else 2.4 for key in below]]
     top = max(_highest(spectra[key].within(*window)) for key in drawn) or 1.0  # a molecule without a dipole has a flat one
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(len(heights), 1, figsize=(9.5, 1.2 + sum(heights)), sharex=True, squeeze=False, height_ratios=heights)
+    with rc_context(STYLE):
+        figure, axes = subplots(len(heights), 1, figsize=(9.5, 1.2 + sum(heights)), sharex=True, squeeze=False, height_ratios=heights)
         for axis, key in zip(axes[:, 0], [*drawn, *below], strict=True):
             if key == "harmonic":
                 _sticks(axis, sticks or {}, window)
@@ -188,8 +188,8 @@ def temperatures(
         Written beside each temperature.
     """
     step = 0.75 * max(_highest(one["predicted"].within(*window)) for one in found.values())
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(9.5, 1.6 + 1.25 * len(found)))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(9.5, 1.6 + 1.25 * len(found)))
         for number, temperature in enumerate(sorted(found)):
             base = number * step
             for key, colour, style, told in (("reference", REFERENCE, "-", "reference MD"), ("predicted", PREDICTED, "-", "palirs")):
@@ -220,8 +220,8 @@ def lengths(name: str, curves: Mapping[str, Sequence[tuple[float, float, float, 
     curves : mapping
         Name to rows of time [ps], median, 5th and 95th percentile of the Pearson correlation.
     """
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 4.2))
+    with rc_context(STYLE):
+        figure, axis = subplots(figsize=(7, 4.2))
         for (label, rows), colour in zip(curves.items(), (PREDICTED, MEASURED, REFERENCE, "0.5"), strict=False):
             time, middle, low, high = np.array(rows).T
             axis.plot(time, middle, "o-", color=colour, ms=4, label=label)

@@ -6,11 +6,12 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from palirs.recipes import PalirsError
-from palirs.report.figures import STYLE
+from palirs.report.figures import STYLE, TAB10, subplots
 from palirs.report.tables import read_table
 
 ERRORS = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on the test set,\nMAE (meV/Å)"}
@@ -122,9 +123,9 @@ def table(courses: Sequence[Course], goals: Mapping[str, float]) -> list[dict[st
 def figure(courses: Sequence[Course], goals: Mapping[str, float]) -> Figure:
     """Draw the errors against the labels, a column of panels for each molecule, a line for each study."""
     molecules, ways = (list(dict.fromkeys(getattr(course, name) for course in courses)) for name in ("molecule", "way"))
-    colours = plt.get_cmap("tab10").colors  # pyright: ignore[reportAttributeAccessIssue]
-    with plt.rc_context(STYLE):
-        drawn, axes = plt.subplots(2, len(molecules), figsize=(1.2 + 3.1 * len(molecules), 6.4), sharex="col", sharey="row", squeeze=False)
+    colours = TAB10
+    with rc_context(STYLE):
+        drawn, axes = subplots(2, len(molecules), figsize=(1.2 + 3.1 * len(molecules), 6.4), sharex="col", sharey="row", squeeze=False)
         for row, (key, label) in enumerate(ERRORS.items()):
             for column, molecule in enumerate(molecules):
                 axis = axes[row, column]
@@ -140,8 +141,8 @@ def figure(courses: Sequence[Course], goals: Mapping[str, float]) -> Figure:
         for axis in axes[1]:
             axis.set_xlabel("Labels, all told")
             axis.set_xlim(left=0)
-        lines = [plt.Line2D([], [], marker="o", ms=4, color=colours[number], label=way) for number, way in enumerate(ways)]
-        lines.append(plt.Line2D([], [], color="0.3", lw=1, ls=":", label="goal"))
+        lines = [Line2D([], [], marker="o", ms=4, color=colours[number], label=way) for number, way in enumerate(ways)]
+        lines.append(Line2D([], [], color="0.3", lw=1, ls=":", label="goal"))
         drawn.legend(handles=lines, loc="upper center", ncols=len(lines), bbox_to_anchor=(0.5, 1.06))
         drawn.tight_layout()
     return drawn

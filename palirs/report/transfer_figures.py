@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from palirs.report.comparison import Shelf
-from palirs.report.figures import PREDICTED, REFERENCE, STYLE
+from palirs.report.figures import PREDICTED, REFERENCE, STYLE, subplots
 
 
 def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
@@ -24,8 +24,8 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
 
     rows = sorted(rows, key=lambda row: np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf))
     places = np.arange(len(rows))[::-1]
-    with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 1.6 + 0.42 * len(rows)), sharey=True)
+    with rc_context(STYLE):
+        figure, (left, right) = subplots(1, 2, figsize=(9.5, 1.6 + 0.42 * len(rows)), sharey=True)
         left.plot([number(row, "expected_meV_per_A") for row in rows], places, "D", color=REFERENCE, mfc="none", label="expected")
         left.errorbar(
             [number(row, "error_meV_per_A") for row in rows], places, xerr=[number(row, "error_se_meV_per_A") for row in rows],
@@ -51,9 +51,9 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
 def sheet(shelf: Shelf) -> Figure:
     """Draw the spectra of all molecules of a shelf, predicted and reference over each other, in two columns."""
     known = {name: found for name in shelf.molecules if (found := shelf.known(name))}
-    with plt.rc_context(STYLE):
+    with rc_context(STYLE):
         count = max(1, -(-len(known) // 2))
-        figure, axes = plt.subplots(count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False)
+        figure, axes = subplots(count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False)
         for axis, (name, found) in zip(axes.T.ravel(), known.items(), strict=False):
             for kind, colour, told in (("reference", REFERENCE, "reference MD"), ("predicted", PREDICTED, "palirs")):
                 if kind in found:

@@ -16,6 +16,7 @@ from palirs.learning.loop import reference_vibrations
 from palirs.mace.models.committee import force_spread
 from palirs.molecules import Molecules, on_grid, read_frames
 from palirs.production import Source, densities_of, simulate, spectrum_of
+from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
 from palirs.report.comparison import Shelf
@@ -139,7 +140,7 @@ def _trust(session: Session, references: Sequence[Harmonic], trajectories: Path,
     for known in references:
         name = str(known.atoms.info[keys.MOLECULE])
         files = sorted((trajectories / f"{name}-{s.temperature:g}K-{session.last_iteration.name}").glob("*.xyz"))
-        met = [on_grid(Atoms(known.atoms.numbers, positions=atoms.positions)) for file in files for atoms in read_frames(file)]
+        met = [on_grid(Atoms(known.atoms.numbers, positions=atoms.positions)) for atoms in geometries(files)]
         met = met[:: 1 + len(met) // MET]
         row: dict[str, object] = {"molecule": name, "learnt": "yes" if name in session.shelf.molecules else ""}
         if name in frequencies.predicted:

@@ -4,14 +4,13 @@ import getpass
 import hashlib
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palirs.provenance import command, commit
+from palirs.provenance import arguments, command, commit, program
 from palirs.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ def is_headline(name: str) -> bool:
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings that are shown beside the metrics, flat: few enough to be compared side by side."""
-    given = {argument.lstrip("+~").partition("=")[0] for argument in sys.argv[1:] if "=" in argument}
+    given = {argument.lstrip("+~").partition("=")[0] for argument in arguments() if "=" in argument}
 
     def shown(key: str) -> bool:
         return key in given or any(key == one or key.startswith(f"{one}.") for one in SHOWN)
@@ -70,7 +69,7 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
 def provenance() -> dict[str, str]:
     """Return tags that say with what a run was made: program, arguments, version, git commit, user."""
     tags = {
-        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.name": program(),
         "palirs.command": command(),
         "mlflow.source.type": "LOCAL",
         "palirs.version": VERSION,

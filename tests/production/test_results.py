@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from palirs.molecules import table
 from palirs.production import spectrum_of
+from palirs.production.trajectories import geometries
 from palirs.settings import Spectroscopy
 from palirs.spectra import infrared_spectrum
 from palirs.units import SPEED_OF_LIGHT
@@ -34,3 +36,11 @@ def test_the_axis_is_that_of_the_molecule_except_by_schnetpacks_recipe():
 def test_schnetpacks_recipe_needs_every_time_step():
     with pytest.raises(ValueError, match=r"every time step; give 0\.5"):
         Spectroscopy(method="schnetpack", dipole_interval=2.0)
+
+
+def test_a_trajectory_that_ended_before_its_first_geometry_has_none(tmp_path):
+    files = [tmp_path / f"{number}.xyz" for number in range(3)]
+    for number, file in enumerate(files):
+        table()["methanol"].write(file, format="extxyz") if number != 1 else file.touch()
+    assert len(geometries(files)) == 2
+    assert geometries(files[1:2]) == []
