@@ -29,7 +29,7 @@ from palirs.engines import EngineFailure
 from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study, manual
-from palirs.settings.commandline import check_files, flags_first, is_sweep
+from palirs.settings.commandline import check_files, check_single, flags_first, is_sweep
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
@@ -233,6 +233,8 @@ def check_overrides(arguments: list[str]) -> None:
         try:
             framework = hydra.compose(name, overrides=search, return_hydra_config=True).hydra
             swept = asked.multirun or framework.mode == RunMode.MULTIRUN
+            if not swept:
+                check_single(asked.overrides)
             jobs = _jobs(framework, asked.overrides) if swept else [asked.overrides]
             for job in jobs:
                 config = hydra.compose(name, overrides=[*search, *job], return_hydra_config=True)

@@ -71,6 +71,15 @@ def check_files(task: Mapping[str, Any]) -> None:
             raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
 
 
+def check_single(settings: Sequence[str]) -> None:
+    """Raise :class:`PalirsError` for a setting with several values, which without ``-m`` is a slip."""
+    for text in settings:
+        key, _, value = text.partition("=")
+        if is_sweep(value):
+            one = "" if re.match(r"\w+\(", value) else f"; if one study is meant, write {key}=[{value.replace('],[', ',').strip('[]')}]"
+            raise PalirsError(f"{text}: several values are a sweep, and that needs -m: python run.py -m {text} …{one}")
+
+
 def is_sweep(value: str) -> bool:
     """Tell whether a value on the command line is several."""
     outside = re.sub(r"\[[^]]*\]|\{[^}]*\}|'[^']*'|\"[^\"]*\"", "", value)

@@ -55,6 +55,9 @@ def test_slips_are_told(given, says):
         ("~tracker task=check", "cannot do without tracker"),
         ("seed=1 -m --cfg job", "cannot be given together"),
         ("seed=1,x -m task=check", "seed = 'x'"),
+        ("seed=1,2 task=check", "python run.py -m seed=1,2"),
+        ("seed=range(1,4) task=check", "needs -m"),
+        ("sampler.temperatures=300,500 task=check", "sampler.temperatures=[300,500]"),
     ],
 )
 def test_the_command_says_so_and_nothing_else(given, says):
