@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -38,6 +39,18 @@ def copied(place, to):
     """Return a copy of a directory."""
     shutil.copytree(place, to)
     return to
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = subprocess.run([Path(__file__).parent / "browser.sh"], capture_output=True, text=True)
+    if found.returncode == 77:
+        pytest.skip(found.stdout.strip())
+    assert found.returncode == 0, found.stderr
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
 
 
 def free_port():

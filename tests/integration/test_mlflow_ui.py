@@ -1,8 +1,6 @@
 """MLflow's own pages in a real browser: a sweep, the comparison of its children, curves, interactive spectra, a registered model."""
 
 import os
-import subprocess
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -10,20 +8,9 @@ import pytest
 from tests.integration.conftest import copied, server
 from tests.integration.test_study import run, swept
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SHOTS = os.environ.get("PALIRS_SCREENSHOTS")
 """Directory for pictures of the pages, to be looked at."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = subprocess.run([Path(__file__).parent / "browser.sh"], capture_output=True, text=True)
-    if found.returncode == 77:
-        pytest.skip(found.stdout.strip())
-    assert found.returncode == 0, found.stderr
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
 
 
 def text_of(page, *expected):
