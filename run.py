@@ -29,7 +29,7 @@ from palirs.engines import EngineFailure
 from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study, manual
-from palirs.settings.commandline import check_files, check_single, flags_first, is_sweep
+from palirs.settings.commandline import check_files, check_single, flags_first, is_sweep, quoted
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
@@ -203,6 +203,8 @@ def short_forms(arguments: list[str]) -> list[str]:
             together = re.fullmatch(r"\[([^][]*,[^][]*|[a-z_]{3,})\]", value)  # a list; else a bracket is that of an atom, [2H]O[2H]
             parts = [f"'{name.strip()}'" for name in (together.group(1) if together else value).split(",")]
             argument = f"molecules.names=[{','.join(parts)}]" if together else "molecules.names=" + ",".join(f"[{part}]" for part in parts)
+        elif key in ("studies", "task.studies") and "studies" in own:
+            argument = f"task.studies={quoted(value)}"
         elif key in own - {"_target_", "_partial_"} or (key.split(".")[0] == "units" and "units" in own):
             argument = f"task.{argument}"
         elif key.startswith("engine.calculator."):

@@ -32,23 +32,26 @@ def size(molecules: Sequence[Atoms]) -> float:
     return float(np.mean([len(atoms) for atoms in molecules]))
 
 
-def note_training(study: Study, kind: str, files: Sequence[Path], atoms: float) -> None:
-    """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``)."""
+def note_training(study: Study, kind: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]) -> None:
+    """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
+
+    ``done``: seconds and memory of the stage, of :meth:`palirs.journal.Journal.stage`; of one that found its models trained, nothing is
+    kept: they may be of another machine.
+    """
+    if done["seconds"] < LONG:
+        return
     found = [json.loads(file.read_text().splitlines()[-1]) for file in files if file.exists() and file.stat().st_size]
     timed = [one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2]
     if timed:
         rates.note(kind, rate_names(study)[kind], atoms, float(np.mean(timed)))
+        rates.note("memory", f"{kind} {rate_names(study)[kind]}", atoms, done["memory_MiB"])
 
 
-def note_md(study: Study, molecules: Sequence[Atoms], seconds: float, steps: float, least: float = LONG) -> None:
-    """Keep how long a step of one trajectory took one worker, if that was at least so many seconds."""
-    if steps and seconds >= least and (count := workers(study.executor.md)):
-        rates.note("md", rate_names(study)["md"], size(molecules), seconds * count / steps)
-
-
-def note_memory(study: Study, kind: str, molecules: Sequence[Atoms], done: Mapping[str, float]) -> None:
-    """Keep how much memory a stage had at most, all processes together [MiB]."""
-    rates.note("memory", f"{kind} {rate_names(study)[kind]}", size(molecules), done["memory_MiB"])
+def note_md(study: Study, molecules: Sequence[Atoms], done: Mapping[str, float], steps: float, least: float = LONG) -> None:
+    """Keep how long a step of one trajectory took one worker, if the stage took at least so many seconds, and its memory."""
+    if steps and done["seconds"] >= least and (count := workers(study.executor.md)):
+        rates.note("md", rate_names(study)["md"], size(molecules), done["seconds"] * count / steps)
+        rates.note("memory", f"md {rate_names(study)['md']}", size(molecules), done["memory_MiB"])
 
 
 def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]) -> None:
@@ -92,18 +95,17 @@ def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor,
         place = Path(name)
         with largest_memory() as memory:
             train_committee(place, frames, study.committee.size, study.model.potential, potential, 0, 0, trainers)
-        note_training(study, "training", sorted(place.glob("potential-*.jsonl")), size(frames))
-        note_memory(study, "training", molecules, {"memory_MiB": max(memory)})
+        note_training(
+            study, "training", sorted(place.glob("potential-*.jsonl")), size(frames), {"seconds": LONG, "memory_MiB": max(memory)}
+        )
         files = [place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)]
         if study.engine.gives_dipole:
             with largest_memory() as memory:
                 train_dipoles(files, frames, study.model.dipole, dipole, 0, trainers)
-            note_training(study, "dipole", sorted(place.glob("dipole-*.jsonl")), size(frames))
-            note_memory(study, "dipole", molecules, {"memory_MiB": max(memory)})
+            note_training(study, "dipole", sorted(place.glob("dipole-*.jsonl")), size(frames), {"seconds": LONG, "memory_MiB": max(memory)})
         with largest_memory() as memory:
             seconds, steps = _timed_md(study, molecules, (place, tuple(files) if study.engine.gives_dipole else ()), movers)
-        note_md(study, molecules, seconds, steps, least=0.0)
-        note_memory(study, "md", molecules, {"memory_MiB": max(memory)})
+        note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
 
 
 def _timed_md(study: Study, molecules: Sequence[Atoms], source: tuple[Path, tuple[Path, ...]], movers: Executor) -> tuple[float, int]:

@@ -71,6 +71,13 @@ def check_files(task: Mapping[str, Any]) -> None:
             raise PalirsError(f"task.{key} = {str(path)!r}: there is no such file")
 
 
+def quoted(value: str) -> str:
+    """Return a list of directories with each in quotes, as names with an equals sign in them need; anything else as it is."""
+    if not re.fullmatch(r"\[[^\"'{}]+\]", value):
+        return value
+    return f"[{','.join(repr(name.strip()) for name in value[1:-1].split(','))}]"
+
+
 def check_single(settings: Sequence[str]) -> None:
     """Raise :class:`PalirsError` for a setting with several values, which without ``-m`` is a slip."""
     for text in settings:

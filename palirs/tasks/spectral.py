@@ -11,7 +11,7 @@ from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
 from palirs.planning import rates
-from palirs.planning.measuring import LONG, note_md, note_memory, size
+from palirs.planning.measuring import LONG, note_md, size
 from palirs.planning.work import rate_names, workers
 from palirs.production import (
     Run,
@@ -55,8 +55,7 @@ def spectra(session: Session) -> None:
         before = _steps_left(session, source, settings.production, last.name)
         runs = _trajectories(session, source, settings.production, last.name)
     if settings.production.until is None:
-        note_md(session.study, session.molecules, done["seconds"], before)
-    note_memory(session.study, "md", session.molecules, done)
+        note_md(session.study, session.molecules, done, before)
     _tell_width(settings)
     _reference_anew(session)
     for run in _enough(session, runs, "predicted"):

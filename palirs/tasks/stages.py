@@ -132,8 +132,7 @@ def active_learning(session: Session) -> None:
 def _note_learning(session: Session, done: dict[str, float]) -> None:
     """Keep how long labels and updates took, for the plans of later studies."""
     s, paid, last = session.study, session.labeller, complete_iterations(session.directory)[-1]
-    measuring.note_training(s, "training", sorted(last.glob("potential-*.jsonl")), measuring.size(read_frames(last / "train.xyz")))
-    measuring.note_memory(s, "training", session.molecules, done)
+    measuring.note_training(s, "training", sorted(last.glob("potential-*.jsonl")), measuring.size(read_frames(last / "train.xyz")), done)
     if paid.computed and (count := workers(s.executor.labels)) and paid.seconds / paid.computed > SLOW:
         rates.note("label", rate_names(s)["label"], measuring.size(session.molecules), paid.seconds * count / paid.computed)
 
@@ -172,8 +171,7 @@ def dipole(session: Session) -> None:
     with timed(session, "dipole") as done, following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(files, learnt, s.model.dipole, s.training.dipole, s.seed, session.trainers, session.pretrained)
-    measuring.note_training(s, "dipole", [file.with_suffix(".jsonl") for file in files], measuring.size(learnt))
-    measuring.note_memory(s, "dipole", session.molecules, done)
+    measuring.note_training(s, "dipole", [file.with_suffix(".jsonl") for file in files], measuring.size(learnt), done)
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_errors(model, test)
     intensities = compare_intensities(session.committee, model, session.references).metrics()

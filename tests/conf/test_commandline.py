@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from palirs.recipes import PalirsError
-from palirs.settings.commandline import flags_first
+from palirs.settings.commandline import flags_first, quoted
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {"-m": False, "--multirun": False, "--help": False, "-cd": True, "--config-dir": True, "-cn": True, "--cfg": True, "--info": False}
@@ -45,6 +45,12 @@ def test_slips_are_told(given, says):
     with pytest.raises(PalirsError) as error:
         flags_first(given.split(), FLAGS, ("engine",))
     assert says in str(error.value)
+
+
+def test_directories_of_a_sweep_need_no_quotes():
+    assert quoted("[studies/x/seed=1, studies/*]") == "['studies/x/seed=1','studies/*']"
+    for value in ("['a=1']", "{a: b}", "studies"):
+        assert quoted(value) == value
 
 
 @pytest.mark.parametrize(

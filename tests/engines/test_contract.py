@@ -62,7 +62,11 @@ ENGINES = {
 }
 
 
-@pytest.fixture(params=[*ENGINES, "teacher"], ids=str)
+SLOW = "PBE without fitting"
+PARAMS = [pytest.param(name, marks=pytest.mark.thorough) if name == SLOW else name for name in (*ENGINES, "teacher")]
+
+
+@pytest.fixture(params=PARAMS, ids=str)
 def engine(request):
     return ENGINES[request.param] if request.param in ENGINES else request.getfixturevalue("teacher")
 

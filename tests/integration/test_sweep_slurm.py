@@ -73,7 +73,7 @@ def test_a_job_at_its_walltime_is_submitted_again_and_goes_on(slurm, tmp_path): 
         f"submitit_folder={tmp_path}/jobs/%j",
     )
     launcher = [f"hydra.launcher.{text}" for text in (*how, f"submitit_folder={tmp_path}/jobs/%j")]
-    long = ["training.potential.updates=600000", "training.potential.patience=1.0", "training.potential.save_interval=2"]
+    long = ["training.potential.updates=300000", "training.potential.patience=1.0", "training.potential.save_interval=2"]
     settings = ["experiment=tiny", "executor=serial", "task=active_learning", "learning.iterations=1", "committee.size=1", *long]
     place = [f"study={tmp_path}/sweep", f"tracker.uri=sqlite:///{tmp_path}/mlflow.db"]
     words = [sys.executable, "run.py", "-m", "seed=1", "hydra/launcher=submitit_slurm", *launcher, *settings, *place]
@@ -88,7 +88,7 @@ def test_a_job_at_its_walltime_is_submitted_again_and_goes_on(slurm, tmp_path): 
         """Slurm waits for two minutes before a job begins again, this test does not."""
         for job in {line.split()[0] for line in jobs() if "PENDING" in line}:
             subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
-        return (study / "iterations" / "000" / "metrics.json").exists()
+        return [entry["complete"] for entry in Journal(study).read() if entry.get("stage") == "active_learning"][-1]
 
     wait_for(goes_on, 500, "the study")
     os.killpg(driver.pid, signal.SIGTERM)

@@ -101,7 +101,8 @@ def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
     assert [bytes_of(size) for size in (0, 12, 52_000, 1.7e7, 3.2e9)] == ["", "12 B", "52 kB", "17 MB", "3.2 GB"]
 
 
-def test_what_is_measured_is_what_a_plan_asks_for(tmp_path):
+def test_what_is_measured_is_what_a_plan_asks_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("palirs.planning.measuring.STEPS", 2000)
     study = build(compose("experiment=tiny", "executor=serial"))
     molecules = study.checked_molecules()
     executor = SerialExecutor()
