@@ -32,19 +32,20 @@ def size(molecules: Sequence[Atoms]) -> float:
     return float(np.mean([len(atoms) for atoms in molecules]))
 
 
-def note_training(study: Study, kind: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]) -> None:
+def note_training(study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]) -> None:
     """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
 
-    ``done``: seconds and memory of the stage, of :meth:`palirs.journal.Journal.stage`; of one that found its models trained, nothing is
-    kept: they may be of another machine.
+    ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the stage, by
+    :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is kept, they may be of another machine.
     """
     if done["seconds"] < LONG:
         return
     found = [json.loads(file.read_text().splitlines()[-1]) for file in files if file.exists() and file.stat().st_size]
     timed = [one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2]
     if timed:
-        rates.note(kind, rate_names(study)[kind], atoms, float(np.mean(timed)))
-        rates.note("memory", f"{kind} {rate_names(study)[kind]}", atoms, done["memory_MiB"])
+        kind, what = "dipole" if which == "dipole" else "training", rate_names(study)[which]
+        rates.note(kind, what, atoms, float(np.mean(timed)))
+        rates.note("memory", f"{kind} {what}", atoms, done["memory_MiB"])
 
 
 def note_md(study: Study, molecules: Sequence[Atoms], done: Mapping[str, float], steps: float, least: float = LONG) -> None:
@@ -69,43 +70,50 @@ def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor,
     labels, trainers, movers = executors
     for atoms in molecules:
         rates.note("label", rate_names(study)["label"], len(atoms), seconds_per_step(study.engine, [atoms], labels))
+    frames, names = _frames(molecules), rate_names(study)
+    with tempfile.TemporaryDirectory() as name:
+        place, early = Path(name), Path(name) / "pretraining"
+        _time_training(study, "training", place, frames, trainers)
+        if study.pretraining.engine is not None and names["pretraining"] != names["training"]:
+            early.mkdir()
+            _time_training(study, "pretraining", early, frames, trainers)
+        if study.engine.gives_dipole:
+            _time_training(study, "dipole", place, frames, trainers)
+        with largest_memory() as memory:
+            files = tuple(sorted(place.glob("dipole-*.safetensors")))
+            seconds, steps = _timed_md(study, molecules, (place, files), movers)
+        note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
+
+
+def _time_training(study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor) -> None:
+    """Run a short training, which leaves its models in a directory, and keep how long an update took."""
+    short = {"updates": UPDATES, "shortest": UPDATES, "schedule": "constant", "start": "scratch", "second_stage": None}
+    fits = {"training": study.training.potential, "pretraining": study.pretraining.training, "dipole": study.training.dipole}
+    fit = replace(fits[which], **short, validation_fraction=0.1, atomic_energies="fitted")
+    with largest_memory() as memory:
+        if which == "dipole":
+            files = [place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)]
+            train_dipoles(files, frames, study.model.dipole, fit, 0, trainers)
+        else:
+            train_committee(place, frames, study.committee.size, study.model.potential, fit, 0, 0, trainers)
+    pattern = "dipole-*.jsonl" if which == "dipole" else "potential-*.jsonl"
+    note_training(study, which, sorted(place.glob(pattern)), size(frames), {"seconds": LONG, "memory_MiB": max(memory)})
+
+
+def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
+    """Return structures with labels to learn: weak springs between all atoms, and dipoles at random."""
     rng, frames = np.random.default_rng(0), []
     for number in range(FRAMES):
         one = molecules[number % len(molecules)].copy()
-        moved = rng.normal(0, 0.03, one.positions.shape)
-        one.positions += moved
-        one.info |= {
-            keys.ENERGY: -10.0 * len(one) + 0.5 * WEAK * float((moved**2).sum()),
-            keys.DIPOLE: rng.normal(0, 0.2, 3),
-            keys.ORIGIN: "md",
-            keys.MOLECULE: one.info[keys.MOLECULE],
-        }
-        one.arrays[keys.FORCES] = -WEAK * moved
+        rest = one.get_all_distances()
+        one.positions += rng.normal(0, 0.03, one.positions.shape)
+        apart = one.positions[:, None] - one.positions[None]
+        stretch = one.get_all_distances() - rest
+        one.info |= {keys.ENERGY: -10.0 * len(one) + 0.25 * WEAK * float((stretch**2).sum()), keys.DIPOLE: rng.normal(0, 0.2, 3)}
+        one.info[keys.ORIGIN] = "md"
+        one.arrays[keys.FORCES] = -WEAK * ((stretch / (rest + np.eye(len(one))))[:, :, None] * apart).sum(axis=1)
         frames.append(one)
-    short = {
-        "updates": UPDATES,
-        "shortest": UPDATES,
-        "schedule": "constant",
-        "start": "scratch",
-        "second_stage": None,
-        "validation_fraction": 0.1,
-    }
-    potential, dipole = (replace(one, **short, atomic_energies="fitted") for one in (study.training.potential, study.training.dipole))
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        with largest_memory() as memory:
-            train_committee(place, frames, study.committee.size, study.model.potential, potential, 0, 0, trainers)
-        note_training(
-            study, "training", sorted(place.glob("potential-*.jsonl")), size(frames), {"seconds": LONG, "memory_MiB": max(memory)}
-        )
-        files = [place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)]
-        if study.engine.gives_dipole:
-            with largest_memory() as memory:
-                train_dipoles(files, frames, study.model.dipole, dipole, 0, trainers)
-            note_training(study, "dipole", sorted(place.glob("dipole-*.jsonl")), size(frames), {"seconds": LONG, "memory_MiB": max(memory)})
-        with largest_memory() as memory:
-            seconds, steps = _timed_md(study, molecules, (place, tuple(files) if study.engine.gives_dipole else ()), movers)
-        note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
+    return frames
 
 
 def _timed_md(study: Study, molecules: Sequence[Atoms], source: tuple[Path, tuple[Path, ...]], movers: Executor) -> tuple[float, int]:

@@ -29,7 +29,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
     ]
     cheap = study.pretraining
     if cheap.engine is not None:
-        text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule; not in the times below"
+        text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule"
         lines.insert(4, ("pretraining", text))
     return [*(f"{name:20s} {text}" for name, text in lines), "", *table(stages)]
 

@@ -61,10 +61,11 @@ def digest(*parts: Any) -> str:
 
 def rate_names(study: Study) -> dict[str, str]:
     """Return what the rates of a study depend on, by kind of work."""
-    models, fit = study.model, study.training
+    models, fit, early = study.model, study.training, study.pretraining.training
     return {
         "label": study.engine.fingerprint,
         "training": digest(models.potential, fit.potential.batch_size, fit.potential.backend, fit.potential.device),
+        "pretraining": digest(models.potential, early.batch_size, early.backend, early.device),
         "dipole": digest(models.dipole, fit.dipole.batch_size, fit.dipole.backend, fit.dipole.device),
         "md": digest(models.potential, study.committee.size, study.evaluation),
         "report": "report",
@@ -99,6 +100,7 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
         return Work(stage, trained, "training", names["training"], {mean: s.committee.size * updates}, train, again=again)
 
     found = [
+        *_pretraining(s, names["pretraining"], train, mean),
         paid("reference vibrations", f"{hessians} displacements, relaxation", vibrations),
         paid("first labels", f"{first} samples about the optima", {mean: first}),
         taught("first training"),
@@ -114,6 +116,16 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
     if s.engine.gives_dipole and s.spectrum.reference is not None:
         found.append(_md("reference MD", s.spectrum.reference, s, molecules, "label", names["label"], move))
     return [one for one in found if one.again and sum(one.units.values())]
+
+
+def _pretraining(study: Study, what: str, workers: int, atoms: float) -> list[Work]:
+    """Return the trainings on labels of the cheap engine, if there is one; those labels cost next to nothing."""
+    early = study.pretraining
+    if early.engine is None:
+        return []
+    updates = early.iterations * study.committee.size * early.training.updates
+    amount = f"{early.iterations} × {study.committee.size} × {early.training.updates:,} updates"
+    return [Work("pretraining", amount, "training", what, {atoms: updates}, workers)]
 
 
 def _each(sizes: Sequence[int], units: float) -> dict[float, float]:

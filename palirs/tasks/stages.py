@@ -94,6 +94,9 @@ def active_learning(session: Session) -> None:
         with stage("pretraining") as done, following(session.directory, session.tracker):
             session.pretrain()
             done["labels"] = session.cheap.computed
+        if (early := session.pretrained) is not None:
+            files = sorted(early.glob("potential-*.jsonl"))
+            measuring.note_training(session.study, "pretraining", files, measuring.size(read_frames(early / "train.xyz")), done)
         times["time.pretraining_s"] = done["seconds"]
     with stage("reference_vibrations") as done:
         settings = session.plan

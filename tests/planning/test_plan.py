@@ -103,12 +103,12 @@ def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
 
 def test_what_is_measured_is_what_a_plan_asks_for(tmp_path, monkeypatch):
     monkeypatch.setattr("palirs.planning.measuring.STEPS", 2000)
-    study = build(compose("experiment=tiny", "executor=serial"))
+    study = build(compose("experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1"))
     molecules = study.checked_molecules()
     executor = SerialExecutor()
     measure(study, molecules, (executor, executor, executor))
     lines, stages = said(study, molecules, tmp_path)
     assert not any("not known" in line for name, line in stages.items() if name != "report")
-    assert all(np.isfinite(rates.estimate(kind, rate_names(study)[kind], 6)) for kind in ("label", "training", "dipole", "md"))
-    assert 1e-4 < rates.estimate("label", rate_names(study)["label"], 6) < 0.1, "GFN2-xTB takes about a millisecond"
+    assert all(np.isfinite(rates.estimate(kind, rate_names(study)[kind], 4)) for kind in ("label", "training", "dipole", "md"))
+    assert 1e-4 < rates.estimate("label", rate_names(study)["label"], 4) < 0.1, "GFN2-xTB takes about a millisecond"
     assert any("earlier work" in line for line in lines)

@@ -33,12 +33,12 @@ def noisy(rng, parts, noise=0.3):
 
 
 def test_intervals_hold_what_other_draws_give(tmp_path):
-    """PCC with a smooth truth: the usual one lies within the interval that most of 15 spectra tell; the floor is that of halves."""
+    """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell; the floor is that of halves."""
     rng, truth = np.random.default_rng(3), Spectrum(GRID, bands(1.0, 0.8, 0.3))
     shelf, inside, floors = Shelf(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
     usual = np.median([pearson(noisy(rng, 16), truth) for _ in range(200)])
     apart = np.median([pearson(noisy(rng, 8), noisy(rng, 8)) for _ in range(200)])
-    for _ in range(15):
+    for _ in range(30):
         shelf.put("a", "predicted", truth)
         shelf.put("a", "reference", noisy(rng, 16))
         found = shelf.compare("a")
