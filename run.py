@@ -51,7 +51,8 @@ GROUPS = (
     "learning",
 )
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
-"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine."""
+"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine (``check``
+does with ``measure=true``, which has to be asked for)."""
 CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 
 

@@ -6,7 +6,7 @@ A stage is written down when it ends, also by an error or by Ctrl-C; of a progra
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,18 +49,20 @@ class Journal:
         self._append({"kind": "program", **told})
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, float]]:
+    def stage(self, name: str, **counters: Callable[[], float]) -> Iterator[dict[str, float]]:
         """Write down how long a stage took, and how much memory its processes on this machine had at most.
 
-        Gives a dictionary for what was done in it, ``{"labels": 39}``; afterwards it holds ``seconds`` and ``memory_MiB`` too.
+        Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each counter went, ``{"labels": 39}``.
         """
         done: dict[str, float] = {}
+        before = {key: count() for key, count in counters.items()}
         started, complete = time.perf_counter(), False
         with largest_memory() as memory:
             try:
                 yield done
                 complete = True
             finally:
+                done |= {key: count() - before[key] for key, count in counters.items()}
                 done |= {"seconds": time.perf_counter() - started, "memory_MiB": round(max(memory))}
                 told = {"complete": complete, **done, "seconds": round(done["seconds"], 2)}
                 self._append({"kind": "stage", "stage": name, **told})

@@ -1,6 +1,7 @@
 """What programs did to a study is written down, whatever becomes of them."""
 
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from palirs.journal import Journal
 
 
 def test_seconds_and_counts_of_all_programs_add_up_and_memory_is_the_largest(tmp_path):
+    paid = []
     for labels in (3, 4):
         journal = Journal(tmp_path)
         journal.program("study")
-        with journal.stage("labels") as done:
+        with journal.stage("labels", labels=paid.__len__) as done:
             time.sleep(0.05)
-            done["labels"] = labels
+            paid += range(labels)
     assert done["seconds"] >= 0.05, "told to the program too"
     (stages,) = [journal.stages()]
     assert list(stages) == ["labels"]
@@ -39,10 +41,12 @@ def test_memory_is_that_at_the_worst_moment(tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_stage_that_fails_or_is_interrupted_is_written_down(tmp_path, error):
     journal = Journal(tmp_path)
-    with pytest.raises(error), journal.stage("training"):
+    paid = [1, 2, 3]
+    with suppress(error), journal.stage("training", labels=paid.__len__):
+        paid.append(4)
         raise error
     (entry,) = journal.read()
-    assert (entry["stage"], entry["complete"]) == ("training", False)
+    assert (entry["stage"], entry["complete"], entry["labels"]) == ("training", False, 1), "what was paid for until then counts"
 
 
 def test_a_line_that_a_program_died_over_is_left_out_and_the_next_one_begins_anew(tmp_path):

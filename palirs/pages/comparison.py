@@ -80,14 +80,14 @@ def write(places: Mapping[str, Path], base: Path, stem: str, title: str, summary
     drawn = figures.save(figures.bars(found, {key: COLUMNS[key] for key in DRAWN}), base / f"{stem}.png")
     chapters = [
         Chapter("Studies", [Section("Studies", rows=rows), Section("Beside each other", drawn)]),
-        Chapter("Spectra", _spectra(places, base)),
+        Chapter("Spectra", _spectra(places, base / f"{stem}-figures")),
         Chapter("Learning", _learning(places, base / f"{stem}-learning.png")),
         Chapter("Settings that differ", _settings(places)),
     ]
     return [page.write(base / f"{stem}.html", title, summary, (), chapters), base / f"{stem}.csv", drawn]
 
 
-def _spectra(places: Mapping[str, Path], base: Path) -> list[Section]:
+def _spectra(places: Mapping[str, Path], folder: Path) -> list[Section]:
     """Draw the predicted spectra of each molecule and temperature over one another, and the engine's own if one study has it."""
     known: dict[tuple[str, str], dict[str, Spectrum]] = {}
     for name, place in places.items():
@@ -111,7 +111,7 @@ def _spectra(places: Mapping[str, Path], base: Path) -> list[Section]:
         sections.append(
             Section(
                 title,
-                figures.save(drawn, base / "figures" / f"{molecule}-{temperature}K.png"),
+                figures.save(drawn, folder / f"{molecule}-{temperature}K.png"),
                 rows,
                 interactive.overlay(title, shown, reference),
                 note,

@@ -1,6 +1,6 @@
 """The method of a study in words, filled from its settings, and what it cites."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -36,6 +36,7 @@ CITED = {
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {
+    "starts": {"scratch": "scratch", "previous": "its weights of the iteration before"},
     "optimisers": {"amsgrad": "AMSGrad", "adamw": "AdamW", "schedule_free": "schedule-free AdamW"},
     "schedules": {
         "doubling": "lengths that double while it pays",
@@ -47,7 +48,7 @@ WORDS = {
     "choices": {
         "MostUncertain": "those on which the members disagree most",
         "Distant": "those on which the members disagree and that are unlike what is labelled",
-        "Random": "drawn at random",
+        "RandomFrames": "drawn at random",
     },
     "thermostats": {"langevin": "Langevin dynamics", "nose_hoover": "Nosé-Hoover chains"},
     "windows": {"hann": "a Hann window", "blackman": "a Blackman window", "gaussian": "a Gaussian window", "none": "no window"},
@@ -70,7 +71,7 @@ class References:
         return Markup(f' <a class="cite" href="#references">[{", ".join(map(str, numbers))}]</a>' if numbers else "")
 
 
-def method(study: Study, molecules: Sequence[str], trainings: int, labels: int) -> tuple[Markup, list[str]]:
+def method(study: Study, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()) -> tuple[Markup, list[str]]:
     """Return how a study was done, in words, and what that cites, in order.
 
     Parameters
@@ -81,9 +82,11 @@ def method(study: Study, molecules: Sequence[str], trainings: int, labels: int) 
         Names.
     trainings, labels : int
         Iterations done, and reference calculations used.
+    md : collection of str
+        Spectra that there are: ``predicted``, ``reference``.
     """
     references = References()
-    told = {key: value for key, value in study.engine.settings.items() if value not in (None, "", False)}
+    told = {key: value for key, value in study.engine.settings.items() if isinstance(value, str | int | float) and value not in ("", False)}
     text = render(
         "method.html",
         s=study,
@@ -94,6 +97,7 @@ def method(study: Study, molecules: Sequence[str], trainings: int, labels: int) 
         experiments=study.spectrum.experiments(molecules),
         engine_settings="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items())[:600],
         displacement=DISPLACEMENT,
+        done=md,
         **WORDS,
     )
     return text, references.cited

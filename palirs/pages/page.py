@@ -105,7 +105,7 @@ def _environment() -> Environment:
 def cell(value: object) -> str:
     """Return what stands in a table: few digits, nothing for what is not a number."""
     if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
+        return "" if value != value else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     return str(value)
 
 

@@ -38,7 +38,9 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
     config : str
         Its settings as YAML.
     """
-    text, cited = method(study, found.shelf.molecules, len(found.history), round(found.history[-1].get("labels.used", 0)))
+    shelf, used = found.shelf, round(found.history[-1].get("labels.used", 0))
+    done = [kind for kind in ("predicted", "reference") if any(shelf.file(name, kind).exists() for name in shelf.molecules)]
+    text, cited = method(study, shelf.molecules, len(found.history), used, done)
     return [
         Chapter(
             "Spectra", [*spectral.spectra(found), *spectral.conformers(found), *spectral.temperatures(found), *spectral.lengths(found)]
@@ -78,11 +80,11 @@ def warnings(found: Findings, study: Study) -> list[str]:
             f"expected to be off by {expected:.1f} meV/Å along MD" if np.isfinite(expected) else "of an error that is not known along MD"
         )
         told.append(f"Forces are {known}; the goal is {goals.forces_mae:g} meV/Å.")
-    if (share := found.intensities.get(BRIGHT, 0.0)) > UNSURE:
-        told.append(
-            f"Harmonic intensities of strong modes are off by {share:.0%} on average, so areas of bands are no surer than that; with "
-            "learning.intensities=0.05 the study goes on to learn until they are."
-        )
+    if (share := found.intensities.get(BRIGHT, 0.0)) > (goals.intensities or UNSURE):
+        further = "with learning.intensities=0.05 the study goes on to learn until they are better"
+        if goals.intensities is not None:
+            further = f"the goal was {goals.intensities:.0%}, learning.iterations may be raised"
+        told.append(f"Harmonic intensities of strong modes are off by {share:.0%} on average, areas of bands are no surer; {further}.")
     if len(found.test) < FEW:
         told.append(f"Errors are those of {len(found.test)} test structures: too few to rely on.")
     if study.temperature > max(study.sampler.temperatures):
@@ -103,7 +105,9 @@ def _of_spectra(found: Findings) -> list[str]:
                 f"like each other ({alike['pcc_ref_ref']:.3f}): the difference is not that of too little MD."
             )
     if ended := broken(found.directory / "trajectories"):
-        told.append(f"{len(ended)} trajectories ended early and are left out; the reasons are among the errors.")
+        told.append(
+            f"{len(ended)} trajectories, of any iteration or temperature, ended early and are left out; the reasons are among the errors."
+        )
     return told
 
 
@@ -113,7 +117,8 @@ def of_spectra(found: Findings) -> dict[str, float]:
     known = {name: shelf.known(name) for name in shelf.molecules}
     errors = [band_error(one["predicted"], shelf.settings.window) for one in known.values() if "predicted" in one]
     alike = [value for one in found.compared.values() for key, value in one.items() if key.endswith(".pcc_ml_ref")]
-    told |= {"band_error": max(errors)} if errors else {}
+    told |= {"band_error": float(np.nanmax(errors))} if np.isfinite(errors).any() else {}
+    told = {key: value for key, value in told.items() if np.isfinite(value)}
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
 
@@ -126,19 +131,26 @@ def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
     if rows:
         whole = {"stage": "together", "time": duration(sum(told["seconds"] for told in stages.values()))}
         rows.append({**whole, "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}"})
-    used, md = found.history[-1].get("labels.used", 0), study.spectrum.production
-    steps = round((md.thermalisation + md.length) * 1e3 / study.spectrum.timestep) * md.replicas * len(found.shelf.molecules)
-    instead = (
-        f"The spectra rest on {used:.0f} reference calculations; {steps:,} steps of MD were run with the committee instead of the engine, "
-        f"{steps / max(used, 1):,.0f} for each of them. Times are those of this machine, of all programs that worked on the study; what "
-        "one that was killed outright did not finish is not among them. Labels that were found in the store cost nothing."
+    used, shelf = found.history[-1].get("labels.used", 0), found.shelf
+    known = [shelf.known(name).get("predicted") for name in shelf.molecules]
+    time = sum(one.time or 0.0 for one in known if one is not None)
+    said = "Reference calculations are those of vibrations and active learning, not the steps of the engine's own MD or labels of tests. "
+    if time and used:
+        steps = time * 1e3 / study.spectrum.timestep
+        said = (
+            f"The spectra rest on {used:.0f} reference calculations; the {steps:,.0f} steps of MD that they were made of, "
+            f"{steps / used:,.0f} for each of them, were run with the committee instead of the engine. {said}"
+        )
+    said += (
+        "Times are of all programs that worked on the study, without what one that was killed outright did not finish. Labels that were "
+        "found in the store cost nothing."
     )
     parts = [("exploration", "exploration"), ("labels", "labels"), ("training", "training"), ("frequencies", "harmonic")]
     iterations = [
         {"iteration": number, **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts}}
         for number, metrics in enumerate(found.history)
     ]
-    return [Section("Stages", rows=rows, note=instead), Section("Time of each iteration", rows=iterations)]
+    return [Section("Stages", rows=rows, note=said), Section("Time of each iteration", rows=iterations)]
 
 
 def again(journal: Journal) -> list[Section]:

@@ -38,7 +38,7 @@ def note_training(study: Study, which: str, files: Sequence[Path], atoms: float,
     ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the stage, by
     :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is kept, they may be of another machine.
     """
-    if done["seconds"] < LONG:
+    if done["seconds"] < LONG or not workers(study.executor.training):  # Slurm jobs are on other machines
         return
     found = [json.loads(file.read_text().splitlines()[-1]) for file in files if file.exists() and file.stat().st_size]
     timed = [one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2]
@@ -50,7 +50,8 @@ def note_training(study: Study, which: str, files: Sequence[Path], atoms: float,
 
 def note_md(study: Study, molecules: Sequence[Atoms], done: Mapping[str, float], steps: float, least: float = LONG) -> None:
     """Keep how long a step of one trajectory took one worker, if the stage took at least so many seconds, and its memory."""
-    if steps and done["seconds"] >= least and (count := workers(study.executor.md)):
+    count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))
+    if steps and done["seconds"] >= least and count:
         rates.note("md", rate_names(study)["md"], size(molecules), done["seconds"] * count / steps)
         rates.note("memory", f"md {rate_names(study)['md']}", size(molecules), done["memory_MiB"])
 

@@ -39,7 +39,7 @@ def table(stages: Sequence[Work]) -> list[str]:
     rows = [("stage", "work", "labels", "time", "memory", "disk")]
     for one in stages:
         repeated = f"{one.again} × " if one.again > 1 else ""
-        seconds, memory = seconds_of(one), rates.estimate("memory", f"{one.kind} {one.what}", _size(one))
+        seconds, memory = seconds_of(one), rates.nearest("memory", f"{one.kind} {one.what}", _size(one))
         rows.append(
             (
                 one.stage,
@@ -64,10 +64,12 @@ def _together(stages: Sequence[Work]) -> list[str]:
     if None not in known:
         times = [duration(sum((seconds or 0.0) * count for seconds, count in zip(known, each, strict=True))) for each in counts]
         said.append(f"{'':20s} {times[0]} to {times[1]}, as fast as earlier work on {processor()}")
+    elif not all(one.workers for one in stages):
+        said.append(f"{'':20s} how fast Slurm jobs are is not known on this machine")
     else:
         said.append(
-            f"{'':20s} times that are not known have not been measured on this machine: task=check measure=true does, in a minute or two, "
-            "and every study that runs"
+            f"{'':20s} times that are not known have not been measured on this machine: task=check measure=true does, in half a minute to "
+            "two, and every study that runs"
         )
     return said
 

@@ -58,6 +58,12 @@ def known(kind: str, what: str) -> dict[float, float]:
     return {float(atoms): value for atoms, value in sorted(_read().get(processor(), {}).get(f"{kind} {what}", {}).items())}
 
 
+def nearest(kind: str, what: str, atoms: float) -> float | None:
+    """Return what was measured of molecules that are nearest in size, as it is: memory is mostly that of libraries."""
+    measured = known(kind, what)
+    return measured[min(measured, key=lambda size: abs(size - atoms))] if measured else None
+
+
 def estimate(kind: str, what: str, atoms: float) -> float | None:
     """Return the rate for molecules of this size, ``None`` if nothing of the kind was measured on this machine.
 

@@ -84,7 +84,9 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
     modes = [count_modes(atoms) for atoms in molecules]
     label, train, move = (workers(one) for one in (s.executor.labels, s.executor.training, s.executor.md))
     mean, stored = float(np.mean(sizes)), 200.0 + 110.0 * float(np.mean(sizes))
-    vibrations = {float(size): 2.0 * count + RELAXATION for size, count in zip(sizes, modes, strict=True)}
+    vibrations = dict.fromkeys(map(float, sizes), 0.0)
+    for size, count in zip(sizes, modes, strict=True):
+        vibrations[size] += 2 * count + RELAXATION
     first = sum(s.initial.count(count) for count in modes)
     walkers = len(s.sampler.temperatures) * s.sampler.replicas
     later = s.selector.count(len(molecules), walkers * len(molecules))
@@ -97,25 +99,43 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
         return Work(stage, amount, "label", names["label"], units, label, round(count), stored * count, again)
 
     def taught(stage: str, again: int = 1) -> Work:
-        return Work(stage, trained, "training", names["training"], {mean: s.committee.size * updates}, train, again=again)
+        share = min(train, s.committee.size)  # a member is trained by one worker at a time
+        return Work(stage, trained, "training", names["training"], {mean: s.committee.size * updates}, share, again=again)
 
     found = [
         *_pretraining(s, names["pretraining"], train, mean),
         paid("reference vibrations", f"{hessians} displacements, relaxation", vibrations),
         paid("first labels", f"{first} samples about the optima", {mean: first}),
         taught("first training"),
-        Work("exploration", explored, "md", names["md"], _each(sizes, walkers * s.sampler.steps), move, again=max(1, again)),
+        Work(
+            "exploration",
+            explored,
+            "md",
+            names["md"],
+            _each(sizes, walkers * s.sampler.steps),
+            min(move, walkers * len(sizes)),
+            again=again,
+        ),
         paid("more labels", f"{later} at most", {mean: later}, again),
         taught("more training", again),
     ]
+    found += _spectra(s, molecules, names, (label, train, move))
+    return [one for one in found if one.again and sum(one.units.values())]
+
+
+def _spectra(s: Study, molecules: Sequence[Atoms], names: dict[str, str], where: tuple[int, int, int]) -> list[Work]:
+    """Return what comes after active learning; nothing without dipoles."""
+    (_, train, move), mean, found = where, float(np.mean([len(atoms) for atoms in molecules])), list[Work]()
     if s.engine.gives_dipole:
         count = s.committee.dipoles * s.training.dipole.updates
-        found.append(Work("dipole model", f"{count:,} updates", "dipole", names["dipole"], {mean: count}, min(train, s.committee.dipoles)))
+        times = 1 if s.learning.intensities is None else s.learning.iterations  # then each iteration trains its own
+        share = min(train, s.committee.dipoles)
+        found.append(Work("dipole model", f"{count:,} updates", "dipole", names["dipole"], {mean: count}, share, again=times))
         found.append(_md("production", s.spectrum.production, s, molecules, "md", names["md"], move))
         found.append(Work("report", f"{len(molecules)} spectra", "report", names["report"], {mean: len(molecules)}, 1, disk=6e6))
     if s.engine.gives_dipole and s.spectrum.reference is not None:
         found.append(_md("reference MD", s.spectrum.reference, s, molecules, "label", names["label"], move))
-    return [one for one in found if one.again and sum(one.units.values())]
+    return found
 
 
 def _pretraining(study: Study, what: str, workers: int, atoms: float) -> list[Work]:
@@ -125,7 +145,8 @@ def _pretraining(study: Study, what: str, workers: int, atoms: float) -> list[Wo
         return []
     updates = early.iterations * study.committee.size * early.training.updates
     amount = f"{early.iterations} × {study.committee.size} × {early.training.updates:,} updates"
-    return [Work("pretraining", amount, "training", what, {atoms: updates}, workers)]
+    share = min(workers, study.committee.size)
+    return [Work("pretraining", amount, "training", what, {atoms: updates}, share)]
 
 
 def _each(sizes: Sequence[int], units: float) -> dict[float, float]:

@@ -44,7 +44,7 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
         text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
         place = {"x": row["position_cm1"], "y": height, "xanchor": "center", "yanchor": "bottom", "yshift": 6}
         figure.add_annotation(text=text, textangle=-90, font_size=11, showarrow=False, **place)
-    _lay_out(figure, title)
+    _lay_out(figure, title, next((one.unit for key, one in spectra.items() if key != "experiment"), ""))
     reach = max((_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top)
     figure.update_yaxes(range=[0, max(1.1 * top, 1.7 * reach)])
     return figure
@@ -68,17 +68,17 @@ def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | N
     for name, one, line in named:
         part = one.within(*WINDOW)
         figure.add_scatter(x=np.round(part.wavenumber, 2), y=_short(part.intensity), name=name, line=line, hovertemplate="%{y:.3g}")
-    _lay_out(figure, title)
+    _lay_out(figure, title, next(iter(spectra.values())).unit)
     figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def _lay_out(figure: go.Figure, title: str) -> None:
+def _lay_out(figure: go.Figure, title: str, unit: str) -> None:
     """Give a figure its axes, wavenumbers falling from left to right, and its legend below."""
     legend = {"orientation": "h", "y": -0.2, "x": 0.5, "xanchor": "center", "yanchor": "top"}
     figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=580, legend=legend)
     figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
-    figure.update_yaxes(title="absorption (km/mol per cm⁻¹)")
+    figure.update_yaxes(title=f"absorption ({unit})")
 
 
 def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:

@@ -48,7 +48,7 @@ def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | N
         axis.set_xlim(window[1], window[0])
         axis.set_ylim(bottom=0)
         axis.set_xlabel("Wavenumber (cm⁻¹)")
-        axis.set_ylabel("Absorption (km/mol per cm⁻¹)")
+        axis.set_ylabel(f"Absorption ({next(iter(spectra.values())).unit})")
         axis.set_title(title, fontsize=12)
         axis.legend(fontsize=10)
         figure.tight_layout()

@@ -63,7 +63,8 @@ def find_studies(studies: Mapping[str, str]) -> dict[str, list[Path]]:
     """
     found = {}
     for way, pattern in studies.items():
-        found[way] = [place for name in sorted(glob(pattern)) if ((place := Path(name)) / "config.yaml").is_file()]
+        names = [pattern] if Path(pattern).is_dir() else sorted(glob(pattern))  # the name of a study may have brackets
+        found[way] = [place for name in names if ((place := Path(name)) / "config.yaml").is_file()]
         if not found[way]:
             raise PalirsError(f"task.studies.{way} = {pattern!r}: there is no study directory of this name")
     return found

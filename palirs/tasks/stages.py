@@ -90,22 +90,22 @@ def active_learning(session: Session) -> None:
         for training in (session.study.training.potential, session.study.training.dipole):
             starting_point(training, None, None, 0)  # a file that is not there is told before anything is computed
     times, stage = {}, session.journal.stage
-    if session.cheap is not None:
-        with stage("pretraining") as done, following(session.directory, session.tracker):
+    if (cheap := session.cheap) is not None:
+        with stage("pretraining", cheap_labels=lambda: cheap.computed) as done, following(session.directory, session.tracker):
             session.pretrain()
-            done["labels"] = session.cheap.computed
         if (early := session.pretrained) is not None:
             files = sorted(early.glob("potential-*.jsonl"))
             measuring.note_training(session.study, "pretraining", files, measuring.size(read_frames(early / "train.xyz")), done)
         times["time.pretraining_s"] = done["seconds"]
-    with stage("reference_vibrations") as done:
+    with stage("reference_vibrations", labels=lambda: session.labeller.computed) as done:
         settings = session.plan
-        done["labels"] = before = session.labeller.computed
     times["time.reference_vibrations_s"] = done["seconds"]
     log.info("reference vibrations of %d molecules, %d calculations", len(settings.references), session.labeller.computed)
-    with stage("active_learning") as done, following(session.directory, session.tracker):
+    with (
+        stage("active_learning", labels=lambda: session.labeller.computed) as done,
+        following(session.directory, session.tracker),
+    ):
         state = learn(settings, session.labeller, session.trainers, session.movers, lambda state: _after_iteration(session, state, times))
-        done["labels"] = session.labeller.computed - before
     _note_learning(session, done)
     paid = session.labeller
     log.info("labels of this run: %d calculated, %d found in %s, %d failed", paid.computed, paid.found, paid.store.path, paid.failed)

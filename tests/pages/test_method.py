@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import run as script
 from palirs.engines import PySCF, TBLite
 from palirs.pages.method import CITED, method
 from palirs.settings import MD
@@ -16,8 +18,13 @@ def study(*overrides):
     return build(compose(*overrides))
 
 
-def words(made, molecules=("methanol",)):
-    text, cited = method(made, molecules, 2, 99)
+CONF = Path(script.__file__).parent / "conf"
+EXTRA = {"gfn2": ["engine=gfn1"]}
+GROUPS = ("model", "training", "pretraining", "initial", "sampler", "selector", "spectrum")
+
+
+def words(made, molecules=("methanol",), done=("predicted", "reference")):
+    text, cited = method(made, molecules, 2, 99, done)
     plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", str(text)))
     return plain, cited
 
@@ -52,6 +59,31 @@ def test_what_was_not_done_is_not_told():
 def test_the_engine_is_cited(engine, wanted):
     _, cited = words(replace(study(), engine=engine))
     assert any(wanted in text for text in cited)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *([f"{group}={file.stem}", *EXTRA.get(file.stem, [])] for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))),
+        ["spectrum.method=schnetpack", "spectrum.dipole_interval=0.5"],
+        ["spectrum.conformers=md"],
+        ["training.potential.start=previous", "learning.intensities=0.1", "committee.size=2"],
+        ["engine=ase", "+engine.calculator._target_=ase.calculators.emt.EMT", "engine.properties=[energy,forces]"],
+    ],
+    ids=" ".join,
+)
+def test_every_option_has_its_words(overrides):
+    """A template that lacks a word for a setting would end a study at its report."""
+    plain, cited = words(study(*overrides), ("methanol", "H2O"))
+    assert len(plain) > 800 and len(cited) > 5
+    assert "H2O" in plain and "H2o" not in plain
+
+
+def test_nothing_is_said_of_spectra_that_are_not_there():
+    made = study()
+    assert "Spectra." not in words(made, done=())[0]
+    assert "own MD, 4" not in words(made, done=["predicted"])[0]
+    assert "pretrained weights" in words(study("pretraining=gfn1"))[0]
 
 
 def test_no_sentence_runs_into_the_next():

@@ -93,6 +93,27 @@ def test_the_work_of_a_study_without_dipoles_or_reference_is_left_out():
     assert "more labels" not in once and "more training" not in once
 
 
+def test_each_molecule_has_its_vibrations_though_two_are_of_one_size():
+    one, two = (build(compose(f"molecules.names=[{names}]")) for names in ("methanol", "methanol,formamide"))
+    labels = [
+        next(part.labels for part in work(made, made.checked_molecules()) if part.stage == "reference vibrations") for made in (one, two)
+    ]
+    assert labels[1] == 2 * labels[0], "both have six atoms"
+
+
+def test_a_member_is_trained_by_one_worker_at_a_time(monkeypatch):
+    monkeypatch.setattr("palirs.planning.work.workers", lambda recipe: 16)
+    made = build(compose("molecules=methanol", "pretraining=gfn1"))
+    shares = {part.stage: part.workers for part in work(made, made.checked_molecules())}
+    assert shares["first training"] == shares["more training"] == shares["pretraining"] == made.committee.size
+    assert shares["dipole model"] == 1 and shares["reference MD"] == 4 and shares["exploration"] == 12
+
+
+def test_memory_does_not_grow_like_time(tmp_path):
+    rates.note("memory", "x", 6, 2000.0)
+    assert rates.nearest("memory", "x", 24) == 2000.0
+
+
 def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
     """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs: 180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries."""
     study = build(compose("spectrum.production.replicas=1"))

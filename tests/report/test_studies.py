@@ -51,6 +51,13 @@ def test_studies_are_read_by_pattern(tmp_path):
         read_courses(find_studies({"ours": f"{tmp_path}/mine*"}), _described)
 
 
+def test_a_study_whose_name_has_brackets_is_found_by_its_name(tmp_path):
+    place = tmp_path / "molecules.names=[methanol]"
+    place.mkdir()
+    (place / "config.yaml").touch()
+    assert find_studies({"ours": str(place)}) == {"ours": [place]}
+
+
 def test_the_figure_has_a_column_for_each_molecule_and_a_line_for_each_study():
     courses = [course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]), course("b", 1, [40, 60], [1.0, 1.0], [2.0, 2.0], "acetic_acid")]
     drawn = figure(courses, GOALS)
