@@ -76,10 +76,13 @@ def warnings(found: Findings, study: Study) -> list[str]:
         told.append(f"The committee does not find the optimum of {failed} molecule(s); frequencies are told without them.")
     expected = found.expected[-1]
     if goals.forces_mae is not None and not expected < goals.forces_mae:
+        known = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
         known = (
-            f"expected to be off by {expected:.1f} meV/Å along MD" if np.isfinite(expected) else "of an error that is not known along MD"
+            known
+            if np.isfinite(expected)
+            else "How far the forces are off along MD is not known: no exploration came after the last training"
         )
-        told.append(f"Forces are {known}; the goal is {goals.forces_mae:g} meV/Å.")
+        told.append(f"{known}; the goal is {goals.forces_mae:g} meV/Å.")
     if (share := found.intensities.get(BRIGHT, 0.0)) > (goals.intensities or UNSURE):
         further = "with learning.intensities=0.05 the study goes on to learn until they are better"
         if goals.intensities is not None:
@@ -96,7 +99,9 @@ def _of_spectra(found: Findings) -> list[str]:
     shelf, told = found.shelf, []
     for name in shelf.molecules:
         known = shelf.known(name)
-        if "predicted" in known and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE:
+        if "predicted" in known and known["predicted"].blocks is None:
+            told.append(f"How sure the spectrum of {name} is, is not known: there is too little MD to tell.")
+        elif "predicted" in known and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE:
             told.append(f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05).")
         alike = {key.rpartition(".")[2]: value for key, value in found.compared[name].items()}
         if alike.get("pcc_ml_ref_high", 1.0) < alike.get("pcc_ref_ref_low", 0.0):

@@ -116,7 +116,8 @@ def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
     """Return the rows for readers: numbers with their errors, few digits."""
 
     def with_error(row: Mapping[str, object], name: str, unit: str) -> str:
-        return f"{row[f'{name}_{unit}']:.0f} ± {row[f'{name}_error_{unit}']:.1f}"
+        error = float(str(row[f"{name}_error_{unit}"]))
+        return f"{row[f'{name}_{unit}']:.0f}" + (f" ± {error:.1f}" if np.isfinite(error) else "")
 
     told = []
     for row in rows:

@@ -178,17 +178,24 @@ def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.
 
 
 def _mean(sums: np.ndarray, counts: np.ndarray, trajectories: int, strata: Strata) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean correlation ``[lags]``, and what each block makes it deviate by, ``[blocks, lags]``: blocks that count alike."""
+    """Return the mean correlation ``[lags]``, and what each block makes it deviate by, ``[blocks, lags]``: blocks that count alike.
+
+    The variance of the mean is the sum over the kinds of that of their means, each from the blocks of its kind, n of N in all: deviations
+    are multiplied by √(n(N − 1)/((n − 1)N)), and one over all blocks finds it. Where a kind has one block only, there is one deviation, of
+    zero: nothing is known of the error.
+    """
     kinds = np.repeat(strata.members, len(sums) // trajectories)
     there = {kind: strata.shares[kind] for kind in np.unique(kinds).tolist()}
-    correlation, deviations = np.zeros(sums.shape[1]), np.zeros_like(sums)
+    correlation, deviations, every = np.zeros(sums.shape[1]), np.zeros_like(sums), len(sums)
     for kind, share in there.items():
         mine, part = kinds == kind, share / sum(there.values())
-        total = counts[mine].sum(axis=0)
+        total, few = counts[mine].sum(axis=0), int(mine.sum())
         mean = sums[mine].sum(axis=0) / total
         correlation += part * mean
-        deviations[mine] = part * (sums[mine] - mean * counts[mine]) * (len(sums) / total)
-    return correlation, deviations
+        spread = np.sqrt(few * (every - 1) / ((few - 1) * every)) if few > 1 else 0.0
+        deviations[mine] = part * (sums[mine] - mean * counts[mine]) * (every / total) * spread
+    alone = any((kinds == kind).sum() < 2 for kind in there)
+    return correlation, deviations[:1] * 0.0 if alone else deviations
 
 
 def undo_verlet_shift(spectrum: Spectrum, timestep: float, thermostat: Literal["langevin", "nose_hoover"] = "langevin") -> Spectrum:

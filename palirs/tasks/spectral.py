@@ -63,7 +63,8 @@ def spectra(session: Session) -> None:
         error = band_error(spectrum, settings.window)
         session.tracker.metrics({f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()), f"spectrum.{name}.band_error": error})
         session.tracker.metrics({**_md_metrics(run, ""), **(compared := session.shelf.compare(name))})
-        log.info("%s: standard error of the bands %.1f %%, %s", name, 100 * error, in_words(compared) or "nothing to compare with")
+        known = f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)"
+        log.info("%s: standard error of the bands %s, %s", name, known, in_words(compared) or "nothing to compare with")
     check_enough(runs, settings.complete)
 
 

@@ -38,8 +38,21 @@ def test_a_weighted_spectrum_is_the_weighted_mean_of_those_of_the_kinds():
     both = infrared_spectrum(np.concatenate([first, second]), 1.0, strata=Strata(members, (0.9, 0.1)))
     one, other = (infrared_spectrum(part, 1.0) for part in (first, second))
     np.testing.assert_allclose(both.intensity, 0.9 * one.intensity + 0.1 * other.intensity, rtol=1e-9)
-    expected = np.hypot(0.9 * one.error, 0.1 * other.error)
-    assert np.median(both.error / expected) == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_allclose(both.error, np.hypot(0.9 * one.error, 0.1 * other.error), rtol=1e-9)
+
+
+def test_the_error_of_few_trajectories_of_each_kind_is_that_of_their_means():
+    """Three of one kind and two of the other: each variance has one less than there are in its denominator."""
+    first, second = noise(1, 1.0)[:3], noise(2, 3.0)[:2]
+    both = infrared_spectrum(np.concatenate([first, second]), 1.0, strata=Strata((0, 0, 0, 1, 1), (0.7, 0.3)))
+    one, other = (infrared_spectrum(part, 1.0) for part in (first, second))
+    np.testing.assert_allclose(both.error, np.hypot(0.7 * one.error, 0.3 * other.error), rtol=1e-9)
+
+
+def test_one_stretch_of_a_kind_says_nothing_of_its_error():
+    values = np.concatenate([noise(1, 1.0)[:3], noise(2, 3.0)[:1]])
+    some = infrared_spectrum(values, 1.0, strata=Strata((0, 0, 0, 1), (0.7, 0.3)))
+    assert np.isnan(some.error).all() and some.blocks is None
 
 
 def test_shares_as_many_as_trajectories_change_nothing_but_the_error():
