@@ -50,6 +50,7 @@ def workers(log: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.integration
+@pytest.mark.thorough
 def test_twenty_kills(tmp_path):
     seed = random.randrange(10**6)
     rng = random.Random(seed)

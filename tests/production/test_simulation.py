@@ -164,6 +164,7 @@ def test_a_trajectory_that_began_without_its_modes_goes_on_without(source, molec
     assert sorted(file.name for file in tmp_path.rglob("*.modes")) == ["1.modes", "1.modes"]
 
 
+@pytest.mark.thorough
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(source, molecules, undisturbed, tmp_path):
     """SIGKILL, several times, at moments that nobody chose."""
     script = tmp_path / "drive.py"
@@ -375,6 +376,7 @@ def test_two_programs_on_one_trajectory_are_told(source, molecules, tmp_path):
         recording.append(np.zeros((2, 3)), "a")
 
 
+@pytest.mark.thorough
 def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
     """Neither company nor a kill shows: to the last bit with one thread (several sum up in any order)."""
     engine = PySCF(functional="hf", basis="sto-3g", density_fitting=False, guess="previous")
