@@ -12,7 +12,7 @@ run: setup
 test: setup lint
 	$(BIN)/pytest -n auto --dist worksteal --durations 10
 
-# What takes minutes each: studies killed again and again, two programs on one study.
+# What takes longest: studies killed again and again, two programs on one study, sweeps on Slurm.
 thorough: setup
 	$(BIN)/pytest --thorough -m thorough -n auto --dist worksteal
 

@@ -6,7 +6,7 @@ A stage is written down when it ends, also by an error or by Ctrl-C; of a progra
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +130,3 @@ def _share(process: psutil.Process) -> float:
     except psutil.Error:  # it has ended, or is somebody else's
         return 0.0
     return float(getattr(told, "pss", told.uss))
-
-
-def total(stages: Sequence[dict[str, float]]) -> float:
-    """Return the seconds of stages together."""
-    return sum(stage.get("seconds", 0.0) for stage in stages)

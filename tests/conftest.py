@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_terminal_summary(terminalreporter, config):
     if not config.getoption("--thorough"):
-        terminalreporter.write_line("tests marked thorough (studies killed many times) were left out: make thorough runs them")
+        terminalreporter.write_line("tests marked thorough, which take longest, were left out: make thorough runs them")
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -17,6 +16,7 @@ from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures
 from palirs.report.sections import Section
 from palirs.report.tables import write_table
+from palirs.settings.flat import flat
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.compare import FlatError
 from palirs.spectra.files import read_csv
@@ -144,7 +144,7 @@ def _learning(places: Mapping[str, Path], file: Path) -> list[Section]:
 def _settings(places: Mapping[str, Path]) -> list[Section]:
     """Return a table of the settings in which the studies differ."""
     settings = {
-        name: _flat({key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in SAME})
+        name: flat({key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in SAME})
         for name, place in places.items()
         if (file := place / "config.yaml").exists()
     }
@@ -154,9 +154,3 @@ def _settings(places: Mapping[str, Path]) -> list[Section]:
         if len(set(values.values())) > 1:
             rows.append({"setting": key, **values})
     return [Section("Settings that differ", rows=rows)] if settings else []
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(values, dict):
-        return {key: value for name, child in values.items() for key, value in _flat(child, f"{prefix}{name}.").items()}
-    return {prefix.rstrip("."): values}

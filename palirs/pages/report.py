@@ -116,14 +116,13 @@ def _of_spectra(found: Findings) -> list[str]:
     return told
 
 
-def of_spectra(found: Findings) -> dict[str, float]:
+def headline(found: Findings) -> dict[str, float]:
     """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
     shelf, told = found.shelf, {}
     known = {name: shelf.known(name) for name in shelf.molecules}
     errors = [band_error(one["predicted"], shelf.settings.window) for one in known.values() if "predicted" in one]
     alike = [value for one in found.compared.values() for key, value in one.items() if key.endswith(".pcc_ml_ref")]
     told |= {"band_error": float(np.nanmax(errors))} if np.isfinite(errors).any() else {}
-    told = {key: value for key, value in told.items() if np.isfinite(value)}
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
 

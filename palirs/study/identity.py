@@ -12,6 +12,7 @@ from ase import Atoms
 from palirs import keys
 from palirs.labels import structure_key
 from palirs.recipes import PalirsError
+from palirs.settings.flat import flat
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +108,3 @@ def _words(more: dict[str, Any]) -> str:
 
 def _free(key: str) -> bool:
     return key.startswith(("training.", "pretraining.training.")) and key.endswith(FREE)
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings with dots between the names."""
-    if isinstance(values, dict) and values:
-        return {key: value for name, child in values.items() for key, value in flat(child, f"{prefix}{name}.").items()}
-    return {prefix.rstrip("."): values}

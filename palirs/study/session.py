@@ -29,8 +29,9 @@ from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf
 from palirs.report.sections import Findings
 from palirs.settings import Study
+from palirs.settings.flat import flat
 from palirs.study.conformers import starts
-from palirs.study.identity import claim, flat, identity
+from palirs.study.identity import claim, identity
 from palirs.tracking import Off, Tracker
 from palirs.vibrations import Harmonic
 

@@ -200,7 +200,7 @@ def analyse(session: Session) -> None:
     for file in report.figures_of(content):
         session.tracker.artifact(file, "figures")
     summary = {key: found.intensities[key] for key in (BRIGHT,) if key in found.intensities}
-    write_summary(session.directory, summary | report.of_spectra(found))
+    write_summary(session.directory, summary | report.headline(found))
     for molecule, compared in found.compared.items():
         if compared:
             session.tracker.metrics(compared)
