@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
+from urllib.parse import quote
 
 import numpy as np
 
@@ -219,9 +221,15 @@ def _pictures(found: Findings) -> list[str]:
     for molecule in shelf.molecules[:3]:
         stem = f"{molecule}-{shelf.temperature:g}K"
         if found.figure(stem).exists():
-            lines += [f"{molecule}: {in_words(found.compared[molecule]) or 'nothing to compare with'}"]
-            lines += [f"![Spectrum of {molecule}](get-artifact?path=figures/{stem}.png&run_uuid={{run}})"]
+            name = _in_markdown(molecule)
+            lines += [f"{name}: {in_words(found.compared[molecule]) or 'nothing to compare with'}"]
+            lines += [f"![Spectrum of {name}](get-artifact?path=figures/{quote(stem)}.png&run_uuid={{run}})"]
     return [*lines, "Artifacts: `report.html`, interactive spectra in `spectra/`, `config.yaml`."]
+
+
+def _in_markdown(name: str) -> str:
+    """Return a name whose characters mean nothing to Markdown."""
+    return re.sub(r"([^\w\s,.-])|_", r"\\\g<0>", name)
 
 
 def _summary(session: Session, found: Findings) -> list[str]:

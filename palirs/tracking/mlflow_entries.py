@@ -6,17 +6,18 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from palirs.provenance import arguments, command, commit, program
+from palirs.tracking.names import Names
 from palirs.version import VERSION
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
-"""MLflow takes as many metrics in one call."""
+METRICS, PARAMETERS = 1000, 100
+"""MLflow takes as many in one call."""
 FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
 """First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/loss.0``."""
 HEADLINE = (
@@ -83,42 +84,105 @@ def provenance() -> dict[str, str]:
     return tags
 
 
-def send(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
-    """Send an entry of the outbox to a run."""
+def keys(entry: Mapping[str, Any]) -> list[str]:
+    """Return the names of the metrics in an entry, in order."""
+    values = entry.get("values", {}) if entry["kind"] == "metrics" else {}
+    return [*values, *(key for _, part in entry.get("steps", []) for key in part)]
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether MLflow has looked at an entry and does not take it; sent again it would be refused again."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return False
+    status = error.get_http_status_code()
+    return 400 <= status < 500 and status not in (401, 403, 404, 408, 425, 429)
+
+
+def is_gone(error: Exception) -> bool:
+    """Tell whether MLflow says that there is no such run."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.get_http_status_code() == 404
+
+
+def in_words(entry: Mapping[str, Any]) -> str:
+    """Return what an entry is, for people."""
+    if names := keys(entry):
+        return f"the metric {names[0]}" if len(names) == 1 else f"{len(names)} metrics ({names[0]}, …)"
+    if entry["kind"] == "tags":
+        return "the description"
+    return f"the {entry['kind']} {entry.get('name') or Path(entry['path']).name}"
+
+
+def send(client: Any, run: str, entry: Mapping[str, Any], store: str, names: Names) -> list[str]:
+    """Send an entry of the outbox to a run; return the names of metrics that MLflow refused, each with its reason."""
     kind = entry["kind"]
     if entry.get("parent"):
         run = client.get_run(run).data.tags.get("mlflow.parentRunId", run)
     if kind == "metrics":
-        _metrics(client, run, [(entry["step"], entry["values"])])
-    elif kind == "series":
-        _metrics(client, run, entry["steps"])
-    elif kind == "tags":
+        return _metrics(client, run, [(entry["step"], entry["values"])], names)
+    if kind == "series":
+        return _metrics(client, run, entry["steps"], names)
+    if kind == "tags":
         for key, value in entry["values"].items():
             client.set_tag(run, key, value.replace("{run}", run))
     elif not Path(entry["path"]).exists():
-        log.warning("tracking: %s is gone and was not sent", entry["path"])
+        return [f"{entry['path']} is gone and was not sent"]
     elif kind == "dataset":
         _dataset(client, run, entry)
     elif kind == "model":
-        try:
-            _model(client, run, entry, store)
-        except Exception as error:  # a store without a registry, no permission: what comes after must not wait for it
-            client.get_run(run)  # raises if it is the server that is away
-            log.warning("tracking: the model %s was not logged (%s)", entry["name"], error)
+        _model(client, run, entry, store)
     elif Path(entry["path"]).is_dir():
         client.log_artifacts(run, entry["path"], entry["folder"] or None)
     else:
         client.log_artifact(run, entry["path"], entry["folder"] or None)
+    return []
 
 
-def _metrics(client: Any, run: str, steps: Any) -> None:
+def send_parameters(client: Any, run: str, values: Mapping[str, str], names: Names) -> list[str]:
+    """Log parameters; return the names of those that MLflow refused, each with its reason."""
+    from mlflow.entities import Param
+
+    given = [(key, Param(names.accepted(key), value)) for key, value in values.items()]
+    return _in_batches(client, run, "params", given)
+
+
+def _metrics(client: Any, run: str, steps: Any, names: Names) -> list[str]:
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    every = [Metric(f"headline/{key}", value, now, step) for step, values in steps for key, value in values.items() if is_headline(key)]
-    every += [Metric(folded(key), value, now, step) for step, values in steps for key, value in values.items()]
-    for start in range(0, len(every), BATCH):
-        client.log_batch(run, metrics=every[start : start + BATCH])
+    now, given = int(time.time() * 1000), []
+    values = [(step, key, value) for step, part in steps for key, value in part.items()]
+    for step, key, value in values:
+        if is_headline(key):
+            given.append((key, Metric(f"headline/{names.accepted(key)}", value, now, step)))
+    for step, key, value in values:
+        given.append((key, Metric(folded(names.accepted(key)), value, now, step)))
+    return _in_batches(client, run, "metrics", given)
+
+
+def _in_batches(client: Any, run: str, kind: str, given: Sequence[tuple[str, Any]]) -> list[str]:
+    """Log metrics or parameters, many in a call; one by one where one of them is refused."""
+    size, refused = {"metrics": METRICS, "params": PARAMETERS}[kind], []
+    for start in range(0, len(given), size):
+        part = given[start : start + size]
+        try:
+            client.log_batch(run, **{kind: [value for _, value in part]})
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(part) == 1:
+                refused.append(f"{part[0][0]} ({first_line(error)})")
+            else:
+                for single in part:
+                    refused += _in_batches(client, run, kind, [single])
+    return refused
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says first, at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _dataset(client: Any, run: str, entry: Mapping[str, Any]) -> None:

@@ -1,37 +1,33 @@
 """Experiment tracking with MLflow: the only import of it. Tracking is an edge: it may be late or absent, computing goes on.
 
-Every call is first written to an outbox in the study directory and then sent. What could not be sent stays there and is sent with the
-next call that succeeds, at the latest by the next run on the same study.
+Every call is first written to an outbox in the study directory and then sent. While the server cannot be reached, all entries wait there
+and are sent with the next call that succeeds, at the latest by the next run on the same study. An entry that the server refuses holds up
+nothing: it is named in the log and in the run, and the next one is sent.
 """
 
 import hashlib
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from palirs.lock import holder
 from palirs.recipes import recipe
 from palirs.tracking import mlflow_entries
 from palirs.tracking.base import Tracker
+from palirs.tracking.mlflow_runs import add_missing, end_the_dead, monitor, new_run, one_at_a_time
+from palirs.tracking.names import Names
 
 log = logging.getLogger(__name__)
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the MLflow pages open on training runs, not on traces of language models."""
-
-SAMPLED = 20
-"""Seconds between two looks at processor, memory and disk."""
-
 PATIENCE = 900.0
 """How long the curves of trainings wait for the first iteration's errors [s]: MLflow's comparisons open on what was logged first."""
+
+LONGEST = 7500
+"""Characters of a tag."""
 
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
@@ -84,7 +80,10 @@ class MLflow:
 
 
 class _Outbox:
-    """Writes entries to ``tracking.jsonl`` and sends them in order; ``tracking.json`` remembers the run and how many were sent."""
+    """Writes entries to ``tracking.jsonl`` and sends them in order.
+
+    ``tracking.json`` holds the run, how many entries were sent, and which of them MLflow did not take.
+    """
 
     def __init__(self, recipe: MLflow, study: Path, name: str, parameters: dict[str, str], sweep: str | None):
         self._recipe, self._name, self._parameters, self._sweep = recipe, name, parameters, sweep
@@ -98,12 +97,15 @@ class _Outbox:
         self._known = {_digest(entry) for entry in self._entries}
         self._logged: dict[str, int] = {}
         self._headed, self._opened = False, time.monotonic()
+        self._names = Names(parameters)
         for entry in self._entries:
             self._note(entry)
         self._place = json.loads(self._place_file.read_text()) if self._place_file.exists() else {}
         if self._place.get("uri") != recipe.uri or self._place.get("experiment") != recipe.experiment:
             self._place = {"uri": recipe.uri, "experiment": recipe.experiment, "run": None, "sent": 0}
-        self._silent_until = 0.0
+        self._missing: dict[str, dict[str, Any]] = self._place.setdefault("missing", {})
+        self._failed: int | None = None  # the entry that failed last, while the server answered
+        self._silent_until, self._closing = 0.0, False
         self._client: Any = None
         self._monitor: Any = None
         self._lock = threading.RLock()  # trainings are followed in a thread
@@ -137,8 +139,13 @@ class _Outbox:
         self._add({"kind": "dataset", "path": str(path.resolve()), "name": name, "context": context, "profile": profile})
 
     def describe(self, text: str) -> None:
-        """Queue the description of the run."""
-        self._add({"kind": "tags", "values": {"mlflow.note.content": text}})
+        """Queue the description of the run; where names of metrics differ from what they stand for, it says how."""
+        values = {"mlflow.note.content": text}
+        if changed := self._names.changed:
+            told = ", ".join(f"`{accepted}` for `{part}`" for accepted, part in changed.items())
+            values["mlflow.note.content"] += f"\n\nNames of metrics and parameters have {told}."
+            values["palirs.names"] = json.dumps(changed)[:LONGEST]
+        self._add({"kind": "tags", "values": values})
 
     def sweep(self, files: Sequence[Path], text: str) -> None:
         """Queue files and description of the parent run."""
@@ -158,39 +165,96 @@ class _Outbox:
             self.flush()
 
     def _note(self, entry: dict) -> None:
-        """Remember the last step of each series, and that there was something to open a comparison on."""
+        """Keep the last step of each series, names, and whether there was something to open a comparison on."""
+        for key in mlflow_entries.keys(entry):
+            self._names.accepted(key)
         self._headed = self._headed or any(mlflow_entries.is_headline(key) for key in entry.get("values", {}))
         for step, part in entry.get("steps", []):
             for key in part:
                 self._logged[key] = max(step, self._logged.get(key, -1))
 
     def flush(self) -> None:
-        """Send what is waiting; on failure, wait."""
+        """Send what is waiting; where the server cannot be reached, wait."""
         if time.monotonic() < self._silent_until:
             return
         try:
             self._connect()
             while self._place["sent"] < len(self._entries):
-                mlflow_entries.send(self._client, self._place["run"], self._entries[self._place["sent"]], self._recipe.uri)
+                self._send(self._place["sent"])
                 self._place["sent"] += 1
                 self._remember()
             self._watch()
         except Exception as error:  # whatever the server or its client raises, the study goes on
-            log.warning("tracking: %s not reachable (%s); entries wait in %s", self._recipe.uri, error, self._entries_file)
+            reason = mlflow_entries.first_line(error)
+            if self._failed == self._place["sent"]:
+                what = mlflow_entries.in_words(self._entries[self._failed])
+                log.warning("tracking: MLflow did not take %s (%s); it is tried once more", what, reason)
+            else:
+                log.warning("tracking: %s not reachable (%s); entries wait in %s", self._recipe.uri, reason, self._entries_file)
             self._silent_until = time.monotonic() + PAUSE
 
+    def _send(self, number: int) -> None:
+        """Send an entry; step over one that MLflow refuses, and over one that fails twice while the server answers.
+
+        Raises
+        ------
+        Exception
+            Whatever the client raises, where all entries should wait.
+        """
+        entry, run = self._entries[number], self._place["run"]
+        try:
+            refused = mlflow_entries.send(self._client, run, entry, self._recipe.uri, self._names)
+        except Exception as error:
+            if not mlflow_entries.is_refusal(error):
+                is_first, self._failed = self._failed != number and not self._closing, None
+                self._client.get_run(run)  # raises if it is the server that is away
+                if is_first and entry["kind"] != "model":  # which takes minutes to send
+                    self._failed = number
+                    raise
+            again = not mlflow_entries.is_refusal(error)
+            self._leave_out(number, mlflow_entries.first_line(error), again)
+            return
+        if refused:
+            self._leave_out(number, ", ".join(refused), again=False)
+        elif self._missing.pop(str(number), None):
+            log.info("tracking: %s arrived after all", mlflow_entries.in_words(entry))
+
+    def _leave_out(self, number: int, reason: str, again: bool) -> None:
+        what = mlflow_entries.in_words(self._entries[number])
+        if str(number) not in self._missing:
+            log.warning("tracking: MLflow did not take %s: %s; the others go on", what, reason)
+        self._missing[str(number)] = {"what": what, "why": reason, "again": again}
+
     def close(self, status: str) -> None:
-        """Send the rest and end the run."""
+        """Send the rest, once more also what failed before, and end the run; it says what it lacks."""
         with self._lock:
-            self._silent_until = 0.0
+            self._silent_until, self._closing = 0.0, True
             self.flush()
             if self._monitor is not None:
                 self._monitor.finish()
-        if self._client is not None and self._place["run"]:
-            try:
-                self._client.set_terminated(self._place["run"], status)
-            except Exception as error:
-                log.warning("tracking: could not end run %s (%s)", self._place["run"], error)
+        if self._client is None or not self._place["run"]:
+            return
+        try:
+            if self._place["sent"] == len(self._entries):
+                for number in [n for n, missing in self._missing.items() if missing["again"]]:
+                    self._send(int(number))
+            self._remember()
+            self._tell_missing()
+            self._client.set_terminated(self._place["run"], status)
+        except Exception as error:
+            reason = mlflow_entries.first_line(error)
+            log.warning("tracking: could not end run %s (%s)", self._place["run"], reason)
+
+    def _tell_missing(self) -> None:
+        missing = {entry["what"]: entry["why"] for entry in self._missing.values()}
+        if waiting := len(self._entries) - self._place["sent"]:
+            missing[f"{waiting} entries"] = "not sent yet, the next program on this study sends them"
+        if missing:
+            log.warning(
+                "tracking: run %s lacks %d entries, which are in %s; its page says so",
+                *(self._place["run"], len(missing), self._entries_file),
+            )
+        add_missing(self._client, self._place["run"], missing, self._entries_file)
 
     def _remember(self) -> None:
         part = self._place_file.with_suffix(".part")
@@ -200,82 +264,36 @@ class _Outbox:
     def _connect(self) -> None:
         """Open the store; one program at a time, or the jobs of a sweep would all make the database, the experiment and the parent run."""
         if self._client is None:
-            with self._alone():
+            with one_at_a_time(self._recipe.uri, self._study, self._sweep):
                 self._open()
-
-    def _alone(self) -> AbstractContextManager:
-        file = self._recipe.uri.partition(":///")[2] if self._recipe.uri.startswith("sqlite:///") else ""
-        if file:
-            place = Path(file).with_name(f".{Path(file).name}.lock")
-        elif self._sweep:
-            place = self._study.parent / ".tracking.lock"
-        else:
-            return nullcontext()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(place, timeout=300)
 
     def _open(self) -> None:
         import mlflow
-        from mlflow.exceptions import MlflowException
 
         client = mlflow.MlflowClient(tracking_uri=self._recipe.uri)
         if self._place["run"]:
             try:
                 client.update_run(self._place["run"], status="RUNNING")
-            except MlflowException:
+            except Exception as error:
+                if not (mlflow_entries.is_refusal(error) or mlflow_entries.is_gone(error)):
+                    raise
                 log.warning("tracking: run %s is gone from %s; starting a new one", self._place["run"], self._recipe.uri)
+                self._missing.clear()
                 self._place.update(run=None, sent=0)
         if not self._place["run"]:
-            self._place["run"] = self._new_run(client)
+            self._place["run"] = new_run(client, self._recipe.experiment, self._study, self._name, self._sweep)
             self._remember()
+            refused = mlflow_entries.send_parameters(client, self._place["run"], self._parameters, self._names)
+            if refused:
+                log.warning("tracking: MLflow did not take the parameters %s", ", ".join(refused))
+                self._missing["parameters"] = {"what": "parameters", "why": ", ".join(refused), "again": False}
         self._client = client
         end_the_dead(client, self._recipe.experiment, self._place["run"])
 
     def _watch(self) -> None:
         """Start to log how busy the machine is, once there is something to open a comparison on."""
         if self._recipe.system_metrics and self._monitor is None and self._headed:
-            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-            logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # that there is no GPU to look at needs no line
-            self._monitor = SystemMetricsMonitor(
-                self._place["run"], sampling_interval=SAMPLED, resume_logging=True, tracking_uri=self._recipe.uri
-            )
-            self._monitor.start()
-
-    def _new_run(self, client: Any) -> str:
-        from mlflow.entities import Param
-
-        known = client.get_experiment_by_name(self._recipe.experiment)
-        experiment = known.experiment_id if known else client.create_experiment(self._recipe.experiment, tags=KIND)
-        tags = {"mlflow.runName": self._name, "palirs.study": str(self._study.resolve()), "palirs.host": socket.gethostname()}
-        tags |= mlflow_entries.provenance()
-        if self._sweep:
-            tags |= {"palirs.sweep": self._sweep, "mlflow.parentRunId": _parent(client, experiment, self._sweep)}
-        run = client.create_run(experiment, tags=tags).info.run_id
-        client.log_batch(run, params=[Param(key, value) for key, value in self._parameters.items()])
-        return run
-
-
-def end_the_dead(client: Any, experiment: str, own: str) -> None:
-    """Mark as killed the runs of this machine that nobody works on any more: a program that was killed could not say so."""
-    known = client.get_experiment_by_name(experiment)
-    found = client.search_runs([known.experiment_id], "attributes.status = 'RUNNING'") if known else []
-    for run in found:
-        tags = run.data.tags
-        if run.info.run_id != own and tags.get("palirs.host") == socket.gethostname() and "palirs.study" in tags:
-            place = Path(tags["palirs.study"])
-            if not place.exists() or holder(place) is None:
-                client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _parent(client: Any, experiment: str, sweep: str) -> str:
-    """Return the parent run of a sweep, made by its first child."""
-    found = client.search_runs([experiment], f"tags.`palirs.sweep_parent` = '{sweep}'", max_results=1)
-    if found:
-        return found[0].info.run_id
-    run = client.create_run(experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}).info.run_id
-    client.set_terminated(run)
-    return run
+            self._monitor = monitor(self._place["run"], self._recipe.uri)
 
 
 def _entry(line: str) -> dict | None:

@@ -2,9 +2,11 @@ import json
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from palirs.lock import locked
-from palirs.tracking import MLflow, Off
+from palirs.tracking import MLflow, Off, mlflow_outbox
 
 
 @pytest.fixture
@@ -117,3 +119,84 @@ def test_runs_that_nobody_works_on_are_ended_by_the_next_one(store, tmp_path):
     with locked(tmp_path / "alive", "task=study"), store.open(tmp_path, "third", {}, None):
         pass
     assert {run.info.run_name: run.info.status for run in runs(store)[1]} == {"dead": "KILLED", "alive": "RUNNING", "third": "FINISHED"}
+
+
+def test_an_entry_that_mlflow_refuses_holds_up_nothing_and_the_run_says_so(store, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(mlflow_outbox, "PAUSE", 0.0)
+    (tmp_path / "figure.png").write_bytes(b"picture")
+    with store.open(tmp_path, "x", {}, None) as tracker:
+        tracker.metrics({"first.1,3-butadiene": 1.0})
+        tracker.metrics({"impossible": 1.0}, step=2**70)
+        tracker.artifact(tmp_path / "figure.png", "../outside")
+        tracker.metrics({"last": 2.0})
+        tracker.describe("what was done")
+    _, (run,) = runs(store)
+    assert run.data.metrics == {"first.1_3-butadiene": 1.0, "last": 2.0}
+    assert json.loads(run.data.tags["palirs.names"]) == {"1_3-butadiene": "1,3-butadiene"}
+    assert run.data.tags["palirs.missing"].startswith("2: the metric impossible")
+    note = run.data.tags["mlflow.note.content"]
+    assert "what was done" in note and "`1_3-butadiene` for `1,3-butadiene`" in note
+    assert "the artifact figure.png" in note and "tracking.jsonl" in note
+    assert "lacks 2 entries" in caplog.text
+    assert run.info.status == "FINISHED"
+
+
+def test_of_many_metrics_only_the_refused_ones_are_left_out(store, tmp_path, monkeypatch):
+    """A server with other rules than ours: half of the names are refused."""
+    refusal = MlflowException("not this one", INVALID_PARAMETER_VALUE)
+    send = mlflow.MlflowClient.log_batch
+
+    def log_batch(self, run, metrics=(), **others):
+        if any("odd" in metric.key for metric in metrics):
+            raise refusal
+        send(self, run, metrics=metrics, **others)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
+    with store.open(tmp_path, "x", {}, None) as tracker:
+        tracker.metrics({f"{kind}-{number}": 1.0 for number in range(20) for kind in ("odd", "even")})
+    _, (run,) = runs(store)
+    assert set(run.data.metrics) == {f"even-{number}" for number in range(20)}
+    assert "odd-7 (not this one)" in run.data.tags["palirs.missing"]
+
+
+def test_what_failed_arrives_later_and_the_run_no_longer_says_that_it_is_missing(store, tmp_path, monkeypatch):
+    (tmp_path / "figure.png").write_bytes(b"picture")
+    send = mlflow.MlflowClient.log_artifact
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", _fails)
+    with store.open(tmp_path, "x", {}, None) as tracker:
+        tracker.artifact(tmp_path / "figure.png")
+        tracker.metrics({"a": 1.0})
+    client, (run,) = runs(store)
+    assert "disk is full" in run.data.tags["palirs.missing"]
+    assert run.data.metrics == {"a": 1.0}
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", send)
+    with store.open(tmp_path, "x", {}, None):
+        pass
+    client, (run,) = runs(store)
+    assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["figure.png"]
+    assert "palirs.missing" not in run.data.tags
+    assert "missing" not in run.data.tags.get("mlflow.note.content", "")
+
+
+def _fails(*_):
+    raise OSError("disk is full")
+
+
+def test_a_server_that_is_away_when_a_study_goes_on_keeps_its_run(store, tmp_path, monkeypatch):
+    """Only a server that says so makes a run gone."""
+    with store.open(tmp_path, "x", {}, None) as tracker:
+        tracker.metrics({"a": 1.0})
+    _, (run,) = runs(store)
+    with monkeypatch.context() as away:
+        away.setattr(mlflow.MlflowClient, "update_run", _away)
+        with store.open(tmp_path, "x", {}, None) as tracker:
+            tracker.metrics({"a": 2.0}, step=1)
+    with store.open(tmp_path, "x", {}, None):
+        pass
+    client, found = runs(store)
+    assert [one.info.run_id for one in found] == [run.info.run_id]
+    assert len(client.get_metric_history(run.info.run_id, "a")) == 2
+
+
+def _away(*_, **__):
+    raise MlflowException("API request failed with exception ConnectionError")
