@@ -103,6 +103,8 @@ def _of_spectra(found: Findings) -> list[str]:
             told.append(f"How sure the spectrum of {name} is, is not known: there is too little MD to tell.")
         elif "predicted" in known and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE:
             told.append(f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05).")
+        if "experiment" in known and known["experiment"].doubt:
+            told.append(f"The measured spectrum of {name}: {known['experiment'].doubt}.")
         alike = {key.rpartition(".")[2]: value for key, value in found.compared[name].items()}
         if alike.get("pcc_ml_ref_high", 1.0) < alike.get("pcc_ref_ref_low", 0.0):
             told.append(

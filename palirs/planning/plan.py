@@ -11,6 +11,7 @@ from palirs.planning.work import Work, work
 from palirs.production import duration
 from palirs.provenance import processor
 from palirs.settings import Study
+from palirs.spectra import read_spectrum
 
 
 def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
@@ -27,6 +28,11 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
         ("labels, afterwards", f"at most {more} ({later})"),
         ("temperatures", f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at {study.temperature:g} K"),
     ]
+    for name, path in study.spectrum.experiments([atoms.info[keys.MOLECULE] for atoms in molecules]).items():
+        spectrum = read_spectrum(path)
+        lines.append(("experiment", f"{name}: {path}, {spectrum.read_as}"))
+        if spectrum.doubt:
+            lines.append(("", spectrum.doubt))
     cheap = study.pretraining
     if cheap.engine is not None:
         text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule"

@@ -12,9 +12,9 @@ from scipy.signal import find_peaks
 from palirs.randomness import stream
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, pearson, wasserstein
-from palirs.spectra.baseline import OVERLAP, measured
 from palirs.spectra.compare import FlatError
 from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.measured.baseline import OVERLAP, measured
 from palirs.spectra.resolution import at_resolution
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from palirs.report import bands, figures, interactive, spectral_figures, transfe
 from palirs.report.comparison import with_intervals
 from palirs.report.sections import Findings, Section
 from palirs.report.tables import read_table, write_table
-from palirs.spectra import Spectrum
+from palirs.spectra import Spectrum, read_spectrum
 from palirs.vibrations.conformers import populations, read_conformers
 
 ALIKE = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %"
@@ -35,6 +35,7 @@ def spectra(found: Findings) -> list[Section]:
     if len(rows) > 1:
         rows.append({"molecule": "mean ± standard error", **mean(numbers)})
         sections.append(Section("All spectra", figures.save(transfer_figures.sheet(shelf), found.figure("spectra"), vector=True)))
+    sections += experiments(found)
     sections.append(Section(ALIKE, rows=[{key: text for key, text in row.items() if "_equal" not in key} for row in rows]))
     if any("_equal" in key for row in rows for key in row):
         equal = [{key: text for key, text in row.items() if "_equal" in key or key == "molecule"} for row in rows]
@@ -42,6 +43,17 @@ def spectra(found: Findings) -> list[Section]:
     if regions:
         sections.append(Section("Spectra by region; areas in km/mol", rows=regions))
     return sections
+
+
+def experiments(found: Findings) -> list[Section]:
+    """Files of measured spectra, and how each was read."""
+    shelf, rows = found.shelf, []
+    for name, path in shelf.settings.experiments(shelf.molecules).items():
+        spectrum = read_spectrum(path)
+        rows.append({"molecule": name, "file": str(path), "read as": spectrum.read_as, "in doubt": spectrum.doubt})
+    if not any(row["in doubt"] for row in rows):
+        rows = [{key: text for key, text in row.items() if key != "in doubt"} for row in rows]
+    return [Section("Measured spectra, as they were read", rows=rows)] if rows else []
 
 
 def conformers(found: Findings) -> list[Section]:

@@ -1,8 +1,8 @@
 """Infrared spectra: from dipoles, from files, and how alike two are. Arrays in, arrays out."""
 
 from palirs.spectra.compare import pearson, wasserstein
-from palirs.spectra.experiment import read_columns, read_jcamp, read_spectrum
 from palirs.spectra.infrared import Strata, autocorrelation, infrared_spectrum, undo_verlet_shift
+from palirs.spectra.measured.reading import read_columns, read_jcamp, read_spectrum
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
 
 __all__ = [

@@ -33,6 +33,10 @@ class Spectrum:
     gaps, saturated : tuple
         Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them), and where the instrument's range ended.
         Comparisons leave gaps out, and what is saturated where they are asked to.
+    read_as : str
+        How a measured file was read: columns, quantity, range, points.
+    doubt : str
+        What should be known of that before a comparison is used; empty if nothing.
     """
 
     wavenumber: np.ndarray
@@ -46,6 +50,8 @@ class Spectrum:
     time: float = field(default=0.0, kw_only=True)
     gaps: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
     saturated: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
+    read_as: str = field(default="", kw_only=True)
+    doubt: str = field(default="", kw_only=True)
 
     def on(self, grid: np.ndarray) -> np.ndarray:
         """Return the intensity, interpolated linearly, on a grid [cm⁻¹]; zero outside the spectrum."""

@@ -10,7 +10,7 @@ from palirs.labels import exchange
 from palirs.molecules import check as check_molecule
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
-from palirs.spectra import webbook
+from palirs.spectra.measured import webbook
 from palirs.study import Session
 
 

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from palirs.spectra import read_spectrum
-from palirs.spectra.baseline import subtract_baseline
+from palirs.spectra.measured.baseline import subtract_baseline
 
 
 def main() -> None:

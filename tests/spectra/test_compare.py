@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import pearsonr
 
 from palirs.spectra import Spectrum, mean_spectrum, pearson, wasserstein
-from palirs.spectra.baseline import subtract_baseline
 from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.measured.baseline import subtract_baseline
 
 GRID = np.arange(0.0, 4500.0, 0.7)
 

@@ -1,11 +1,12 @@
 """Measured spectra made ready for comparison: read, and their baseline taken away."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from palirs.spectra.experiment import read_spectrum
+from palirs.spectra.measured.reading import read_spectrum
 from palirs.spectra.spectrum import Spectrum
 
 STIFFNESS = 200.0
@@ -33,7 +34,9 @@ def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spect
 
     low, high = spectrum.wavenumber[0], spectrum.wavenumber[-1]
     grid = np.linspace(low, high, max(10, round((high - low) / STEP) + 1))
-    baseline, _ = Baseline(grid).aspls(spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4)
+    with warnings.catch_warnings():  # a record without noise, of which nothing lies below its baseline
+        warnings.filterwarnings("ignore", "almost all baseline points are below the data")
+        baseline, _ = Baseline(grid).aspls(spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4)
     return replace(spectrum, intensity=spectrum.intensity - np.interp(spectrum.wavenumber, grid, baseline))
 
 

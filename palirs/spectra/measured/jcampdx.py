@@ -20,7 +20,7 @@ CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "XUNITS
 """Labels that may stand twice in a block only if they say the same."""
 
 
-class JcampError(ValueError):
+class RecordError(ValueError):
     """A file that is no spectrum we can be sure of: says which file, which line, and why."""
 
 
@@ -63,7 +63,7 @@ class Block:
 
     def fail(self, reason: str, line: int | None = None) -> NoReturn:
         """Raise the error that says where and why."""
-        raise JcampError(f"{self.path}{f', line {line}' if line is not None else ''}: {reason}")
+        raise RecordError(f"{self.path}{f', line {line}' if line is not None else ''}: {reason}")
 
 
 def blocks(path: str | Path) -> list[Block]:
@@ -71,7 +71,7 @@ def blocks(path: str | Path) -> list[Block]:
 
     Raises
     ------
-    JcampError
+    RecordError
         If it is no JCAMP-DX file.
     """
     path = Path(path)
@@ -79,9 +79,9 @@ def blocks(path: str | Path) -> list[Block]:
         size = path.stat().st_size
         raw = path.read_bytes() if size <= LARGEST else b""
     except OSError as error:
-        raise JcampError(f"{path}: cannot be read ({error.strerror})") from error
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     if size > LARGEST:
-        raise JcampError(f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}")
+        raise RecordError(f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}")
     raw = raw.removeprefix(b"\xef\xbb\xbf").partition(b"\x1a")[0]  # DOS ends files with Ctrl-Z
     found: list[Block] = []
     open_blocks: list[Block] = []
@@ -93,14 +93,14 @@ def blocks(path: str | Path) -> list[Block]:
                 open_blocks[-1].table.append((number, line))
             continue  # other labels that go on over several lines are remarks
         name, equals, value = line[2:].partition("=")
-        if not equals:
-            raise JcampError(f"{path}, line {number}: {line[:40]!r} is a label without '='")
+        if not equals and name.strip().upper() != "END":  # which some programs write without it
+            raise RecordError(f"{path}, line {number}: {line[:40]!r} is a label without '='")
         label = re.sub(r"[\s\-/_]", "", name).upper()
         if label == "TITLE":
             open_blocks.append(Block(path))
         elif not open_blocks:
             if label:
-                raise JcampError(f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}=")
+                raise RecordError(f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}=")
             continue
         if label == "END":
             ended = open_blocks.pop()
@@ -110,7 +110,7 @@ def blocks(path: str | Path) -> list[Block]:
         _put(open_blocks[-1], label, value, number)
     found += [left for left in reversed(open_blocks) if left.table]  # an END that is missing
     if not found:
-        raise JcampError(f"{path}: no JCAMP-DX file with a table of data (##TITLE=, ##XYDATA=)")
+        raise RecordError(f"{path}: no JCAMP-DX file with a table of data (##TITLE=, ##XYDATA=)")
     return found
 
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from palirs.spectra.jcampdx import TABLES, Block
+from palirs.spectra.measured.jcampdx import TABLES, Block
 
 POINTS = 4_000_000
 """Of a spectrum, at most."""
@@ -35,7 +35,7 @@ def table(block: Block) -> tuple[np.ndarray, np.ndarray]:
 
     Raises
     ------
-    JcampError
+    RecordError
         If the table contradicts itself or the labels, or is of a kind that is no continuous spectrum.
     """
     kind = next(label for label in TABLES if label in block.labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palirs.recipes import PalirsError
-from palirs.spectra.experiment import read_spectrum
+from palirs.spectra.measured.reading import read_spectrum
 from palirs.spectra.spectrum import Spectrum
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import jcamp
 import numpy as np
 import pytest
 
-from palirs.spectra.jcampdx import JcampError, blocks
-from palirs.spectra.ordinates import table
+from palirs.spectra.measured.jcampdx import RecordError, blocks
+from palirs.spectra.measured.ordinates import table
 from tests.benchmarks.mutations import spoil
 
 FORMS = {  # the same five ordinates, 1 2 3 3 2 and -10 -12 -12 -12 7, as McDonald and Wilks write them
@@ -98,7 +98,7 @@ def test_pairs(tmp_path):
 )
 def test_what_contradicts_itself_is_told_with_line_and_reason(text, says, tmp_path):
     file = tmp_path / "a.jdx"
-    with pytest.raises(JcampError, match=says) as told:
+    with pytest.raises(RecordError, match=says) as told:
         parsed(file, text)
     assert str(file) in str(told.value)
 
@@ -109,7 +109,7 @@ def test_a_label_for_all_lines_but_the_first_may_be_one_point_off(tmp_path):
     x, _ = parsed(tmp_path / "a.jdx", record("\n".join(lines), npoints=20, last=119))
     np.testing.assert_array_equal(x, np.arange(100, 120))
     lines[2] = lines[2].removesuffix(" 5")
-    with pytest.raises(JcampError, match="line 15"):
+    with pytest.raises(RecordError, match="line 15"):
         parsed(tmp_path / "a.jdx", record("\n".join(lines), npoints=19, last=118))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palirs.spectra import Spectrum, pearson, read_jcamp, read_spectrum, wasserstein
-from palirs.spectra.baseline import measured, subtract_baseline
+from palirs.spectra.measured.baseline import measured, subtract_baseline
 
 HEADER = "##TITLE=Test\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n"
 
@@ -134,7 +134,7 @@ def test_two_columns_of_text(text, wavenumber, tmp_path):
         ("1000\n", "line 1: one number"),
         ("", "neither"),
         ("1000 0.1\n1000 0.2\n", "distinct"),
-        ("1 nan\n2 nan", "gaps|same"),
+        ("1000 nan\n990 nan", "gaps|same"),
     ],
 )
 def test_text_that_is_no_spectrum(text, says, tmp_path):
@@ -175,3 +175,33 @@ def test_a_spectrum_beside_the_window_is_told_before_anything_is_computed(tmp_pa
     (tmp_path / "nir.jdx").write_text(record("1/CM", "ABSORBANCE", x, band(x, 6000, 100)))
     with pytest.raises(ValueError, match=r"nir\.jdx: from 4500 to 9000.*at least 100"):
         measured(tmp_path / "nir.jdx", (500.0, 4000.0))
+
+
+@pytest.mark.parametrize("kind", ["FT-IR SPECTRUM", "ftir", "IR", "FTIR-Spectra", "MID-IR SPECTRUM", "INFRARED SPECTRUM"])
+@pytest.mark.parametrize("unit", ["ABS", "OPTICAL DENSITY", "A", "Absorbance", "Extinktion"])
+def test_kinds_and_units_by_other_names(kind, unit, tmp_path):
+    text = record("1/CM", unit, [1000, 1010, 1020], [0, 1, 0]).replace("INFRARED SPECTRUM", kind).replace("##END=", "##END")
+    (tmp_path / "a.dx").write_text(text)
+    spectrum = read_spectrum(tmp_path / "a.dx")
+    np.testing.assert_allclose(spectrum.intensity, [0, 1, 0])
+    assert spectrum.read_as.startswith(f"JCAMP-DX, {unit} over 1/CM")
+
+
+@pytest.mark.parametrize("kind", ["RAMAN SPECTRUM", "UV/VIS SPECTRUM", "NMR SPECTRUM", "INFRARED INTERFEROGRAM", "FT-IR SINGLE BEAM"])
+def test_kinds_that_are_no_infrared_spectrum(kind, tmp_path):
+    (tmp_path / "a.dx").write_text(record("1/CM", "ABSORBANCE", [1000, 1010, 1020], [0, 1, 0]).replace("INFRARED SPECTRUM", kind))
+    with pytest.raises(ValueError, match=f"no infrared spectrum, but {kind.lower()}"):
+        read_spectrum(tmp_path / "a.dx")
+
+
+def test_a_peak_table_is_called_one(tmp_path):
+    text = "##TITLE=p\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##NPOINTS=1\n"
+    (tmp_path / "a.dx").write_text(f"{text}##PEAK TABLE=(XY..XY)\n1000, 1\n##END=\n")
+    with pytest.raises(ValueError, match="infrared spectrum as ##PEAKTABLE=, no continuous spectrum"):
+        read_spectrum(tmp_path / "a.dx")
+
+
+def test_an_absorbance_of_hundred_is_in_doubt(tmp_path):
+    x = np.linspace(500, 4000, 351)
+    (tmp_path / "a.dx").write_text(record("1/CM", "ABSORBANCE", x, 100 - 80 * band(x, 1700)))
+    assert "per cent transmittance" in read_spectrum(tmp_path / "a.dx").doubt

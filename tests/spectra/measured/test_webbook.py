@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from palirs.recipes import PalirsError
-from palirs.spectra import webbook
+from palirs.spectra.measured import webbook
 
 PAGE = """<html><body><h1 id="Top">Methanol</h1><ul>
 <li><strong>Formula:</strong> CH4O</li><li><strong>CAS Registry Number:</strong> 67-56-1</li>
