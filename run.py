@@ -3,7 +3,7 @@
 This is the only file that knows Hydra. It composes the configuration, builds and checks all of it, opens the study and calls the task.
 """
 
-import difflib
+import inspect
 import json
 import logging
 import os
@@ -11,45 +11,32 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from palirs.engines import EngineFailure
 from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
-from palirs.settings import Study, manual
-from palirs.settings.commandline import check_files, check_single, flags_first, is_sweep, quoted
+from palirs.settings import Study, commandline, manual
+from palirs.settings.commandline import Reading, check_files, flags_first, readable
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
-GROUPS = (
-    "molecules",
-    "engine",
-    "model",
-    "training",
-    "pretraining",
-    "initial",
-    "sampler",
-    "selector",
-    "spectrum",
-    "executor",
-    "tracker",
-    "committee",
-    "evaluation",
-    "labels",
-    "learning",
-)
+GROUPS = tuple(key for key in inspect.signature(Study).parameters if key not in ("temperature", "seed"))
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
 """Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine (``check``
 does with ``measure=true``, which has to be asked for)."""
@@ -62,9 +49,11 @@ def main(config: DictConfig) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)
     try:
-        run(continued(config))
+        run(continued(settled(config)))
     except (PalirsError, EngineFailure) as error:
         sys.exit(f"palirs: {error}")
+    except OmegaConfBaseException as error:  # an interpolation of what is not there
+        sys.exit(f"palirs: {commandline.in_words(error, ())}")
     except KeyboardInterrupt as stop:
         print(f"palirs: stopped{stop}; what was done is kept, the same command goes on from there", file=sys.stderr)
         sys.exit(143 if str(stop) else 130)
@@ -79,20 +68,26 @@ def _stop(number: int, frame: object) -> None:
 def run(config: DictConfig) -> None:
     """Build every recipe, open the study, call the task."""
     directory = study_directory(config)
-    if sweep_name() and config.labels.store is None and not (directory / "labels.db").exists():
+    if sweep_name() and config.labels.store is None and not os.path.exists(directory / "labels.db"):
         config.labels.store = str(directory.parent / "labels.db")  # the studies of a sweep pay for a label once
     study = build(config)
     study.check_devices()
     name = str(config.task._target_).rpartition(".")[2]
-    existing = config.study is not None and (Path(str(config.study)) / "config.yaml").is_file()
+    existing = made_before(config) is not None
     molecules = study.checked_molecules(calculating=not (existing and name in LOOKING))
     check_files(config.task)
     from palirs.study import open_session  # torch and mace, which take seconds, only after everything was checked
 
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"this directory cannot be made ({error.strerror})"
+        raise PalirsError(f"study = {str(directory)!r}: {reason}") from error
     task = _instantiate(config.task, "task")
     logging.getLogger(__name__).info("study %s", directory)
     resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
-    with open_session(study, molecules, directory, resolved, yaml, name, directory.name, sweep_name()) as session:
+    title = directory.absolute().name
+    with open_session(study, molecules, directory, resolved, yaml, name, title, sweep_name()) as session:
         task(session)
         if sweep := sweep_name():
             from palirs.tasks.sweeps import summarise_sweep
@@ -100,10 +95,10 @@ def run(config: DictConfig) -> None:
             summarise_sweep(session, sweep)
 
 
-def _plain(config: DictConfig) -> dict:
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return resolved
+def _plain(config: DictConfig | ListConfig, resolve: bool = True) -> dict:
+    plain = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(plain, dict)
+    return plain
 
 
 def continued(config: DictConfig) -> DictConfig:
@@ -112,8 +107,8 @@ def continued(config: DictConfig) -> DictConfig:
     ``group=option`` replaces a group, ``group.key=value`` one key of it; ``experiment=...`` replaces everything.
     """
     given = [override.lstrip("+~").split("=", 1)[0] for override in HydraConfig.get().overrides.task]
-    file = Path(str(config.study)) / "config.yaml"
-    if config.study is None or "experiment" in given or not file.is_file():
+    file = made_before(config)
+    if file is None or "experiment" in given:
         return config
     before = OmegaConf.load(file)
     assert isinstance(before, DictConfig)
@@ -124,6 +119,12 @@ def continued(config: DictConfig) -> DictConfig:
             if key.startswith(f"{group}."):
                 OmegaConf.update(merged, key, OmegaConf.select(config, key), force_add=True)
     return merged
+
+
+def made_before(config: DictConfig) -> Path | None:
+    """Return the settings of the study that ``study=<dir>`` names, if it is there."""
+    file = commandline.directory(config.study) / "config.yaml" if config.study is not None else None
+    return file if file is not None and os.path.isfile(file) else None
 
 
 def build(config: DictConfig) -> Study:
@@ -153,21 +154,28 @@ def _instantiate(node: DictConfig, where: str):
         raise PalirsError(f"{place}: {cause or error}") from error
 
 
+def settled(config: DictConfig) -> DictConfig:
+    """Return settings with home directories for ``~``, and pairs that Hydra was given as texts."""
+    plain = _plain(config, resolve=False)
+    plain = commandline.with_homes(commandline.with_pairs(plain, commandline.kinds(plain, Study)))
+    created = OmegaConf.create(plain, flags={"struct": True})
+    assert isinstance(created, DictConfig)
+    return created
+
+
 def study_directory(config: DictConfig) -> Path:
     """Return the directory of this study; the jobs of a multirun get one each, named by what differs."""
     if config.study is not None:
-        base = Path(str(config.study))
+        base = commandline.directory(config.study)
     elif isinstance(config.task.get("frames"), str):
         base = Path("studies") / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
     else:
-        smiles = [str(text).partition(" ")[2] or str(text) for text in config.molecules.get("smiles") or []]
-        names = [*config.molecules.names, *smiles, *(Path(file).stem for file in config.molecules.files)]
-        plain = re.sub(r"[^\w.,+=()#@\[\]-]", "_", "-".join(map(str, names)).replace("\\", "-"))[:60]  # a SMILES may have slashes
-        base = Path("studies") / f"{plain}-{HydraConfig.get().runtime.choices.engine}"
-    swept = [
-        override.replace("/", "_") for override in HydraConfig.get().overrides.task if override.split("=")[0].lstrip("+~") in swept_keys()
-    ]
-    return base / ",".join(swept) if swept else base
+        molecules = (config.molecules.get(key) or [] for key in ("names", "smiles", "files"))
+        name = commandline.usual_name(*molecules)
+        base = Path("studies") / f"{name}-{HydraConfig.get().runtime.choices.engine}"
+    swept, settings = swept_keys(), HydraConfig.get().overrides.task
+    job = [text for text in settings if text.split("=")[0].lstrip("+~") in swept]
+    return commandline.job_directory(base, job, _read) if job else base
 
 
 def swept_keys() -> list[str]:
@@ -175,8 +183,10 @@ def swept_keys() -> list[str]:
     conf = HydraConfig.get()
     if conf.mode != RunMode.MULTIRUN:
         return []
-    given = [override.split("=", 1) for override in arguments() if "=" in override and not override.startswith("-")]
-    return [*(key.lstrip("+~") for key, value in given if is_sweep(value)), *(conf.sweeper.get("params") or {})]
+    given = [text for text in arguments() if "=" in text and not text.startswith("-")]
+    several = [text for text in given if (reading := _read(text)) is not None and reading.several]
+    keys = [text.partition("=")[0].lstrip("+~") for text in several]
+    return [*keys, *(conf.sweeper.get("params") or {})]
 
 
 def sweep_name() -> str | None:
@@ -184,75 +194,94 @@ def sweep_name() -> str | None:
     conf = HydraConfig.get()
     if conf.mode != RunMode.MULTIRUN:
         return None
-    return f"{conf.job.config_name}: {', '.join(swept_keys())}" if conf.job.config_name != "config" else ", ".join(swept_keys())
+    prepared = "" if conf.job.config_name == "config" else f"{conf.job.config_name}: "
+    return prepared + ", ".join(swept_keys())
 
 
 def short_forms(arguments: list[str]) -> list[str]:
-    """Translate what is shorter to type.
-
-    ``molecules=ethanol`` means ``molecules.names=[ethanol]`` where there is no option of that name, ``frames=x.xyz`` after ``task=label``
-    means ``task.frames=x.xyz``, and the arguments of an ASE calculator need no ``+``.
-    """
-    translated = []
+    """Translate what is shorter to type, see :func:`palirs.settings.commandline.short_forms`."""
     task = next((argument.partition("=")[2] for argument in arguments if argument.startswith("task=")), "study")
     file = CONF / "task" / f"{task}.yaml"
-    own = {str(key) for key in OmegaConf.load(file)} if file.is_file() else set()
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
-        if key == "molecules" and value and not set(value.split(",")) <= options and not value.startswith("{"):
-            together = re.fullmatch(r"\[([^][]*,[^][]*|[a-z_]{3,})\]", value)  # a list; else a bracket is that of an atom, [2H]O[2H]
-            parts = [f"'{name.strip()}'" for name in (together.group(1) if together else value).split(",")]
-            argument = f"molecules.names=[{','.join(parts)}]" if together else "molecules.names=" + ",".join(f"[{part}]" for part in parts)
-        elif key in ("studies", "task.studies") and "studies" in own:
-            argument = f"task.studies={quoted(value)}"
-        elif key in own - {"_target_", "_partial_"} or (key.split(".")[0] == "units" and "units" in own):
-            argument = f"task.{argument}"
-        elif key.startswith("engine.calculator."):
-            argument = f"++{argument}"
-        translated.append(argument)
-    return translated
+    takes = _plain(OmegaConf.load(file), resolve=False) if file.is_file() else {}
+    options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
+    return commandline.short_forms(arguments, takes, options)
 
 
-def check_overrides(arguments: list[str]) -> None:
-    """Compose once beforehand, each job of a sweep too, to explain a mistake better than the framework does, and before the first job."""
+def check_overrides(arguments: list[str], typed: Sequence[str] = ()) -> list[str]:
+    """Compose once beforehand, each job of a sweep too, to explain a mistake before the first job.
+
+    Return the arguments with quotes where Hydra needs them. ``typed``: as they were before
+    :func:`short_forms`.
+    """
     asked = get_args_parser().parse_args(arguments)
-    if asked.help or asked.hydra_help or asked.shell_completion or asked.info:
-        return
-    name = asked.config_name or "config"
-    if asked.config_path:
-        raise PalirsError("-cp replaces the settings of palirs; -cd <directory> adds to them")
-    if asked.config_dir and not Path(asked.config_dir).is_dir():
-        raise PalirsError(f"-cd {asked.config_dir}: there is no such directory")
-    own = bool(asked.config_dir) and not (CONF / f"{name}.yaml").is_file()
-    home = (Path(asked.config_dir) if own else CONF).resolve()
-    if not (home / f"{name}.yaml").is_file():
-        raise PalirsError(
-            f"-cn {name}: there is no such file in {home}; there are {', '.join(sorted(f.stem for f in home.glob('*.yaml')))}"
-        )
-    other = CONF if own else asked.config_dir
-    search = [f"hydra.searchpath=[file://{Path(other).resolve()}]"] if asked.config_dir else []
+    if asked.hydra_help or asked.shell_completion:
+        return arguments
+    name, home, other, groups = commandline.places(asked, CONF)
+    search = [f"hydra.searchpath=[file://{other}]"] if other else []
+    takes: dict[str, commandline.Takes] = {}
     with hydra.initialize_config_dir(str(home), version_base="1.3"):
         try:
             framework = hydra.compose(name, overrides=search, return_hydra_config=True).hydra
             swept = asked.multirun or framework.mode == RunMode.MULTIRUN
-            if not swept:
-                check_single(asked.overrides)
-            jobs = _jobs(framework, asked.overrides) if swept else [asked.overrides]
-            for job in jobs:
+            choices = [text for text in asked.overrides if re.split("[@=]", text.lstrip("+"))[0] in groups]
+            takes = _kinds(name, [*search, *choices])
+            as_typed = dict(zip(arguments, typed, strict=False))
+            overrides = readable(asked.overrides, as_typed, takes, groups, _read, swept)
+            params = (framework.sweeper.get("params") or {}) if swept else {}
+            params = commandline.checked_params(params, takes, groups, _read)
+            jobs = _jobs([*params, *overrides]) if swept else [overrides]
+            for job in [] if asked.help or asked.info else jobs:
                 config = hydra.compose(name, overrides=[*search, *job], return_hydra_config=True)
                 _check_framework(config.hydra)
                 if swept and not asked.cfg and config.study is None:
-                    build(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])).checked_molecules()
+                    own = [str(key) for key in config if key != "hydra"]
+                    build(settled(OmegaConf.masked_copy(config, own))).checked_molecules()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise PalirsError(_explain_composition(str(error), name, search)) from error
+            if not takes and "Could not override" in str(error):
+                takes = _kinds(name, search)
+            raise PalirsError(commandline.in_words(error, takes)) from error
+    readables = dict(zip(asked.overrides, overrides, strict=True))
+    return [readables.get(text, text) for text in arguments]
 
 
-def _jobs(framework: DictConfig, overrides: list[str]) -> list[list[str]]:
+def _kinds(name: str, choices: list[str]) -> dict[str, commandline.Takes]:
+    """Return what each key takes where these options are chosen, with either of those swept."""
+    options: list[list[str]] = []
+    for override in filter(None, map(_parse, choices)):
+        if override.is_discrete_sweep():
+            key = override.get_key_element()
+            options.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        elif override.value() not in ("", None):
+            options.append([str(override.input_line)])
+    takes: dict[str, commandline.Takes] = {}
+    for chosen in commandline.each_once(options):
+        config = _plain(hydra.compose(name, overrides=chosen), resolve=False)
+        takes = commandline.kinds(config, Study) | takes
+    return takes
+
+
+def _parse(text: str) -> Override | None:
+    """Return what Hydra reads; ``None`` if it cannot."""
+    framework = GlobalHydra.instance()
+    loader = framework.config_loader() if framework.is_initialized() else None
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
+    except HydraException:
+        return None
+
+
+def _read(text: str) -> Reading | None:
+    override = _parse(text)
+    if override is None:
+        return None
+    several = override.is_sweep_override()
+    return Reading(None if several else override.value(), several)
+
+
+def _jobs(overrides: list[str]) -> list[list[str]]:
     """Return the overrides of each job of a sweep."""
-    given = [f"{key}={value}" for key, value in (framework.sweeper.get("params") or {}).items()]
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*given, *overrides]), None)
-    return [list(job) for batch in batches for job in batch]
+    parsed = [override for override in map(_parse, overrides) if override is not None]
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
 
 
 def _check_framework(node: DictConfig) -> None:
@@ -274,39 +303,11 @@ def told(arguments: list[str]) -> tuple[dict[str, list[str]], list[manual.Entry]
     return options, list(manual.entries(_plain(config), get_object, target=Study))
 
 
-def _explain_composition(text: str, name: str, search: list[str]) -> str:
-    key = re.search(r"Could not override '([^']+)'", text)
-    known = _keys(hydra.compose(name, overrides=search))
-    wanted = key.group(1) if key else ""
-    if wanted and wanted not in known:
-        parent = wanted.rpartition(".")[0] if wanted.rpartition(".")[0] in known else ""
-        depth = parent.count(".") + 1 if parent else 0
-        siblings = [
-            name.split(".")[depth] for name in known if name.startswith(f"{parent}." if parent else "") and name.count(".") == depth
-        ]
-        close = difflib.get_close_matches(wanted, known, n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        return f"{wanted}: there is no such key.{hint} Allowed{' in ' + parent if parent else ''}: {', '.join(sorted(siblings))}"
-    return text
-
-
-def _keys(config: DictConfig) -> list[str]:
-    found: list[str] = []
-    for key in config:
-        if key == "_target_":
-            continue
-        found.append(str(key))
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            found += [f"{key}.{child}" for child in _keys(node)]
-    return found
-
-
 if __name__ == "__main__":
     try:
         flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
-        sys.argv[1:] = short_forms(flags_first(sys.argv[1:], flags, GROUPS))
-        check_overrides(sys.argv[1:])
+        typed = flags_first(sys.argv[1:], flags, GROUPS)
+        sys.argv[1:] = check_overrides(short_forms(typed), typed)
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(manual.overview(*told(sys.argv[1:])))
             sys.exit()

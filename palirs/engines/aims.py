@@ -4,6 +4,7 @@ The binary is licensed and was not at hand when this was written: the input is c
 outputs, but no calculation was run through this file.
 """
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,19 @@ from pydantic import Field
 from palirs.engines.directories import DirectoryEngine, digest
 from palirs.engines.papers import PAPERS
 from palirs.recipes import Accuracy, PalirsError, recipe
+
+OWN = {"xc": "functional", "relativistic": "relativistic", "sc_accuracy_rho": "density_accuracy"}
+OWN |= {"sc_accuracy_etot": "energy_accuracy", "sc_accuracy_forces": "force_accuracy"}
+OWN["species_dir"] = "species"
+"""Lines of control.in that settings stand for."""
+FIXED = ("spin", "charge", "compute_forces")
+"""Lines that are the same for all: molecules are neutral, have closed shells and need forces."""
+MOVING = re.compile(r"relax_.*|MD_.*|k_grid|k_offset")
+"""Lines that would move the atoms away from the frame, or are of crystals."""
+CORRECTION = re.compile(r"vdw_.*|many_body_dispersion.*")
+"""Lines that add dispersion."""
+WITHOUT_FORCES = re.compile(r"(?i)(rpa|mp2|xyg|xdh|zrps|lc_dh|b2plyp|pbe0-?dh).*")
+"""Methods on top of a converged density, whose total energies have no forces."""
 
 
 @recipe
@@ -64,6 +78,33 @@ class Aims(DirectoryEngine):
                 raise PalirsError(f"engine.{key}: needs a value: {what}")
         if not self._species.is_dir():
             raise PalirsError(f"engine.species_directory: there is no directory {self._species}; it should hold files such as 01_H_default")
+        if WITHOUT_FORCES.fullmatch(self.functional):
+            what = f"engine.functional = {self.functional!r}: FHI-aims gives no forces for it"
+            raise PalirsError(f"{what}; give another one, such as pbe0")
+        if self.van_der_waals is not None and "vdw" in self.functional.lower():
+            raise PalirsError(
+                f"engine.van_der_waals = {self.van_der_waals}: functional={self.functional} has "
+                "dispersion in it, which would count twice; give null, or a functional without"
+            )
+        self._check_control()
+
+    def _check_control(self) -> None:
+        """See that further lines say nothing that the settings say otherwise."""
+        for key in self.control:
+            if key in OWN:
+                problem = f"engine.{OWN[key]} says that; give it there"
+            elif key in FIXED:
+                problem = "neutral molecules of closed shells are calculated, with forces; leave it out"
+            elif MOVING.fullmatch(key):
+                problem = "a label is of one molecule as it stands; leave it out"
+            elif CORRECTION.fullmatch(key) and self.van_der_waals is not None:
+                problem = f"engine.van_der_waals={self.van_der_waals} adds dispersion already"
+                problem += "; give null there, or leave it out"
+            elif key == "output" and "dipole" not in self.control[key]:
+                problem = "dipole has to be among it"
+            else:
+                continue
+            raise PalirsError(f"engine.control.{key}: {problem}")
 
     @property
     def _species(self) -> Path:

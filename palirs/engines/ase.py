@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, FileIOCalculator
+from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import Field
 
@@ -67,24 +68,64 @@ class ASE(DirectoryEngine):
         for key, unit in self.units.items():
             if key not in known or unit not in known[key]:
                 raise PalirsError(f"engine.units.{key} = {unit!r}: allowed are {', '.join(known.get(key, known))}")
+            if key not in self.properties and known[key][unit] != 1:
+                raise PalirsError(
+                    f"engine.units.{key} = {unit!r}: {key} is not among engine.properties; add it there, or leave the unit out"
+                )
         for symbol in self.elements_covered or ():
             if symbol not in atomic_numbers:
                 raise PalirsError(f"engine.elements: {symbol!r} is no element")
         self._check_arguments()
+        self._check_given(getattr(self._parts()[0], "implemented_properties", None))
+        self._check_directory()
+
+    def _check_given(self, implemented: Any) -> None:
+        """See that the calculator has the properties, where it lists those it has."""
+        if not isinstance(implemented, list | tuple) or not implemented:
+            return
+        missing = [key for key in self.properties if key not in implemented]
+        if missing:
+            without = "engine.properties=[energy,forces] for a study without intensities, or "
+            without = without if missing == ["dipole"] else ""
+            raise PalirsError(
+                f"engine.properties: {self._parts()[0].__qualname__} does not give {', '.join(missing)}; give {without}another calculator"
+            )
+
+    def _check_directory(self) -> None:
+        """See that calculations of a program have directories of their own."""
+        function, keywords = self._parts()
+        if self.own_directory:
+            if "directory" in keywords:
+                raise PalirsError(
+                    "engine.calculator.directory: engine.own_directory=true gives each "
+                    "calculation a directory of its own; leave it out, and say by "
+                    "engine.directory where those are made"
+                )
+            if not _takes(function, "directory"):
+                what = f"{function.__qualname__} has no argument directory"
+                raise PalirsError(f"engine.own_directory = true: {what}; give false")
+            return
+        for key, value in (("directory", self.directory), ("keep", self.keep)):
+            if value:
+                raise PalirsError(
+                    f"engine.{key}: it is for calculations that have a directory of their own; "
+                    "give engine.own_directory=true, or leave it out"
+                )
+        writing = FileIOCalculator | GenericFileIOCalculator
+        if isinstance(function, type) and issubclass(function, writing):
+            raise PalirsError(
+                f"engine.own_directory = false: {function.__qualname__} writes files, and those of "
+                "calculations side by side would mix; give engine.own_directory=true"
+            )
 
     def _check_arguments(self) -> None:
         """Find a misspelt argument now, where the class lists its arguments, and not in the worker."""
         function, keywords = self._parts()
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            return
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-            return
         for key in keywords:
-            if key not in signature.parameters:
+            if not _takes(function, key):
                 raise PalirsError(
-                    f"engine.calculator.{key}: {function.__qualname__} has no such argument; it has {', '.join(signature.parameters)}"
+                    f"engine.calculator.{key}: {function.__qualname__} has no such argument; "
+                    f"it has {', '.join(inspect.signature(function).parameters)}"
                 )
 
     def prepare(self) -> None:
@@ -98,6 +139,7 @@ class ASE(DirectoryEngine):
             ) from error
         if not hasattr(made, "calculate"):
             raise PalirsError(f"engine.calculator: {type(made).__qualname__} is no calculator")
+        self._check_given(getattr(made, "implemented_properties", None))
 
     @property
     def gives_dipole(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -191,6 +233,15 @@ def from_ase(
         version=version,
         own_directory=own_directory,
     )
+
+
+def _takes(function: Callable, argument: str) -> bool:
+    """Tell whether a function takes an argument of this name, or does not list what it takes."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True
+    return argument in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def _plain(value: Any) -> Any:

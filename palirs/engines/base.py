@@ -108,8 +108,9 @@ class Engine(ABC):
         unknown = sorted(set(atoms.symbols[[number not in self.elements for number in atoms.numbers]]))
         if unknown:
             raise PalirsError(
-                f"molecule {atoms.info.get(keys.MOLECULE)!r}: {type(self).__name__} has no parameters for "
-                f"{', '.join(map(str, unknown))}; use another engine or leave the molecule out"
+                f"molecule {atoms.info.get(keys.MOLECULE)!r}: {type(self).__name__} has no "
+                f"parameters for {', '.join(map(str, unknown))}; use another engine or leave the "
+                "molecule out"
             )
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:

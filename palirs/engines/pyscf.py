@@ -1,21 +1,21 @@
 """Density functional theory and Hartree-Fock through PySCF (Sun et al. 2020, doi:10.1063/5.0006074), in process."""
 
 import logging
-import warnings
-from contextlib import suppress
-from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.data import atomic_numbers
 from ase.units import Bohr, Hartree
 from pydantic import Field
 
-from palirs import threads
+from palirs import keys, threads
+from palirs.engines import basis_sets, functionals
 from palirs.engines.base import Engine, EngineFailure, version_of
+from palirs.engines.basis_sets import has_core_potential
+from palirs.engines.dispersion import check_name, check_pair, in_name
 from palirs.engines.papers import PAPERS
 from palirs.recipes import Count, PalirsError, recipe
 
@@ -35,6 +35,8 @@ class PySCF(Engine):
     ----------
     functional : str
         Any name or combination PySCF and libxc know (``pbe``, ``b3lyp``, ``0.5*hf+0.5*b88,lyp``); ``hf`` for Hartree-Fock.
+        Dispersion is no part of the name, but for what has it in place of VV10: ``wb97m-d3bj``, with
+        ``dispersion=d3bj``.
     basis : str
         Any basis set that PySCF ships.
     density_fitting : bool
@@ -79,31 +81,45 @@ class PySCF(Engine):
         ):
             if wanted and not _installed(package):
                 raise PalirsError(f"engine: {package} is not installed here; pip install {what}")
-        self._check_names()
+        self._check_method()
+        self._check_basis_sets()
 
-    def _check_names(self) -> None:
-        from pyscf.dft import libxc
-        from pyscf.gto.basis import load
+    def _check_method(self) -> None:
+        """See that PySCF does what functional and dispersion say."""
+        try:
+            if self.functional.lower() != "hf":
+                check_name(self.functional, self.dispersion)
+                functionals.check(self.functional)
+            check_pair(self.functional, self.dispersion)
+        except ValueError as error:
+            raise PalirsError(f"engine.functional = {self.functional!r}: {error}") from error
 
-        if self.functional.lower() != "hf":
-            try:
-                libxc.parse_xc(self.functional)
-            except (KeyError, ValueError) as error:
-                raise PalirsError(f"engine.functional = {self.functional!r}: PySCF knows no such functional ({error})") from error
-        for key, value in (("basis", self.basis), ("auxiliary_basis", self.auxiliary_basis)):
-            if value is not None:
-                try:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        load(value, "H")
-                except Exception as error:
-                    raise PalirsError(f"engine.{key} = {value!r}: PySCF knows no such basis set for hydrogen ({error})") from error
+    def _check_basis_sets(self) -> None:
+        """See that the basis sets are there, and are what they are taken for."""
+        try:
+            basis_sets.check_orbitals(self.basis)
+        except ValueError as error:
+            raise PalirsError(f"engine.basis = {self.basis!r}: {error}") from error
+        if self.auxiliary_basis is None:
+            return
+        if not self.density_fitting:
+            raise PalirsError(
+                f"engine.auxiliary_basis = {self.auxiliary_basis!r}: it is for density fitting "
+                "only, and that is off; give null, or engine.density_fitting=true"
+            )
+        try:
+            exact = functionals.exact_exchange(self.functional)
+            basis_sets.check_auxiliary(self.auxiliary_basis, self.functional, exact)
+        except ValueError as error:
+            key = f"engine.auxiliary_basis = {self.auxiliary_basis!r}"
+            raise PalirsError(f"{key}: {error}") from error
 
     @property
     def name(self) -> str:
         """Functional, dispersion and basis: ``PBE-D3BJ/def2-SVPD``."""
-        method = self.functional.upper() + (f"-{self.dispersion.upper()}" if self.dispersion else "")
-        return f"{method}/{self.basis}"
+        apart = self.dispersion and not in_name(self.functional)
+        added = f"-{self.dispersion}" if apart else ""
+        return f"{(self.functional + added).upper()}/{self.basis}"
 
     @property
     def settings(self) -> dict:
@@ -129,7 +145,21 @@ class PySCF(Engine):
     @property
     def elements(self) -> frozenset[int]:
         """Those the basis set covers."""
-        return _covered(self.basis)
+        return basis_sets.covered(self.basis)
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise :class:`PalirsError` if the basis set, or the auxiliary one, lacks an element."""
+        super().check(atoms)
+        if not self.density_fitting:
+            return
+        settings = (self.auxiliary_basis, self.basis, self.functional)
+        name, symbols = basis_sets.lacking(*settings, sorted(set(atoms.symbols)))
+        if symbols:
+            raise PalirsError(
+                f"molecule {atoms.info.get(keys.MOLECULE)!r}: the auxiliary basis {name} of "
+                f"density fitting has no {', '.join(symbols)}; give "
+                f"engine.auxiliary_basis={basis_sets.UNIVERSAL}, or engine.density_fitting=false"
+            )
 
     def calculator(self) -> Calculator:
         """Make the calculator; with ``guess='previous'`` it carries orbitals from one frame to the next."""
@@ -214,7 +244,7 @@ class PySCFCalculator(Calculator):
         geometry = [
             (int(number), tuple(position)) for number, position in zip(self.atoms.numbers, self.atoms.positions / Bohr, strict=True)
         ]
-        ecp = {symbol: engine.basis for symbol in set(self.atoms.symbols) if _has_core_potential(engine.basis, symbol)}
+        ecp = {symbol: engine.basis for symbol in set(self.atoms.symbols) if has_core_potential(engine.basis, symbol)}
         molecule = gto.M(atom=geometry, basis=engine.basis, ecp=ecp, unit="Bohr", verbose=0, max_memory=engine.memory * 1000)
         if engine.functional.lower() == "hf":
             method = scf.RHF(molecule)
@@ -223,7 +253,7 @@ class PySCFCalculator(Calculator):
             method.grids.level = engine.grid
         if engine.density_fitting:
             method = method.density_fit(auxbasis=engine.auxiliary_basis)
-        if engine.dispersion:
+        if engine.dispersion and not in_name(engine.functional):
             method.disp = engine.dispersion
         method.conv_tol = engine.convergence
         method.conv_tol_grad = engine.convergence**0.5 / 30  # PySCF's own choice leaves thirty times the noise in the forces
@@ -275,31 +305,6 @@ def gap(method) -> float:
     energy, occupation = _host(method.mo_energy), _host(method.mo_occ)
     empty = energy[occupation == 0]
     return float(empty.min() - energy[occupation > 0].max()) if len(empty) else float("inf")
-
-
-@cache
-def _has_core_potential(basis: str, symbol: str) -> bool:
-    """Tell whether the basis set was made for this element with an effective core potential, which then has to be there too."""
-    from pyscf.gto.basis import load_ecp
-
-    with suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bool(load_ecp(basis, symbol))
-    return False
-
-
-@cache
-def _covered(basis: str) -> frozenset[int]:
-    from pyscf.gto.basis import load
-
-    found = set()
-    for symbol, number in atomic_numbers.items():
-        if 0 < number <= 86:
-            with suppress(Exception), warnings.catch_warnings():  # PySCF raises several kinds for an element that is not there
-                warnings.simplefilter("ignore")
-                if load(basis, symbol):
-                    found.add(number)
-    return frozenset(found)
 
 
 def _host(array) -> np.ndarray:

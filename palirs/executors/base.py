@@ -1,6 +1,7 @@
 """What all executors share."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, ExitStack
@@ -82,6 +83,12 @@ def shares(items: Sequence[T], executor: Executor, cost: Callable[[T], float] = 
 def cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def gigabytes(text: str) -> float:
+    """Return a size of memory, ``4GB``, ``512 MiB``, in GB."""
+    number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * (1024 if "i" in unit else 1000) ** ("KMGT".index(unit[0]) + 1) / 1e9
 
 
 @recipe

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from palirs import threads
-from palirs.executors.base import OnThisMachine, WorkerLost
+from palirs.executors.base import OnThisMachine, WorkerLost, gigabytes
 from palirs.executors.local import WorkerPool
 from palirs.recipes import PalirsError, recipe
 
@@ -38,6 +38,11 @@ class Dask(OnThisMachine):
     def __post_init__(self):
         needs("distributed")
         super().__post_init__()
+
+    @property
+    def memory_of_worker(self) -> float:
+        """[GB]."""
+        return gigabytes(self.memory)
 
     @contextmanager
     def open(self) -> Iterator[Executor]:

@@ -1,6 +1,7 @@
 """Workers in Slurm jobs, through dask-jobqueue."""
 
 import logging
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from palirs.executors.base import gigabytes
 from palirs.executors.dask import FAILURES, DaskExecutor, needs, settings, worker_variables
 from palirs.recipes import Count, PalirsError, Seconds, recipe
 
@@ -21,6 +23,17 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """Seconds; the queue is looked at every half of it."""
+
+
+OPTIONS = {
+    r"-p|--partition": "partition",
+    r"-A|--account": "account",
+    r"-c|--cpus-per-task": "cores",
+    r"--mem|--mem-per-cpu|--mem-per-gpu": "memory",
+    r"-t|--time": "walltime",
+    r"--gres|--gpus|--gpus-per-node": "gpus",
+}
+"""Options of sbatch that settings stand for: the last one counts, and some exclude each other."""
 
 
 @recipe
@@ -81,6 +94,29 @@ class Slurm:
         needs("dask_jobqueue")
         if self.cores % self.workers_per_job:
             raise PalirsError(f"executor: {self.cores} cores cannot be shared evenly by workers_per_job={self.workers_per_job}")
+        if self.time_limit is not None and self.time_limit > seconds(self.walltime):
+            raise PalirsError(
+                f"executor: time_limit={self.time_limit:g} s of a call is longer than "
+                f"walltime={self.walltime} of its job, which would end first, and begin the call "
+                "again; give a longer walltime or less"
+            )
+        for directive in self.directives:
+            for option, field in OPTIONS.items():
+                if re.match(rf"({option})(?![\w-])", directive.strip()) and getattr(self, field):
+                    raise PalirsError(
+                        f"executor: {directive} among directives and {field}={getattr(self, field)} are about the same; give {field} only"
+                    )
+
+    @property
+    def memory_of_worker(self) -> float:
+        """[GB]."""
+        return gigabytes(self.memory) / self.workers_per_job
+
+    @property
+    def with_gpus(self) -> bool:
+        """Whether the jobs ask for GPUs."""
+        asking = [one for one in self.directives if re.match(r"(--gres|--gpus)", one.strip())]
+        return self.gpus > 0 or bool(asking)
 
     @property
     def script(self) -> str:
@@ -129,6 +165,13 @@ class Slurm:
             executor = DaskExecutor(client, self.jobs * self.workers_per_job, self.time_limit)
             with _Watch(cluster, self.jobs, executor, self.logs).running():
                 yield executor
+
+
+def seconds(walltime: str) -> int:
+    """Return ``HH:MM:SS`` or ``D-HH:MM:SS`` in seconds."""
+    days, _, clock = walltime.rpartition("-")
+    hours, minutes, rest = map(int, clock.split(":"))
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 class _Watch:

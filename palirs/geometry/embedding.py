@@ -1,85 +1,149 @@
-"""Geometries of a molecule by RDKit: conformers are embedded and relaxed by a force field."""
+"""Geometries of a molecule by RDKit, which embeds and relaxes conformers.
 
+It does so in a process of its own, which has a time limit and ends when the program is interrupted.
+"""
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
-from rdkit import Chem, RDLogger
-from rdkit.Chem import rdDetermineBonds, rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDetermineBonds
 
 from palirs.geometry.distinct import distances
+from palirs.geometry.embedding_process import Answer, Request
 
 T = TypeVar("T")
 
-EMBEDDED, MOST = 30, 300
-"""Conformers that are tried, for each rotatable bond as many more, and so many at most."""
-SEED = 61453
-"""Of the embedding, so that a molecule has the same geometries every time."""
+log = logging.getLogger(__name__)
+
 SAME = 0.1
 """Conformers of which no distance between atoms differs by more than this [Å] are one."""
 DIGITS = 4
-"""Of start geometries [Å]: what the last digits of a force field's minimum are depends on the machine."""
-STEPS = 2000
+"""Of start geometries [Å]: what the last digits of a force field's minimum are depends on the
+machine."""
+PATIENCE = 60.0
+"""Seconds of CPU time without any geometry, after which a molecule is given up: those that can be
+embedded have their first geometry within a second, cages and cyclophanes may be tried for hours."""
+LONGEST = 600.0
+"""Seconds that a molecule may take in all; erythromycin, 118 atoms, takes two minutes."""
+SILENT, REMINDED = 5.0, 60.0
+"""Seconds until the log says what is waited for, and until it does again."""
+ORDERS = 1_000_000
+"""Distributions of bond orders that are tried at most, for a few seconds; those of usual molecules
+are found within a thousand."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Conformers of a molecule.
+
+    Attributes
+    ----------
+    molecule : Chem.Mol
+        The isomer, with the hydrogen atoms of what was given.
+    conformers : list of tuple
+        Energy by the force field [kcal/mol] and geometry, the lowest first.
+    taken : str
+        SMILES of the isomer, where the stereochemistry was open.
+    others : list of str
+        SMILES of isomers that would do as well; mirror images are no others.
+    """
+
+    molecule: Chem.Mol
+    conformers: list[tuple[float, Atoms]]
+    taken: str = ""
+    others: list[str] = field(default_factory=list)
 
 
 def conformers_like(atoms: Atoms) -> list[tuple[float, Atoms]]:
-    """Return conformers of the molecule that a structure is, its atoms in their order, with energies [kcal/mol], the lowest first.
+    """Return conformers of the molecule that a structure is, and energies [kcal/mol], lowest first.
 
-    Bonds and stereochemistry are those of the structure (Kim and Kim 2015, doi:10.1002/bkcs.10334).
+    Its atoms keep their order. Bonds and stereochemistry are those of the structure (Kim and Kim 2015,
+    doi:10.1002/bkcs.10334).
 
     Raises
     ------
     ValueError
         If RDKit cannot tell the bonds, or the force fields do not know an atom.
     """
-    return embedded(_molecule_of(atoms))
+    return embedded(molecule_of(atoms), str(atoms.symbols)).conformers
 
 
 def canonical_of(atoms: Atoms) -> str | None:
-    """Return the canonical SMILES of a structure, without stereochemistry; ``None`` if RDKit cannot tell its bonds."""
+    """Return the canonical SMILES of a structure, without stereochemistry.
+
+    ``None`` if RDKit cannot tell its bonds.
+    """
     try:
-        molecule = Chem.RemoveHs(_molecule_of(atoms))
+        molecule = molecule_of(atoms)
+        with rdBase.BlockLogs():
+            molecule = Chem.RemoveHs(molecule)
     except ValueError:
         return None
     return Chem.MolToSmiles(molecule, isomericSmiles=False)
 
 
-def _molecule_of(atoms: Atoms) -> Chem.Mol:
-    block = f"{len(atoms)}\n\n" + "\n".join(f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms)
-    with Quiet():
-        molecule = Chem.MolFromXYZBlock(block)
-        rdDetermineBonds.DetermineBonds(molecule, charge=0)
-        Chem.AssignStereochemistryFrom3D(molecule)
-    return molecule
-
-
-def embedded(molecule: Chem.Mol) -> list[tuple[float, Atoms]]:
-    """Return the conformers of a molecule with its hydrogen atoms, and their energies [kcal/mol], the lowest first.
-
-    They are embedded by ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), relaxed by MMFF94s, or UFF where that has no parameters.
+def molecule_of(atoms: Atoms) -> Chem.Mol:
+    """Return the neutral molecule that a structure is, bonds and stereochemistry by its geometry.
 
     Raises
     ------
     ValueError
-        If there is none, in words that ``of ...`` may follow.
+        If RDKit cannot tell the bonds.
     """
-    trials = min(MOST, EMBEDDED * (1 + rdMolDescriptors.CalcNumRotatableBonds(Chem.RemoveHs(molecule))))
-    parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = SEED
-    if not len(rdDistGeom.EmbedMultipleConfs(molecule, trials, parameters)):
-        parameters.useRandomCoords = True
-        rdDistGeom.EmbedMultipleConfs(molecule, trials, parameters)
-    if not molecule.GetNumConformers():
-        raise ValueError("RDKit finds no geometry")
-    energies = _relax(molecule)
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    masses = [atom.GetMass() for atom in molecule.GetAtoms()] if any(atom.GetIsotope() for atom in molecule.GetAtoms()) else None
-    found = []
-    for number in np.argsort(energies, kind="stable"):
-        positions = np.round(molecule.GetConformer(int(number)).GetPositions(), DIGITS)
-        found.append((float(energies[number]), Atoms(numbers, positions=positions, masses=masses)))
-    return differing(found, lambda pair: pair[1])
+    block = f"{len(atoms)}\n\n" + "\n".join(f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms)
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromXYZBlock(block)
+        try:
+            rdDetermineBonds.DetermineBonds(molecule, charge=0, maxIterations=ORDERS)
+        except RuntimeError as error:  # too many distributions of bond orders
+            raise ValueError("RDKit cannot tell the orders of the bonds") from error
+        Chem.AssignStereochemistryFrom3D(molecule)
+    return molecule
+
+
+def embedded(molecule: Chem.Mol, name: str, open_stereo: bool = False) -> Embedding:
+    """Return the conformers of a molecule.
+
+    They are embedded by ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), relaxed by
+    MMFF94s, or UFF where that has no parameters.
+
+    Parameters
+    ----------
+    molecule : Chem.Mol
+        With its hydrogen atoms, unless its stereochemistry is open.
+    name : str
+        For the log.
+    open_stereo : bool
+        Stereochemistry is open: one isomer is chosen, and the others are named.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or none within the time, in words that ``of ...`` may follow.
+    """
+    found = _answer(Request(molecule, open_stereo, PATIENCE), name)
+    whole = Chem.AddHs(found.isomer) if open_stereo else found.isomer
+    numbers, masses = [atom.GetAtomicNum() for atom in whole.GetAtoms()], isotopic_masses(whole)
+    conformers = []
+    for number in np.argsort(found.energies, kind="stable"):
+        positions = np.round(np.array(found.positions[number]), DIGITS)
+        conformers.append((float(found.energies[number]), Atoms(numbers, positions=positions, masses=masses)))
+    return Embedding(found.isomer, differing(conformers, lambda pair: pair[1]), found.taken, found.others)
+
+
+def isotopic_masses(molecule: Chem.Mol) -> list[float] | None:
+    """Return the masses of the atoms [amu] if there are isotopes among them."""
+    atoms = list(molecule.GetAtoms())
+    return [atom.GetMass() for atom in atoms] if any(atom.GetIsotope() for atom in atoms) else None
 
 
 def differing(found: Sequence[T], structure: Callable[[T], Atoms]) -> list[T]:
@@ -93,22 +157,36 @@ def differing(found: Sequence[T], structure: Callable[[T], Atoms]) -> list[T]:
     return kept
 
 
-def _relax(molecule: Chem.Mol) -> np.ndarray:
-    """Relax every conformer and return the energies [kcal/mol], infinite where that fails."""
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
-        found = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, maxIters=STEPS, mmffVariant="MMFF94s")
-    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
-        found = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=STEPS)
-    else:
-        raise ValueError("neither MMFF94 nor UFF knows all atoms")
-    return np.array([energy if failed >= 0 else np.inf for failed, energy in found])
+def _answer(request: Request, name: str) -> Answer:
+    """Run the process, and end it with this program or when the time is up."""
+    program = "from palirs.geometry.embedding_process import main; main()"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command, pipe = [sys.executable, "-c", program], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        try:
+            out, errors = _waited(process, pickle.dumps(request), name)
+        finally:  # an interrupt too
+            process.kill()
+    if process.returncode:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        reason = lines[-1][:200] if lines else f"exit status {process.returncode}"
+        raise ValueError(f"RDKit fails ({reason}) at the geometry")
+    answer = pickle.loads(out)
+    if isinstance(answer, str):
+        raise ValueError(answer)
+    return answer
 
 
-class Quiet:
-    """RDKit says in its own way, on the terminal, what is wrong with a string that may be a name."""
-
-    def __enter__(self) -> None:
-        RDLogger.DisableLog("rdApp.*")
-
-    def __exit__(self, *_: object) -> None:
-        RDLogger.EnableLog("rdApp.*")
+def _waited(process: subprocess.Popen, request: bytes, name: str) -> tuple[bytes, bytes]:
+    waited, wait, given = 0.0, SILENT, request
+    while True:
+        try:
+            return process.communicate(given, timeout=min(wait, LONGEST - waited))
+        except subprocess.TimeoutExpired:
+            waited, wait, given = waited + wait, REMINDED, None  # input may be given once
+        if waited >= LONGEST:
+            raise ValueError(f"RDKit does not come to an end within {LONGEST:g} s with the geometries")
+        log.info(
+            "%s: RDKit has been making geometries for %.0f s; it is given up after %.0f s of CPU time without any, or %.0f s in all",
+            *(name, waited, PATIENCE, LONGEST),
+        )

@@ -13,7 +13,7 @@ from palirs.engines.consistency import MISFIT, consistency, guess
 from palirs.labels.labeller import attach
 from palirs.labels.record import Record, label_key
 from palirs.labels.store import LabelStore
-from palirs.molecules import on_grid
+from palirs.molecules import on_grid, read_frames
 from palirs.recipes import PalirsError
 
 
@@ -167,8 +167,7 @@ def _frames(path: str | Path) -> Iterator[Atoms]:
                     atoms.arrays[key] = np.asarray(value)
             yield atoms
     else:
-        frames = ase.io.read(path, index=":")
-        yield from frames if isinstance(frames, list) else [frames]
+        yield from read_frames(path)
 
 
 def _take(atoms: Atoms, key: str | None, name: str, place: Mapping, where: str, size: int, needed: bool = True) -> np.ndarray | None:

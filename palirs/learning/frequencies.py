@@ -133,6 +133,15 @@ def compare_intensities(committee: Committee, dipole: DipoleModel, references: S
     return compared
 
 
+def intensities_in_words(metrics: dict[str, float]) -> str:
+    """Return what :meth:`IntensityComparison.metrics` says of all molecules together."""
+    relative = metrics.get("harmonic.intensity_relative")
+    strong = f"no mode is stronger than {STRONG:g} km/mol"
+    if relative is not None:
+        strong = f"strong modes off by {100 * relative:.0f} % on average"
+    return f"MAE {metrics['harmonic.intensity_mae_km_per_mol']:.1f} km/mol, {strong}"
+
+
 def own_vibrations(committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]) -> dict[str, Harmonic]:
     """Return the vibrations of committee and dipole model at their own optimum, in the order of the engine's modes.
 

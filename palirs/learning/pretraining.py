@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ase import Atoms
 
+from palirs.geometry.rearrangement import rearrangement
 from palirs.labels import Labeller
 from palirs.learning.frequencies import displacement
 from palirs.learning.iterations import complete_iterations, read_dataset
@@ -76,8 +77,8 @@ def pretrain(
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:
-    """Return the cheap engine's optimum, from where the reference engine has a short way; not if it is another conformer."""
-    if displacement(cheap.atoms, atoms) > ELSEWHERE:
+    """Return the cheap engine's optimum, from where the reference engine has a short way; not if it is another conformer or molecule."""
+    if displacement(cheap.atoms, atoms) > ELSEWHERE or rearrangement(atoms, cheap.atoms):
         return atoms
     moved = atoms.copy()
     moved.positions = cheap.atoms.positions

@@ -1,5 +1,6 @@
 """Recipes of the models and their training; importing them needs neither torch nor mace."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,6 +52,21 @@ class Architecture:
     residual_first: bool = False
     dtype: Literal["float32", "float64"] = "float32"
 
+    def __post_init__(self):
+        highest = self.max_ell * self.correlation
+        if self.max_L > highest:
+            raise ValueError(
+                f"max_L = {self.max_L}: products of {self.correlation} harmonics of order "
+                f"{self.max_ell} have no order above {highest}, and messages of a higher one would "
+                f"be zero; give max_L={highest}, or more of max_ell or correlation"
+            )
+        if self.max_ell > 3 and self.correlation > 2 and find_spec("cuequivariance") is None:
+            raise ValueError(
+                f"max_ell = {self.max_ell}, correlation = {self.correlation}: MACE has no coupling "
+                "coefficients for that without cuequivariance; give max_ell=3 or correlation=2, "
+                "or pip install cuequivariance"
+            )
+
 
 @recipe
 class SecondStage:
@@ -70,6 +86,9 @@ class SecondStage:
     energy_weight: Weight = 100.0
     forces_weight: Weight = 10.0
     learning_rate: LearningRate | None = None
+
+    def __post_init__(self):
+        check_weights(self)
 
 
 @recipe
@@ -163,6 +182,12 @@ class Training:
             raise ValueError(f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant")
         if self.schedule == "doubling" and self.second_stage is not None:
             raise ValueError("second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule")
+        if self.schedule == "doubling" and 2 * self.shortest > self.updates:
+            raise ValueError(
+                f"shortest = {self.shortest}: with schedule=doubling up to updates={self.updates} "
+                f"no length is doubled; give at most {max(1, self.updates // 2)}, more updates, or "
+                "another schedule"
+            )
         if self.validation_fraction == 0 and self.schedule not in ("one_cycle", "cosine"):
             raise ValueError(f"validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, not {self.schedule}")
         if self.optimiser == "amsgrad" and self.weight_decay:
@@ -204,3 +229,16 @@ class Evaluation:
     def __post_init__(self):
         if self.backend == "native" and self.device != "cpu":
             raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
+        native = self.backend in ("auto", "native") and self.device == "cpu"
+        if self.radial != "table" and not native:
+            raise ValueError(
+                f"radial = {self.radial}: a choice of native code, which backend={self.backend} on "
+                f"device={self.device} is not; give table, or backend=native device=cpu"
+            )
+
+
+def check_weights(stage: Training | SecondStage, where: str = "") -> None:
+    """Raise :class:`ValueError` where neither energies nor forces count; keys begin with ``where``."""
+    if stage.energy_weight == 0 and stage.forces_weight == 0:
+        what = f"{where}energy_weight = 0, {where}forces_weight = 0"
+        raise ValueError(f"{what}: a potential would learn nothing; give 10 to one of them")

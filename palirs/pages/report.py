@@ -67,7 +67,11 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
 
 def warnings(found: Findings, study: Study) -> list[str]:
     """Return what should be known before a number of a study is used, in sentences."""
-    last, goals, told = found.history[-1], study.learning, []
+    last, goals = found.history[-1], study.learning
+    told = [
+        f"{name} is no longer the molecule that was given: in its optimum by {study.engine.name} {change}. All numbers are of that one."
+        for name, change in found.rearranged.items()
+    ]
     if (error := last["harmonic.mae_cm1"]) >= goals.harmonic_mae:
         told.append(
             f"Harmonic frequencies are off by {error:.1f} cm⁻¹ on average; the goal of {goals.harmonic_mae:g} cm⁻¹ was not reached."

@@ -1,7 +1,7 @@
 """The sections of the report: each draws its figure or fills its table from what the study directory holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Findings:
         Of the last iteration.
     dipole : DipoleModel or None
         Trained on the data of the last iteration.
+    rearranged : dict
+        What became of molecules whose optimum is another molecule, by name.
     goals : tuple
         Of the harmonic frequencies [cm⁻¹] and of the forces [meV/Å], if there is one.
     """
@@ -100,6 +102,7 @@ class Findings:
     committee: Committee
     dipole: DipoleModel | None
     goals: tuple[float, float | None]
+    rearranged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def expected(self) -> list[float]:

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from palirs.engines import Engine
-from palirs.mace.settings import Architecture, Training
+from palirs.mace.settings import Architecture, Training, check_weights
 from palirs.recipes import Count, Kelvin, Wavenumber, recipe
+from palirs.settings.md import check_different
 
 
 @recipe
@@ -122,6 +123,8 @@ class Pretraining:
     def __post_init__(self):
         if self.training.start != "scratch":
             raise ValueError(f"training.start = {self.training.start}: pretraining starts from scratch")
+        check_different("temperatures", self.temperatures, "frames")
+        check_weights(self.training, "training.")
 
 
 @recipe
@@ -140,6 +143,7 @@ class Trainings:
     dipole: Training
 
     def __post_init__(self):
+        check_weights(self.potential, "potential.")
         if self.dipole.start == "previous":
             raise ValueError("dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
         if self.dipole.atomic_energies != "fitted":

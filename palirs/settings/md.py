@@ -1,5 +1,6 @@
 """How trajectories are run: exploration by the committee, production and the engine's own MD."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -41,9 +42,7 @@ class Sampler:
     epsilon: Annotated[float, Field(gt=0, le=100, description="eV/Å")] = 0.2
 
     def __post_init__(self):
-        twice = sorted({t for t in self.temperatures if self.temperatures.count(t) > 1})
-        if twice:
-            raise ValueError(f"temperatures = {self.temperatures}: {twice[0]:g} K is there twice; for more trajectories raise replicas")
+        check_different("temperatures", self.temperatures, "replicas")
         check_interval("interval", self.interval, self.timestep, self.length)
 
     @property
@@ -84,6 +83,14 @@ class MD:
     def __post_init__(self):
         if self.until is not None and self.longest < self.length:
             raise ValueError(f"longest = {self.longest:g} ps: it should not be less than length, {self.length:g} ps")
+
+
+def check_different(key: str, temperatures: Sequence[float], more: str) -> None:
+    """Raise :class:`ValueError` for a temperature [K] that is there twice; ``more`` can be raised."""
+    twice = sorted({one for one in temperatures if temperatures.count(one) > 1})
+    if twice:
+        what = f"{key} = {tuple(temperatures)}: {twice[0]:g} K is there twice"
+        raise ValueError(f"{what}; for more trajectories raise {more}")
 
 
 def check_interval(key: str, interval: float, timestep: float, length: float) -> None:

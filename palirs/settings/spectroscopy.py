@@ -12,6 +12,8 @@ from palirs.units import SPEED_OF_LIGHT
 
 LONGEST_INTERVAL = 3.5
 """Between dipoles [fs]: 4766 cm⁻¹ can be told, and nothing vibrates faster than H2 (4401 cm⁻¹)."""
+HIGHEST = 5000.0
+"""Where computed spectra end [cm⁻¹]."""
 SHORTEST_LAG = 50.0
 """Of the autocorrelation [fs]; bands are then 700 cm⁻¹ wide."""
 
@@ -99,18 +101,13 @@ class Spectroscopy:
                 f"dipole_interval = {self.dipole_interval:g} fs, {actual:g} fs in steps of {self.timestep:g} fs: only {nyquist:.0f} cm⁻¹ "
                 f"can be told from it, and bands above would appear at wrong places below; at most {LONGEST_INTERVAL:g} fs"
             )
-        if self.method == "schnetpack" and self.stride != 1:
-            raise ValueError(
-                f"dipole_interval = {self.dipole_interval:g} fs: SchNetPack takes dipoles of every time step; give {self.timestep:g}, or "
-                f"method=physical"
-            )
-        if self.method == "schnetpack" and (self.lag_window, self.quantum_correction) != ("hann", "harmonic"):
-            raise ValueError(
-                f"lag_window = {self.lag_window}, quantum_correction = {self.quantum_correction}: SchNetPack's recipe has a window of "
-                f"its own and no correction; leave them at hann and harmonic, or method=physical"
-            )
-        if self.method == "schnetpack" and self.conformers == "boltzmann":
-            raise ValueError("conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical")
+        end = min(HIGHEST, 0.5 / (self.stride * self.timestep * SPEED_OF_LIGHT))
+        if high > end:
+            shorter = ", or a shorter dipole_interval" if end < HIGHEST else ""
+            what = f"window = {self.window}: computed spectra end at {end:.0f} cm⁻¹"
+            raise ValueError(f"{what}; give no more{shorter}")
+        if self.method == "schnetpack":
+            self._check_schnetpack()
         if self.max_lag < SHORTEST_LAG:
             raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")
         for md in (self.production, self.reference):
@@ -120,6 +117,36 @@ class Spectroscopy:
             check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
             if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
                 raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
+            if self.conformers == "boltzmann" and md.replicas == 1:
+                kind = "production" if md is self.production else "reference"
+                raise ValueError(
+                    f"conformers = boltzmann, {kind}.replicas = 1: each conformer needs a "
+                    "trajectory of its own, or it counts for nothing; give more replicas, or "
+                    "conformers=null"
+                )
+
+    def _check_schnetpack(self) -> None:
+        """Refuse what SchNetPack's recipe does not know."""
+        if self.stride != 1:
+            raise ValueError(
+                f"dipole_interval = {self.dipole_interval:g} fs: SchNetPack takes dipoles of every "
+                f"time step; give {self.timestep:g}, or method=physical"
+            )
+        if (self.lag_window, self.quantum_correction, self.padding) != ("hann", "harmonic", 4):
+            raise ValueError(
+                f"lag_window = {self.lag_window}, quantum_correction = {self.quantum_correction}, "
+                f"padding = {self.padding}: SchNetPack's recipe has a window and a padding of its "
+                "own and no correction; leave them at hann, harmonic and 4, or method=physical"
+            )
+        if self.conformers == "boltzmann":
+            raise ValueError("conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical")
+        for kind, md in (("production", self.production), ("reference", self.reference)):
+            if md is not None and md.until is not None:
+                raise ValueError(
+                    f"{kind}.until = {md.until:g}: spectra by SchNetPack's recipe have no error "
+                    "that could fall below it; give until=null and the length that is wanted, or "
+                    "method=physical"
+                )
 
     @property
     def made(self) -> str:

@@ -1,5 +1,6 @@
 """The whole configuration of a study."""
 
+import logging
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,8 +18,22 @@ from palirs.sampling import InitialSamples
 from palirs.selection import Selector
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
 from palirs.settings.md import Sampler
+from palirs.settings.pairs import (
+    check_atomic_energies,
+    check_committee,
+    check_conformers,
+    check_exploration,
+    check_goals,
+    check_pretraining,
+    check_samples,
+    check_started,
+    check_timestep,
+    check_workers,
+)
 from palirs.settings.spectroscopy import Spectroscopy
-from palirs.spectra.baseline import measured
+from palirs.spectra.measured.baseline import measured
+
+log = logging.getLogger(__name__)
 
 BOND = 1.3
 """Atoms nearer than this times the sum of their covalent radii are bonded."""
@@ -86,28 +101,22 @@ class Study:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
     def __post_init__(self):
-        if self.committee.size == 1 and self.selector.needs_spread and self.learning.iterations > 1:
-            raise ValueError(
-                "committee.size = 1: one member has no spread, so no frame is more uncertain than another; give at least 2, "
-                "selector=random, or learning.iterations=1"
-            )
-        if self.committee.size == 1 and self.learning.forces_mae is not None and self.learning.iterations > 1:
-            raise ValueError(
-                "committee.size = 1: one member has no spread, so no error of its forces can be expected; give at least 2, or "
-                "learning.forces_mae=null"
-            )
-        if self.learning.intensities is not None and not self.engine.gives_dipole:
-            raise ValueError(f"learning.intensities = {self.learning.intensities:g}: {self.engine.name} declares no dipole; give null")
-        cheap = self.pretraining.engine
-        if cheap is not None and cheap.fingerprint == self.engine.fingerprint:
-            raise ValueError(
-                f"pretraining.engine is the reference engine, {self.engine.name}, itself; give pretraining=none or another one"
-            )
-        started = [name for name in ("potential", "dipole") if getattr(self.training, name).start not in ("scratch", "previous")]
-        if cheap is not None and started:
-            raise ValueError(
-                f"training.{started[0]}.start names a model and pretraining makes one; give pretraining=none, or start=scratch"
-            )
+        check_committee(self.committee, self.selector, self.learning)
+        check_goals(self.engine, self.learning, self.spectrum, self.selector)
+        check_pretraining(self.engine, self.pretraining, self.training)
+        check_exploration(self.sampler, self.selector, self.learning)
+        of_engine = ("engine.device", getattr(self.engine, "device", "cpu"), "labels")
+        memory = getattr(self.engine, "memory", None)
+        check_workers([*self._devices, of_engine], self.executor, memory)
+
+    @property
+    def _devices(self) -> list[tuple[str, str, str]]:
+        """Keys and values of the devices of the models, and whose executor uses each."""
+        return [
+            ("evaluation.device", self.evaluation.device, "md"),
+            ("training.potential.device", self.training.potential.device, "training"),
+            ("training.dipole.device", self.training.dipole.device, "training"),
+        ]
 
     def check_devices(self) -> None:
         """See that the devices are there, unless Slurm jobs will look for theirs.
@@ -117,13 +126,8 @@ class Study:
         PalirsError
             If one is not.
         """
-        asked = [
-            ("evaluation.device", self.evaluation.device, self.executor.md),
-            ("training.potential.device", self.training.potential.device, self.executor.training),
-            ("training.dipole.device", self.training.dipole.device, self.executor.training),
-        ]
-        for key, device, workers in asked:
-            if device != "cpu" and not isinstance(workers, Slurm):
+        for key, device, role in self._devices:
+            if device != "cpu" and not isinstance(getattr(self.executor, role), Slurm):
                 from palirs.mace.forces.devices import check_device  # torch, which takes seconds
 
                 check_device(key, device)
@@ -152,12 +156,23 @@ class Study:
                     engine.check(atoms)
             for kind, architecture in (("potential", self.model.potential), ("dipole", self.model.dipole)):
                 _check_cutoff(atoms, f"model.{kind}.cutoff", architecture.cutoff)
+        trainings = {"training.potential": self.training.potential}
+        if self.pretraining.engine is not None:
+            trainings["pretraining.training"] = self.pretraining.training
+        check_atomic_energies(molecules, trainings)
+        check_samples(molecules, self.initial, self.learning, self.training.potential)
+        check_timestep(molecules, self.sampler.timestep)
+        check_started(molecules, self.training)
+        check_conformers(molecules, self.spectrum.conformers)
         names = [atoms.info[keys.MOLECULE] for atoms in molecules]
-        for path in self.spectrum.experiments(names).values():
+        for name, path in self.spectrum.experiments(names).items():
             try:
-                measured(path, self.spectrum.window)
+                spectrum = measured(path, self.spectrum.window)
             except ValueError as error:
                 raise PalirsError(f"spectrum.experiment: {error}") from error
+            log.info("experiment of %s: %s, read as %s", name, path, spectrum.read_as)
+            if spectrum.doubt:
+                log.warning("experiment of %s: %s: %s", name, path, spectrum.doubt)
         return molecules
 
 

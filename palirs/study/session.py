@@ -14,6 +14,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.executors import Later, Slurm, preload
+from palirs.geometry.rearrangement import rearrangement
 from palirs.journal import Journal
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.iterations import complete_iterations, final_committee, read_dataset
@@ -111,7 +112,22 @@ class Session:
         self._paid = len(self.labeller.asked)
         for known in () if self.study.molecules.complexes else found:
             check_whole(known.atoms)  # a start geometry may fall apart while it relaxes
+        changes = self._rearranged(found)
+        for name, change in changes.items():
+            log.warning("%s relaxes to another molecule: %s; everything that follows is of that one", name, change)
+        if changes:
+            self.tracker.describe("\n\n".join(f"{name} relaxes to another molecule: {change}." for name, change in changes.items()))
         return found
+
+    @property
+    def rearranged(self) -> dict[str, str]:
+        """What became of the molecules whose optimum is another molecule than the one that was given, by name."""
+        return self._rearranged(self.references)
+
+    def _rearranged(self, references: Sequence[Harmonic]) -> dict[str, str]:
+        pairs = zip(self.molecules, references, strict=True)
+        changes = {given.info[keys.MOLECULE]: rearrangement(given, optimum.atoms) for given, optimum in pairs}
+        return {name: change for name, change in changes.items() if change}
 
     @property
     def optima(self) -> list[Atoms]:
@@ -190,6 +206,7 @@ class Session:
             test=read_frames(last / "test.xyz"),
             optima=dict(zip(self.shelf.molecules, energies, strict=True)),
             references=dict(zip(self.shelf.molecules, self.references, strict=True)),
+            rearranged=self.rearranged,
             committee=self.committee,
             dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
             goals=(self.study.learning.harmonic_mae, self.study.learning.forces_mae),

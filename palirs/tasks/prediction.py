@@ -90,14 +90,14 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
             continue
         stem = Path(output) / name / f"{name}-{found.temperature:g}K"
         stem.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(stem.with_suffix(".csv"), found)
+        write_csv(stem.with_name(f"{stem.name}.csv"), found)
         write_table(stem.parent / f"{stem.name}-bands.csv", found.bands)
         title = f"{name}, {found.temperature:g} K"
         assert found.harmonic is not None and found.harmonic.intensities is not None
         sticks = {"predicted": (found.harmonic.frequencies, found.harmonic.intensities)}
         drawn = spectral_figures.spectrum(title, {"predicted": found}, interactive.WINDOW, {}, found.bands, sticks)
-        figures.save(drawn, stem.with_suffix(".png"), vector=True)
-        interactive.write_page([found.figure()], stem.with_suffix(".html"))
+        figures.save(drawn, stem.with_name(f"{stem.name}.png"), vector=True)
+        interactive.write_page([found.figure()], stem.with_name(f"{stem.name}.html"))
         for row in bands.in_words(found.bands):
             print("  ".join(str(value) for value in row.values()))
         log.info("%s: %s.html, .png, .csv after %.0f s", name, stem, time.monotonic() - started)

@@ -10,7 +10,7 @@ import numpy as np
 
 from palirs import keys
 from palirs.learning import errors
-from palirs.learning.frequencies import compare_intensities
+from palirs.learning.frequencies import compare_intensities, intensities_in_words
 from palirs.learning.iterations import complete_iterations
 from palirs.learning.loop import EXPECTED, learn
 from palirs.learning.state import BRIGHT, State
@@ -185,10 +185,7 @@ def dipole(session: Session) -> None:
         session.tracker.artifact(file, "models")
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
     if intensities:
-        log.info(
-            "harmonic intensities: MAE %.1f km/mol, strong modes off by %.0f %% on average",
-            *(intensities["harmonic.intensity_mae_km_per_mol"], 100 * intensities.get("harmonic.intensity_relative", np.nan)),
-        )
+        log.info("harmonic intensities: %s", intensities_in_words(intensities))
 
 
 def analyse(session: Session) -> None:
@@ -211,7 +208,7 @@ def analyse(session: Session) -> None:
         session.tracker.artifact(file)
     for file in sorted((session.directory / "spectra").glob("*")):
         session.tracker.artifact(file, "spectra")
-    session.tracker.describe("\n\n".join([*told, *_pictures(found)]))
+    session.tracker.describe("\n\n".join([*map(_in_markdown, told), *_pictures(found)]))
     log.info("report: %s", written)
 
 
@@ -229,12 +226,13 @@ def _pictures(found: Findings) -> list[str]:
 
 def _in_markdown(name: str) -> str:
     """Return a name whose characters mean nothing to Markdown."""
-    return re.sub(r"([^\w\s,.-])|_", r"\\\g<0>", name)
+    return re.sub(r"[\\`*_{}\[\]()#+!|<>~]", r"\\\g<0>", name)
 
 
 def _summary(session: Session, found: Findings) -> list[str]:
     s, history = session.study, found.history
     return [
+        *(f"{name} relaxes to another molecule: {change}." for name, change in found.rearranged.items()),
         f"{', '.join(session.shelf.molecules[:6])}{' and others' if len(session.molecules) > 6 else ''}: reference {s.engine.name}, "
         f"committee of {s.committee.size}, {history[-1]['dataset.size']:.0f} labelled structures after {len(history)} "
         f"training{'s' if len(history) > 1 else ''}; "

@@ -186,7 +186,7 @@ class _Outbox:
             self._watch()
         except Exception as error:  # whatever the server or its client raises, the study goes on
             reason = mlflow_entries.first_line(error)
-            if self._failed == self._place["sent"]:
+            if self._failed is not None and self._failed == self._place["sent"]:
                 what = mlflow_entries.in_words(self._entries[self._failed])
                 log.warning("tracking: MLflow did not take %s (%s); it is tried once more", what, reason)
             else:

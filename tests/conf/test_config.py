@@ -137,6 +137,20 @@ def run(*arguments):
         ("engine=ase engine.calculator._target_=os.system engine.calculator.command=ls", ["'os.system'", "ASE's calculators"]),
         ("engine._target_=os.system", ["engine._target_ = 'os.system'", "recipes of palirs"]),
         ("+hydra.callbacks.mine._target_=os.system", ["hydra.callbacks.mine._target_ = 'os.system'"]),
+        ("engine=pyscf_pbe engine.bassis=6-31G(d,p)", ["Did you mean engine.basis"]),
+        ("größe=3", ["größe: there is no such key", "Allowed: committee, engine"]),
+        ("spectrum.experiment.Mölln=x.jdx", ["write 'spectrum.experiment={Mölln: x.jdx}'"]),
+        ("engine=pyscf(pbe)", ["engine/pyscf(pbe): there is no such option; there are aims"]),
+        ("engine=", ["engine=: needs a value"]),
+        ("molecules=", ["molecules=: needs a value"]),
+        ("molecules.files=null", ["molecules.files: needs a value", "molecules.files=[]"]),
+        ("molecules=methanol,", ["a value is missing beside a comma"]),
+        ("molecules=[C#N],CO", ["run.py -m 'molecules=[C#N],CO'", "write 'molecules=[C#N,CO]'"]),
+        ("task=import file=", ["file=: needs a value"]),
+        ("study=${", ["study=", "${ begins the name of another key"]),
+        ("spectrum.experiment={methanol:~/absent(1).jdx}", [f"{Path.home()}/absent(1).jdx"]),
+        ("engine=pyscf_pbe engine.functional=0.5*hf+b88,lypp", ["functional = '0.5*hf+b88,lypp'"]),
+        ("-m engine=pyscf_pbe engine.basis=6-31G(d,p),nix(d,p)", ["engine.basis = 'nix(d,p)'"]),
         ("-m committee.sizze=2,3", ["committee.sizze", "committee.size"]),
         ("-m molecules=methanol,unobtainium", ["unobtainium", "molecules.names"]),
         ("-m committee.size=2,x", ["committee.size = 'x'", "integer"]),
@@ -148,21 +162,22 @@ def run(*arguments):
 )
 def test_mistakes_are_explained(override, says):
     """By what ``run.py`` does before anything is computed, called here; the same as a command is below."""
-    said = explained(override.split())
+    words = override.split()
+    said = explained(words, words)
     for text in says:
         assert text in said
 
 
-def explained(arguments):
+def explained(arguments, typed=()):
     """Return what a user is told."""
     with pytest.raises(PalirsError) as error:
-        check_all(script.short_forms(arguments))
+        check_all(script.short_forms(arguments), typed)
     return str(error.value)
 
 
-def check_all(arguments):
-    script.check_overrides(arguments)
-    config = compose(*arguments)
+def check_all(arguments, typed=()):
+    arguments = script.check_overrides(arguments, typed)
+    config = script.settled(compose(*arguments))
     study = script.build(config)
     study.check_devices()
     study.checked_molecules()
@@ -258,11 +273,73 @@ def test_mistakes_in_molecules_and_goals(override, says):
         ("molecules=CC(C)=O acetone", ["acetone"]),
         (r"molecules=F/C=C\F", ["C2H2F2-WFLOTY-UPH"]),
         ("molecules=[2H]O[2H]", ["D2O-XLYOFN-ZSJ"]),
+        ("molecules=1,3-butadiene", ["1,3-butadiene"]),
+        ("molecules=[1,3-butadiene, OCC]", ["1,3-butadiene", "ethanol"]),
+        ("molecules=[C#N, [2H]O[2H]]", ["CHN-LELOWR", "D2O-XLYOFN-ZSJ"]),
+        ("molecules=['OCC', \"C#N\"]", ["ethanol", "CHN-LELOWR"]),
+        ("molecules.names=[C#N,1,3-butadiene]", ["CHN-LELOWR", "1,3-butadiene"]),
         ("molecules=[methanol, OCC]", ["methanol", "ethanol"]),
         ("molecules=[methanol]", ["methanol"]),
     ],
 )
 def test_molecules_as_people_write_them(given, means):
-    arguments = script.short_forms([given])
-    script.check_overrides(arguments)
+    arguments = script.check_overrides(script.short_forms([given]))
     assert [atoms.info["molecule"] for atoms in script.build(compose(*arguments)).checked_molecules()] == means
+
+
+HOME = Path.home()
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "value"),
+    [
+        (["study=größe (1)/αβ, γ"], "study", "größe (1)/αβ, γ"),
+        (["study=1e3"], "study", "1e3"),
+        (["study=~/x"], "study", f"{HOME}/x"),
+        (["engine=pyscf_pbe", "engine.basis=6-31G(d,p)"], "engine.basis", "6-31G(d,p)"),
+        (["spectrum.experiment={M: ~/a (1).jdx}"], "spectrum.experiment", {"M": f"{HOME}/a (1).jdx"}),
+        (["spectrum.experiment={Mölln: b.jdx}"], "spectrum.experiment", {"Mölln": "b.jdx"}),
+        (["spectrum.experiment.M=a=b (1).jdx"], "spectrum.experiment", {"M": "a=b (1).jdx"}),
+        (["tracker.uri=http://h:5000/a?b=c"], "tracker.uri", "http://h:5000/a?b=c"),
+        (["tracker.experiment=2026"], "tracker.experiment", "2026"),
+        (["task=fetch", "cas={1,3-butadiene: 106-99}"], "task.cas", {"1,3-butadiene": "106-99"}),
+        (["task=fetch", "cas.methanol=67-56-1"], "task.cas", {"methanol": "67-56-1"}),
+        (["task=predict", "model=~/studies/x (1)"], "task.model", f"{HOME}/studies/x (1)"),
+        (["task=label", "output=2026"], "task.output", "2026"),
+        (["task=test_set", "structures=md (1).xyz"], "task.structures", "md (1).xyz"),
+        (["task=test_set", "frames=200"], "task.frames", 200),
+        (["task=compare", "studies={ö 1: ~/s/*}"], "task.studies", {"ö 1": f"{HOME}/s/*"}),
+        (["task=compare", 'studies=["a=1,b=2", c=*]'], "task.studies", ["a=1,b=2", "c=*"]),
+        (["engine=ase", "engine.calculator.at=/m (1).x"], "engine.calculator.at", "/m (1).x"),
+        (["executor=slurm", "executor.labels.prologue=[a=b]"], "executor.labels.prologue", ["a=b"]),
+        (["-cd", "sweeps", "-cn", "committee_size", "study=Mölln (1)"], "study", "Mölln (1)"),
+    ],
+)
+def test_values_arrive_as_they_were_typed(given, key, value):
+    """In the settings that a study is made of, also if what was written is written again."""
+    arguments = script.check_overrides(script.short_forms(given), given)
+    assert script.check_overrides(arguments) == arguments
+    settings = [argument for argument in arguments if "=" in argument]
+    found = OmegaConf.select(script.settled(compose(*settings)), key)
+    assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == value
+
+
+def test_each_job_of_a_sweep_has_its_text():
+    given = ["-m", "engine=gfn1,gfn2", "sampler.temperatures=[300],[500]", "study=a (1)"]
+    assert script.check_overrides(given) == [*given[:3], 'study="a (1)"']
+    given = ["engine=pyscf_pbe", "engine.basis=6-31G(d,p),def2-svp", "engine.grid=range(2,4)"]
+    settings = script.check_overrides(["-m", *given])[1:]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        engines = [hydra.compose("config", overrides=job).engine for job in script._jobs(settings)]
+    pairs = [(basis, grid) for basis in ("6-31G(d,p)", "def2-svp") for grid in (2, 3)]
+    assert [(engine.basis, engine.grid) for engine in engines] == pairs
+
+
+def test_the_values_of_a_prepared_sweep_are_looked_at_too(tmp_path):
+    file = tmp_path / "mine.yaml"
+    text = "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {tracker.experiment: %s}}}"
+    file.write_text(text % '"Mölln,a (1)"')
+    with pytest.raises(PalirsError, match=r"write tracker\.experiment: (.+)") as error:
+        script.check_overrides(["-cd", str(tmp_path), "-cn", "mine"])
+    file.write_text(text % str(error.value).partition("write tracker.experiment: ")[2])
+    script.check_overrides(["-cd", str(tmp_path), "-cn", "mine"])

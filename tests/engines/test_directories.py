@@ -3,6 +3,7 @@
 import functools
 import shlex
 from pathlib import Path
+from typing import ClassVar
 
 import ase
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.calculators.gaussian import Gaussian
+from ase.calculators.orca import ORCA
 from ase.units import Debye, Hartree
 
 from palirs.engines import ASE, Aims, EngineFailure, TBLite
@@ -88,11 +91,32 @@ def test_an_output_of_aims_without_dipole_is_a_failure(species):
         ({"command": ""}, "engine.command: needs a value"),
         ({"species_directory": ""}, "engine.species_directory: needs a value"),
         ({"species": "tight"}, "there is no directory .*tight"),
+        ({"control": {"xc": "pbe0"}}, "engine.control.xc: engine.functional says that"),
+        ({"control": {"relativistic": "none"}}, "engine.relativistic says that"),
+        ({"control": {"sc_accuracy_forces": 1e-3}}, "engine.force_accuracy says that"),
+        ({"control": {"species_dir": "/elsewhere"}}, "engine.species says that"),
+        ({"control": {"charge": 1}}, "engine.control.charge: .*neutral"),
+        ({"control": {"spin": "collinear"}}, "engine.control.spin: .*closed shells"),
+        ({"control": {"compute_forces": False}}, "engine.control.compute_forces"),
+        ({"control": {"output": ["hirshfeld"]}}, "engine.control.output: dipole"),
+        ({"control": {"relax_geometry": "bfgs 1e-2"}}, "engine.control.relax_geometry: .*as it stands"),
+        ({"control": {"k_grid": "1 1 1"}}, "engine.control.k_grid"),
+        ({"control": {"many_body_dispersion": ""}}, "van_der_waals=hirshfeld adds dispersion already"),
+        ({"van_der_waals": "nonlocal_mbd", "control": {"vdw_correction_hirshfeld": True}}, "nonlocal_mbd adds dispersion already"),
+        ({"functional": "pbe_vdw"}, "engine.van_der_waals = hirshfeld: functional=pbe_vdw has dispersion"),
+        ({"functional": "xyg3", "van_der_waals": None}, "no forces"),
     ],
 )
 def test_mistakes_in_aims_are_found_before_anything_runs(species, fields, says):
     with pytest.raises(PalirsError, match=says):
         Aims(**{"command": "aims.x", "species_directory": str(species), **fields})
+
+
+def test_lines_of_aims_that_say_nothing_else_pass(species):
+    """Dispersion by a line of one's own where the setting is off, a further output beside the dipole."""
+    control = {"many_body_dispersion": "", "output": ["dipole", "hirshfeld"], "charge_mix_param": 0.05}
+    Aims(command="aims.x", species_directory=str(species), van_der_waals=None, control=control)
+    Aims(command="aims.x", species_directory=str(species), van_der_waals=None, functional="pbe_vdw")
 
 
 def test_aims_covers_what_has_a_species_file(species):
@@ -154,11 +178,35 @@ def test_calculations_have_directories_of_their_own_and_failed_ones_keep_them(tm
     assert len(list(tmp_path.iterdir())) == 3
 
 
+class Forgets(PairSprings):
+    """Says that it has a dipole, and gives none."""
+
+    def calculate(self, *arguments, **options):
+        super().calculate(*arguments, **options)
+        del self.results["dipole"]
+
+
 def test_a_property_that_does_not_come_is_named():
     with pytest.raises(EngineFailure, match="gave no dipole"):
-        ASE(calculator_of=EMT).calculate([molecule("H2O")])
-    found = ASE(calculator_of=EMT, properties=("energy", "forces")).calculate([molecule("H2O")])[0]
+        ASE(calculator_of=Forgets).calculate([molecule("H2O")])
+    found = ASE(calculator_of=Forgets, properties=("energy", "forces")).calculate([molecule("H2O")])[0]
     assert found.dipole is None
+
+
+class Tells(PairSprings):
+    """Says what it has once it is made."""
+
+    implemented_properties: ClassVar[list[str]] = []
+
+    def __init__(self):
+        super().__init__()
+        self.implemented_properties = ["energy", "forces"]
+
+
+def test_a_property_that_a_calculator_does_not_have_is_found_when_it_is_made():
+    with pytest.raises(PalirsError, match=r"Tells does not give dipole; give engine.properties=\[energy,forces\]"):
+        ASE(calculator_of=Tells).prepare()
+    ASE(calculator_of=Tells, properties=("energy", "forces")).prepare()
 
 
 @pytest.mark.parametrize(
@@ -170,11 +218,25 @@ def test_a_property_that_does_not_come_is_named():
         ({"units": {"energy": "cal"}}, "engine.units.energy = 'cal'"),
         ({"elements_covered": ("H", "Xx")}, "'Xx' is no element"),
         ({"calculator_of": functools.partial(PairSprings, stifness=2.0)}, "engine.calculator.stifness.*stiffness"),
+        ({"calculator_of": EMT}, r"EMT does not give dipole; give engine.properties=\[energy,forces\]"),
+        ({"properties": ("energy", "forces"), "units": {"dipole": "Debye"}}, "engine.units.dipole = 'Debye'.*properties"),
+        ({"calculator_of": ORCA}, "engine.own_directory = false: ORCA writes files.*own_directory=true"),
+        ({"calculator_of": Gaussian}, "engine.own_directory = false: Gaussian writes files"),
+        ({"own_directory": True}, "engine.own_directory = true: PairSprings has no argument directory"),
+        ({"calculator_of": functools.partial(Gaussian, directory="here"), "own_directory": True}, "engine.calculator.directory"),
+        ({"directory": "there"}, "engine.directory.*own_directory=true"),
+        ({"keep": True}, "engine.keep.*own_directory=true"),
     ],
 )
 def test_mistakes_in_an_ase_engine_are_found_before_anything_runs(fields, says):
     with pytest.raises(PalirsError, match=says):
         ASE(**{"calculator_of": PairSprings, **fields})
+
+
+def test_units_of_ase_itself_may_stand_for_what_is_not_given():
+    """They are the defaults of the configuration, dipole or not."""
+    ASE(calculator_of=EMT, properties=("energy", "forces"), units={"energy": "eV", "forces": "eV/Å", "dipole": "e·Å"})
+    ASE(calculator_of=functools.partial(ORCA, profile=None), own_directory=True, directory="there", keep=True)
 
 
 def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):

@@ -10,6 +10,7 @@ from palirs.learning.frequencies import (
     IntensityComparison,
     compare_frequencies,
     displacement,
+    intensities_in_words,
     overlap,
     own_vibrations,
 )
@@ -105,3 +106,10 @@ def test_errors_by_molecule_and_of_strong_modes():
     assert found["harmonic.intensity_relative"] == pytest.approx(0.1)
     assert found["harmonic.intensity_mae_km_per_mol.a"] == pytest.approx(6)
     assert IntensityComparison().metrics() == {}
+
+
+def test_where_no_mode_is_strong_there_is_no_relative_error_to_tell():
+    found = IntensityComparison({"a": np.array([0.0, 1.0])}, {"a": np.array([0.5, 1.5])}).metrics()
+    assert intensities_in_words(found) == "MAE 0.5 km/mol, no mode is stronger than 5 km/mol"
+    found = IntensityComparison({"a": np.array([100.0])}, {"a": np.array([90.0])}).metrics()
+    assert intensities_in_words(found) == "MAE 10.0 km/mol, strong modes off by 10 % on average"

@@ -1,0 +1,147 @@
+"""The functionals of libxc as PySCF has them: what a name is made of, and what each part is."""
+
+import contextlib
+import ctypes
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+DILUTE = 1e-3
+"""Density of a uniform electron gas [Bohr⁻³] in which short-range exchange is a small part."""
+_HAVE_EXC, _IN_SPACE, _VV10, _NEEDS_LAPLACIAN = 1 << 0, 1 << 7, 1 << 10, 1 << 15  # of xc.h in libxc
+_KINDS = ("exchange", "correlation", "both", "kinetic")  # in the order of xc.h
+_UNFINISHED = (
+    (r".*_D3?", "was fitted together with a dispersion correction that is not there"),
+    (r".*_3C", "is one part of a composite method, whose corrections are not there"),
+    (r".*VDW.*", "goes with the non-local correlation of vdW-DF, which PySCF does not have"),
+    (r".*_RVV10", "was fitted with the kernel of rVV10, and PySCF has that of VV10 only"),
+    (r".*_EPC\d.*", "is correlation of electrons and protons"),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A functional of libxc, alone or in a sum.
+
+    Attributes
+    ----------
+    number, name
+        Of libxc.
+    factor : float
+        What it is multiplied with.
+    kind : {"exchange", "correlation", "both", "kinetic"}
+        What it is an energy of.
+    flags : int
+        What libxc says of it.
+    exact : bool
+        Whether exact exchange belongs to it.
+    omega : float
+        Of its range separation [Bohr⁻¹]; zero without.
+    by_erf : bool
+        Whether the ranges are separated by the error function.
+    """
+
+    number: int
+    name: str
+    factor: float
+    kind: str
+    flags: int
+    exact: bool
+    omega: float
+    by_erf: bool
+
+    @property
+    def local(self) -> bool:
+        """Whether it is exchange at short range, and nothing at long range."""
+        if self.kind != "exchange" or self.omega == 0 or self.exact:
+            return False
+        return _dilute_exchange(self.number) < 0.7
+
+    @property
+    def vv10(self) -> bool:
+        """Whether the non-local correlation VV10 goes with it."""
+        return bool(self.flags & _VV10)
+
+    @property
+    def problem(self) -> str:
+        """Why PySCF gets no energies and forces from it, or wrong ones; empty where it does."""
+        if self.kind == "kinetic":
+            return "is a kinetic energy"
+        if not self.flags & _IN_SPACE:
+            return "is made for one or two dimensions"
+        if not self.flags & _HAVE_EXC:
+            return "has a potential and no energy"
+        if self.flags & _NEEDS_LAPLACIAN:
+            return "needs the Laplacian of the density, which PySCF does not give"
+        if self.omega and not self.by_erf and self.exact:
+            return "separates the ranges by another function than erf, which PySCF would take"
+        if self.omega and self.kind == "correlation":
+            return "is correlation of one range only"
+        if self.name == "GGA_XC_B97_D":  # D3 and D4 have parameters for it
+            return ""
+        return next((why for ending, why in _UNFINISHED if re.fullmatch(ending, self.name)), "")
+
+
+def read(functional: str) -> tuple[tuple, str]:
+    """Return what PySCF reads (exact exchange at short and long range, omega; parts), and says."""
+    from pyscf.dft import libxc
+
+    with contextlib.redirect_stderr(io.StringIO()) as told, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return libxc.parse_xc(functional), told.getvalue()
+
+
+def understood(functional: str) -> tuple | None:
+    """Return what PySCF reads, ``None`` where it cannot."""
+    with contextlib.suppress(Exception):
+        return read(functional)[0]
+    return None
+
+
+def parts_read(functional: str) -> tuple[tuple[Part, ...], str]:
+    """Return the parts that PySCF reads, and what it says."""
+    (_, found), told = read(functional)
+    return tuple(_part(int(number), float(factor)) for number, factor in found), told
+
+
+@cache
+def _part(number: int, factor: float) -> Part:
+    from pyscf.dft import libxc
+
+    names = {int(known): name for name, known in libxc.available_libxc_functionals().items()}
+    library: Any = libxc._itrf  # PySCF passes on neither kind nor flags
+    made = libxc._get_xc(number).xc_objs[0]
+    info = ctypes.c_void_p(_asked(library.xc_func_get_info, made, ctypes.c_void_p))
+    omega, alpha, beta = libxc.rsh_coeff(number)
+    return Part(
+        number=number,
+        name=names[number],
+        factor=factor,
+        kind=_KINDS[_asked(library.xc_func_info_get_kind, info, ctypes.c_int)],
+        flags=_asked(library.xc_func_info_get_flags, info, ctypes.c_int),
+        exact=bool(alpha or beta or libxc.hybrid_coeff(number)),
+        omega=float(omega),
+        by_erf=bool(library.LIBXC_is_cam_rsh(made)),
+    )
+
+
+def _asked(function: Any, of: Any, kind: Any) -> int:
+    function.argtypes, function.restype = (ctypes.c_void_p,), kind
+    return function(of)
+
+
+@cache
+def _dilute_exchange(number: int) -> float:
+    """Return the exchange of a dilute uniform electron gas, as a share of what it is."""
+    from pyscf.dft import libxc
+
+    kinetic = 0.3 * (3 * np.pi**2) ** (2 / 3) * DILUTE ** (5 / 3)
+    density = np.array([[DILUTE], [0.0], [0.0], [0.0], [kinetic]])
+    rows = {"LDA": density[0], "GGA": density[:4]}.get(libxc.xc_type(number), density)
+    energy = libxc.eval_xc1(number, rows, deriv=0)[0]
+    return float(energy[0] / libxc.eval_xc1("slater,", density[0], deriv=0)[0][0])

@@ -1,0 +1,152 @@
+"""What a closed-shell treatment of isolated molecules covers, and what it does not."""
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as g2_molecule
+from ase.collections import g2
+from scipy.sparse.csgraph import connected_components
+
+from palirs import keys
+from palirs.geometry.bonds import relative_distances
+from palirs.molecules.statements import check_charge, check_spin
+from palirs.recipes import PalirsError
+
+CLOSEST_CONTACT = 0.6
+"""Two atoms closer than this share of the sum of their covalent radii lie on top of each other."""
+APART = 1.75
+"""Two atoms further apart than this times the sum of their covalent radii are not bonded: a C-H
+bond of 1.9 Å, C-C of 2.7 Å."""
+LONGEST_NAME = 150
+"""Bytes of a name: names of files have 255 at most, and more comes after the name."""
+NOBLE_GASES = (2, 10, 18, 36, 54, 86)
+
+
+def check(atoms: Atoms) -> None:
+    """Raise :class:`PalirsError` for what the treatment of isolated closed shells does not cover."""
+    name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
+    if len(atoms) < 2:
+        raise PalirsError(f"molecule {name!r}: {len(atoms)} atom(s) have no vibrations; at least two are needed")
+    check_name(name)
+    if atoms.pbc.any():
+        raise PalirsError(f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated")
+    if not np.isfinite(atoms.positions).all():
+        raise PalirsError(f"molecule {name!r}: positions are not finite numbers")
+    if not np.isfinite(atoms.get_masses()).all() or (atoms.get_masses() <= 0).any():
+        raise PalirsError(f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu")
+    check_charge(atoms, name)
+    check_spin(atoms, name)
+    if atoms.numbers.sum() % 2:
+        raise PalirsError(f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell molecules are treated")
+    check_ground_state(atoms, name)
+    _check_contacts(atoms, name)
+
+
+def check_name(name: object) -> None:
+    """Raise :class:`PalirsError` for a name that files cannot have."""
+    if not isinstance(name, str):
+        raise PalirsError(f"molecule name {str(name)[:60]!r}: it is no text but {type(name).__name__}; write {keys.MOLECULE}=<name>")
+    if not name or name.startswith(".") or any(_is_strange(character) for character in name):
+        raise PalirsError(f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', '_', ',' and '.'")
+    if (size := len(name.encode())) > LONGEST_NAME:
+        raise PalirsError(
+            f"molecule name {name[:40]!r}…: it becomes part of file names and has {size} bytes; give one of at most {LONGEST_NAME}"
+        )
+
+
+def _is_strange(character: str) -> bool:
+    """Tell whether a character is a blank, a control character, or one that separates folders."""
+    return character in "/\\" or character.isspace() or unicodedata.category(character)[0] == "C"
+
+
+def check_ground_state(atoms: Atoms, name: str) -> None:
+    """Raise :class:`PalirsError` for a molecule whose ground state is a triplet, by ASE's G2 set.
+
+    They are of its composition (O2, SO), or diatomic molecules with as many valence electrons and
+    hydrogen atoms (SeO, NF, PH).
+    """
+    moments = _g2_moments()
+    kinds = (_composition(atoms), _diatomic_kind(atoms))
+    if any(kind in moments and all(moments[kind]) for kind in kinds):
+        raise PalirsError(
+            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet, open shell; only closed-shell molecules are treated"
+        )
+
+
+def may_be_triplet(atoms: Atoms) -> bool:
+    """Tell whether the G2 set has a triplet beside the singlet of this composition (CH2)."""
+    return any(_g2_moments().get(_composition(atoms), []))
+
+
+@cache
+def _g2_moments() -> dict[tuple, list[bool]]:
+    """Return which molecules of the G2 set have magnetic moments, by composition and diatomic kind.
+
+    Those with an odd number of electrons, which all have, are left out.
+    """
+    moments: dict[tuple, list[bool]] = {}
+    for atoms in map(g2_molecule, g2.names):
+        if atoms.numbers.sum() % 2:
+            continue
+        has_moments = bool(atoms.get_initial_magnetic_moments().any())
+        for kind in {_composition(atoms), _diatomic_kind(atoms)} - {()}:
+            moments.setdefault(kind, []).append(has_moments)
+    return moments
+
+
+def _composition(atoms: Atoms) -> tuple:
+    return tuple(sorted(atoms.numbers.tolist()))
+
+
+def _diatomic_kind(atoms: Atoms) -> tuple:
+    """Return valence electrons and hydrogen atoms of a diatomic molecule; nothing of another.
+
+    Transition metals, whose valence is not told by their place, are left out too.
+    """
+    valences = [_valence(number) for number in atoms.numbers.tolist()]
+    if len(atoms) != 2 or not all(valences):
+        return ()
+    return ("diatomic", sum(valences), int((atoms.numbers == 1).sum()))
+
+
+def _valence(number: int) -> int:
+    """Return the valence electrons of a main group element; 0 of others."""
+    outer = number - max((gas for gas in NOBLE_GASES if gas < number), default=0)
+    if number <= 20 or outer <= 2:
+        return outer
+    filled = 10 if number <= 54 else 24  # electrons of d and f shells
+    return max(outer - filled, 0) if outer > filled + 2 else 0
+
+
+def pieces(atoms: Atoms) -> np.ndarray:
+    """Return the number of the molecule that each atom belongs to, ``[N]``: atoms hang together by distances below :data:`APART`."""
+    _, found = connected_components(relative_distances(atoms) < APART, directed=False)
+    return found
+
+
+def check_whole(atoms: Atoms) -> None:
+    """Raise :class:`PalirsError` for several molecules in one."""
+    found = pieces(atoms)
+    if found.max() > 0:
+        parts = " and ".join(str(Atoms(atoms.numbers[found == number]).symbols) for number in range(found.max() + 1))
+        raise PalirsError(
+            f"molecule {atoms.info[keys.MOLECULE]!r}: {parts} are not bonded to each other; give them one by one, or "
+            f"molecules.complexes=true if a complex is meant"
+        )
+
+
+def intact(atoms: Atoms, optimum: Atoms) -> bool:
+    """Tell whether a displaced molecule hangs together as its optimum does, no atoms on top of each other."""
+    return bool(relative_distances(atoms).min() >= CLOSEST_CONTACT) and bool(pieces(atoms).max() == pieces(optimum).max())
+
+
+def _check_contacts(atoms: Atoms, name: str) -> None:
+    ratio = relative_distances(atoms)
+    i, j = np.unravel_index(ratio.argmin(), ratio.shape)
+    if ratio[i, j] < CLOSEST_CONTACT:
+        raise PalirsError(
+            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {atoms.get_distance(i, j):.2f} Å apart, "
+            f"on top of each other; are the positions in Å?"
+        )

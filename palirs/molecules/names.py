@@ -1,0 +1,133 @@
+"""Molecules by name: the shipped table and its groups, ASE's G2 set, and SMILES."""
+
+import difflib
+import logging
+from functools import cache
+from importlib.resources import as_file, files
+
+from ase import Atoms
+from ase.build import molecule as g2_molecule
+from ase.collections import g2
+from ase.data import atomic_numbers
+from ase.formula import Formula
+
+from palirs import keys
+from palirs.molecules.reading import read_frames
+from palirs.recipes import PalirsError
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def table() -> dict[str, Atoms]:
+    """Return the shipped molecules by name; ``info`` holds ``group`` and ``smiles``."""
+    with as_file(files("palirs") / "data" / "molecules.xyz") as path:
+        frames = read_frames(path)
+    return {atoms.info[keys.MOLECULE]: atoms for atoms in frames}
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the groups of the shipped table: name of the group to names of its molecules."""
+    members: dict[str, list[str]] = {}
+    for name, atoms in table().items():
+        members.setdefault(atoms.info["group"], []).append(name)
+    return members
+
+
+def written(smiles: str, conformers: int = 1) -> list[Atoms]:
+    """Return conformers of a SMILES.
+
+    The first of a shipped molecule, without another name, is the shipped one.
+    """
+    from palirs.geometry import smiles as chemistry  # RDKit, which takes a part of a second
+
+    canonical = chemistry.canonical(smiles)
+    known = {name: chemistry.canonical(str(atoms.info["smiles"])) for name, atoms in table().items()}
+    shipped = [name for name, text in known.items() if text == canonical]
+    if canonical is None or not shipped or len(smiles.split()) > 1:
+        return chemistry.conformers(smiles, conformers)
+    if conformers == 1:
+        return named(shipped[0])
+    return chemistry.conformers(f"{smiles} {shipped[0]}", conformers)
+
+
+def named(name: str, conformers: int = 1) -> list[Atoms]:
+    """Return the molecule of a name, the molecules of a group, or conformers of a SMILES."""
+    if name in groups():
+        return [named(member)[0] for member in groups()[name]]
+    if name in table():
+        atoms = table()[name].copy()
+    elif name in g2.names:
+        atoms = g2_molecule(name)
+    elif _reads_as_smiles(name):
+        return _taken_for_smiles(name, conformers)
+    else:
+        known = [*groups(), *table(), *g2.names]
+        close = difflib.get_close_matches(name, known, n=3)
+        close = close or difflib.get_close_matches(name.upper(), g2.names, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise PalirsError(
+            f"molecules.names: unknown molecule {name!r}; {hint}Known are the groups "
+            f"{', '.join(groups())}, their members ({', '.join(list(table())[:5])}, ...), and ASE's G2 "
+            f"names (H2O, CH3OH, ...). For another one give its SMILES or molecules.files=[my.xyz]"
+        )
+    atoms.info[keys.MOLECULE] = name
+    return [atoms]
+
+
+def _reads_as_smiles(text: str) -> bool:
+    from palirs.geometry.smiles import canonical
+
+    return canonical(text) is not None
+
+
+def _taken_for_smiles(text: str, conformers: int) -> list[Atoms]:
+    """Return what a name is as a SMILES, and warn if it may be meant as a formula."""
+    from palirs.geometry.smiles import formula
+
+    molecules, composition = written(text, conformers), str(formula(text))
+    if means_formula(text, composition):
+        meant = " or ".join(_same_formula(text)) or "the SMILES of that molecule"
+        log.warning(
+            "molecules.names: %s is no known name and was read as a SMILES, which is %s; if the formula %s is meant, write %s",
+            *(text, composition, text, meant),
+        )
+    else:
+        name = molecules[0].info[keys.MOLECULE]
+        log.info("molecules.names: %s was read as a SMILES: %s, %s", text, composition, name)
+    return molecules
+
+
+def means_formula(text: str, composition: str) -> bool:
+    """Tell whether a text may be meant as a molecular formula, which is not that of its SMILES.
+
+    So are those that are the formula of a known molecule (OCO, NNO), and those that name three or
+    more elements once each (OCN), or two whose molecule has a closed shell (NF, but not CF).
+
+    Parameters
+    ----------
+    text : str
+        What was given.
+    composition : str
+        Formula of the molecule that it is as a SMILES.
+    """
+    counts = _counts(text)
+    if not counts or counts == _counts(composition):
+        return False
+    electrons = sum(atomic_numbers[symbol] * count for symbol, count in counts.items())
+    once = set(counts.values()) == {1} and (len(counts) > 2 or electrons % 2 == 0)
+    return once or bool(_same_formula(text))
+
+
+def _same_formula(text: str) -> list[str]:
+    """Return the names that the G2 set and the table have for a formula."""
+    counts, known = _counts(text), {**{name: g2_molecule(name) for name in g2.names}, **table()}
+    return [name for name, atoms in known.items() if atoms.symbols.formula.count() == counts]
+
+
+def _counts(text: str) -> dict[str, int]:
+    """Return how many atoms of each element a formula has; nothing where it is none."""
+    try:
+        return Formula(text).count()
+    except (ValueError, KeyError):
+        return {}

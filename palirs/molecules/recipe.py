@@ -1,0 +1,124 @@
+"""The molecules of a study, as the configuration has them."""
+
+import logging
+import unicodedata
+from typing import Annotated
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses
+from pydantic import Field
+
+from palirs import keys
+from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
+from palirs.molecules.names import named, written
+from palirs.molecules.reading import read
+from palirs.molecules.statements import remarks, states_multiplicity
+from palirs.recipes import PalirsError, recipe
+
+log = logging.getLogger(__name__)
+
+NATURAL = 0.01
+"""Masses nearer to that of the element [amu] are those of a file's own table."""
+
+
+@recipe
+class Molecules:
+    """The molecules of a study.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or
+        ASE G2 names (``H2O``); what is none of these and can be read as a SMILES is one.
+    smiles : tuple of str
+        SMILES, each with a name after a space if it should have its own: ``CC(C)=O`` or ``CC(C)=O
+        acetone``. Here ``CO`` is methanol.
+    conformers : int
+        So many conformers of each SMILES, or sketch, at most, the lowest by a force field, each a
+        molecule of its own: ``name``, ``name-2``, …
+    files : tuple of str
+        Files that ASE or RDKit can read; each frame is one molecule, named by its
+        ``info['molecule']``, its title in an SD file of several, or by the file. A column
+        ``masses`` [amu] gives isotopes; so do molfiles and inputs of Gaussian. A molfile without
+        hydrogen atoms gets them; one in two dimensions is embedded like a SMILES.
+    complexes : bool
+        Allow frames of several molecules that are not bonded to each other.
+    """
+
+    names: tuple[str, ...] = Field(default=())
+    smiles: tuple[str, ...] = Field(default=())
+    conformers: Annotated[int, Field(ge=1, le=100)] = 1
+    files: tuple[str, ...] = Field(default=())
+    complexes: bool = False
+
+    def load(self) -> list[Atoms]:
+        """Return the checked molecules, each with ``info['molecule']``.
+
+        Raises
+        ------
+        PalirsError
+            For an unknown name, an unreadable file, two molecules of one name, or a molecule that
+            cannot be treated.
+        """
+        by_name = [atoms for name in self.names for atoms in named(name, self.conformers)]
+        by_name += [atoms for text in self.smiles for atoms in written(text, self.conformers)]
+        from_files = [atoms for path in self.files for atoms in read(path, self.conformers)]
+        if not by_name and not from_files:
+            raise PalirsError(
+                "molecules: the list is empty; give molecules.names=[methanol], molecules.smiles=[CCO] or molecules.files=[my.xyz]"
+            )
+        _check_names([atoms.info[keys.MOLECULE] for atoms in (*by_name, *from_files)])
+        for atoms in (*by_name, *from_files):
+            check(atoms)
+            if self.complexes:
+                _check_pieces(atoms)
+            else:
+                check_whole(atoms)
+        return by_name + [_cleaned(atoms) for atoms in from_files]
+
+
+def _check_names(names: list[str]) -> None:
+    """Raise :class:`PalirsError` for two molecules whose files may be the same."""
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", str(name)).casefold()
+        if plain in seen:
+            other = seen[plain]
+            if name == other:
+                raise PalirsError(f"molecules: two molecules are called {name!r}; names must differ, rename one of them")
+            raise PalirsError(
+                f"molecules: {other!r} and {name!r} differ in capitals only, which files of macOS and "
+                f"Windows do not tell apart; rename one of them"
+            )
+        seen[plain] = name
+
+
+def _check_pieces(atoms: Atoms) -> None:
+    numbers = pieces(atoms)
+    for number in range(numbers.max() + 1):
+        check_ground_state(atoms[numbers == number], atoms.info[keys.MOLECULE])
+
+
+def _cleaned(atoms: Atoms) -> Atoms:
+    """Return a molecule of a file without what else its file says; the log has what is assumed."""
+    name = atoms.info[keys.MOLECULE]
+    for remark in remarks(atoms, name):
+        log.info("%s", remark)
+    if isotopes := _isotopes(atoms):
+        log.info("molecule %r has isotopes: %s amu", name, isotopes)
+    if may_be_triplet(atoms) and not states_multiplicity(atoms, name):
+        log.warning(
+            "molecule %r is treated as a singlet; ASE's G2 set has a triplet of %s too",
+            name,
+            atoms.symbols,
+        )
+    atoms.calc, atoms.info = None, {keys.MOLECULE: name}
+    return atoms
+
+
+def _isotopes(atoms: Atoms) -> str:
+    """Return the atoms, counted from 0, whose masses are not those of their elements, and these."""
+    natural = atomic_masses[atoms.numbers]
+    special = np.flatnonzero(np.abs(atoms.get_masses() - natural) > NATURAL)
+    return ", ".join(f"{atoms.symbols[i]}{i} {atoms.get_masses()[i]:.3f}" for i in special)

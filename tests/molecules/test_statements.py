@@ -1,0 +1,213 @@
+"""Charges, spins and names, however a file writes them."""
+
+import contextlib
+import itertools
+import logging
+
+import ase.db
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from palirs import keys
+from palirs.molecules import Molecules, check, read_frames
+from palirs.recipes import PalirsError
+
+WATER = "O 0.0 0.0 0.119 {}\nH 0.0 0.763 -0.477 {}\nH 0.0 -0.763 -0.477 {}\n"
+COLUMNS = "Properties=species:S:1:pos:R:3"
+
+
+def load(tmp_path, comment, *column):
+    (tmp_path / "mine.xyz").write_text(f"3\n{comment}\n{WATER.format(*column or ('', '', ''))}")
+    (atoms,) = Molecules(files=(str(tmp_path / "mine.xyz"),)).load()
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("3", "3"),
+        ("007", "007"),
+        ("3.10", "3.10"),
+        ("1e5", "1e5"),
+        ("T", "T"),
+        ("nan", "nan"),
+        ("1,2", "1,2"),
+        ("[13CH3]O", "[13CH3]O"),
+        ('"a,b(c)[d]+*%"', "a,b(c)[d]+*%"),
+        ('"a\\"b"', 'a"b'),
+        ("1,3-butadiene", "1,3-butadiene"),
+        ("name.", "name."),
+        ('""', "mine"),
+        ("", "mine"),
+    ],
+)
+def test_names_are_what_the_file_writes(tmp_path, written, name):
+    atoms = load(tmp_path, f"{COLUMNS} molecule={written} iteration=1")
+    assert atoms.info == {keys.MOLECULE: name}
+    ase.io.write(tmp_path / "again.xyz", atoms, format="extxyz") if written != "1,2" else None  # ASE cannot write that one
+    frames = read_frames(tmp_path / ("again.xyz" if written != "1,2" else "mine.xyz"))
+    assert frames[0].info[keys.MOLECULE] == name
+
+
+def test_words_of_a_sentence_are_no_metadata(tmp_path):
+    assert load(tmp_path, "a molecule of water, charge 0, multiplicity 1").info == {keys.MOLECULE: "mine"}
+
+
+@pytest.mark.parametrize("written", ['"1 2 3"', '"a b"', "a/b", "..", ".hidden", '"a\x07b"', "x" * 200, '"_JSON [1]"'])
+def test_names_that_files_cannot_have_are_refused(tmp_path, written):
+    with pytest.raises(PalirsError, match="becomes part of file names"):
+        load(tmp_path, f"{COLUMNS} molecule={written}")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["charge=0", "charge=0.0", "charge=neutral", 'charge="0 0 0"', 'charge="-0.3 0.15 0.15"', 'charge=""', "charge=1e-8", "charge=0.09",
+     "spin=1", "spin=0", "multiplicity=1", "multiplicity=singlet", "mult=1", "spin_multiplicity=1", "uhf=0", "0 1", "1 1", "100 1",
+     "charge: 0 multiplicity: 1", "energy: -5.07 gnorm: 0.0003 xtb: 6.4.1", 'config_type="charge 2 scan"', "magmom=0.0", "magmom=1e-4"],
+)  # fmt: skip
+def test_closed_shells_pass(tmp_path, stated):
+    assert load(tmp_path, stated).info == {keys.MOLECULE: "mine"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        *((text, r"charge [+-]\d e") for text in ("charge=2", "charge=-2.0", "charge=+1", "Charge=2", "total_charge=2", "net_charge=-2")),
+        *((text, r"charge [+-]\d e") for text in ('charge="0.5 0.25 0.25"', "charge: -2", "total charge 2")),
+        *((text, r"charge [+-]\d e") for text in ("2 1", "-2 1", "molecule= charge=2")),
+        *((text, "open shell") for text in ("spin=3", "multiplicity=3", "mult=3", "spin_multiplicity=5", "uhf=2", "0 3", "magmom=2.0")),
+        *((text, "open shell") for text in ("multiplicity: 3", "spin 3", "Multiplicity=3")),
+        *((text, "is no charge") for text in ("charge=T", "charge=cation", 'charge="0 0 0 0"', "charge=nan", "charge=inf", "charge=1+")),
+        *((text, "is no charge") for text in ("charge=None", 'charge={"a":1}', 'charge="[[1,2],[3]]"')),
+        *((text, "is no multiplicity") for text in ("spin=T", "multiplicity=triplet", "multiplicity=0", 'mult="1 1"')),
+        ("uhf=none", "is no number of unpaired electrons"),
+    ],
+)  # fmt: skip
+def test_what_is_stated_counts(tmp_path, stated, says):
+    with pytest.raises(PalirsError, match=says):
+        load(tmp_path, stated)
+
+
+@pytest.mark.parametrize("column", ["charges", "initial_charges"])
+def test_charges_of_atoms_add_up_to_none_as_far_as_they_are_known(tmp_path, column, caplog):
+    comment = f"{COLUMNS}:{column}:R:1"
+    with caplog.at_level(logging.INFO):
+        load(tmp_path, comment, -0.30000001, 0.15, 0.15)
+        assert "is taken for 0" not in caplog.text
+        load(tmp_path, comment, -0.3001, 0.15, 0.15)
+    assert "charge -0.0001 e" in caplog.text
+    with pytest.raises(PalirsError, match="charge -1 e"):
+        load(tmp_path, comment, -1.3, 0.15, 0.15)
+    with pytest.raises(PalirsError, match="not finite"):
+        load(tmp_path, comment, np.nan, 0.15, 0.15)
+
+
+@pytest.mark.parametrize("column", ["magmoms", "initial_magmoms"])
+def test_magnetic_moments_count_unless_they_are_noise(tmp_path, column):
+    load(tmp_path, f"{COLUMNS}:{column}:R:1", 1e-4, -1e-4, 0.0)
+    with pytest.raises(PalirsError, match="open shell"):
+        load(tmp_path, f"{COLUMNS}:{column}:R:1", 1.0, -0.5, -0.5)
+
+
+KEYS = [keys.MOLECULE, "charge", "spin", "multiplicity", "uhf", keys.ORIGIN, keys.ITERATION, keys.TEMPERATURE, keys.ENERGY, keys.DIPOLE,
+        keys.FORCES, keys.STRETCH, keys.SIDE, "magmom", "charges", "magmoms", "energy", "key_value_pairs"]  # fmt: skip
+VALUES = [
+    "3",
+    "1.5",
+    "T",
+    '"T F"',
+    "abc",
+    '""',
+    "",
+    '"1 2 3"',
+    '"1 2"',
+    '"[[1, 2], [3, 4]]"',
+    '"_JSON {\\"a\\": 1}"',
+    '{"a": [1]}',
+    "nan",
+    "=",
+    '"',
+    "\\",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_odd_metadata_of_a_file_end_in_a_molecule_or_a_sentence(tmp_path, key):
+    for value, comment in itertools.product(VALUES, (f"{COLUMNS} {key}={{}}", f"{key} {{}}")):
+        with contextlib.suppress(PalirsError):
+            assert set(load(tmp_path, comment.format(value)).info) == {keys.MOLECULE}
+        with contextlib.suppress(PalirsError):
+            check(read_frames(tmp_path / "mine.xyz")[0])
+
+
+OBJECTS = [0, 3, 1.5, True, np.True_, None, "", "abc", [], [1, 2, 3], [1, [2]], {"a": 1}, np.zeros(3), np.ones((3, 3)), b"x",
+           object(), 1j, 10**400]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [keys.MOLECULE, "charge", "spin", "multiplicity", "uhf", "key_value_pairs"])
+def test_odd_metadata_of_a_structure_are_told(key):
+    for value in OBJECTS:
+        atoms = molecule("H2O")
+        atoms.info[key] = value
+        with contextlib.suppress(PalirsError):
+            check(atoms)
+
+
+def test_statements_of_databases_and_calculators(tmp_path):
+    atoms = molecule("H2O")
+    with ase.db.connect(tmp_path / "mine.db") as database:
+        database.write(atoms, spin=3)
+    with pytest.raises(PalirsError, match="open shell"):
+        Molecules(files=(str(tmp_path / "mine.db"),)).load()
+    atoms.calc = SinglePointCalculator(atoms, charges=[1.0, 0.0, 0.0])
+    with pytest.raises(PalirsError, match=r"charge \+1 e"):
+        check(atoms)
+    atoms.calc = SinglePointCalculator(atoms)
+    atoms.calc.parameters = {"charge": 1}
+    with pytest.raises(PalirsError, match=r"charge \+1 e"):
+        check(atoms)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "length"),
+    [("O2", 1.21), ("S2", 1.89), ("SO", 1.48), ("Si2", 2.25), ("NH", 1.04), ("PH", 1.42), ("NF", 1.32), ("SeO", 1.65), ("AsH", 1.53)],
+)
+def test_triplets_are_refused_however_they_come(symbols, length):
+    with pytest.raises(PalirsError, match="open shell"):
+        check(Atoms(symbols, [[0, 0, 0], [0, 0, length]]))
+
+
+@pytest.mark.parametrize("smiles", ["O=O", "S=O", "S=S"])
+def test_triplets_are_refused_as_smiles(smiles):
+    for settings in ({"smiles": (smiles,)}, {"names": (smiles,)}):
+        with pytest.raises(PalirsError, match=r"the ground state of .* is a triplet, open shell"):
+            Molecules(**settings).load()
+
+
+@pytest.mark.parametrize(
+    "name", ["CO", "N2", "F2", "Cl2", "LiF", "NaCl", "HF", "CS", "P2", "LiH", "SiO", "H2", "CH2_s1A1d", "SiH2_s1A1d", "O3", "SO2"]
+)
+def test_singlets_pass(name):
+    assert len(Molecules(names=(name,)).load()) == 1
+
+
+def test_a_part_of_a_complex_may_be_no_triplet(tmp_path):
+    both = molecule("H2O") + Atoms("O2", [[4, 0, 0], [4, 0, 1.21]])
+    ase.io.write(tmp_path / "both.xyz", both)
+    with pytest.raises(PalirsError, match="ground state of O2 is a triplet"):
+        Molecules(files=(str(tmp_path / "both.xyz"),), complexes=True).load()
+
+
+def test_methylene_of_a_file_is_told_to_be_a_singlet(tmp_path, caplog):
+    atoms = molecule("CH2_s1A1d")
+    ase.io.write(tmp_path / "mine.xyz", atoms, format="xyz", comment="methylene")
+    Molecules(files=(str(tmp_path / "mine.xyz"),)).load()
+    assert "treated as a singlet" in caplog.text
+    caplog.clear()
+    ase.io.write(tmp_path / "mine.xyz", atoms, format="xyz", comment="0 1")
+    Molecules(files=(str(tmp_path / "mine.xyz"),)).load()
+    assert not caplog.text
