@@ -10,6 +10,7 @@ from palirs import keys
 from palirs.production.batch import Job, steps_of
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
+from palirs.settings.spectroscopy import HIGHEST
 from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.density import mode_densities
 
@@ -117,7 +118,7 @@ def spectrum_of(dipoles: np.ndarray, settings: Spectroscopy, temperature: float,
     if settings.method == "physical":
         found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
     time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
-    return replace(found.within(0.0, 5000.0), label=label, made=settings.made, time=time)
+    return replace(found.within(0.0, HIGHEST), label=label, made=settings.made, time=time)
 
 
 def densities_of(rates: np.ndarray | None, settings: Spectroscopy) -> tuple[np.ndarray, np.ndarray] | None:
@@ -128,5 +129,5 @@ def densities_of(rates: np.ndarray | None, settings: Spectroscopy) -> tuple[np.n
     spectra = [Spectrum(wavenumber, density) for density in densities]
     if settings.method == "physical":
         spectra = [undo_verlet_shift(one, settings.timestep, settings.thermostat) for one in spectra]
-    parts = [one.within(0.0, 5000.0) for one in spectra]
+    parts = [one.within(0.0, HIGHEST) for one in spectra]
     return parts[0].wavenumber, np.array([one.intensity / one.area for one in parts])
