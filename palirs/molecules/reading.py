@@ -46,7 +46,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
 def _frames(path: str | Path) -> list[Atoms]:
     if _ending(path) in MOLFILES:
         return _read_molfile(str(path), 1)
-    frames = cast("list[Atoms]", ase.io.read(path, index=":"))
+    frames = cast("list[Atoms]", ase.io.read(path, index=":", do_not_split_by_at_sign=True))
     if _ending(path) in headers.XYZ:
         for atoms, comment in zip(frames, headers.comments(Path(path)), strict=False):
             headers.restore(atoms, comment)

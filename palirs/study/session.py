@@ -256,7 +256,7 @@ def open_session(
         if task not in LABELS_ONLY:
             claim(directory, identity(resolved, molecules), task, alone, len(complete_iterations(directory)))
         if alone:
-            (directory / "config.yaml").write_text(yaml)
+            (directory / "config.yaml").write_text(yaml, encoding="utf-8")
             tracker.artifact(directory / "config.yaml")
         journal = Journal(directory, writes=bool(alone))
         journal.program(task)

@@ -1,5 +1,6 @@
 """Tasks that touch nothing but the label store."""
 
+import re
 from pathlib import Path
 
 import ase.io
@@ -34,7 +35,7 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     assert frames is not None, "run.py has seen to it"
     structures = read_frames(frames)
     for number, atoms in enumerate(structures):
-        atoms.info.setdefault(keys.MOLECULE, f"{Path(frames).stem}-{number}")
+        atoms.info.setdefault(keys.MOLECULE, f"{re.sub(r'\s+', '_', Path(frames).stem)}-{number}")
         check_molecule(atoms)
         session.study.engine.check(atoms)
     labelled = session.labeller.label(structures, "labels")
