@@ -34,8 +34,9 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
         return
     assert frames is not None, "run.py has seen to it"
     structures = read_frames(frames)
+    stem = re.sub(r"\s+", "_", Path(frames).stem)  # names have no blanks
     for number, atoms in enumerate(structures):
-        atoms.info.setdefault(keys.MOLECULE, f"{re.sub(r'\s+', '_', Path(frames).stem)}-{number}")
+        atoms.info.setdefault(keys.MOLECULE, f"{stem}-{number}")
         check_molecule(atoms)
         session.study.engine.check(atoms)
     labelled = session.labeller.label(structures, "labels")
