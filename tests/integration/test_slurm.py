@@ -60,7 +60,7 @@ def test_labels_arrive_once_though_a_job_is_cancelled(slurm, tmp_path):
     ase.io.write(tmp_path / "frames.xyz", structures)
     command = [
         *(sys.executable, str(ROOT / "run.py"), "task=label", f"frames={tmp_path / 'frames.xyz'}", f"study={tmp_path / 'study'}"),
-        *("engine=pyscf_pbe", "engine.functional=hf", "engine.basis=6-31g", "engine.dispersion=null"),
+        *("engine=pyscf_pbe", "engine.functional=hf", "engine.basis=6-31g", "engine.dispersion=null", "engine.memory=0.5"),
         *("executor=slurm", "executor.labels.jobs=2", "executor.labels.cores=1", "executor.labels.memory=1GB"),
         *("executor.labels.walltime='00:10:00'", f"executor.labels.logs={tmp_path / 'logs'}"),
     ]
