@@ -73,7 +73,7 @@ def test_they_are_seen_in_the_pages(place, browser):
         page.goto(f"{base}/artifacts")
         page.get_by_text("figures").first.click()
         page.get_by_text(f"{NAME}-300K.png").first.click()
-        page.get_by_text("Size").first.wait_for(timeout=30_000)
+        page.get_by_text(f"figures/{NAME}-300K.png").first.wait_for(timeout=30_000)
         shot(page, "hostile_artifact")
 
 
