@@ -116,7 +116,7 @@ def has_parameters(functional: str, dispersion: str) -> bool:
                 dftd4.DFTD4Dispersion(molecule, xc=method, atm=three_body)
             else:
                 dftd3.DFTD3Dispersion(molecule, xc=method, version=version, atm=three_body)
-        except (RuntimeError, NotImplementedError):
+        except RuntimeError:  # both packages' for no parameters; NotImplementedError is one
             return False
     return True
 

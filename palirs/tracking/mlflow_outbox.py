@@ -18,16 +18,13 @@ from typing import Any
 from palirs.recipes import recipe
 from palirs.tracking import mlflow_entries
 from palirs.tracking.base import Tracker
-from palirs.tracking.mlflow_runs import add_missing, end_the_dead, monitor, new_run, one_at_a_time
+from palirs.tracking.mlflow_runs import LONGEST, NOTE, add_missing, end_the_dead, monitor, new_run, one_at_a_time
 from palirs.tracking.names import Names
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 900.0
 """How long the curves of trainings wait for the first iteration's errors [s]: MLflow's comparisons open on what was logged first."""
-
-LONGEST = 7500
-"""Characters of a tag."""
 
 PAUSE = 60.0
 """After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
@@ -140,18 +137,19 @@ class _Outbox:
 
     def describe(self, text: str) -> None:
         """Queue the description of the run; where names of metrics differ from what they stand for, it says how."""
-        values = {"mlflow.note.content": text}
+        values = {NOTE: text}
         if changed := self._names.changed:
             told = ", ".join(f"`{accepted}` for `{part}`" for accepted, part in changed.items())
-            values["mlflow.note.content"] += f"\n\nNames of metrics and parameters have {told}."
-            values["palirs.names"] = json.dumps(changed)[:LONGEST]
+            values[NOTE] += f"\n\nNames of metrics and parameters have {told}."
+            table = json.dumps(changed)
+            values["palirs.names"] = table if len(table) <= LONGEST else "too many for a tag, see tracking.jsonl"
         self._add({"kind": "tags", "values": values})
 
     def sweep(self, files: Sequence[Path], text: str) -> None:
         """Queue files and description of the parent run."""
         for file in files:
             self._add({"kind": "artifact", "path": str(file.resolve()), "folder": "", "changed": file.stat().st_mtime, "parent": True})
-        self._add({"kind": "tags", "values": {"mlflow.note.content": text}, "parent": True})
+        self._add({"kind": "tags", "values": {NOTE: text}, "parent": True})
 
     def _add(self, entry: dict) -> None:
         with self._lock:
@@ -246,9 +244,9 @@ class _Outbox:
             log.warning("tracking: could not end run %s (%s)", self._place["run"], reason)
 
     def _tell_missing(self) -> None:
-        missing = {entry["what"]: entry["why"] for entry in self._missing.values()}
+        missing = [f"{entry['what']}: {entry['why']}" for entry in self._missing.values()]
         if waiting := len(self._entries) - self._place["sent"]:
-            missing[f"{waiting} entries"] = "not sent yet, the next program on this study sends them"
+            missing.append(f"{waiting} entries: not sent yet, the next program on this study sends them")
         if missing:
             log.warning(
                 "tracking: run %s lacks %d entries, which are in %s; its page says so",

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,12 @@ def new_run(client: Any, experiment: str, study: Path, name: str, sweep: str | N
     return client.create_run(number, tags=tags).info.run_id
 
 
-def add_missing(client: Any, run: str, missing: Mapping[str, str], where: Path) -> None:
+def add_missing(client: Any, run: str, missing: Sequence[str], where: Path) -> None:
     """Have a run say which entries it lacks, in a tag and its description; nothing where it lacks none.
 
     Parameters
     ----------
-    missing : mapping
+    missing : sequence of str
         Entries in words, and why each is not there.
     where : Path
         File that holds all entries.
@@ -78,10 +78,9 @@ def add_missing(client: Any, run: str, missing: Mapping[str, str], where: Path) 
             note = tags.get(NOTE, "").partition(HEADING)[0].rstrip()
             client.set_tag(run, NOTE, note)
         return
-    listed = [f"{entry}: {reason}" for entry, reason in missing.items()]
-    client.set_tag(run, MISSING, f"{len(listed)}: {'; '.join(listed)}"[:LONGEST])
-    shown = "\n".join(f"- `{line}`" for line in listed[:20])
-    more = f"\n- and {len(listed) - 20} more" if len(listed) > 20 else ""
+    client.set_tag(run, MISSING, f"{len(missing)}: {'; '.join(missing)}"[:LONGEST])
+    shown = "\n".join(f"- `{line}`" for line in missing[:20])
+    more = f"\n- and {len(missing) - 20} more" if len(missing) > 20 else ""
     note = tags.get(NOTE, "").partition(HEADING)[0].rstrip()
     text = f"{HEADING} They are in `{where}`.\n\n{shown}{more}"
     client.set_tag(run, NOTE, f"{note[: max(0, LONGEST - len(text))]}\n\n{text}"[:LONGEST])

@@ -165,15 +165,17 @@ def test_what_failed_arrives_later_and_the_run_no_longer_says_that_it_is_missing
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", _fails)
     with store.open(tmp_path, "x", {}, None) as tracker:
         tracker.artifact(tmp_path / "figure.png")
+        tracker.artifact(tmp_path / "figure.png", "figures")
         tracker.metrics({"a": 1.0})
     client, (run,) = runs(store)
+    assert run.data.tags["palirs.missing"].startswith("2: ")
     assert "disk is full" in run.data.tags["palirs.missing"]
     assert run.data.metrics == {"a": 1.0}
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", send)
     with store.open(tmp_path, "x", {}, None):
         pass
     client, (run,) = runs(store)
-    assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["figure.png"]
+    assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["figure.png", "figures"]
     assert "palirs.missing" not in run.data.tags
     assert "missing" not in run.data.tags.get("mlflow.note.content", "")
 

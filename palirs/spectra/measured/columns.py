@@ -77,8 +77,7 @@ def chosen(rows: Rows) -> Columns:
     ordinate = _ordinate(rows, headings, used, abscissa)
     unit = _unit_by_size(rows, values[:, abscissa], headings[abscissa].abscissa, True)
     heading = headings[ordinate]
-    per_cent = heading.per_cent or (heading.ordinate == TRANSMITTANCE and "%" in headings[ordinate].text)
-    return Columns(abscissa, ordinate, unit, heading.ordinate, per_cent, "headings")
+    return Columns(abscissa, ordinate, unit, heading.ordinate, heading.per_cent, "headings")
 
 
 def _headings(rows: Rows) -> list[Heading] | None:

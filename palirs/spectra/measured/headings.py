@@ -13,7 +13,7 @@ ABSCISSAS = {
     NANOMETRES: r"nanomet|\bnm\b",
     WAVENUMBERS: (
         r"wave ?-?_?numb|wellenzahl|nombres? d.?ondes?|numero d.?(e )?ond[ae]|kayser|wavenum"
-        r"|\bcm ?\^? ?\(?\{?\*{0,2} ?- ?1\b|\bcm ?\*\* ?- ?1|1 ?/ ?\(?cm|reciprocal cent|\bcm1\b"
+        r"|\bcm ?\^? ?\(?\{?\*{0,2} ?- ?1\b|\bcm ?\*\* ?- ?1|1 ?/ ?\(?c(m|enti)|reciprocal ?cent|\bcm1\b"
     ),
     WAVELENGTHS: r"wave ?-?length|wellenlange|longueurs? d.?ondes?|lunghezza d.?onda"
     r"|longitud de onda|comprimento de onda|\blambda\b",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palirs.spectra.measured.columns import Columns
-from palirs.spectra.measured.headings import ABSORBANCE, COEFFICIENT, TRANSMITTANCE, understood
+from palirs.spectra.measured.headings import ABSORBANCE, COEFFICIENT, MICROMETRES, NANOMETRES, TRANSMITTANCE, WAVENUMBERS, understood
 from palirs.spectra.measured.jcampdx import Block
 from palirs.spectra.measured.rows import Rows
 
@@ -21,24 +21,17 @@ HIGHEST = 10.0
 """Median of an absorbance, above which it is none: nothing comes through such a sample."""
 DIPS = 3.0
 """Bands point down where values reach so many times further below their median than above it."""
-_LENGTHS = {
-    "cm-1": "1/cm 1/cm. cm-1 cm^-1 cm**-1 cm⁻¹ wavenumber wavenumbers wavenumber(cm-1) 1/centimeters reciprocalcentimeters kayser",
-    "µm": "micrometers micrometer micrometres micrometre microns micron um µm μm",
-    "nm": "nanometers nanometer nanometres nanometre nm",
-}
-UNITS = {name: unit for unit, names in _LENGTHS.items() for name in names.split()}
 
 
 def wavenumbers(block: Block, x: np.ndarray, unit: str) -> np.ndarray:
     """Return wavenumbers [cm⁻¹] of abscissas in a unit."""
-    stated = understood(unit)
-    known = UNITS.get(re.sub(r"\s", "", unit).lower().strip("()[]")) or stated.abscissa
+    known = understood(unit).abscissa
     where = block.labels["XUNITS"][1] if "XUNITS" in block.labels else None
-    if known not in ("cm-1", "µm", "nm"):
+    if known not in (WAVENUMBERS, MICROMETRES, NANOMETRES):
         block.fail(f"XUNITS = {unit!r}: it should be 1/CM, MICROMETERS or NANOMETERS", where)
-    if not (np.isfinite(x).all() and (x > 0).all() if known != "cm-1" else np.isfinite(x).all()):
+    if not (np.isfinite(x).all() and (x > 0).all() if known != WAVENUMBERS else np.isfinite(x).all()):
         block.fail("abscissas should be finite, and wavelengths positive")
-    wavenumber = x if known == "cm-1" else (1e4 if known == "µm" else 1e7) / x
+    wavenumber = x if known == WAVENUMBERS else (1e4 if known == MICROMETRES else 1e7) / x
     if wavenumber.min() < -1 or wavenumber.max() > 50_000:
         block.fail(
             f"from {wavenumber.min():.6g} to {wavenumber.max():.6g} cm⁻¹ is no infrared spectrum; is XUNITS = {unit!r} right?", where
@@ -90,12 +83,15 @@ class Ordinates(NamedTuple):
         ``[rows]``; of a transmittance as a share of 1.
     quantity : str
         What they are.
+    per_cent : bool
+        Whether the file has them in per cent.
     doubt : str
         What should be known of how that was told; empty if nothing.
     """
 
     values: np.ndarray
     quantity: str
+    per_cent: bool = False
     doubt: str = ""
 
 
@@ -119,7 +115,8 @@ def judged(rows: Rows, columns: Columns) -> Ordinates:
     if len(known) < 2 or np.ptp(known) == 0:
         rows.fail("ordinates are gaps, infinite or all the same")
     if columns.quantity == TRANSMITTANCE:
-        return Ordinates(_share(rows, y, known, columns.per_cent), TRANSMITTANCE)
+        factor = _whole(rows, known, columns.per_cent)
+        return Ordinates(y / factor, TRANSMITTANCE, factor > 1)
     if columns.quantity == ABSORBANCE and _is_no_absorbance(known):
         rows.fail(
             f"{doubt(y)} Then write 'wavenumber,transmittance (%)' above the numbers; if it is another measure of "
@@ -139,8 +136,8 @@ def _dips(known: np.ndarray) -> bool:
     return bool(median - known.min() > DIPS * (known.max() - median))
 
 
-def _share(rows: Rows, y: np.ndarray, known: np.ndarray, per_cent: bool) -> np.ndarray:
-    """Return a transmittance as a share of 1."""
+def _whole(rows: Rows, known: np.ndarray, per_cent: bool) -> float:
+    """Return what a transmittance of all light is in a file, 1 or 100."""
     bulk, median = float(np.percentile(known, 95)), float(np.median(known))
     if per_cent and bulk <= PER_CENT:
         rows.fail(
@@ -155,7 +152,7 @@ def _share(rows: Rows, y: np.ndarray, known: np.ndarray, per_cent: bool) -> np.n
         )
     if not 0 < bulk / factor <= BRIGHTEST:
         rows.fail(f"a transmittance of {100 * bulk / factor:.3g} % over most of the spectrum")
-    return y / factor
+    return factor
 
 
 def _told_by_shape(rows: Rows, y: np.ndarray, known: np.ndarray) -> Ordinates:
@@ -167,7 +164,7 @@ def _told_by_shape(rows: Rows, y: np.ndarray, known: np.ndarray) -> Ordinates:
         if plateau and _dips(known) and known.min() > -0.2 * factor:
             said = "per cent transmittance" if factor > 1 else TRANSMITTANCE
             reason = f"nothing says what the ordinates are; most lie about {median:.3g} and bands point down, so they are read as {said}"
-            return Ordinates(y / factor, TRANSMITTANCE, f"{reason}; {advice} if they are not")
+            return Ordinates(y / factor, TRANSMITTANCE, factor > 1, f"{reason}; {advice} if they are not")
     if _dips(known) or (bulk >= 0.5 and median >= 0.25 * bulk):
         rows.fail(
             f"nothing says what the ordinates are, from {known.min():.3g} to {known.max():.3g} and most "

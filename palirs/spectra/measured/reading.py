@@ -98,8 +98,8 @@ def read_columns(path: str | Path) -> Spectrum:
     rows = read_rows(Path(path))
     columns = chosen(rows)
     check_abscissas(rows, columns.abscissa)
-    y, quantity, question = judged(rows, columns)
-    shares = " (per cent)" if y[0] != rows.values[0, columns.ordinate] else ""
+    y, quantity, per_cent, question = judged(rows, columns)
+    shares = " (per cent)" if per_cent else ""
     counted = f"columns {columns.abscissa + 1} and {columns.ordinate + 1} of {len(rows.cells[0])}"
     how = f"{counted}, {columns.unit} and {quantity}{shares} as {columns.told_by} tell; {rows.layout}"
     x = rows.values[:, columns.abscissa]

@@ -243,7 +243,7 @@ def _one_number(line: str) -> bool:
 
 def _check_commas(rows: Rows) -> None:
     """Raise where commas may be decimal marks as well as separators."""
-    if rows.layout.separator != "," or any('"' in cell for row in rows.cells for cell in row):
+    if rows.layout.separator != "," or rows.layout.decimal == ",":  # which only quotes can tell apart
         return
     cells = [cell for row in rows.cells for cell in row if cell.lower() not in MISSING]
     whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells)

@@ -132,3 +132,8 @@ def test_every_shared_layout_is_the_same_spectrum(shared, caplog):
 def test_headings_are_understood(text, abscissa, ordinate):
     heading = understood(text)
     assert (heading.abscissa, heading.ordinate, heading.refused) == (abscissa, ordinate, "")
+
+
+def test_a_gap_at_the_end_of_a_file_does_not_make_it_per_cent(tmp_path):
+    (tmp_path / "m.txt").write_text("wavenumber,absorbance\n4004.00,nan\n" + rows(A))
+    assert "per cent" not in read_spectrum(tmp_path / "m.txt").read_as

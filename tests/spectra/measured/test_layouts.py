@@ -19,17 +19,21 @@ def compared(case, spectrum):
     return (displaced | other).sum(), displaced.sum()
 
 
+def tried(content, path):
+    """Return the spectrum of a file, or why there is none."""
+    path.write_bytes(content)
+    try:
+        return read_spectrum(path), ""
+    except RecordError as error:
+        return None, str(error)
+
+
 @pytest.mark.parametrize("start", range(0, 300, 50))
 def test_three_hundred_layouts(start, tmp_path):
     for number in range(start, start + 50):
         case, path = file(number), tmp_path / "measured.csv"
-        path.write_bytes(case.content)
-        refused = ""
-        try:
-            spectrum = read_spectrum(path)
-        except RecordError as error:
-            refused = str(error)
-        if refused:
+        spectrum, refused = tried(case.content, path)
+        if spectrum is None:
             assert not case.must, f"{case.label}: {refused}"
             assert str(path) in refused
             continue
@@ -44,13 +48,8 @@ def test_two_thousand_damaged_files(start, tmp_path):
     for number in range(start, start + 250):
         case, path = file(number % 300), tmp_path / "measured.csv"
         content, slip = damaged(case.content, np.random.default_rng(number))
-        path.write_bytes(content)
-        refused = ""
-        try:
-            spectrum = read_spectrum(path)
-        except RecordError as error:
-            refused = str(error)
-        if refused:
+        spectrum, refused = tried(content, path)
+        if spectrum is None:
             assert str(path) in refused
             continue
         assert case.intensity is not None, f"{case.label}, {slip}: was read as {spectrum.read_as}"
