@@ -1,6 +1,7 @@
 """Run palirs: ``python run.py [group=option] [key=value] ...``; ``python run.py --help`` shows what can be chosen.
 
-This is the only file that knows Hydra. It composes the configuration, builds and checks all of it, opens the study and calls the task.
+This is the only file that knows Hydra. It composes the configuration, builds and checks all of it,
+opens the study and calls the task.
 """
 
 import inspect
@@ -36,10 +37,12 @@ from palirs.settings.commandline import Reading, check_files, flags_first, reada
 from palirs.settings.targets import check_targets
 
 CONF = Path(__file__).parent / "conf"
-GROUPS = tuple(key for key in inspect.signature(Study).parameters if key not in ("temperature", "seed"))
+GROUPS = tuple(
+    key for key in inspect.signature(Study).parameters if key not in ("temperature", "seed")
+)
 LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
-"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have written, they start no engine (``check``
-does with ``measure=true``, which has to be asked for)."""
+"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have
+written, they start no engine (``check`` does with ``measure=true``, which has to be asked for)."""
 CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 
 
@@ -55,7 +58,10 @@ def main(config: DictConfig) -> None:
     except OmegaConfBaseException as error:  # an interpolation of what is not there
         sys.exit(f"palirs: {commandline.in_words(error, ())}")
     except KeyboardInterrupt as stop:
-        print(f"palirs: stopped{stop}; what was done is kept, the same command goes on from there", file=sys.stderr)
+        print(
+            f"palirs: stopped{stop}; what was done is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(143 if str(stop) else 130)
 
 
@@ -69,14 +75,18 @@ def run(config: DictConfig) -> None:
     """Build every recipe, open the study, call the task."""
     directory = study_directory(config)
     if sweep_name() and config.labels.store is None and not os.path.exists(directory / "labels.db"):
-        config.labels.store = str(directory.parent / "labels.db")  # the studies of a sweep pay for a label once
+        config.labels.store = str(
+            directory.parent / "labels.db"
+        )  # the studies of a sweep pay for a label once
     study = build(config)
     study.check_devices()
     name = str(config.task._target_).rpartition(".")[2]
     existing = made_before(config) is not None
     molecules = study.checked_molecules(calculating=not (existing and name in LOOKING))
     check_files(config.task)
-    from palirs.study import open_session  # torch and mace, which take seconds, only after everything was checked
+    from palirs.study import (
+        open_session,
+    )  # torch and mace, which take seconds, only after everything was checked
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -87,7 +97,9 @@ def run(config: DictConfig) -> None:
     logging.getLogger(__name__).info("study %s", directory)
     resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
     title = directory.absolute().name
-    with open_session(study, molecules, directory, resolved, yaml, name, title, sweep_name()) as session:
+    with open_session(
+        study, molecules, directory, resolved, yaml, name, title, sweep_name()
+    ) as session:
         task(session)
         if sweep := sweep_name():
             from palirs.tasks.sweeps import summarise_sweep
@@ -104,9 +116,12 @@ def _plain(config: DictConfig | ListConfig, resolve: bool = True) -> dict:
 def continued(config: DictConfig) -> DictConfig:
     """Give a study named by ``study=<dir>`` the settings it was made with, where the command line says nothing else.
 
-    ``group=option`` replaces a group, ``group.key=value`` one key of it; ``experiment=...`` replaces everything.
+    ``group=option`` replaces a group, ``group.key=value`` one key of it; ``experiment=...``
+    replaces everything.
     """
-    given = [override.lstrip("+~").split("=", 1)[0] for override in HydraConfig.get().overrides.task]
+    given = [
+        override.lstrip("+~").split("=", 1)[0] for override in HydraConfig.get().overrides.task
+    ]
     file = made_before(config)
     if file is None or "experiment" in given:
         return config
@@ -168,7 +183,10 @@ def study_directory(config: DictConfig) -> Path:
     if config.study is not None:
         base = commandline.directory(config.study)
     elif isinstance(config.task.get("frames"), str):
-        base = Path("studies") / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
+        base = (
+            Path("studies")
+            / f"{Path(str(config.task.frames)).stem}-{HydraConfig.get().runtime.choices.engine}"
+        )
     else:
         molecules = (config.molecules.get(key) or [] for key in ("names", "smiles", "files"))
         name = commandline.usual_name(*molecules)
@@ -200,7 +218,10 @@ def sweep_name() -> str | None:
 
 def short_forms(arguments: list[str]) -> list[str]:
     """Translate what is shorter to type, see :func:`palirs.settings.commandline.short_forms`."""
-    task = next((argument.partition("=")[2] for argument in arguments if argument.startswith("task=")), "study")
+    task = next(
+        (argument.partition("=")[2] for argument in arguments if argument.startswith("task=")),
+        "study",
+    )
     file = CONF / "task" / f"{task}.yaml"
     takes = _plain(OmegaConf.load(file), resolve=False) if file.is_file() else {}
     options = {file.stem for file in (CONF / "molecules").glob("*.yaml")}
@@ -223,7 +244,9 @@ def check_overrides(arguments: list[str], typed: Sequence[str] = ()) -> list[str
         try:
             framework = hydra.compose(name, overrides=search, return_hydra_config=True).hydra
             swept = asked.multirun or framework.mode == RunMode.MULTIRUN
-            choices = [text for text in asked.overrides if re.split("[@=]", text.lstrip("+"))[0] in groups]
+            choices = [
+                text for text in asked.overrides if re.split("[@=]", text.lstrip("+"))[0] in groups
+            ]
             takes = _kinds(name, [*search, *choices])
             as_typed = dict(zip(arguments, typed, strict=False))
             overrides = readable(asked.overrides, as_typed, takes, groups, _read, swept)
@@ -286,10 +309,18 @@ def _jobs(overrides: list[str]) -> list[list[str]]:
 
 def _check_framework(node: DictConfig) -> None:
     """Refuse a launcher, sweeper or callback that is not Hydra's or a plug-in of it."""
-    for part in ("launcher", "sweeper", *(f"callbacks.{name}" for name in node.get("callbacks") or {})):
+    for part in (
+        "launcher",
+        "sweeper",
+        *(f"callbacks.{name}" for name in node.get("callbacks") or {}),
+    ):
         target = OmegaConf.select(node, f"{part}._target_")
-        if target is not None and not str(target).startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
-            raise PalirsError(f"hydra.{part}._target_ = {target!r}: it should be one of Hydra's own or of its plug-ins")
+        if target is not None and not str(target).startswith(
+            ("hydra._internal.core_plugins.", "hydra_plugins.")
+        ):
+            raise PalirsError(
+                f"hydra.{part}._target_ = {target!r}: it should be one of Hydra's own or of its plug-ins"
+            )
 
 
 def told(arguments: list[str]) -> tuple[dict[str, list[str]], list[manual.Entry]]:
@@ -305,7 +336,11 @@ def told(arguments: list[str]) -> tuple[dict[str, list[str]], list[manual.Entry]
 
 if __name__ == "__main__":
     try:
-        flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
+        flags = {
+            name: action.nargs is None
+            for action in get_args_parser()._actions
+            for name in action.option_strings
+        }
         typed = flags_first(sys.argv[1:], flags, GROUPS)
         sys.argv[1:] = check_overrides(short_forms(typed), typed)
         if {"-h", "--help"} & set(sys.argv[1:]):

@@ -24,7 +24,9 @@ def _system(atoms: Atoms) -> System:
     plain = System.__new__(System)
     Atoms.__init__(plain, numbers=atoms.numbers, positions=atoms.positions)
     plain.wyckoff_positions = plain.equivalent_atoms = None
-    plain._cell_inverse = plain._displacement_tensor = plain._distance_matrix = plain._inverse_distance_matrix = None
+    plain._cell_inverse = plain._displacement_tensor = plain._distance_matrix = (
+        plain._inverse_distance_matrix
+    ) = None
     return plain
 
 
@@ -34,8 +36,9 @@ System.from_atoms = staticmethod(_system)
 def mbtr(frames: Sequence[Atoms]) -> np.ndarray:
     """Return the many-body tensor representation of each frame, ``[F, D]``.
 
-    Huo and Rupp 2022, doi:10.1088/2632-2153/aca005, by dscribe (Himanen et al. 2020, doi:10.1016/j.cpc.2019.106949): distributions of
-    inverse distances (1/Å) and of cosines of angles, exponentially weighed; each of the two has length one. The published study gives no
+    Huo and Rupp 2022, doi:10.1088/2632-2153/aca005, by dscribe (Himanen et al. 2020,
+    doi:10.1016/j.cpc.2019.106949): distributions of inverse distances (1/Å) and of cosines of
+    angles, exponentially weighed; each of the two has length one. The published study gives no
     settings of its own.
 
     Parameters

@@ -1,6 +1,7 @@
 """What programs did to a study: when, by which command, how long each stage took; ``journal.jsonl`` in its directory.
 
-A stage is written down when it ends, also by an error or by Ctrl-C; of a program that was killed outright only its beginning is known.
+A stage is written down when it ends, also by an error or by Ctrl-C; of a program that was killed
+outright only its beginning is known.
 """
 
 import json
@@ -45,14 +46,21 @@ class Journal:
         """Write down that this program begins a task."""
         commit = provenance.commit()
         made = {"commit": commit[0], "changed": commit[1]} if commit is not None else {}
-        told = {"task": task, "command": provenance.command(), "version": VERSION, "processor": provenance.processor(), **made}
+        told = {
+            "task": task,
+            "command": provenance.command(),
+            "version": VERSION,
+            "processor": provenance.processor(),
+            **made,
+        }
         self._append({"kind": "program", **told})
 
     @contextmanager
     def stage(self, name: str, **counters: Callable[[], float]) -> Iterator[dict[str, float]]:
         """Write down how long a stage took, and how much memory its processes on this machine had at most.
 
-        Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each counter went, ``{"labels": 39}``.
+        Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each
+        counter went, ``{"labels": 39}``.
         """
         done: dict[str, float] = {}
         before = {key: count() for key, count in counters.items()}
@@ -71,14 +79,20 @@ class Journal:
         if not self.writes:
             return
         line = json.dumps({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **entry}, ensure_ascii=False)
-        ends = not self.file.exists() or not self.file.stat().st_size or self.file.read_bytes().endswith(b"\n")
+        ends = (
+            not self.file.exists()
+            or not self.file.stat().st_size
+            or self.file.read_bytes().endswith(b"\n")
+        )
         with self.file.open("a", encoding="utf-8") as file:
             file.write(f"{'' if ends else chr(10)}{line}\n")
 
     def read(self) -> list[dict[str, Any]]:
         """Return its entries; a line that a program died over is left out."""
         found = []
-        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+        for line in (
+            self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ()
+        ):
             with suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
         return found

@@ -1,8 +1,9 @@
 """One program per directory: a lock that survives kills and works on shared file systems.
 
-The lock is a claim (:mod:`palirs.presence`): a file that says who holds it. One whose holder died is taken over. Of several that want to
-do so, the one that holds the lock *of that dead holder* may put its own claim in the place, by one rename; that lock is of the same kind,
-so a program that dies while it takes over stands in nobody's way.
+The lock is a claim (:mod:`palirs.presence`): a file that says who holds it. One whose holder died
+is taken over. Of several that want to do so, the one that holds the lock *of that dead holder* may
+put its own claim in the place, by one rename; that lock is of the same kind, so a program that dies
+while it takes over stands in nobody's way.
 """
 
 import json
@@ -64,7 +65,9 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 def holder(directory: Path) -> str | None:
     """Say who holds the lock of a directory, ``None`` if no living program does."""
     owner = presence.read(directory / "lock")
-    return _words(owner) if owner is not None and presence.lives(owner, directory / "lock") else None
+    return (
+        _words(owner) if owner is not None and presence.lives(owner, directory / "lock") else None
+    )
 
 
 def _take(file: Path, sign: Path, mine: dict) -> None:
@@ -75,7 +78,9 @@ def _take(file: Path, sign: Path, mine: dict) -> None:
             return
         except FileExistsError:
             owner = presence.read(file)
-        if owner is not None and owner["session"] == mine["session"]:  # a file server may say no to what it did
+        if (
+            owner is not None and owner["session"] == mine["session"]
+        ):  # a file server may say no to what it did
             return
         if owner is None:  # let go of, or half written at this moment
             time.sleep(0.02)
@@ -96,12 +101,16 @@ def _take(file: Path, sign: Path, mine: dict) -> None:
                 part = file.with_name(f"lock.{mine['session']}.part")
                 presence.link(sign, part)
                 part.replace(file)
-                log.warning("%s: %s; it is dead, this program takes over", file.parent, _words(owner))
+                log.warning(
+                    "%s: %s; it is dead, this program takes over", file.parent, _words(owner)
+                )
                 file.with_name(f"lock.{owner['session']}.sign").unlink(missing_ok=True)
                 return
         finally:
             succession.unlink(missing_ok=True)
-    raise PalirsError(f"{file}: cannot be read, and is not let go of; remove it if no program works on {file.parent}")
+    raise PalirsError(
+        f"{file}: cannot be read, and is not let go of; remove it if no program works on {file.parent}"
+    )
 
 
 def _words(owner: dict) -> str:
@@ -112,12 +121,15 @@ def _words(owner: dict) -> str:
 def _beat(sign: Path, file: Path, stop: threading.Event, session: str) -> None:
     """Touch the lock now and then; sign and lock are one file where there are links.
 
-    A program that stood still for so long that another one took over ends here: what it has written is as safe as after a kill.
+    A program that stood still for so long that another one took over ends here: what it has written
+    is as safe as after a kill.
     """
     while not stop.wait(presence.BEAT):
         owner = presence.read(file)
         if owner is not None and owner["session"] != session:
-            log.critical("%s: %s; it took this program for dead, which ends now", file.parent, _words(owner))
+            log.critical(
+                "%s: %s; it took this program for dead, which ends now", file.parent, _words(owner)
+            )
             os._exit(75)
         for each in (sign, file):
             with suppress(OSError):

@@ -1,7 +1,7 @@
 """Who is at work: signs of life of processes, on this machine and on others that share its file system.
 
-A sign is a file that says where a process runs; whoever lives touches it now and then. A claim is a link to it, which appears with its
-content or not at all, and to which only one of several wins.
+A sign is a file that says where a process runs; whoever lives touches it now and then. A claim is a
+link to it, which appears with its content or not at all, and to which only one of several wins.
 """
 
 import errno
@@ -16,7 +16,8 @@ from pathlib import Path
 BEAT = 10.0
 """Seconds between two signs of life."""
 LEASE = 120.0
-"""Seconds without one after which a process on another machine counts as dead; on this machine it is looked up."""
+"""Seconds without one after which a process on another machine counts as dead; on this machine it
+is looked up."""
 
 
 def me(session: str | None = None) -> dict[str, str | int | float | None]:
@@ -71,7 +72,9 @@ def process_start(pid: int) -> str | None:
     """Return when a process of this machine started, ``None`` if there is none; numbers of dead processes are given out again."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]  # dead: not yet waited for, or at this moment
+        return (
+            None if fields[0] in "ZX" else fields[19]
+        )  # dead: not yet waited for, or at this moment
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
@@ -89,7 +92,10 @@ def link(sign: Path, claim: Path) -> None:
     try:
         os.link(sign, claim)
     except OSError as error:
-        if isinstance(error, FileExistsError | FileNotFoundError) or error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, FileExistsError | FileNotFoundError) or error.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+        ):
             raise
         content = sign.read_text()
         with open(claim, "x") as stream:

@@ -13,7 +13,8 @@ HERE = Path(__file__).parents[1]
 
 
 COMMAND_LINE = "PALIRS_COMMAND_LINE"
-"""Variable in which the jobs of a sweep, which may run in other programs, find what was asked for."""
+"""Variable in which the jobs of a sweep, which may run in other programs, find what was asked
+for."""
 
 
 def arguments() -> list[str]:
@@ -39,7 +40,9 @@ def commit() -> tuple[str, bool] | None:
         return None
     try:
         found, changed = (
-            subprocess.run(["git", *what], cwd=HERE, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+            subprocess.run(
+                ["git", *what], cwd=HERE, capture_output=True, text=True, timeout=20, check=True
+            ).stdout.strip()
             for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
         )
     except (OSError, subprocess.SubprocessError):
@@ -55,5 +58,7 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    name = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name
+    )
     return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"

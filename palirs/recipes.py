@@ -1,7 +1,8 @@
 """Recipes: small frozen values built from the configuration.
 
-A recipe says *how* something is to be made (an engine, a sampler, a training) and validates itself when it is built: types, ranges,
-names. It holds no live resource, so it is cheap, picklable and can be sent to a worker. Pydantic does the checking.
+A recipe says *how* something is to be made (an engine, a sampler, a training) and validates itself
+when it is built: types, ranges, names. It holds no live resource, so it is cheap, picklable and can
+be sent to a worker. Pydantic does the checking.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,12 @@ T = TypeVar("T")
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def recipe(cls: type[T]) -> type[T]:
     """Make a class a recipe: a frozen dataclass whose fields are checked when it is built."""
-    return cast("type[T]", dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls))
+    return cast(
+        "type[T]",
+        dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(
+            cls
+        ),
+    )
 
 
 def is_recipe(value: Any) -> bool:
@@ -89,7 +95,9 @@ _ADVICE = {
 
 def _key(where: str, location: tuple[int | str, ...]) -> str:
     """Return ``sampler.temperatures[0]``."""
-    return "".join([where, *(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)]).strip(".")
+    return "".join(
+        [where, *(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)]
+    ).strip(".")
 
 
 def _short(value: Any) -> str:

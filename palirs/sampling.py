@@ -44,9 +44,10 @@ class Vibrations(Protocol):
 class ModeImages:
     """The published samples: one mode at a time, at the first images of ASE's mode animation.
 
-    Image k lies at Q = sin(2πk/30)·sqrt(k_B T/ħω) in ASE's convention (Å where the mode is in amu^-1/2), as
-    :meth:`ase.vibrations.VibrationsData.iter_animated_mode` does it: 15 to 86 kT high in stiff modes, and on one side of the optimum only.
-    Images that repeat (6 and 9, 7 and 8) are taken once. All images of a mode belong together.
+    Image k lies at Q = sin(2πk/30)·sqrt(k_B T/ħω) in ASE's convention (Å where the mode is in
+    amu^-1/2), as :meth:`ase.vibrations.VibrationsData.iter_animated_mode` does it: 15 to 86 kT high
+    in stiff modes, and on one side of the optimum only. Images that repeat (6 and 9, 7 and 8) are
+    taken once. All images of a mode belong together.
 
     Parameters
     ----------
@@ -61,25 +62,36 @@ class ModeImages:
 
     def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
         """Give the samples."""
-        for number, (frequency, mode) in enumerate(zip(known.frequencies, known.modes, strict=True)):
+        for number, (frequency, mode) in enumerate(
+            zip(known.frequencies, known.modes, strict=True)
+        ):
             quantum = max(abs(frequency), 1.0) / CM1_PER_EV
             amplitude = np.sqrt(BOLTZMANN * self.temperature / quantum)
             for image in range(1, self.per_mode):
-                yield _moved(known, np.sin(2 * np.pi * image / IMAGES) * amplitude * mode, "normal_mode", f"mode {number}")
+                yield _moved(
+                    known,
+                    np.sin(2 * np.pi * image / IMAGES) * amplitude * mode,
+                    "normal_mode",
+                    f"mode {number}",
+                )
 
     def count(self, modes: int) -> int:
         """Return how many different samples there are of a molecule."""
-        return modes * len({round(np.sin(2 * np.pi * image / IMAGES), 9) for image in range(1, self.per_mode)} - {0.0})
+        return modes * len(
+            {round(np.sin(2 * np.pi * image / IMAGES), 9) for image in range(1, self.per_mode)}
+            - {0.0}
+        )
 
 
 @recipe
 class ThermalSamples:
     """All modes at once, from the harmonic distribution of a temperature.
 
-    Normal coordinates are independent and normal, of variance k_BT/ω² (classical, as MD will have it) or ħ/(2ω)·coth(ħω/2k_BT) (quantum,
-    Wigner 1932, doi:10.1103/PhysRev.40.749: at least the zero-point energy in every mode). Frequencies below ``lowest`` are raised to it
-    (Ribeiro et al. 2011, doi:10.1021/jp205508z): a soft torsion moves far along a circle, not along its straight mode. A
-    molecule that does not stay whole, or is turned onto itself, is drawn again.
+    Normal coordinates are independent and normal, of variance k_BT/ω² (classical, as MD will have
+    it) or ħ/(2ω)·coth(ħω/2k_BT) (quantum, Wigner 1932, doi:10.1103/PhysRev.40.749: at least the
+    zero-point energy in every mode). Frequencies below ``lowest`` are raised to it (Ribeiro et al.
+    2011, doi:10.1021/jp205508z): a soft torsion moves far along a circle, not along its straight
+    mode. A molecule that does not stay whole, or is turned onto itself, is drawn again.
 
     Parameters
     ----------
@@ -94,8 +106,9 @@ class ThermalSamples:
     lowest : float
         [cm⁻¹].
     turned : float
-        Share of the samples that are turned about every single bond by any angle besides: barriers and other conformers, which MD finds
-        and modes about one optimum do not know. Without them a committee takes what it has not seen for a wall, and all members agree.
+        Share of the samples that are turned about every single bond by any angle besides: barriers
+        and other conformers, which MD finds and modes about one optimum do not know. Without them a
+        committee takes what it has not seen for a wall, and all members agree.
     """
 
     distribution: Literal["classical", "quantum"] = "classical"
@@ -107,23 +120,32 @@ class ThermalSamples:
 
     def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
         """Give the samples."""
-        raised, quantum = np.maximum(np.abs(known.frequencies), self.lowest), self.distribution == "quantum"
+        raised, quantum = (
+            np.maximum(np.abs(known.frequencies), self.lowest),
+            self.distribution == "quantum",
+        )
         widths = [spread(raised, kelvin, quantum) for kelvin in self.temperatures]
         done, bonds = 0, rotors(known.atoms)
         for draw in count():
             if done == self.count(len(widths[0])):
                 return
             if draw - done > DRAWS * (1 + done):
-                raise PalirsError(f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures")
+                raise PalirsError(
+                    f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures"
+                )
             place = done // 2 % len(widths) if bonds and self.turned else done % len(widths)
-            step = np.einsum("m,m,mad->ad", rng.standard_normal(len(widths[place])), widths[place], known.modes)
+            step = np.einsum(
+                "m,m,mad->ad", rng.standard_normal(len(widths[place])), widths[place], known.modes
+            )
             moved = _moved(known, step, "thermal", f"thermal {done}")
             moved.info[keys.TEMPERATURE] = self.temperatures[place]
             if bonds and int((done + 1) * self.turned) > int(done * self.turned):
                 moved.info[keys.ORIGIN] = "turned"
                 for bond, angle in zip(bonds, rng.uniform(0, 360, len(bonds)), strict=True):
                     turn(moved, bond, angle)
-            clash = moved.info[keys.ORIGIN] == "turned" and any(clashing(moved, bond) for bond in bonds)
+            clash = moved.info[keys.ORIGIN] == "turned" and any(
+                clashing(moved, bond) for bond in bonds
+            )
             if intact(moved, known.atoms) and not clash:
                 done += 1
                 yield moved
@@ -150,18 +172,30 @@ class InitialSamples:
 
     def __post_init__(self):
         if self.images is None and self.thermal is None:
-            raise ValueError("images and thermal are both null; there has to be something to begin with")
+            raise ValueError(
+                "images and thermal are both null; there has to be something to begin with"
+            )
 
     def sample(self, known: Vibrations, rng: np.random.Generator) -> list[Atoms]:
         """Return the optimum and the samples, no two of them the same to an engine."""
         optimum = known.atoms.copy()
         optimum.info[keys.STRETCH] = "optimum"
         parts = [part for part in (self.images, self.thermal) if part is not None]
-        return distinct([on_grid(atoms) for atoms in (optimum, *(each for part in parts for each in part.sample(known, rng)))])
+        return distinct(
+            [
+                on_grid(atoms)
+                for atoms in (
+                    optimum,
+                    *(each for part in parts for each in part.sample(known, rng)),
+                )
+            ]
+        )
 
     def count(self, modes: int) -> int:
         """Return how many structures that are at most, for a molecule of so many modes."""
-        return 1 + sum(part.count(modes) for part in (self.images, self.thermal) if part is not None)
+        return 1 + sum(
+            part.count(modes) for part in (self.images, self.thermal) if part is not None
+        )
 
 
 def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) -> np.ndarray:
@@ -178,7 +212,9 @@ def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) ->
     """
     angular = 2 * np.pi * SPEED_OF_LIGHT * frequencies  # rad/fs
     step, classical = frequencies / CM1_PER_EV, BOLTZMANN * temperature  # ħω and k_BT, eV
-    energy = 0.5 * step / np.tanh(step / (2 * classical)) if quantum else classical  # mean total energy, twice the potential one
+    energy = (
+        0.5 * step / np.tanh(step / (2 * classical)) if quantum else classical
+    )  # mean total energy, twice the potential one
     return np.sqrt(energy / EV_PER_AMU_A2_FS2) / angular
 
 

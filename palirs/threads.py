@@ -1,4 +1,7 @@
-"""How many threads this process may use. A worker is told once; libraries that bring their own thread pool ask here."""
+"""How many threads this process may use.
+
+A worker is told once; libraries that bring their own thread pool ask here.
+"""
 
 import os
 import sys
@@ -16,8 +19,8 @@ def limit(threads: int, whole_process: bool = False) -> None:
     threads : int
         From now on.
     whole_process : bool
-        Also for libraries that are loaded later and for programs that are started: right in a worker, which is ours alone, and not in
-        the process of a user.
+        Also for libraries that are loaded later and for programs that are started: right in a
+        worker, which is ours alone, and not in the process of a user.
     """
     global _allowed
     _allowed = threads
@@ -30,7 +33,9 @@ def limit(threads: int, whole_process: bool = False) -> None:
 
 def variables(threads: int) -> dict[str, str]:
     """Return the environment variables that hold a process, and what it starts, to ``threads``."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
+    )
 
 
 def allowed() -> int | None:

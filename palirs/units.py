@@ -1,6 +1,7 @@
 """Conversions between the units of the project (eV, Å, fs, amu, e) and those that spectroscopists read.
 
-Values come from :mod:`ase.units` (CODATA 2014), so that energies and times agree with ASE to the last digit.
+Values come from :mod:`ase.units` (CODATA 2014), so that energies and times agree with ASE to the
+last digit.
 """
 
 from ase import units as _u
@@ -24,15 +25,24 @@ MILLIDEBYE = 1e3 * DEBYE
 """Dipole moment: e·Å in milli-Debye."""
 
 KM_PER_MOL = (_u._e**2 * _u._Nav / (12 * _u._eps0 * _u._c**2) / _u._amu) * 1e-3
-"""Infrared intensity of (∂μ/∂Q)² = 1 e²/amu [km/mol] (974.9): N_A / (12 ε₀ c²), Wilson, Decius and Cross (1955)."""
+"""Infrared intensity of (∂μ/∂Q)² = 1 e²/amu [km/mol] (974.9): N_A / (12 ε₀ c²), Wilson, Decius and
+Cross (1955)."""
 
-ENERGY = {"eV": 1.0, "Hartree": _u.Hartree, "Ry": _u.Rydberg, "kcal/mol": _u.kcal / _u.mol, "kJ/mol": _u.kJ / _u.mol}
+ENERGY = {
+    "eV": 1.0,
+    "Hartree": _u.Hartree,
+    "Ry": _u.Rydberg,
+    "kcal/mol": _u.kcal / _u.mol,
+    "kJ/mol": _u.kJ / _u.mol,
+}
 """Units of energy that calculators and files may be in: factor to eV."""
 
 LENGTH = {"Å": 1.0, "Angstrom": 1.0, "Bohr": _u.Bohr, "nm": _u.nm}
 """Units of length: factor to Å."""
 
-FORCE = {f"{energy}/{length}": ENERGY[energy] / LENGTH[length] for energy in ENERGY for length in LENGTH}
+FORCE = {
+    f"{energy}/{length}": ENERGY[energy] / LENGTH[length] for energy in ENERGY for length in LENGTH
+}
 """Units of force, ``eV/Å``, ``Hartree/Bohr``, ``kcal/mol/Å``: factor to eV/Å."""
 
 DIPOLE = {"e·Å": 1.0, "eAngstrom": 1.0, "Debye": _u.Debye, "e·Bohr": _u.Bohr, "au": _u.Bohr}

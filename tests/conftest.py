@@ -13,7 +13,9 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--thorough", action="store_true", help="run the tests that take minutes each, too")
+    parser.addoption(
+        "--thorough", action="store_true", help="run the tests that take minutes each, too"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -28,7 +30,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_terminal_summary(terminalreporter, config):
     if not config.getoption("--thorough"):
-        terminalreporter.write_line("tests marked thorough, which take longest, were left out: make thorough runs them")
+        terminalreporter.write_line(
+            "tests marked thorough, which take longest, were left out: make thorough runs them"
+        )
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -44,7 +48,15 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> Architecture:
-    return Architecture(channels=4, max_L=1, max_ell=2, correlation=2, cutoff=2.2, radial_mlp=(16, 16), dtype="float64")
+    return Architecture(
+        channels=4,
+        max_L=1,
+        max_ell=2,
+        correlation=2,
+        cutoff=2.2,
+        radial_mlp=(16, 16),
+        dtype="float64",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +73,9 @@ def frames():
             atoms.info = {keys.MOLECULE: name}
             atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
             found.append(atoms)
-    return [attach(atoms, label) for atoms, label in zip(found, TBLite().calculate(found), strict=True)]
+    return [
+        attach(atoms, label) for atoms, label in zip(found, TBLite().calculate(found), strict=True)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ def test_a_structure_turned_and_renumbered_is_the_same():
 def test_it_changes_with_the_structure_and_more_with_more():
     rng = np.random.default_rng(0)
     start, step = molecule("CH3CONH2"), rng.normal(size=(9, 3))
-    rows = mbtr([Atoms(start.numbers, start.positions + size * step) for size in (0.0, 0.01, 0.03, 0.1)])
+    rows = mbtr(
+        [Atoms(start.numbers, start.positions + size * step) for size in (0.0, 0.01, 0.03, 0.1)]
+    )
     far = np.linalg.norm(rows - rows[0], axis=1)
     assert (np.diff(far) > 0).all()
 

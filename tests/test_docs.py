@@ -29,11 +29,23 @@ def commands(page):
 ALL = [(page.name, arguments) for page in PAGES for arguments in commands(page)]
 
 
-@pytest.mark.parametrize(("page", "arguments"), ALL, ids=[f"{page}: {' '.join(arguments)[:70]}" for page, arguments in ALL])
+@pytest.mark.parametrize(
+    ("page", "arguments"),
+    ALL,
+    ids=[f"{page}: {' '.join(arguments)[:70]}" for page, arguments in ALL],
+)
 def test_a_command_composes(page, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    flags = {name: action.nargs is None for action in get_args_parser()._actions for name in action.option_strings}
-    words = [word.replace("<dir>", "studies/x").replace("<name>", "x") for word in arguments if word != "…"]
+    flags = {
+        name: action.nargs is None
+        for action in get_args_parser()._actions
+        for name in action.option_strings
+    }
+    words = [
+        word.replace("<dir>", "studies/x").replace("<name>", "x")
+        for word in arguments
+        if word != "…"
+    ]
     script.check_overrides(script.short_forms(flags_first(words, flags, script.GROUPS)))
 
 
@@ -46,12 +58,31 @@ def test_there_are_commands():
 @pytest.mark.slow
 def test_a_newcomer_gets_through(tmp_path):
     """A molecule of their own by SMILES with one command of the tutorial, its spectrum with a second."""
-    learn, predict = (arguments for arguments in commands(ROOT / "docs" / "tutorial.md") if any("CC(=O)C" in word for word in arguments))
-    quick = ["experiment=tiny", "committee.size=2", "spectrum.reference=null", "training.potential.updates=600", "initial.thermal.least=40"]
-    for arguments, more in ((learn, [*quick, f"tracker.uri=sqlite:///{tmp_path}/mlflow.db"]), (predict, ["length=0.5", "replicas=2"])):
+    learn, predict = (
+        arguments
+        for arguments in commands(ROOT / "docs" / "tutorial.md")
+        if any("CC(=O)C" in word for word in arguments)
+    )
+    quick = [
+        "experiment=tiny",
+        "committee.size=2",
+        "spectrum.reference=null",
+        "training.potential.updates=600",
+        "initial.thermal.least=40",
+    ]
+    for arguments, more in (
+        (learn, [*quick, f"tracker.uri=sqlite:///{tmp_path}/mlflow.db"]),
+        (predict, ["length=0.5", "replicas=2"]),
+    ):
         words = [word.replace("studies/", f"{tmp_path}/") for word in arguments]
         output = [f"output={tmp_path}/predictions"] if "task=predict" in words else []
-        done = subprocess.run([sys.executable, "run.py", *words, *more, *output], cwd=ROOT, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            [sys.executable, "run.py", *words, *more, *output],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "acetone" / "report.html").is_file()
     assert (tmp_path / "predictions" / "acetone" / "acetone-400K.html").is_file()

@@ -46,7 +46,9 @@ def test_a_stage_that_fails_or_is_interrupted_is_written_down(tmp_path, error):
         paid.append(4)
         raise error
     (entry,) = journal.read()
-    assert (entry["stage"], entry["complete"], entry["labels"]) == ("training", False, 1), "what was paid for until then counts"
+    assert (entry["stage"], entry["complete"], entry["labels"]) == ("training", False, 1), (
+        "what was paid for until then counts"
+    )
 
 
 def test_a_line_that_a_program_died_over_is_left_out_and_the_next_one_begins_anew(tmp_path):

@@ -71,11 +71,17 @@ print(kills, "kills")
 def test_a_living_holder_is_named_and_a_dead_one_is_replaced(tmp_path, caplog):
     code = "import time; from pathlib import Path; from palirs.lock import locked\n"
     code += f"with locked(Path({str(tmp_path)!r}), 'task=study'):\n time.sleep(60)"
-    other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    other = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     while holder(tmp_path) is None:
         time.sleep(0.02)
     with (
-        pytest.raises(HeldError, match=rf"process {other.pid} on .* works here \(task=study\) since 20.*study=<dir>"),
+        pytest.raises(
+            HeldError,
+            match=rf"process {other.pid} on .* works here \(task=study\) since 20.*study=<dir>",
+        ),
         locked(tmp_path, "x"),
     ):
         pass
@@ -108,7 +114,10 @@ def test_a_program_that_was_taken_for_dead_ends_when_it_wakes(tmp_path):
 
     code = "import time; from pathlib import Path; from palirs import presence; presence.BEAT = 0.1; from palirs.lock import locked\n"
     code += f"with locked(Path({str(tmp_path)!r}), 'task=study'):\n time.sleep(60)"
-    slow = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    slow = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     while holder(tmp_path) is None:
         time.sleep(0.02)
     part = tmp_path / "part"
@@ -142,7 +151,10 @@ def test_where_there_are_no_links_files_are_made_instead(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_many_programs_killed_at_random_moments_never_hold_it_together(tmp_path):
-    command, environment = [sys.executable, "-c", WORKERS, str(tmp_path)], {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command, environment = (
+        [sys.executable, "-c", WORKERS, str(tmp_path)],
+        {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     broken = tmp_path / "broken"

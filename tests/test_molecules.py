@@ -10,7 +10,10 @@ from palirs.recipes import PalirsError
 
 
 def test_groups_have_the_protocols_sizes():
-    assert {name: len(members) for name, members in groups().items()} == {"organics24": 24, "transfer8": 8}
+    assert {name: len(members) for name, members in groups().items()} == {
+        "organics24": 24,
+        "transfer8": 8,
+    }
 
 
 def test_table_agrees_with_the_reference_geometries(shared):

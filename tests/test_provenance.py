@@ -8,7 +8,12 @@ from palirs import provenance
 
 def test_the_command_can_be_typed_again(monkeypatch):
     monkeypatch.delenv(provenance.COMMAND_LINE, raising=False)
-    given = ["/somewhere/run.py", "molecules.names=['CC(=O)C']", "sampler.temperatures=[300, 900]", "seed=1"]
+    given = [
+        "/somewhere/run.py",
+        "molecules.names=['CC(=O)C']",
+        "sampler.temperatures=[300, 900]",
+        "seed=1",
+    ]
     monkeypatch.setattr("sys.argv", given)
     assert shlex.split(provenance.command()) == ["run.py", *given[1:]]
 

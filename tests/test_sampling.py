@@ -30,20 +30,37 @@ def coordinates(frames, known):
 
 def test_no_structure_twice(methanol):
     frames = BOTH.sample(methanol, np.random.default_rng(1))
-    assert len(frames) == BOTH.count(12) == 1 + 12 * 7 + 12 * 5, "of nine images of a mode seven are different"
+    assert len(frames) == BOTH.count(12) == 1 + 12 * 7 + 12 * 5, (
+        "of nine images of a mode seven are different"
+    )
     assert len(distinct(frames)) == len(frames)
     assert frames[0].info[keys.ORIGIN] == "optimum"
-    assert all(np.array_equal(on_grid(atoms).positions, atoms.positions) for atoms in frames), "as they are read back from a file"
-    assert len({atoms.info[keys.STRETCH] for atoms in frames if atoms.info[keys.ORIGIN] == "normal_mode"}) == 12
+    assert all(np.array_equal(on_grid(atoms).positions, atoms.positions) for atoms in frames), (
+        "as they are read back from a file"
+    )
+    assert (
+        len(
+            {
+                atoms.info[keys.STRETCH]
+                for atoms in frames
+                if atoms.info[keys.ORIGIN] == "normal_mode"
+            }
+        )
+        == 12
+    )
 
 
 @pytest.mark.parametrize("distribution", ["classical", "quantum"])
 def test_thermal_samples_have_the_harmonic_distribution(methanol, distribution):
     """Zero-point amplitude in stiff modes or equipartition in all, all modes at once and independent."""
-    recipe = ThermalSamples(distribution=distribution, temperatures=(300.0,), per_mode=300, lowest=1.0, turned=0.0)
+    recipe = ThermalSamples(
+        distribution=distribution, temperatures=(300.0,), per_mode=300, lowest=1.0, turned=0.0
+    )
     found = coordinates(list(recipe.sample(methanol, np.random.default_rng(2))), methanol)
     expected = spread(methanol.frequencies, 300.0, distribution == "quantum")
-    np.testing.assert_allclose(found.std(axis=0), expected, rtol=0.07)  # 3600 samples, a few of them drawn again
+    np.testing.assert_allclose(
+        found.std(axis=0), expected, rtol=0.07
+    )  # 3600 samples, a few of them drawn again
     np.testing.assert_allclose(np.corrcoef(found.T), np.eye(12), atol=0.1)
     assert abs((found / expected).mean()) < 0.02, "both sides of the optimum"
 
@@ -57,10 +74,15 @@ def test_half_of_the_samples_are_turned_about_single_bonds(methanol):
         assert sum(atoms.info[keys.TEMPERATURE] == kelvin for atoms in turned) == 100
     (rotor,) = rotors(methanol.atoms)
     end = next(k for k in range(6) if k not in (*rotor.side, rotor.fixed, rotor.moving))
-    angles = np.array([atoms.get_dihedral(end, rotor.fixed, rotor.moving, rotor.side[0]) for atoms in turned])
+    angles = np.array(
+        [atoms.get_dihedral(end, rotor.fixed, rotor.moving, rotor.side[0]) for atoms in turned]
+    )
     assert np.histogram(angles, 6, (0, 360))[0].min() > 30
     others = [atoms for atoms in frames if atoms.info[keys.ORIGIN] == "thermal"]
-    lengths = [np.std([atoms.get_distance(rotor.fixed, rotor.moving) for atoms in some]) for some in (turned, others)]
+    lengths = [
+        np.std([atoms.get_distance(rotor.fixed, rotor.moving) for atoms in some])
+        for some in (turned, others)
+    ]
     assert lengths[0] == pytest.approx(lengths[1], rel=0.2)
 
 
@@ -78,7 +100,11 @@ def test_widths_have_their_limits():
 
 def test_soft_modes_are_held_and_molecules_stay_whole(methanol):
     soft = Harmonic(methanol.atoms, np.array([1.0, *methanol.frequencies[1:]]), methanol.modes)
-    frames = list(ThermalSamples(temperatures=(300.0,), per_mode=10, turned=0.0).sample(soft, np.random.default_rng(3)))
+    frames = list(
+        ThermalSamples(temperatures=(300.0,), per_mode=10, turned=0.0).sample(
+            soft, np.random.default_rng(3)
+        )
+    )
     assert coordinates(frames, methanol)[:, 0].std() < 2 * spread(np.array([100.0]), 300.0)[0]
     wild = Harmonic(soft.atoms, soft.frequencies, soft.modes * 1e3)
     with pytest.raises(PalirsError, match=r"initial\.thermal\.temperatures"):

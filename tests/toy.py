@@ -95,4 +95,8 @@ def frames(count: int, seed: int = 1) -> list[Atoms]:
 
 def lines(log: Path, what: str) -> list[str]:
     """Return the structures that began or ended, in order."""
-    return [line.split()[1] for line in log.read_text().splitlines() if line.startswith(what)] if log.exists() else []
+    return (
+        [line.split()[1] for line in log.read_text().splitlines() if line.startswith(what)]
+        if log.exists()
+        else []
+    )

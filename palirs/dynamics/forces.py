@@ -102,8 +102,8 @@ class CommitteeField:
 class EngineField:
     """Forces and dipoles of a reference engine, one molecule after the other.
 
-    Each trajectory has a calculator of its own: one that starts from what it calculated last then starts from the trajectory's own last
-    step, whatever else is in the batch.
+    Each trajectory has a calculator of its own: one that starts from what it calculated last then
+    starts from the trajectory's own last step, whatever else is in the batch.
 
     Parameters
     ----------
@@ -149,7 +149,9 @@ class EngineField:
         some._engine = self._engine
         some._molecules = [self._molecules[i] for i in trajectories]
         some._calculators = [self._calculators[i] for i in trajectories]
-        some.failures = {new: self.failures[old] for new, old in enumerate(trajectories) if old in self.failures}
+        some.failures = {
+            new: self.failures[old] for new, old in enumerate(trajectories) if old in self.failures
+        }
         some.hopeless = {new for new, old in enumerate(trajectories) if old in self.hopeless}
         return some
 

@@ -23,7 +23,11 @@ STEPS = 128
 
 def steps_at_once(state: State, field: Field) -> int:
     """Return how many steps are worth one call: one if each comes back to Python anyway."""
-    return 1 if field.motion is None else max(1, min(STEPS, EVALUATIONS // (len(state.positions) * field.motion.members)))
+    return (
+        1
+        if field.motion is None
+        else max(1, min(STEPS, EVALUATIONS // (len(state.positions) * field.motion.members)))
+    )
 
 
 class Integrator(Protocol):
@@ -33,12 +37,20 @@ class Integrator(Protocol):
         """Return the variables of the thermostat at the start."""
         ...
 
-    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain | None]:
+    def step(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise
+    ) -> tuple[State, Chain | None]:
         """Advance every trajectory by one step."""
         ...
 
     def run(
-        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+        self,
+        state: State,
+        chain: Chain | None,
+        field: Field,
+        noise: Noise,
+        steps: int,
+        recorded: range,
     ) -> tuple[State, Chain | None, Track]:
         """Advance every trajectory by some steps; keep those that are ``recorded``, counted from 1."""
         ...
@@ -52,7 +64,13 @@ class _Stepwise(ABC):
     """What comes back after each step."""
 
     def run(
-        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+        self,
+        state: State,
+        chain: Chain | None,
+        field: Field,
+        noise: Noise,
+        steps: int,
+        recorded: range,
     ) -> tuple[State, Chain | None, Track]:
         """Do one step after the other."""
         kept = []
@@ -62,7 +80,9 @@ class _Stepwise(ABC):
         return state, chain, Track.of(kept, state)
 
     @abstractmethod
-    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain | None]:
+    def step(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise
+    ) -> tuple[State, Chain | None]:
         """Advance every trajectory by one step."""
 
 
@@ -85,12 +105,20 @@ class Langevin(_Plain):
     friction: float
     temperature: Tensor
 
-    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
+    def step(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise
+    ) -> tuple[State, None]:
         """See :func:`palirs.dynamics.langevin`."""
         return langevin(state, field, noise, self.timestep, self.friction, self.temperature), None
 
     def run(
-        self, state: State, chain: Chain | None, field: Field, noise: Noise, steps: int, recorded: range
+        self,
+        state: State,
+        chain: Chain | None,
+        field: Field,
+        noise: Noise,
+        steps: int,
+        recorded: range,
     ) -> tuple[State, Chain | None, Track]:
         """All steps by compiled code where there is such."""
         if field.motion is None:
@@ -108,7 +136,9 @@ class Berendsen(_Plain):
     relaxation: float
     temperature: Tensor
 
-    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, None]:
+    def step(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise
+    ) -> tuple[State, None]:
         """See :func:`palirs.dynamics.berendsen`."""
         return berendsen(state, field, self.timestep, self.relaxation, self.temperature), None
 
@@ -126,7 +156,9 @@ class NoseHoover(_Stepwise):
         """Return thermostats at rest."""
         return chains.chain(state, self.temperature, self.frequency, self.length)
 
-    def step(self, state: State, chain: Chain | None, field: Field, noise: Noise) -> tuple[State, Chain]:
+    def step(
+        self, state: State, chain: Chain | None, field: Field, noise: Noise
+    ) -> tuple[State, Chain]:
         """See :func:`palirs.dynamics.nose_hoover`."""
         assert chain is not None
         return chains.nose_hoover(state, chain, field, self.timestep)

@@ -13,14 +13,15 @@ from torch import Tensor
 from palirs.molecules import APART, pieces
 
 TOGETHER = 0.5
-"""Two atoms closer than this times the sum of their covalent radii are no chemistry: C-H at 0.54 Å, H-H at 0.31 Å."""
+"""Two atoms closer than this times the sum of their covalent radii are no chemistry: C-H at 0.54 Å,
+H-H at 0.31 Å."""
 
 
 class Integrity:
     """Watches a batch of molecules: numbers that are none, atoms that fell into each other, molecules that fell apart.
 
-    A molecule is whole while its atoms hang together by bonds; which ones does not matter, so it may rearrange. Of a complex of several
-    molecules each has to stay whole.
+    A molecule is whole while its atoms hang together by bonds; which ones does not matter, so it
+    may rearrange. Of a complex of several molecules each has to stay whole.
 
     Parameters
     ----------
@@ -31,11 +32,16 @@ class Integrity:
     def __init__(self, molecules: Sequence[Atoms]):
         counts = [len(atoms) for atoms in molecules]
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        pairs = [np.array(np.triu_indices(count, 1)) + start for count, start in zip(counts, starts, strict=True)]
+        pairs = [
+            np.array(np.triu_indices(count, 1)) + start
+            for count, start in zip(counts, starts, strict=True)
+        ]
         self._first, self._second = (torch.tensor(row) for row in np.concatenate(pairs, axis=1))
         self._system = np.repeat(np.arange(len(counts)), counts)
         self._starts = starts
-        self._anchors = np.concatenate([anchors(atoms) + start for atoms, start in zip(molecules, starts, strict=True)])
+        self._anchors = np.concatenate(
+            [anchors(atoms) + start for atoms, start in zip(molecules, starts, strict=True)]
+        )
         self._symbols = [symbol for atoms in molecules for symbol in atoms.get_chemical_symbols()]
         radii = torch.tensor(covalent_radii[np.concatenate([atoms.numbers for atoms in molecules])])
         self._bond = radii[self._first] + radii[self._second]
@@ -47,7 +53,9 @@ class Integrity:
         near = (length < APART * self._bond).numpy()
         first, second = self._first.numpy(), self._second.numpy()
         atoms = len(self._system)
-        bonds = coo_array((np.ones(near.sum(), dtype=np.int8), (first[near], second[near])), shape=(atoms, atoms))
+        bonds = coo_array(
+            (np.ones(near.sum(), dtype=np.int8), (first[near], second[near])), shape=(atoms, atoms)
+        )
         _, piece = connected_components(bonds, directed=False)
         for atom in np.flatnonzero(piece != piece[self._anchors]):
             number = int(self._system[atom])

@@ -17,7 +17,9 @@ MOVING = ("positions", "velocities", "forces", "heat", "energy")
 """What of a state changes in every step, besides the forces of the members."""
 
 
-def langevin(state: State, field: Field, noise: Noise, timestep: float, friction: float, temperature: Tensor) -> State:
+def langevin(
+    state: State, field: Field, noise: Noise, timestep: float, friction: float, temperature: Tensor
+) -> State:
     """Advance every trajectory by one step.
 
     v ← v + (Δt/2) F/m;  x ← x + (Δt/2) v;  v ← c v + sqrt((1 − c²) k_B T/m) ξ with c = exp(−γΔt);  x ← x + (Δt/2) v;  new forces;
@@ -46,7 +48,12 @@ def langevin(state: State, field: Field, noise: Noise, timestep: float, friction
     heat = state.heat
     if friction > 0:
         before = velocities
-        velocities = without_drift(damping * velocities + width * noise.draw(), state.masses, state.system, len(state.counts))
+        velocities = without_drift(
+            damping * velocities + width * noise.draw(),
+            state.masses,
+            state.system,
+            len(state.counts),
+        )
         heat = heat + kinetic_energy(state, velocities) - kinetic_energy(state, before)
     positions = positions + half * velocities
     moved = state.moved(positions, velocities, field)
@@ -76,21 +83,29 @@ def langevin_steps(
     """
     kick, damping, width = _factors(state, timestep, friction, temperature)
     members = torch.empty(motion.members, *state.positions.shape, dtype=torch.float64)
-    after = replace(state, members=members, **{name: getattr(state, name).clone() for name in MOVING})
+    after = replace(
+        state, members=members, **{name: getattr(state, name).clone() for name in MOVING}
+    )
     moving = Moving(*(getattr(after, name).numpy() for name in (*MOVING, "members")))
-    masses, kicks, widths = (values[:, 0].contiguous().numpy() for values in (state.masses, kick, width))
+    masses, kicks, widths = (
+        values[:, 0].contiguous().numpy() for values in (state.masses, kick, width)
+    )
     tracks, done = [], 0
     while done < steps:
         ahead = noise.ahead(steps - done).numpy() if friction > 0 else None
         count = steps - done if ahead is None else len(ahead)
         kept = [step - done for step in recorded if done < step <= done + count]
-        stretch = Stretch(count, kept, timestep, damping, 0.5 * EV_PER_AMU_A2_FS2, masses, kicks, widths, ahead)
+        stretch = Stretch(
+            count, kept, timestep, damping, 0.5 * EV_PER_AMU_A2_FS2, masses, kicks, widths, ahead
+        )
         tracks.append(Track(*map(torch.from_numpy, motion.langevin(moving, stretch))))
         done += count
     return after, Track.join(tracks)
 
 
-def _factors(state: State, timestep: float, friction: float, temperature: Tensor) -> tuple[Tensor, float, Tensor]:
+def _factors(
+    state: State, timestep: float, friction: float, temperature: Tensor
+) -> tuple[Tensor, float, Tensor]:
     """Return what forces are multiplied with ``[N, 1]``, c, and what noise is multiplied with ``[N, 1]``."""
     inertia = state.masses * EV_PER_AMU_A2_FS2
     damping = math.exp(-friction * 1e-3 * timestep)

@@ -42,8 +42,9 @@ class Moving:
 class Stretch:
     """What the steps do (see :func:`palirs.dynamics.langevin`), and which of them, counted from 1, are kept: every so many.
 
-    Masses, what forces are multiplied with, and width of the noise are ``[N]``; the noise is ``[count, N, 3]``, or ``None`` without
-    friction. ``kinetic`` times mass times velocity squared is an energy [eV].
+    Masses, what forces are multiplied with, and width of the noise are ``[N]``; the noise is
+    ``[count, N, 3]``, or ``None`` without friction. ``kinetic`` times mass times velocity squared
+    is an energy [eV].
     """
 
     count: int
@@ -61,13 +62,25 @@ class _Motion(ctypes.Structure):
     """The same as in ``motion.c``."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("x", "v", "f", "heat", "energy", "member_energy", "member_forces")),
-        *((name, ctypes.c_void_p) for name in ("track_x", "track_v", "track_energy", "track_forces")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("x", "v", "f", "heat", "energy", "member_energy", "member_forces")
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("track_x", "track_v", "track_energy", "track_forces")
+        ),
         *((name, ctypes.c_void_p) for name in ("mass", "kick", "width", "noise", "isolated")),
-        *((name, ctypes.c_void_p) for name in ("start", "species", "block", "local", "call", "model", "memory")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("start", "species", "block", "local", "call", "model", "memory")
+        ),
         ("memory_size", ctypes.c_size_t),
         *((name, ctypes.c_double) for name in ("half", "damping", "kinetic")),
-        *((name, ctypes.c_int) for name in ("molecules", "members", "blocks", "threads", "steps", "first", "stride")),
+        *(
+            (name, ctypes.c_int)
+            for name in ("molecules", "members", "blocks", "threads", "steps", "first", "stride")
+        ),
         *((name, ctypes.c_int) for name in ("next", "arrived", "turn")),
     ]
 
@@ -75,8 +88,9 @@ class _Motion(ctypes.Structure):
 class Motion:
     """One batch of molecules, ready to move.
 
-    Its molecules are cut into blocks, as many for each thread; a thread does all steps of one block before it takes the next. Where there
-    are fewer molecules than threads, these share the members out at every step. What becomes of a molecule does not depend on its block.
+    Its molecules are cut into blocks, as many for each thread; a thread does all steps of one block
+    before it takes the next. Where there are fewer molecules than threads, these share the members
+    out at every step. What becomes of a molecule does not depend on its block.
 
     Parameters
     ----------
@@ -90,13 +104,21 @@ class Motion:
         Energies that are added to the interaction energies, ``[members, B]`` [eV].
     """
 
-    def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], isolated: np.ndarray):
+    def __init__(
+        self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...], isolated: np.ndarray
+    ):
         self.members, self._kernel, self._move = len(kernel), kernel, _library().palirs_move
         self._move.restype = None
-        self._species, self._isolated = np.ascontiguousarray(species, dtype=np.int32), np.ascontiguousarray(isolated)
+        self._species, self._isolated = (
+            np.ascontiguousarray(species, dtype=np.int32),
+            np.ascontiguousarray(isolated),
+        )
         self._threads = min(torch.get_num_threads(), len(counts) * len(kernel))
         parts = cut(counts, self._threads)
-        self._molecules, self._blocks = len(counts), np.array([*(part.start for part in parts), len(counts)], dtype=np.int32)
+        self._molecules, self._blocks = (
+            len(counts),
+            np.array([*(part.start for part in parts), len(counts)], dtype=np.int32),
+        )
         self._start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         blocks = [Block(part, counts) for part in parts]
         self._local = np.concatenate([block.start for block in blocks])
@@ -110,23 +132,54 @@ class Motion:
         Returns
         -------
         list of numpy.ndarray
-            Of the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``, forces ``[R, members, N, 3]``.
+            Of the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
+            forces ``[R, members, N, 3]``.
         """
         atoms, kept = len(now.positions), stretch.kept
-        track = [*np.empty((2, len(kept), atoms, 3)), np.empty((len(kept), self._molecules)), np.empty((len(kept), self.members, atoms, 3))]
+        track = [
+            *np.empty((2, len(kept), atoms, 3)),
+            np.empty((len(kept), self._molecules)),
+            np.empty((len(kept), self.members, atoms, 3)),
+        ]
         energies = np.empty((self.members, self._molecules))
-        arrays = [now.positions, now.velocities, now.forces, now.heat, now.energy, energies, now.members]
+        arrays = [
+            now.positions,
+            now.velocities,
+            now.forces,
+            now.heat,
+            now.energy,
+            energies,
+            now.members,
+        ]
         arrays += [*track, stretch.masses, stretch.kick, stretch.width, stretch.noise]
-        arrays += [self._isolated, self._start, self._species, self._blocks, self._local, self._call, self._models]
+        arrays += [
+            self._isolated,
+            self._start,
+            self._species,
+            self._blocks,
+            self._local,
+            self._call,
+            self._models,
+        ]
         task = _Motion(
             *(None if array is None else array.ctypes.data for array in arrays),
-            *(self._memory.of(0, self._threads * self._room), self._room, 0.5 * stretch.timestep, stretch.damping, stretch.kinetic),
+            *(
+                self._memory.of(0, self._threads * self._room),
+                self._room,
+                0.5 * stretch.timestep,
+                stretch.damping,
+                stretch.kinetic,
+            ),
             *(self._molecules, self.members, len(self._blocks) - 1, self._threads, stretch.count),
             *((kept[0], kept[1] - kept[0] if len(kept) > 1 else stretch.count) if kept else (0, 0)),
             *(0, 0, 0),
         )
-        # threads of its own: they may wait for each other, for ever if in a pool the work of another batch stood before theirs
-        others = [threading.Thread(target=self._move, args=(ctypes.byref(task), ctypes.c_int(n))) for n in range(1, self._threads)]
+        # threads of its own: they may wait for each other, for ever if in a pool the work of
+        # another batch stood before theirs
+        others = [
+            threading.Thread(target=self._move, args=(ctypes.byref(task), ctypes.c_int(n)))
+            for n in range(1, self._threads)
+        ]
         for other in others:
             other.start()
         self._move(ctypes.byref(task), ctypes.c_int(0))
@@ -144,5 +197,8 @@ def cut(counts: tuple[int, ...], threads: int) -> list[range]:
     """Cut into blocks of about equal numbers of atoms, at most about ``BLOCK``: as many for each thread, or one for each molecule."""
     ends = np.cumsum(counts)
     wanted = threads * max(1, -(-int(ends[-1]) // (BLOCK * threads)))
-    places = [int(np.searchsorted(ends - np.array(counts) / 2, ends[-1] * part / wanted)) for part in range(wanted + 1)]
+    places = [
+        int(np.searchsorted(ends - np.array(counts) / 2, ends[-1] * part / wanted))
+        for part in range(wanted + 1)
+    ]
     return [range(a, b) for a, b in pairwise(places) if b > a]

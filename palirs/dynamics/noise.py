@@ -43,7 +43,10 @@ class Noise:
 
     def _fill(self, start: int) -> None:
         self._before = [generator.bit_generator.state for generator in self._generators]
-        parts = [g.standard_normal((BLOCK, count, 3)) for g, count in zip(self._generators, self._counts, strict=True)]
+        parts = [
+            g.standard_normal((BLOCK, count, 3))
+            for g, count in zip(self._generators, self._counts, strict=True)
+        ]
         self._block, self._next = torch.tensor(np.concatenate(parts, axis=1)), start
 
     def position(self, trajectory: int) -> str:
@@ -62,7 +65,11 @@ class Noise:
             philox = np.random.Philox()
             inner = state["before"]["state"]
             inner = {name: np.array(values, dtype=np.uint64) for name, values in inner.items()}
-            philox.state = {**state["before"], "state": inner, "buffer": np.array(state["before"]["buffer"], dtype=np.uint64)}
+            philox.state = {
+                **state["before"],
+                "state": inner,
+                "buffer": np.array(state["before"]["buffer"], dtype=np.uint64),
+            }
             generators.append(np.random.Generator(philox))
         noise = cls.__new__(cls)
         noise._set(generators, counts)
@@ -72,4 +79,6 @@ class Noise:
 
     def only(self, trajectories: Sequence[int]) -> "Noise":
         """Return the streams of some of the trajectories, where they stand."""
-        return Noise.resumed([self.position(i) for i in trajectories], [self._counts[i] for i in trajectories])
+        return Noise.resumed(
+            [self.position(i) for i in trajectories], [self._counts[i] for i in trajectories]
+        )

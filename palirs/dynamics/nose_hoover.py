@@ -39,7 +39,9 @@ class Chain:
     def only(self, trajectories: Sequence[int]) -> "Chain":
         """Return the thermostats of some of the trajectories."""
         rest = list(trajectories)
-        return Chain(self.positions[rest], self.velocities[rest], self.masses[rest], self.temperature[rest])
+        return Chain(
+            self.positions[rest], self.velocities[rest], self.masses[rest], self.temperature[rest]
+        )
 
 
 def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: int = 3) -> Chain:
@@ -51,7 +53,9 @@ def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: 
     return Chain(torch.zeros_like(masses), torch.zeros_like(masses), masses, temperature)
 
 
-def nose_hoover(state: State, thermostat: Chain, field: Field, timestep: float) -> tuple[State, Chain]:
+def nose_hoover(
+    state: State, thermostat: Chain, field: Field, timestep: float
+) -> tuple[State, Chain]:
     """Advance every trajectory and its thermostats by one step: half a step of the chain, velocity Verlet, half a step of the chain.
 
     Parameters
@@ -73,19 +77,29 @@ def conserved(state: State, thermostat: Chain) -> Tensor:
     """Return what exact dynamics would conserve, shape ``[B]`` [eV]: energy of the atoms and of the thermostats."""
     heat = BOLTZMANN * thermostat.temperature
     own = 0.5 * (thermostat.masses * thermostat.velocities**2).sum(dim=1)
-    work = heat * (degrees_of_freedom(state) * thermostat.positions[:, 0] + thermostat.positions[:, 1:].sum(dim=1))
+    work = heat * (
+        degrees_of_freedom(state) * thermostat.positions[:, 0]
+        + thermostat.positions[:, 1:].sum(dim=1)
+    )
     return state.energy + kinetic_energy(state) + own + work
 
 
 def _half(state: State, thermostat: Chain, timestep: float) -> tuple[State, Chain]:
-    """Half a step of the thermostats and of what they do to the velocities (Martyna et al. 1996, doi:10.1080/00268979600100761)."""
+    """Half a step of the thermostats and of what they do to the velocities (Martyna et al.
+
+    1996, doi:10.1080/00268979600100761).
+    """
     heat, freedom = BOLTZMANN * thermostat.temperature, degrees_of_freedom(state)
     masses, xi, v = thermostat.masses, thermostat.positions.clone(), thermostat.velocities.clone()
     kinetic, scale = 2 * kinetic_energy(state), torch.ones_like(heat)
     length = masses.shape[1]
 
     def force(link: int) -> Tensor:
-        drive = kinetic - freedom * heat if link == 0 else masses[:, link - 1] * v[:, link - 1] ** 2 - heat
+        drive = (
+            kinetic - freedom * heat
+            if link == 0
+            else masses[:, link - 1] * v[:, link - 1] ** 2 - heat
+        )
         return drive / masses[:, link]
 
     for weight in SUZUKI:

@@ -69,7 +69,10 @@ class State:
     def only(self, trajectories: Sequence[int]) -> "State":
         """Return the state of some of the trajectories."""
         pieces = torch.arange(len(self.system)).split(self.counts)
-        atoms, chosen = torch.cat([pieces[i] for i in trajectories]), torch.tensor(list(trajectories))
+        atoms, chosen = (
+            torch.cat([pieces[i] for i in trajectories]),
+            torch.tensor(list(trajectories)),
+        )
         counts = tuple(self.counts[i] for i in trajectories)
         return State(
             positions=self.positions[atoms],
@@ -86,7 +89,11 @@ class State:
 
 
 def initial_state(
-    molecules: Sequence[Atoms], field: Field, temperature: Tensor, noise: Noise, velocities: Sequence[np.ndarray | None] | None = None
+    molecules: Sequence[Atoms],
+    field: Field,
+    temperature: Tensor,
+    noise: Noise,
+    velocities: Sequence[np.ndarray | None] | None = None,
 ) -> State:
     """Start a batch of trajectories.
 
@@ -106,16 +113,32 @@ def initial_state(
     counts = tuple(len(atoms) for atoms in molecules)
     system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     masses = torch.tensor(np.concatenate([atoms.get_masses() for atoms in molecules]))[:, None]
-    drawn = noise.draw() * torch.sqrt(BOLTZMANN * temperature[system][:, None] / (masses * EV_PER_AMU_A2_FS2))
+    drawn = noise.draw() * torch.sqrt(
+        BOLTZMANN * temperature[system][:, None] / (masses * EV_PER_AMU_A2_FS2)
+    )
     drawn = without_drift(drawn, masses, system, len(counts))
     if velocities is not None:
         pieces = drawn.split(counts)
-        given = [piece if old is None else torch.tensor(old, dtype=torch.float64) for piece, old in zip(pieces, velocities, strict=True)]
+        given = [
+            piece if old is None else torch.tensor(old, dtype=torch.float64)
+            for piece, old in zip(pieces, velocities, strict=True)
+        ]
         drawn = torch.cat(given)
     positions = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
     found = field(positions)
     heat = torch.zeros(len(counts), dtype=torch.float64)
-    return State(positions, drawn, found.forces, found.energy, found.members, found.dipole, heat, masses, system, counts)
+    return State(
+        positions,
+        drawn,
+        found.forces,
+        found.energy,
+        found.members,
+        found.dipole,
+        heat,
+        masses,
+        system,
+        counts,
+    )
 
 
 def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectories: int) -> Tensor:
@@ -128,16 +151,30 @@ def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectori
 def without_rotation(state: State) -> State:
     """Take the rotation of each trajectory about its centre of mass away: v ← v − ω × r with I ω = L.
 
-    The moment of inertia of a linear molecule has no inverse about its axis; there the component of ω is zero.
+    The moment of inertia of a linear molecule has no inverse about its axis; there the component of
+    ω is zero.
     """
     trajectories, system = len(state.counts), state.system
     total = state.masses.new_zeros(trajectories, 1).index_add(0, system, state.masses)
-    centre = state.positions.new_zeros(trajectories, 3).index_add(0, system, state.masses * state.positions) / total
+    centre = (
+        state.positions.new_zeros(trajectories, 3).index_add(
+            0, system, state.masses * state.positions
+        )
+        / total
+    )
     arms = state.positions - centre[system]
-    momentum = arms.new_zeros(trajectories, 3).index_add(0, system, state.masses * torch.linalg.cross(arms, state.velocities))
-    squares = (arms**2).sum(dim=1)[:, None, None] * torch.eye(3, dtype=arms.dtype) - arms[:, :, None] * arms[:, None, :]
-    inertia = arms.new_zeros(trajectories, 3, 3).index_add(0, system, state.masses[:, :, None] * squares)
-    rotation = (torch.linalg.pinv(inertia, rtol=1e-8, hermitian=True) @ momentum[:, :, None])[:, :, 0]
+    momentum = arms.new_zeros(trajectories, 3).index_add(
+        0, system, state.masses * torch.linalg.cross(arms, state.velocities)
+    )
+    squares = (arms**2).sum(dim=1)[:, None, None] * torch.eye(3, dtype=arms.dtype) - arms[
+        :, :, None
+    ] * arms[:, None, :]
+    inertia = arms.new_zeros(trajectories, 3, 3).index_add(
+        0, system, state.masses[:, :, None] * squares
+    )
+    rotation = (torch.linalg.pinv(inertia, rtol=1e-8, hermitian=True) @ momentum[:, :, None])[
+        :, :, 0
+    ]
     return replace(state, velocities=state.velocities - torch.linalg.cross(rotation[system], arms))
 
 
@@ -155,8 +192,9 @@ def kinetic_energy(state: State, velocities: Tensor | None = None) -> Tensor:
 def total_energy(state: State) -> Tensor:
     """Return what exact dynamics would conserve under Verlet, Berendsen or Langevin, shape ``[B]`` [eV].
 
-    Potential and kinetic energy, less the heat that the thermostat has given (Bussi and Parrinello 2007, doi:10.1103/PhysRevE.75.056707).
-    For Nosé-Hoover chains see :func:`palirs.dynamics.conserved`.
+    Potential and kinetic energy, less the heat that the thermostat has given (Bussi and Parrinello
+    2007, doi:10.1103/PhysRevE.75.056707). For Nosé-Hoover chains see
+    :func:`palirs.dynamics.conserved`.
     """
     return state.energy + kinetic_energy(state) - state.heat
 
@@ -174,13 +212,21 @@ def kinetic_temperature(state: State, velocities: Tensor | None = None) -> Tenso
 def largest(per_atom: Tensor, state: State) -> Tensor:
     """Return the largest value of any atom of each trajectory, ``[..., B]`` from values ``[..., N]``."""
     places, shape = _places(per_atom, state)
-    return per_atom.new_zeros(shape.numel()).scatter_reduce(0, places, per_atom.reshape(-1), "amax").reshape(shape)
+    return (
+        per_atom.new_zeros(shape.numel())
+        .scatter_reduce(0, places, per_atom.reshape(-1), "amax")
+        .reshape(shape)
+    )
 
 
 def average(per_atom: Tensor, state: State) -> Tensor:
     """Return the mean over the atoms of each trajectory, ``[..., B]`` from values ``[..., N]``."""
     places, shape = _places(per_atom, state)
-    summed = per_atom.new_zeros(shape.numel()).scatter_add(0, places, per_atom.reshape(-1)).reshape(shape)
+    summed = (
+        per_atom.new_zeros(shape.numel())
+        .scatter_add(0, places, per_atom.reshape(-1))
+        .reshape(shape)
+    )
     return summed / torch.tensor(state.counts, dtype=per_atom.dtype, device=per_atom.device)
 
 

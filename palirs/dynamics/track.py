@@ -42,9 +42,17 @@ class Track:
             example = getattr(like, name)
             if example is None:
                 return None
-            return torch.stack([getattr(state, name) for state in states]) if states else example.new_empty(0, *example.shape)
+            return (
+                torch.stack([getattr(state, name) for state in states])
+                if states
+                else example.new_empty(0, *example.shape)
+            )
 
-        positions, velocities, energy = together("positions"), together("velocities"), together("energy")
+        positions, velocities, energy = (
+            together("positions"),
+            together("velocities"),
+            together("energy"),
+        )
         assert positions is not None
         assert velocities is not None
         assert energy is not None

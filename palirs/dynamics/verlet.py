@@ -1,4 +1,7 @@
-"""Velocity Verlet (Swope et al. 1982, doi:10.1063/1.442716), without and with Berendsen's thermostat."""
+"""Velocity Verlet (Swope et al.
+
+1982, doi:10.1063/1.442716), without and with Berendsen's thermostat.
+"""
 
 from dataclasses import replace
 
@@ -30,11 +33,13 @@ def verlet(state: State, field: Field, timestep: float) -> State:
     return replace(moved, velocities=velocities + kick * moved.forces)
 
 
-def berendsen(state: State, field: Field, timestep: float, relaxation: float, temperature: Tensor) -> State:
+def berendsen(
+    state: State, field: Field, timestep: float, relaxation: float, temperature: Tensor
+) -> State:
     """Advance every trajectory by one step, its temperature drawn to the target (Berendsen et al. 1984, doi:10.1063/1.448118).
 
-    A velocity Verlet step, then v ← λ v with λ² = 1 + (Δt/τ)(T₀/T − 1), λ within [0.9, 1.1] as in ASE. It does not sample the canonical
-    ensemble: for equilibration.
+    A velocity Verlet step, then v ← λ v with λ² = 1 + (Δt/τ)(T₀/T − 1), λ within [0.9, 1.1] as in
+    ASE. It does not sample the canonical ensemble: for equilibration.
 
     Parameters
     ----------
@@ -53,4 +58,6 @@ def berendsen(state: State, field: Field, timestep: float, relaxation: float, te
     ratio = temperature / kinetic_temperature(moved).clamp_min(1e-6)
     scale = torch.sqrt((1 + timestep / relaxation * (ratio - 1)).clamp(0.81, 1.21))
     given = kinetic_energy(moved) * (scale**2 - 1)
-    return replace(moved, velocities=scale[state.system][:, None] * moved.velocities, heat=moved.heat + given)
+    return replace(
+        moved, velocities=scale[state.system][:, None] * moved.velocities, heat=moved.heat + given
+    )

@@ -1,7 +1,7 @@
 """FHI-aims (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022) through ASE: input files in, output file back.
 
-The binary is licensed and was not at hand when this was written: the input is checked line by line and the reader against genuine
-outputs, but no calculation was run through this file.
+The binary is licensed and was not at hand when this was written: the input is checked line by line
+and the reader against genuine outputs, but no calculation was run through this file.
 """
 
 import re
@@ -50,7 +50,8 @@ class Aims(DirectoryEngine):
     van_der_waals : {"hirshfeld", "nonlocal_mbd"} or None
         Tkatchenko-Scheffler with Hirshfeld volumes (doi:10.1103/PhysRevLett.102.073005), or MBD-NL.
     density_accuracy, energy_accuracy, force_accuracy : float
-        Convergence of the SCF: electrons, eV, eV/Å. Hessians by finite differences of 0.002 Å need forces to 1e-5 eV/Å.
+        Convergence of the SCF: electrons, eV, eV/Å. Hessians by finite differences of 0.002 Å need
+        forces to 1e-5 eV/Å.
     version : str
         Of the program; labels of different versions do not mix.
     control : dict
@@ -77,7 +78,9 @@ class Aims(DirectoryEngine):
             if not getattr(self, key):
                 raise PalirsError(f"engine.{key}: needs a value: {what}")
         if not self._species.is_dir():
-            raise PalirsError(f"engine.species_directory: there is no directory {self._species}; it should hold files such as 01_H_default")
+            raise PalirsError(
+                f"engine.species_directory: there is no directory {self._species}; it should hold files such as 01_H_default"
+            )
         if WITHOUT_FORCES.fullmatch(self.functional):
             what = f"engine.functional = {self.functional!r}: FHI-aims gives no forces for it"
             raise PalirsError(f"{what}; give another one, such as pbe0")
@@ -94,7 +97,9 @@ class Aims(DirectoryEngine):
             if key in OWN:
                 problem = f"engine.{OWN[key]} says that; give it there"
             elif key in FIXED:
-                problem = "neutral molecules of closed shells are calculated, with forces; leave it out"
+                problem = (
+                    "neutral molecules of closed shells are calculated, with forces; leave it out"
+                )
             elif MOVING.fullmatch(key):
                 problem = "a label is of one molecule as it stands; leave it out"
             elif CORRECTION.fullmatch(key) and self.van_der_waals is not None:
@@ -118,7 +123,10 @@ class Aims(DirectoryEngine):
     @property
     def parameters(self) -> dict[str, Any]:
         """The lines of control.in, without the species."""
-        correction = {"hirshfeld": {"vdw_correction_hirshfeld": True}, "nonlocal_mbd": {"many_body_dispersion_nl": ""}}
+        correction = {
+            "hirshfeld": {"vdw_correction_hirshfeld": True},
+            "nonlocal_mbd": {"many_body_dispersion_nl": ""},
+        }
         return {
             "xc": self.functional,
             "spin": "none",
@@ -150,7 +158,9 @@ class Aims(DirectoryEngine):
     def elements(self) -> frozenset[int]:
         """Those with a file in the species directory."""
         return frozenset(
-            int(file.name[:2]) for file in self._species.glob("[0-9][0-9]_*_default") if int(file.name[:2]) < len(chemical_symbols)
+            int(file.name[:2])
+            for file in self._species.glob("[0-9][0-9]_*_default")
+            if int(file.name[:2]) < len(chemical_symbols)
         )
 
     def calculator_in(self, directory: Path) -> Any:

@@ -22,7 +22,8 @@ from palirs.engines.directories import DirectoryEngine, digest
 from palirs.recipes import PalirsError, recipe
 
 NUMBERLESS = {"command", "directory", "label", "device", "workdir", "binary"}
-"""Arguments that say where and how to calculate and do not change a number: not part of the fingerprint."""
+"""Arguments that say where and how to calculate and do not change a number: not part of the
+fingerprint."""
 
 
 @recipe
@@ -32,20 +33,24 @@ class ASE(DirectoryEngine):
     Parameters
     ----------
     calculator_of : callable
-        Makes the calculator, usually :func:`functools.partial` of its class; in a configuration ``engine.calculator`` with
-        ``_partial_: true``.
+        Makes the calculator, usually :func:`functools.partial` of its class; in a configuration
+        ``engine.calculator`` with ``_partial_: true``.
     properties : tuple of str
-        What it gives, of ``energy``, ``forces``, ``dipole``; the first two are needed, without dipole there are no intensities.
+        What it gives, of ``energy``, ``forces``, ``dipole``; the first two are needed, without
+        dipole there are no intensities.
     units : dict
-        Of each property as it comes from the calculator. ASE's own are ``eV``, ``eV/Å``, ``e·Å``; see :mod:`palirs.units`.
+        Of each property as it comes from the calculator. ASE's own are ``eV``, ``eV/Å``, ``e·Å``;
+        see :mod:`palirs.units`.
     elements_covered : tuple of str or None
         Symbols; ``None`` for all.
     title : str or None
         Name in figures and reports.
     version : str or None
-        Of the program behind the calculator, where ASE only writes its input: labels of different versions do not mix.
+        Of the program behind the calculator, where ASE only writes its input: labels of different
+        versions do not mix.
     own_directory : bool
-        Give each calculation a directory of its own, by the calculator's ``directory`` argument; for those that write files.
+        Give each calculation a directory of its own, by the calculator's ``directory`` argument;
+        for those that write files.
     """
 
     calculator_of: Any = None
@@ -58,16 +63,22 @@ class ASE(DirectoryEngine):
 
     def __post_init__(self):
         if not callable(self.calculator_of):
-            raise PalirsError("engine.calculator: needs _target_, the full name of a calculator class, e.g. ase.calculators.orca.ORCA")
+            raise PalirsError(
+                "engine.calculator: needs _target_, the full name of a calculator class, e.g. ase.calculators.orca.ORCA"
+            )
         known = {"energy": units.ENERGY, "forces": units.FORCE, "dipole": units.DIPOLE}
         for key in self.properties:
             if key not in known:
                 raise PalirsError(f"engine.properties: {key!r} is none of {', '.join(known)}")
         if not {"energy", "forces"} <= set(self.properties):
-            raise PalirsError("engine.properties: energy and forces are needed to train a potential")
+            raise PalirsError(
+                "engine.properties: energy and forces are needed to train a potential"
+            )
         for key, unit in self.units.items():
             if key not in known or unit not in known[key]:
-                raise PalirsError(f"engine.units.{key} = {unit!r}: allowed are {', '.join(known.get(key, known))}")
+                raise PalirsError(
+                    f"engine.units.{key} = {unit!r}: allowed are {', '.join(known.get(key, known))}"
+                )
             if key not in self.properties and known[key][unit] != 1:
                 raise PalirsError(
                     f"engine.units.{key} = {unit!r}: {key} is not among engine.properties; add it there, or leave the unit out"
@@ -160,20 +171,32 @@ class ASE(DirectoryEngine):
             "calculator": f"{function.__module__}.{function.__qualname__}",
             "properties": sorted(self.properties),
             "positional": [_plain(value) for value in getattr(self.calculator_of, "args", ())],
-            "arguments": {key: _plain(value) for key, value in sorted(keywords.items()) if key not in NUMBERLESS},
+            "arguments": {
+                key: _plain(value)
+                for key, value in sorted(keywords.items())
+                if key not in NUMBERLESS
+            },
             "units": dict(sorted(self.units.items())),
-            "package": {name: version_of(name) for name in packages_distributions().get(package, [])},
+            "package": {
+                name: version_of(name) for name in packages_distributions().get(package, [])
+            },
             "version": self.version,
         }
 
     @property
     def elements(self) -> frozenset[int]:
         """As declared."""
-        return frozenset(atomic_numbers[symbol] for symbol in self.elements_covered or chemical_symbols[1:])
+        return frozenset(
+            atomic_numbers[symbol] for symbol in self.elements_covered or chemical_symbols[1:]
+        )
 
     def calculator_in(self, directory: Path) -> Calculator:
         """Make the calculator, in ``directory`` if it is one that writes files."""
-        return self.calculator_of(directory=str(directory)) if self.own_directory else self.calculator_of()
+        return (
+            self.calculator_of(directory=str(directory))
+            if self.own_directory
+            else self.calculator_of()
+        )
 
     def calculator(self) -> Calculator:
         """Make the calculator."""
@@ -185,14 +208,19 @@ class ASE(DirectoryEngine):
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame."""
-        return super().run(calculator, atoms) if self.own_directory else super(DirectoryEngine, self).run(calculator, atoms)  # type: ignore[arg-type]
+        return (
+            super().run(calculator, atoms)
+            if self.own_directory
+            else super(DirectoryEngine, self).run(calculator, atoms)
+        )  # type: ignore[arg-type]
 
     def read(self, results: dict, atoms: int) -> Properties:
         """Take the properties from the results and convert their units."""
         missing = [key for key in self.properties if key not in results]
         if missing:
             raise EngineFailure(
-                f"{self.name} gave no {', '.join(missing)}, only {', '.join(results)}; declare engine.properties", final=True
+                f"{self.name} gave no {', '.join(missing)}, only {', '.join(results)}; declare engine.properties",
+                final=True,
             )
         factor = {
             "energy": units.ENERGY[self.units.get("energy", "eV")],
@@ -202,7 +230,9 @@ class ASE(DirectoryEngine):
         return Properties(
             energy=float(np.ravel(results["energy"])[0]) * factor["energy"],
             forces=np.array(results["forces"], dtype=float).reshape(atoms, 3) * factor["forces"],
-            dipole=np.array(results["dipole"], dtype=float).reshape(3) * factor["dipole"] if self.gives_dipole else None,
+            dipole=np.array(results["dipole"], dtype=float).reshape(3) * factor["dipole"]
+            if self.gives_dipole
+            else None,
         )
 
     def _parts(self) -> tuple[Callable, Mapping[str, Any]]:
@@ -251,15 +281,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | Path):
         return _content(Path(value)) or str(value)
     if isinstance(value, np.ndarray):
-        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]]
+        return [
+            str(value.dtype),
+            list(value.shape),
+            hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16],
+        ]
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    fields = {key: item for key, item in getattr(value, "__dict__", {}).items() if key not in NUMBERLESS and "command" not in key}
-    return {"class": type(value).__qualname__, **{key: _plain(item) for key, item in fields.items()}}
+    fields = {
+        key: item
+        for key, item in getattr(value, "__dict__", {}).items()
+        if key not in NUMBERLESS and "command" not in key
+    }
+    return {
+        "class": type(value).__qualname__,
+        **{key: _plain(item) for key, item in fields.items()},
+    }
 
 
 def _content(path: Path) -> str | None:

@@ -105,7 +105,9 @@ class Engine(ABC):
 
     def check(self, atoms: Atoms) -> None:
         """Raise :class:`PalirsError` if the method cannot treat this molecule."""
-        unknown = sorted(set(atoms.symbols[[number not in self.elements for number in atoms.numbers]]))
+        unknown = sorted(
+            set(atoms.symbols[[number not in self.elements for number in atoms.numbers]])
+        )
         if unknown:
             raise PalirsError(
                 f"molecule {atoms.info.get(keys.MOLECULE)!r}: {type(self).__name__} has no "
@@ -152,9 +154,13 @@ class Engine(ABC):
             properties = self.read(calculator.results, len(atoms))
         except (EngineFailure, PalirsError):
             raise
-        except Exception as error:  # every library raises its own; the reason is kept with the frame
+        except (
+            Exception
+        ) as error:  # every library raises its own; the reason is kept with the frame
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
-        if not all(np.isfinite(value).all() for value in vars(properties).values() if value is not None):
+        if not all(
+            np.isfinite(value).all() for value in vars(properties).values() if value is not None
+        ):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
 
@@ -163,5 +169,7 @@ class Engine(ABC):
         return Properties(
             energy=float(results["energy"]),
             forces=np.array(results["forces"], dtype=float).reshape(atoms, 3),
-            dipole=np.array(results["dipole"], dtype=float).reshape(3) if self.gives_dipole else None,
+            dipole=np.array(results["dipole"], dtype=float).reshape(3)
+            if self.gives_dipole
+            else None,
         )

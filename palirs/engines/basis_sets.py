@@ -38,7 +38,9 @@ def check_orbitals(basis: str) -> None:
     if problem := _not_loaded(basis, "H"):
         raise ValueError(f"PySCF knows no such basis set for hydrogen ({problem})")
     if re.search(r"(?i)(fit|-ri)\.dat$", str(ALIAS.get(_format_basis_name(basis), ""))):
-        raise ValueError("it is an auxiliary set of density fitting, not of orbitals; give def2-svp")
+        raise ValueError(
+            "it is an auxiliary set of density fitting, not of orbitals; give def2-svp"
+        )
 
 
 def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
@@ -78,7 +80,9 @@ def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
         )
 
 
-def lacking(auxiliary: str | None, basis: str, functional: str, symbols: list[str]) -> tuple[str, list[str]]:
+def lacking(
+    auxiliary: str | None, basis: str, functional: str, symbols: list[str]
+) -> tuple[str, list[str]]:
     """Return the auxiliary set that PySCF takes, and the elements it does not have."""
     from pyscf import gto
     from pyscf.df.addons import predefined_auxbasis

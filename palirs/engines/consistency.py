@@ -11,17 +11,20 @@ from palirs import units
 from palirs.engines import Properties
 
 NEAR = 0.35
-"""Two frames of a molecule whose atoms lie within this [Å] are compared: along the line between them the forces give the energy."""
+"""Two frames of a molecule whose atoms lie within this [Å] are compared: along the line between
+them the forces give the energy."""
 
 MISFIT = 1.35
-"""Factor between energies and forces that anharmonicity may make; the smallest of a wrong unit is 1.89."""
+"""Factor between energies and forces that anharmonicity may make; the smallest of a wrong unit is
+1.89."""
 
 
 def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) -> float | None:
     """Return the slope of energy differences of near frames against the work of the mean force between them; 1 if units agree.
 
-    The trapezoidal rule leaves out the anharmonicity, which is of third order in the distance, so the nearest pairs are taken; a tenth of
-    an Å still leaves ten per cent. Frames are turned onto each other first. ``None`` without such pairs.
+    The trapezoidal rule leaves out the anharmonicity, which is of third order in the distance, so
+    the nearest pairs are taken; a tenth of an Å still leaves ten per cent. Frames are turned onto
+    each other first. ``None`` without such pairs.
     """
     groups: dict[bytes, list[tuple[Atoms, Properties]]] = {}
     for atoms, properties in labels:
@@ -35,7 +38,13 @@ def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) ->
             step = y @ turn.T - x
             distance = abs(step).max()
             if 1e-4 < distance < NEAR:
-                found.append((distance, -0.5 * ((p.forces + q.forces @ turn.T) * step).sum(), q.energy - p.energy))
+                found.append(
+                    (
+                        distance,
+                        -0.5 * ((p.forces + q.forces @ turn.T) * step).sum(),
+                        q.energy - p.energy,
+                    )
+                )
     _, work, difference = np.array(sorted(found)[:pairs]).reshape(-1, 3).T
     return float(work @ difference / (work @ work)) if len(work) >= 3 and work @ work > 0 else None
 
@@ -46,8 +55,18 @@ def guess(slope: float) -> str:
         return ": forces are gradients, with the sign turned" if abs(slope + 1) < MISFIT - 1 else ""
     if slope == 0:
         return ": energies do not change at all"
-    fits = {f"energies in {name}": slope * factor for name, factor in units.ENERGY.items() if factor != 1}
-    fits |= {f"forces in {name}": slope / factor for name, factor in units.FORCE.items() if factor != 1}
+    fits = {
+        f"energies in {name}": slope * factor
+        for name, factor in units.ENERGY.items()
+        if factor != 1
+    }
+    fits |= {
+        f"forces in {name}": slope / factor for name, factor in units.FORCE.items() if factor != 1
+    }
     best = min(fits.values(), key=lambda fit: abs(np.log(fit)))
-    names = [name for name, fit in fits.items() if abs(np.log(fit / best)) < 0.02 and abs(np.log(fit)) < np.log(MISFIT)]
+    names = [
+        name
+        for name, fit in fits.items()
+        if abs(np.log(fit / best)) < 0.02 and abs(np.log(fit)) < np.log(MISFIT)
+    ]
     return f": as if {' or '.join(names)}" if names else ""

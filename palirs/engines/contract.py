@@ -1,7 +1,8 @@
 """What every engine must fulfil, as a check that can be run on any of them: ``python run.py task=contract engine=…``.
 
-Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later says so. The tolerances let the
-noise of a usable integration grid pass, and no wrong sign, unit or missing term.
+Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later
+says so. The tolerances let the noise of a usable integration grid pass, and no wrong sign, unit or
+missing term.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ class Finding:
     name : str
         What was checked.
     found, allowed : float
-        The largest deviation, and the tolerance, in ``unit``; ``nan`` where there is nothing to measure.
+        The largest deviation, and the tolerance, in ``unit``; ``nan`` where there is nothing to
+        measure.
     unit : str
         Of both.
     advice : str
@@ -74,7 +76,11 @@ def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
         If the engine cannot calculate the distorted molecule at all.
     """
     rng = np.random.default_rng(seed)
-    bent = Atoms(atoms.numbers, positions=atoms.positions + rng.normal(0, 0.03, atoms.positions.shape), info=dict(atoms.info))
+    bent = Atoms(
+        atoms.numbers,
+        positions=atoms.positions + rng.normal(0, 0.03, atoms.positions.shape),
+        info=dict(atoms.info),
+    )
     here = engine.calculate([bent])[0]
     yield _units(engine, here, atoms)
     yield _deviation(
@@ -85,11 +91,21 @@ def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
         "wrong sign or unit of the forces, or missing terms (grid response, dispersion)",
     )
     yield _deviation(
-        "forces sum to zero", abs(here.forces.sum(axis=0)).max(), 0.0, 2e-3, "eV/Å", "a coarse integration grid, or forces of another frame"
+        "forces sum to zero",
+        abs(here.forces.sum(axis=0)).max(),
+        0.0,
+        2e-3,
+        "eV/Å",
+        "a coarse integration grid, or forces of another frame",
     )
     torque = np.cross(bent.positions - bent.positions.mean(axis=0), here.forces).sum(axis=0)
     yield _deviation(
-        "forces exert no torque", abs(torque).max(), 0.0, 5e-3, "eV", "a coarse integration grid, or forces in another orientation"
+        "forces exert no torque",
+        abs(torque).max(),
+        0.0,
+        5e-3,
+        "eV",
+        "a coarse integration grid, or forces in another orientation",
     )
     yield from _moved(engine, bent, here, rng)
     yield from _history(engine, bent, here, rng)
@@ -99,7 +115,9 @@ def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
 def _derivatives(engine: Engine, bent: Atoms, here: Properties) -> tuple[np.ndarray, np.ndarray]:
     """Return forces and negative central differences of the energy of half of the coordinates (at most twelve)."""
     coordinates = np.arange(0, 3 * len(bent), 2)[:12]
-    frames = [_displaced(bent, coordinate, sign * STEP) for coordinate in coordinates for sign in (1, -1)]
+    frames = [
+        _displaced(bent, coordinate, sign * STEP) for coordinate in coordinates for sign in (1, -1)
+    ]
     energies = np.array([found.energy for found in engine.calculate(frames)]).reshape(-1, 2)
     return here.forces.ravel()[coordinates], -(energies[:, 0] - energies[:, 1]) / (2 * STEP)
 
@@ -108,14 +126,22 @@ def _units(engine: Engine, here: Properties, atoms: Atoms) -> Finding:
     name = f"dipole of {atoms.info.get(keys.MOLECULE, atoms.symbols)} in e·Å"
     if here.dipole is None:
         return Finding(name, 0, 0, "", "", "the engine declares no dipole")
-    bound = abs(atoms.numbers @ (atoms.positions - atoms.positions.mean(axis=0))).max() + 0.25 * len(atoms)
+    bound = abs(
+        atoms.numbers @ (atoms.positions - atoms.positions.mean(axis=0))
+    ).max() + 0.25 * len(atoms)
     size = float(np.linalg.norm(here.dipole))
     return Finding(
-        f"{name} ({size / Debye:.2f} Debye) is below {bound:.1f} e·Å", size, bound, "e·Å", "Debye or atomic units instead of e·Å"
+        f"{name} ({size / Debye:.2f} Debye) is below {bound:.1f} e·Å",
+        size,
+        bound,
+        "e·Å",
+        "Debye or atomic units instead of e·Å",
     )
 
 
-def _moved(engine: Engine, bent: Atoms, here: Properties, rng: np.random.Generator) -> Iterator[Finding]:
+def _moved(
+    engine: Engine, bent: Atoms, here: Properties, rng: np.random.Generator
+) -> Iterator[Finding]:
     shifted = bent.copy()
     shifted.translate(rng.uniform(-8, 8, 3))
     turned = bent.copy()
@@ -124,16 +150,39 @@ def _moved(engine: Engine, bent: Atoms, here: Properties, rng: np.random.Generat
     there, around = engine.calculate([shifted, turned])
     advice = "a grid or basis that is fixed in space; a finer grid (engine.grid) helps"
     yield _deviation("translation leaves the energy", there.energy, here.energy, 1e-4, "eV", advice)
-    yield _deviation("translation leaves the forces", there.forces, here.forces, 2e-3, "eV/Å", advice)
+    yield _deviation(
+        "translation leaves the forces", there.forces, here.forces, 2e-3, "eV/Å", advice
+    )
     yield _deviation("rotation leaves the energy", around.energy, here.energy, 1e-3, "eV", advice)
-    yield _deviation("forces turn with the molecule", around.forces, here.forces @ rotation.T, 5e-3, "eV/Å", advice)
+    yield _deviation(
+        "forces turn with the molecule",
+        around.forces,
+        here.forces @ rotation.T,
+        5e-3,
+        "eV/Å",
+        advice,
+    )
     if here.dipole is None or there.dipole is None or around.dipole is None:
-        yield Finding("dipole turns with the molecule", 0, 0, "", "", "the engine declares no dipole")
+        yield Finding(
+            "dipole turns with the molecule", 0, 0, "", "", "the engine declares no dipole"
+        )
         return
     yield _deviation(
-        "translation leaves the dipole", there.dipole, here.dipole, 1e-3, "e·Å", "a charged molecule, or a dipole of part of it"
+        "translation leaves the dipole",
+        there.dipole,
+        here.dipole,
+        1e-3,
+        "e·Å",
+        "a charged molecule, or a dipole of part of it",
     )
-    yield _deviation("dipole turns with the molecule", around.dipole, here.dipole @ rotation.T, 1e-3, "e·Å", advice)
+    yield _deviation(
+        "dipole turns with the molecule",
+        around.dipole,
+        here.dipole @ rotation.T,
+        1e-3,
+        "e·Å",
+        advice,
+    )
     yield _smooth(engine, bent, rng)
 
 
@@ -143,7 +192,10 @@ def _smooth(engine: Engine, bent: Atoms, rng: np.random.Generator) -> Finding:
     direction /= np.linalg.norm(direction)
     slopes = []
     for step in (2e-3, 1e-2):
-        frames = [Atoms(bent.numbers, positions=bent.positions + sign * step * direction, info=bent.info) for sign in (1, -1)]
+        frames = [
+            Atoms(bent.numbers, positions=bent.positions + sign * step * direction, info=bent.info)
+            for sign in (1, -1)
+        ]
         up, down = engine.calculate(frames)
         slopes.append((np.asarray(up.dipole) - np.asarray(down.dipole)) / (2 * step))
     return _deviation(
@@ -156,13 +208,19 @@ def _smooth(engine: Engine, bent: Atoms, rng: np.random.Generator) -> Finding:
     )
 
 
-def _history(engine: Engine, bent: Atoms, here: Properties, rng: np.random.Generator) -> Iterator[Finding]:
+def _history(
+    engine: Engine, bent: Atoms, here: Properties, rng: np.random.Generator
+) -> Iterator[Finding]:
     other = bent.copy()
     other.positions += rng.normal(0, 0.05, other.positions.shape)
     after = engine.calculate([other, bent])[1]
     advice = "something is carried over from one frame to the next that should not be, or the SCF is loosely converged"
-    yield _deviation("energy does not depend on the frame before", after.energy, here.energy, 1e-5, "eV", advice)
-    yield _deviation("forces do not depend on the frame before", after.forces, here.forces, 2e-4, "eV/Å", advice)
+    yield _deviation(
+        "energy does not depend on the frame before", after.energy, here.energy, 1e-5, "eV", advice
+    )
+    yield _deviation(
+        "forces do not depend on the frame before", after.forces, here.forces, 2e-4, "eV/Å", advice
+    )
 
 
 def _failure(engine: Engine, atoms: Atoms) -> Finding:
@@ -175,13 +233,23 @@ def _failure(engine: Engine, atoms: Atoms) -> Finding:
     except EngineFailure as failure:
         name = f"{name} ({str(failure)[:60]})"
     except Exception as error:
-        return Finding(name, np.inf, 0, "", f"raised {type(error).__name__}: {error}; calculator() or run() must raise EngineFailure")
+        return Finding(
+            name,
+            np.inf,
+            0,
+            "",
+            f"raised {type(error).__name__}: {error}; calculator() or run() must raise EngineFailure",
+        )
     again = engine.calculate([atoms])[0]
-    return Finding(name, 0.0 if np.isfinite(again.energy) else np.inf, 0.0, "", "the engine does not recover")
+    return Finding(
+        name, 0.0 if np.isfinite(again.energy) else np.inf, 0.0, "", "the engine does not recover"
+    )
 
 
 def _deviation(name: str, found, expected, allowed: float, unit: str, advice: str) -> Finding:
-    return Finding(name, float(np.abs(np.asarray(found) - np.asarray(expected)).max()), allowed, unit, advice)
+    return Finding(
+        name, float(np.abs(np.asarray(found) - np.asarray(expected)).max()), allowed, unit, advice
+    )
 
 
 def _displaced(atoms: Atoms, coordinate: int, step: float) -> Atoms:

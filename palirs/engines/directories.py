@@ -29,10 +29,11 @@ class DirectoryEngine(Engine):
     Parameters
     ----------
     directory : str or None
-        Where the directories of the calculations are made; ``None`` for the system's temporary directory. On a cluster give a place
-        that the nodes can write.
+        Where the directories of the calculations are made; ``None`` for the system's temporary
+        directory. On a cluster give a place that the nodes can write.
     keep : bool
-        Keep the files of calculations that succeeded too. Those of failed ones are always kept, and named in the label store.
+        Keep the files of calculations that succeeded too. Those of failed ones are always kept, and
+        named in the label store.
     """
 
     directory: str | None = None
@@ -55,7 +56,9 @@ class DirectoryEngine(Engine):
         try:
             properties = super().run(self.calculator_in(place), atoms)
         except EngineFailure as failure:
-            raise EngineFailure(f"{failure}; files in {place}", failure.final or self.final(place)) from failure
+            raise EngineFailure(
+                f"{failure}; files in {place}", failure.final or self.final(place)
+            ) from failure
         if not self.keep:
             shutil.rmtree(place, ignore_errors=True)
         return properties

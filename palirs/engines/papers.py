@@ -15,4 +15,5 @@ PAPERS: dict[str | None, str] = {
     "d4": "E. Caldeweyher et al., J. Chem. Phys. 2019, 150, 154122, doi:10.1063/1.5090222",
     "hirshfeld": "A. Tkatchenko, M. Scheffler, Phys. Rev. Lett. 2009, 102, 073005, doi:10.1103/PhysRevLett.102.073005",
 }
-"""By parametrisation, program, functional, family of basis sets, basis set, dispersion correction."""
+"""By parametrisation, program, functional, family of basis sets, basis set, dispersion
+correction."""

@@ -1,4 +1,7 @@
-"""Density functional theory and Hartree-Fock through PySCF (Sun et al. 2020, doi:10.1063/5.0006074), in process."""
+"""Density functional theory and Hartree-Fock through PySCF (Sun et al.
+
+2020, doi:10.1063/5.0006074), in process.
+"""
 
 import logging
 from importlib.metadata import PackageNotFoundError
@@ -22,9 +25,11 @@ from palirs.recipes import Count, PalirsError, recipe
 log = logging.getLogger(__name__)
 
 NEARBY = 0.3
-"""Largest move of an atom [Å] over which the orbitals of the last frame are a better start than those of free atoms."""
+"""Largest move of an atom [Å] over which the orbitals of the last frame are a better start than
+those of free atoms."""
 SAFE_GAP = 0.05
-"""Gap between occupied and empty orbitals [Hartree] below which a carried-over start might have led to another state."""
+"""Gap between occupied and empty orbitals [Hartree] below which a carried-over start might have led
+to another state."""
 
 
 @recipe
@@ -34,9 +39,9 @@ class PySCF(Engine):
     Parameters
     ----------
     functional : str
-        Any name or combination PySCF and libxc know (``pbe``, ``b3lyp``, ``0.5*hf+0.5*b88,lyp``); ``hf`` for Hartree-Fock.
-        Dispersion is no part of the name, but for what has it in place of VV10: ``wb97m-d3bj``, with
-        ``dispersion=d3bj``.
+        Any name or combination PySCF and libxc know (``pbe``, ``b3lyp``, ``0.5*hf+0.5*b88,lyp``);
+        ``hf`` for Hartree-Fock. Dispersion is no part of the name, but for what has it in place of
+        VV10: ``wb97m-d3bj``, with ``dispersion=d3bj``.
     basis : str
         Any basis set that PySCF ships.
     density_fitting : bool
@@ -44,8 +49,8 @@ class PySCF(Engine):
     auxiliary_basis : str or None
         Of the density fitting; ``None`` lets PySCF choose the one made for ``basis``.
     grid : int
-        Level of the integration grid, 0 (coarse) to 9. Forces turn with the molecule to 1e-3 eV/Å at
-        level 3 and to 1e-4 at level 4, which takes twice as long.
+        Level of the integration grid, 0 (coarse) to 9. Forces turn with the molecule to 1e-3 eV/Å
+        at level 3 and to 1e-4 at level 4, which takes twice as long.
     dispersion : {"d3bj", "d3zero", "d4"} or None
         Grimme's correction with the parameters of the functional, by simple-dftd3 and dftd4.
     convergence : float
@@ -53,8 +58,9 @@ class PySCF(Engine):
     max_cycles : int
         Steps of each rung of the ladder.
     guess : {"previous", "minao", "atom", "huckel"}
-        Start of the SCF. ``previous`` takes the orbitals of the last frame if it is the same molecule, no atom has moved by more than
-        0.3 Å and the gap is not small; numbers then agree within the convergence, not to the last digit. The others are PySCF's.
+        Start of the SCF. ``previous`` takes the orbitals of the last frame if it is the same
+        molecule, no atom has moved by more than 0.3 Å and the gap is not small; numbers then agree
+        within the convergence, not to the last digit. The others are PySCF's.
     device : {"cpu", "gpu"}
         ``gpu`` needs GPU4PySCF.
     memory : float
@@ -133,14 +139,24 @@ class PySCF(Engine):
             "pyscf": version_of("pyscf"),
         }
         if self.dispersion:
-            found |= {"dispersion": self.dispersion, "pyscf-dispersion": version_of("pyscf-dispersion")}
+            found |= {
+                "dispersion": self.dispersion,
+                "pyscf-dispersion": version_of("pyscf-dispersion"),
+            }
         return found
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Of the program, and of functional, basis set and dispersion where they are among the usual ones."""
-        wanted = (self.functional.lower(), *(key for key in ("def2", self.basis.lower()) if self.basis.lower().startswith(key)))
-        return tuple(PAPERS[key] for key in ("pyscf", *dict.fromkeys(wanted), self.dispersion) if key in PAPERS)
+        wanted = (
+            self.functional.lower(),
+            *(key for key in ("def2", self.basis.lower()) if self.basis.lower().startswith(key)),
+        )
+        return tuple(
+            PAPERS[key]
+            for key in ("pyscf", *dict.fromkeys(wanted), self.dispersion)
+            if key in PAPERS
+        )
 
     @property
     def elements(self) -> frozenset[int]:
@@ -169,7 +185,11 @@ class PySCF(Engine):
         """Return the last frame and its occupied orbitals."""
         assert isinstance(calculator, PySCFCalculator)
         last = calculator.last
-        return {} if last is None else dict(zip(("numbers", "positions", "occupied"), last, strict=True))
+        return (
+            {}
+            if last is None
+            else dict(zip(("numbers", "positions", "occupied"), last, strict=True))
+        )
 
     def carry(self, calculator: Calculator | None, values: dict[str, np.ndarray]) -> None:
         """Have the next frame start from these."""
@@ -180,8 +200,9 @@ class PySCF(Engine):
 class PySCFCalculator(Calculator):
     """One energy, gradient and dipole per frame, with a ladder of SCF solvers.
 
-    The ladder: DIIS from the start that the recipe names; if that does not converge, DIIS from free atoms with a level shift of 0.3
-    Hartree and damping, then without them from where that led; at last the second-order solver. What does not converge there has failed.
+    The ladder: DIIS from the start that the recipe names; if that does not converge, DIIS from free
+    atoms with a level shift of 0.3 Hartree and damping, then without them from where that led; at
+    last the second-order solver. What does not converge there has failed.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "dipole"]
@@ -189,7 +210,9 @@ class PySCFCalculator(Calculator):
     def __init__(self, engine: PySCF):
         super().__init__()
         self.engine = engine
-        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, positions, occupied orbitals
+        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = (
+            None  # numbers, positions, occupied orbitals
+        )
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Calculate energy [eV], forces [eV/Å] and dipole [e·Å]."""
@@ -225,7 +248,11 @@ class PySCFCalculator(Calculator):
         for climb in (self._shifted, self._second_order):
             if method.converged:
                 return method
-            log.info("%s: SCF not converged, %s", self.atoms.symbols, climb.__name__.strip("_").replace("_", " "))
+            log.info(
+                "%s: SCF not converged, %s",
+                self.atoms.symbols,
+                climb.__name__.strip("_").replace("_", " "),
+            )
             method = climb(method)
         if not method.converged:
             raise EngineFailure(
@@ -242,10 +269,24 @@ class PySCFCalculator(Calculator):
         assert self.atoms is not None
         engine = self.engine
         geometry = [
-            (int(number), tuple(position)) for number, position in zip(self.atoms.numbers, self.atoms.positions / Bohr, strict=True)
+            (int(number), tuple(position))
+            for number, position in zip(
+                self.atoms.numbers, self.atoms.positions / Bohr, strict=True
+            )
         ]
-        ecp = {symbol: engine.basis for symbol in set(self.atoms.symbols) if has_core_potential(engine.basis, symbol)}
-        molecule = gto.M(atom=geometry, basis=engine.basis, ecp=ecp, unit="Bohr", verbose=0, max_memory=engine.memory * 1000)
+        ecp = {
+            symbol: engine.basis
+            for symbol in set(self.atoms.symbols)
+            if has_core_potential(engine.basis, symbol)
+        }
+        molecule = gto.M(
+            atom=geometry,
+            basis=engine.basis,
+            ecp=ecp,
+            unit="Bohr",
+            verbose=0,
+            max_memory=engine.memory * 1000,
+        )
         if engine.functional.lower() == "hf":
             method = scf.RHF(molecule)
         else:
@@ -256,7 +297,9 @@ class PySCFCalculator(Calculator):
         if engine.dispersion and not in_name(engine.functional):
             method.disp = engine.dispersion
         method.conv_tol = engine.convergence
-        method.conv_tol_grad = engine.convergence**0.5 / 30  # PySCF's own choice leaves thirty times the noise in the forces
+        method.conv_tol_grad = (
+            engine.convergence**0.5 / 30
+        )  # PySCF's own choice leaves thirty times the noise in the forces
         method.max_cycle = engine.max_cycles
         method.init_guess = "minao" if engine.guess == "previous" else engine.guess
         method.chkfile = None
@@ -267,7 +310,10 @@ class PySCFCalculator(Calculator):
         if self.engine.guess != "previous" or self.last is None or self.atoms is None:
             return None
         numbers, positions, occupied = self.last
-        if not np.array_equal(numbers, self.atoms.numbers) or abs(positions - self.atoms.positions).max() > NEARBY:
+        if (
+            not np.array_equal(numbers, self.atoms.numbers)
+            or abs(positions - self.atoms.positions).max() > NEARBY
+        ):
             return None
         return occupied
 

@@ -19,8 +19,9 @@ class TBLite(Engine):
     method : {"GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"}
         Parametrisation.
     accuracy : float
-        Multiplies tblite's convergence thresholds. 0.01 converges forces to about 2e-6 eV/Å, which finite differences need; the
-        library's own default of 1 leaves 3e-4 eV/Å and saves a fifth of the time.
+        Multiplies tblite's convergence thresholds. 0.01 converges forces to about 2e-6 eV/Å, which
+        finite differences need; the library's own default of 1 leaves 3e-4 eV/Å and saves a fifth
+        of the time.
     electronic_temperature : float
         Fermi smearing [K].
     """

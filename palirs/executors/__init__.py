@@ -1,8 +1,23 @@
-"""Where work runs: recipes that open a :class:`concurrent.futures.Executor`. The caller does not know which."""
+"""Where work runs: recipes that open a :class:`concurrent.futures.Executor`.
+
+The caller does not know which.
+"""
 
 from palirs.executors.base import ExecutorRecipe, Later, WorkerLost, cores, shares
 from palirs.executors.dask import Dask
 from palirs.executors.local import Processes, Serial, SerialExecutor, preload
 from palirs.executors.slurm import Slurm
 
-__all__ = ["Dask", "ExecutorRecipe", "Later", "Processes", "Serial", "SerialExecutor", "Slurm", "WorkerLost", "cores", "preload", "shares"]
+__all__ = [
+    "Dask",
+    "ExecutorRecipe",
+    "Later",
+    "Processes",
+    "Serial",
+    "SerialExecutor",
+    "Slurm",
+    "WorkerLost",
+    "cores",
+    "preload",
+    "shares",
+]

@@ -55,11 +55,14 @@ class Later(Executor):
         return self._opened.submit(fn, *args, **kwargs)
 
 
-def shares(items: Sequence[T], executor: Executor, cost: Callable[[T], float] = lambda item: 1.0) -> list[list[T]]:
+def shares(
+    items: Sequence[T], executor: Executor, cost: Callable[[T], float] = lambda item: 1.0
+) -> list[list[T]]:
     """Share a list out over the workers of an executor (one if it does not tell), so that they are done at about the same time.
 
-    The dearest item goes first, each to the worker that has least to do until then (Graham 1969, doi:10.1137/0117039: at most a third
-    longer than the best there is). A share keeps the order of the list.
+    The dearest item goes first, each to the worker that has least to do until then (Graham 1969,
+    doi:10.1137/0117039: at most a third longer than the best there is). A share keeps the order of
+    the list.
 
     Parameters
     ----------
@@ -82,7 +85,9 @@ def shares(items: Sequence[T], executor: Executor, cost: Callable[[T], float] = 
 
 def cores() -> int:
     """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    )
 
 
 def gigabytes(text: str) -> float:
@@ -100,9 +105,11 @@ class OnThisMachine:
     workers : int
         Processes; 0 takes as many as there are cores for ``threads`` each.
     threads : int
-        Threads of each worker, which runs one call at a time. ``workers × threads`` may not exceed the cores of the machine.
+        Threads of each worker, which runs one call at a time. ``workers × threads`` may not exceed
+        the cores of the machine.
     time_limit : float or None
-        Of each call [s]; one that takes longer is stopped and has failed. Meant for labels: a training is one call.
+        Of each call [s]; one that takes longer is stopped and has failed. Meant for labels: a
+        training is one call.
     """
 
     workers: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -112,7 +112,11 @@ class DaskExecutor(Executor):
                 return
             error = inner.exception()
             if type(error).__name__ == "KilledWorker":
-                outer.set_exception(WorkerLost(f"{FAILURES + 1} workers died or were cancelled while they worked on it"))
+                outer.set_exception(
+                    WorkerLost(
+                        f"{FAILURES + 1} workers died or were cancelled while they worked on it"
+                    )
+                )
                 return
             result, error = (None, error) if error is not None else inner.result()
             if error is not None:
@@ -148,17 +152,28 @@ SETTINGS = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.log-format": "%(message)s",
 }
-"""Of scheduler and workers. With Dask's own, its profiler and monitors take a twentieth of each core that works."""
+"""Of scheduler and workers.
+
+With Dask's own, its profiler and monitors take a twentieth of each core that works.
+"""
 
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""How workers give memory back (glibc): Dask has them do so at once, and fetch the same pages again in the next update of a training."""
+"""How workers give memory back (glibc): Dask has them do so at once, and fetch the same pages again
+in the next update of a training."""
 
 
 def settings():
     """Return a context with Dask's settings as palirs needs them."""
     import dask
 
-    return dask.config.set({**SETTINGS, **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in MEMORY.items()}})
+    return dask.config.set(
+        {
+            **SETTINGS,
+            **{
+                f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in MEMORY.items()
+            },
+        }
+    )
 
 
 def worker_variables(count: int) -> dict[str, str]:
@@ -169,11 +184,16 @@ def worker_variables(count: int) -> dict[str, str]:
     count : int
         Threads of each.
     """
-    own = {f"DASK_{key.replace('.', '__').replace('-', '_').upper()}": str(value) for key, value in SETTINGS.items()}
+    own = {
+        f"DASK_{key.replace('.', '__').replace('-', '_').upper()}": str(value)
+        for key, value in SETTINGS.items()
+    }
     return {**threads.variables(count), **MEMORY, **own}
 
 
 def needs(package: str) -> None:
     """Raise :class:`PalirsError` if a package is not installed."""
     if find_spec(package) is None:
-        raise PalirsError(f"executor: {package} is not installed here; pip install 'palirs[cluster]'")
+        raise PalirsError(
+            f"executor: {package} is not installed here; pip install 'palirs[cluster]'"
+        )

@@ -49,16 +49,18 @@ class SerialExecutor(Executor):
 class WorkerPool(Executor):
     """Worker processes that may die or be stopped one by one: the call they were on fails, the pool goes on.
 
-    (``ProcessPoolExecutor`` is broken for good when a worker dies and cannot stop a call that has begun; pools that can share queues and
-    their locks between workers, and one that is killed with the lock in hand stops the others.) Here each worker has a pipe and a thread
-    of this process to itself, and nothing is shared. A worker starts when there is a first call for it.
+    (``ProcessPoolExecutor`` is broken for good when a worker dies and cannot stop a call that has
+    begun; pools that can share queues and their locks between workers, and one that is killed with
+    the lock in hand stops the others.) Here each worker has a pipe and a thread of this process to
+    itself, and nothing is shared. A worker starts when there is a first call for it.
 
     Parameters
     ----------
     workers, threads : int
         Processes, and threads of each.
     time_limit : float or None
-        Of each call [s]; the worker that takes longer is killed, and the future raises ``TimeoutError``.
+        Of each call [s]; the worker that takes longer is killed, and the future raises
+        ``TimeoutError``.
     """
 
     def __init__(self, workers: int, threads: int, time_limit: float | None = None):
@@ -68,7 +70,9 @@ class WorkerPool(Executor):
         self._alive: set[_Worker] = set()
         self._lock = threading.Lock()
         self._closed = self._cancelled = False
-        self._attendants = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
+        self._attendants = [
+            threading.Thread(target=self._attend, daemon=True) for _ in range(workers)
+        ]
         for attendant in self._attendants:
             attendant.start()
 
@@ -130,8 +134,9 @@ class WorkerPool(Executor):
 def _context() -> ForkServerContext | SpawnContext:
     """Return how workers start.
 
-    torch does not survive the fork of a process that has used it. They are forked from a server that has imported what they need and done
-    nothing else, so seven seconds of importing are paid once; beside a GPU, whose driver an import may have woken, they start afresh.
+    torch does not survive the fork of a process that has used it. They are forked from a server
+    that has imported what they need and done nothing else, so seven seconds of importing are paid
+    once; beside a GPU, whose driver an import may have woken, they start afresh.
     """
     if not sys.platform.startswith("linux") or any(Path(device).exists() for device in GPUS):
         return multiprocessing.get_context("spawn")
@@ -178,7 +183,9 @@ class _Worker:
             self._process.join(5)
             code = self._process.exitcode
             self.kill()
-            raise WorkerLost(f"the worker process died (exit code {code}{', killed' if code == -signal.SIGKILL else ''})") from error
+            raise WorkerLost(
+                f"the worker process died (exit code {code}{', killed' if code == -signal.SIGKILL else ''})"
+            ) from error
         finally:
             self.busy = False
         if success:
@@ -205,7 +212,11 @@ def _kill(process: BaseProcess, connection: Connection) -> None:
 
 def _work(connection: Connection, threads: int) -> None:
     """Be a worker: run what comes through the pipe, until it ends."""
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):  # Ctrl-C, Slurm near the walltime: for the study to answer
+    for number in (
+        signal.SIGINT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    ):  # Ctrl-C, Slurm near the walltime: for the study to answer
         signal.signal(number, signal.SIG_IGN)
     start_worker(threads)
     while True:
@@ -282,7 +293,11 @@ def _end_programs_with_me() -> None:
     os.setpgrp()
     group = os.getpid()
     _guards.append(
-        subprocess.Popen(["/bin/sh", "-c", f"read _; kill -9 -{group} 2>/dev/null"], stdin=subprocess.PIPE, start_new_session=True)
+        subprocess.Popen(
+            ["/bin/sh", "-c", f"read _; kill -9 -{group} 2>/dev/null"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
     )
 
 

@@ -40,7 +40,8 @@ OPTIONS = {
 class Slurm:
     """Slurm jobs, each with Dask workers that ask the scheduler in this process for work (dask-jobqueue).
 
-    Jobs that end (walltime, cancelled, node lost) are replaced while there is work, and their calls run again elsewhere.
+    Jobs that end (walltime, cancelled, node lost) are replaced while there is work, and their calls
+    run again elsewhere.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ class Slurm:
     directives : tuple of str
         Further ``#SBATCH`` options, ``--constraint=…``.
     interface : str or None
-        Network interface of the scheduler and the workers, ``ib0``; where the scheduler's host has several.
+        Network interface of the scheduler and the workers, ``ib0``; where the scheduler's host has
+        several.
     scratch : str or None
         Fast directory on the nodes for Dask's files.
     python : str or None
@@ -93,7 +95,9 @@ class Slurm:
     def __post_init__(self):
         needs("dask_jobqueue")
         if self.cores % self.workers_per_job:
-            raise PalirsError(f"executor: {self.cores} cores cannot be shared evenly by workers_per_job={self.workers_per_job}")
+            raise PalirsError(
+                f"executor: {self.cores} cores cannot be shared evenly by workers_per_job={self.workers_per_job}"
+            )
         if self.time_limit is not None and self.time_limit > seconds(self.walltime):
             raise PalirsError(
                 f"executor: time_limit={self.time_limit:g} s of a call is longer than "
@@ -123,7 +127,9 @@ class Slurm:
         """The job script that is submitted."""
         from dask_jobqueue.slurm import SLURMJob
 
-        return SLURMJob(scheduler="tcp://<scheduler>:<port>", name="palirs", **self._options()).job_script()
+        return SLURMJob(
+            scheduler="tcp://<scheduler>:<port>", name="palirs", **self._options()
+        ).job_script()
 
     def _options(self) -> dict[str, Any]:
         variables = worker_variables(self.cores // self.workers_per_job)
@@ -135,8 +141,14 @@ class Slurm:
             "processes": self.workers_per_job,
             "memory": self.memory,
             "walltime": self.walltime,
-            "job_extra_directives": [*([f"--gres=gpu:{self.gpus}"] if self.gpus else []), *self.directives],
-            "job_script_prologue": [*self.prologue, *(f"export {key}={shlex.quote(value)}" for key, value in variables.items())],
+            "job_extra_directives": [
+                *([f"--gres=gpu:{self.gpus}"] if self.gpus else []),
+                *self.directives,
+            ],
+            "job_script_prologue": [
+                *self.prologue,
+                *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),
+            ],
             "interface": self.interface,
             "local_directory": self.scratch,
             "python": self.python or sys.executable,
@@ -146,7 +158,9 @@ class Slurm:
     def check(self) -> None:
         """Raise :class:`PalirsError` where no jobs can be submitted."""
         if not shutil.which("sbatch"):
-            raise PalirsError("executor: there is no sbatch command here; start this on a machine that submits Slurm jobs")
+            raise PalirsError(
+                "executor: there is no sbatch command here; start this on a machine that submits Slurm jobs"
+            )
 
     @contextmanager
     def open(self) -> Iterator[Executor]:
@@ -159,7 +173,9 @@ class Slurm:
         dashboard = {"dashboard_address": ":0"}
         with (
             settings(),
-            SLURMCluster(**self._options(), scheduler_options=dashboard, silence_logs=logging.ERROR) as cluster,
+            SLURMCluster(
+                **self._options(), scheduler_options=dashboard, silence_logs=logging.ERROR
+            ) as cluster,
             Client(cluster) as client,
         ):
             executor = DaskExecutor(client, self.jobs * self.workers_per_job, self.time_limit)
@@ -213,7 +229,9 @@ class _Watch:
         while not stop.wait(PATIENCE / 2):
             try:
                 self._look()
-            except Exception as error:  # of Slurm's commands or of Dask; the queue is looked at again
+            except (
+                Exception
+            ) as error:  # of Slurm's commands or of Dask; the queue is looked at again
                 log.warning("cannot look at the Slurm queue: %s", error)
 
     def _look(self) -> None:
@@ -227,17 +245,27 @@ class _Watch:
             self.executor.give_up(PalirsError(text))
         elif lost:
             self.rounds += 1
-            log.warning("%d Slurm job(s) ended or could not be submitted, submitting again", len(lost))
+            log.warning(
+                "%d Slurm job(s) ended or could not be submitted, submitting again", len(lost)
+            )
             self._submit(lost)
 
     def _lost(self) -> set:
         """Return the names of jobs that are gone from the queue, or that were not there at two looks in a row."""
         command = ["squeue", "--me", "--noheader", "--format=%i"]
-        queue = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+        queue = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout.split()
         jobs = dict(self.cluster.workers)
         numbers = {name: getattr(job, "job_id", None) for name, job in jobs.items()}
-        gone = {name for name, number in numbers.items() if number is not None and str(number) not in queue}
-        unsubmitted = {name for name, number in numbers.items() if number is None} | (set(self.cluster.worker_spec) - set(jobs))
+        gone = {
+            name
+            for name, number in numbers.items()
+            if number is not None and str(number) not in queue
+        }
+        unsubmitted = {name for name, number in numbers.items() if number is None} | (
+            set(self.cluster.worker_spec) - set(jobs)
+        )
         twice, self.unsubmitted = unsubmitted & self.unsubmitted, unsubmitted
         return gone | twice
 
@@ -253,7 +281,9 @@ class _Watch:
 
 
 async def _forget_unsubmitted(cluster) -> None:
-    for name in [name for name, job in cluster.workers.items() if getattr(job, "job_id", None) is None]:
+    for name in [
+        name for name, job in cluster.workers.items() if getattr(job, "job_id", None) is None
+    ]:
         _drop(cluster, name)
         cluster.worker_spec.pop(name, None)
 

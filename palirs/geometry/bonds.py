@@ -11,7 +11,9 @@ BONDED = 1.25
 def relative_distances(atoms: Atoms) -> np.ndarray:
     """Return the distances over the sums of covalent radii, ``[N, N]``; infinite from an atom to itself."""
     radii = covalent_radii[atoms.numbers]
-    return (atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))) / (radii[:, None] + radii[None, :])
+    return (atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))) / (
+        radii[:, None] + radii[None, :]
+    )
 
 
 def bonded(atoms: Atoms) -> np.ndarray:

@@ -6,14 +6,16 @@ import numpy as np
 from ase import Atoms
 
 SAME = 1e-4
-"""Structures whose sorted distances all differ by less than this [Å] are one: labelling both would pay twice for one answer."""
+"""Structures whose sorted distances all differ by less than this [Å] are one: labelling both would
+pay twice for one answer."""
 
 
 def distances(atoms: Atoms) -> np.ndarray:
     """Return the distances between atoms, sorted within each pair of elements, ``[N (N - 1) / 2]`` [Å].
 
-    They are the same for a structure that was moved, turned, mirrored, or had equal atoms exchanged, and none changes by more than twice
-    the largest displacement of an atom. Structures that have them in common by accident lie on surfaces that no sample hits.
+    They are the same for a structure that was moved, turned, mirrored, or had equal atoms
+    exchanged, and none changes by more than twice the largest displacement of an atom. Structures
+    that have them in common by accident lie on surfaces that no sample hits.
     """
     return sorted_distances(atoms.numbers, atoms.positions)
 
@@ -23,7 +25,10 @@ def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     first, second = np.triu_indices(len(numbers), 1)
     lengths = np.linalg.norm(positions[..., first, :] - positions[..., second, :], axis=-1)
     pairs = np.sort(np.stack([numbers[first], numbers[second]], axis=1), axis=1)
-    blocks = [np.sort(lengths[..., (pairs == pair).all(axis=1)], axis=-1) for pair in np.unique(pairs, axis=0)]
+    blocks = [
+        np.sort(lengths[..., (pairs == pair).all(axis=1)], axis=-1)
+        for pair in np.unique(pairs, axis=0)
+    ]
     return np.concatenate(blocks, axis=-1) if blocks else lengths
 
 
@@ -56,7 +61,9 @@ class Known:
         if len(rows) - len(table) > 256:  # the rest is looked at row by row
             table = self._tables[kind] = np.array(rows)
         near = len(table) and bool((np.abs(table - row).max(axis=1, initial=0.0) < SAME).any())
-        return near or any(np.abs(other - row).max(initial=0.0) < SAME for other in rows[len(table) :])
+        return near or any(
+            np.abs(other - row).max(initial=0.0) < SAME for other in rows[len(table) :]
+        )
 
 
 def distinct(frames: Sequence[Atoms], known: Iterable[Atoms] = ()) -> list[Atoms]:

@@ -66,8 +66,8 @@ class Embedding:
 def conformers_like(atoms: Atoms) -> list[tuple[float, Atoms]]:
     """Return conformers of the molecule that a structure is, and energies [kcal/mol], lowest first.
 
-    Its atoms keep their order. Bonds and stereochemistry are those of the structure (Kim and Kim 2015,
-    doi:10.1002/bkcs.10334).
+    Its atoms keep their order. Bonds and stereochemistry are those of the structure (Kim and Kim
+    2015, doi:10.1002/bkcs.10334).
 
     Raises
     ------
@@ -99,7 +99,9 @@ def molecule_of(atoms: Atoms) -> Chem.Mol:
     ValueError
         If RDKit cannot tell the bonds.
     """
-    block = f"{len(atoms)}\n\n" + "\n".join(f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms)
+    block = f"{len(atoms)}\n\n" + "\n".join(
+        f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms
+    )
     with rdBase.BlockLogs():
         molecule = Chem.MolFromXYZBlock(block)
         try:
@@ -136,8 +138,12 @@ def embedded(molecule: Chem.Mol, name: str, open_stereo: bool = False) -> Embedd
     conformers = []
     for number in np.argsort(found.energies, kind="stable"):
         positions = np.round(np.array(found.positions[number]), DIGITS)
-        conformers.append((float(found.energies[number]), Atoms(numbers, positions=positions, masses=masses)))
-    return Embedding(found.isomer, differing(conformers, lambda pair: pair[1]), found.taken, found.others)
+        conformers.append(
+            (float(found.energies[number]), Atoms(numbers, positions=positions, masses=masses))
+        )
+    return Embedding(
+        found.isomer, differing(conformers, lambda pair: pair[1]), found.taken, found.others
+    )
 
 
 def isotopic_masses(molecule: Chem.Mol) -> list[float] | None:
@@ -162,7 +168,9 @@ def _answer(request: Request, name: str) -> Answer:
     program = "from palirs.geometry.embedding_process import main; main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command, pipe = [sys.executable, "-c", program], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
+    ) as process:
         try:
             out, errors = _waited(process, pickle.dumps(request), name)
         finally:  # an interrupt too
@@ -185,7 +193,9 @@ def _waited(process: subprocess.Popen, request: bytes, name: str) -> tuple[bytes
         except subprocess.TimeoutExpired:
             waited, wait, given = waited + wait, REMINDED, None  # input may be given once
         if waited >= LONGEST:
-            raise ValueError(f"RDKit does not come to an end within {LONGEST:g} s with the geometries")
+            raise ValueError(
+                f"RDKit does not come to an end within {LONGEST:g} s with the geometries"
+            )
         log.info(
             "%s: RDKit has been making geometries for %.0f s; it is given up after %.0f s of CPU time without any, or %.0f s in all",
             *(name, waited, PATIENCE, LONGEST),

@@ -70,7 +70,9 @@ def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms
     molecule.UpdatePropertyCache(strict=False)
     missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())
     if _is_sketch(record, molecule, missing):
-        added = f", {missing} hydrogen atom{'s are' if missing > 1 else ' is'} added" if missing else ""
+        added = (
+            f", {missing} hydrogen atom{'s are' if missing > 1 else ' is'} added" if missing else ""
+        )
         log.info(
             "%s is a sketch in two dimensions%s: its geometry is embedded like that of a SMILES",
             where,
@@ -154,7 +156,9 @@ def _with_hydrogen(record: str, molecule: Chem.Mol, where: str) -> Chem.Mol:
     One whose geometry is that of a whole molecule is taken as it is.
     """
     hydrogen = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 1]
-    has_hydrogen = any(not atom.GetIsotope() for atom in hydrogen)  # isotopes are often written alone
+    has_hydrogen = any(
+        not atom.GetIsotope() for atom in hydrogen
+    )  # isotopes are often written alone
     orders_unknown = all(bond.GetBondType() == Chem.BondType.SINGLE for bond in molecule.GetBonds())
     if (has_hydrogen or orders_unknown) and is_whole(_drawn(molecule)):
         log.info(
@@ -164,7 +168,9 @@ def _with_hydrogen(record: str, molecule: Chem.Mol, where: str) -> Chem.Mol:
         return molecule
     if has_hydrogen:
         places = ", ".join(
-            f"{atom.GetNumImplicitHs()} at {atom.GetSymbol()}{atom.GetIdx() + 1}" for atom in molecule.GetAtoms() if atom.GetNumImplicitHs()
+            f"{atom.GetNumImplicitHs()} at {atom.GetSymbol()}{atom.GetIdx() + 1}"
+            for atom in molecule.GetAtoms()
+            if atom.GetNumImplicitHs()
         )
         raise PalirsError(
             f"molecules.files: {where} has hydrogen atoms, but its bonds leave room for more ({places}); "

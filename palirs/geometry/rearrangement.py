@@ -7,14 +7,18 @@ from palirs.geometry.bonds import BONDED, relative_distances
 from palirs.geometry.embedding import canonical_of
 
 LOOSE = 1.4
-"""Atoms further apart than this times the sum of their covalent radii are not bonded; between :data:`BONDED` and this, a bond that was
-there is only stretched, and one that was not is not made."""
+"""Atoms further apart than this times the sum of their covalent radii are not bonded; between
+:data:`BONDED` and this, a bond that was there is only stretched, and one that was not is not
+made."""
 
 
-def changed_bonds(before: Atoms, after: Atoms) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def changed_bonds(
+    before: Atoms, after: Atoms
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return which bonds are broken and which are made, as pairs of atoms.
 
-    A bond is broken if it goes from below :data:`BONDED` to above :data:`LOOSE`, and made the other way.
+    A bond is broken if it goes from below :data:`BONDED` to above :data:`LOOSE`, and made the other
+    way.
     """
     old, new = relative_distances(before), relative_distances(after)
     broken = np.argwhere(np.triu((old < BONDED) & (new > LOOSE)))
@@ -30,7 +34,11 @@ def rearrangement(before: Atoms, after: Atoms) -> str:
     broken, made = changed_bonds(before, after)
     if not broken and not made:
         return ""
-    parts = [f"{_listed(before, pairs)} {what}" for pairs, what in ((broken, "broken"), (made, "made")) if pairs]
+    parts = [
+        f"{_listed(before, pairs)} {what}"
+        for pairs, what in ((broken, "broken"), (made, "made"))
+        if pairs
+    ]
     said = "bonds have changed: " + ", ".join(parts)
     names = [canonical_of(atoms) for atoms in (before, after)]
     if None not in names and names[0] != names[1]:

@@ -90,7 +90,9 @@ def conformers_of(molecule: Chem.Mol, label: str, what: str, name: str, count: i
     try:
         found = embedded(molecule if unsure else Chem.AddHs(molecule), name or label, unsure)
     except ValueError as error:
-        raise PalirsError(f"molecules: {error} of {what}; give its geometry as molecules.files=[my.xyz]") from error
+        raise PalirsError(
+            f"molecules: {error} of {what}; give its geometry as molecules.files=[my.xyz]"
+        ) from error
     name = name or _name(found.molecule if unsure else molecule)
     if found.others:
         verb = "is another isomer" if len(found.others) == 1 else "are other isomers"
@@ -125,10 +127,14 @@ def check(molecule: Chem.Mol, what: str) -> None:
         Chem.GetFormalCharge(molecule),
     )
     if size > LARGEST:
-        raise PalirsError(f"molecules: {what} has {size} atoms; at most {LARGEST} beside hydrogen are treated")
+        raise PalirsError(
+            f"molecules: {what} has {size} atoms; at most {LARGEST} beside hydrogen are treated"
+        )
     check_elements(molecule, what)
     if charge:
-        raise PalirsError(f"molecules: {what} has charge {charge:+d} e; only neutral molecules are treated")
+        raise PalirsError(
+            f"molecules: {what} has charge {charge:+d} e; only neutral molecules are treated"
+        )
     if parts > 1:
         raise PalirsError(
             f"molecules: {what} is {parts} molecules; give them one by one, or a complex as molecules.files=[my.xyz] with "
@@ -136,14 +142,18 @@ def check(molecule: Chem.Mol, what: str) -> None:
         )
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
     if unpaired:
-        raise PalirsError(f"molecules: {what} has {unpaired} unpaired electron(s); only closed-shell molecules are treated")
+        raise PalirsError(
+            f"molecules: {what} has {unpaired} unpaired electron(s); only closed-shell molecules are treated"
+        )
 
 
 def check_elements(molecule: Chem.Mol, what: str) -> None:
     """Refuse atoms that are none, and those that may be one of several."""
     for atom in molecule.GetAtoms():
         if not atom.GetAtomicNum():
-            raise PalirsError(f"molecules: {what} has an atom without an element, '*'; write which one it is")
+            raise PalirsError(
+                f"molecules: {what} has an atom without an element, '*'; write which one it is"
+            )
         if atom.HasQuery():
             raise PalirsError(
                 f"molecules: {what} has an atom that may be one of several, number {atom.GetIdx() + 1}; write which one it is"
@@ -153,9 +163,13 @@ def check_elements(molecule: Chem.Mol, what: str) -> None:
 def _name(molecule: Chem.Mol) -> str:
     """Return formula and first letters of the InChIKey, of its second part too where stereochemistry or isotopes are in it."""
     with rdBase.BlockLogs():
-        composition = rdMolDescriptors.CalcMolFormula(molecule, separateIsotopes=True, abbreviateHIsotopes=True)
+        composition = rdMolDescriptors.CalcMolFormula(
+            molecule, separateIsotopes=True, abbreviateHIsotopes=True
+        )
         skeleton, rest, *_ = [*Chem.MolToInchiKey(molecule).split("-"), ""]
-    return f"{composition}-{skeleton[:6]}" + ("" if rest.startswith("UHFFFAOYS") else f"-{rest[:3]}")
+    return f"{composition}-{skeleton[:6]}" + (
+        "" if rest.startswith("UHFFFAOYS") else f"-{rest[:3]}"
+    )
 
 
 def _told(energies: list[float], count: int) -> str:

@@ -4,8 +4,9 @@ import numpy as np
 from ase import Atoms
 
 TOLERANCE = 0.1
-"""Largest difference of a distance between atoms, and of a position [Å], in a geometry that is called symmetric: relaxed geometries are
-symmetric to 0.01 Å, and a structure that is less symmetric by less than this crosses to its image all the time."""
+"""Largest difference of a distance between atoms, and of a position [Å], in a geometry that is
+called symmetric: relaxed geometries are symmetric to 0.01 Å, and a structure that is less symmetric
+by less than this crosses to its image all the time."""
 
 
 def symmetry_order(atoms: Atoms) -> int:
@@ -21,7 +22,11 @@ def symmetry_order(atoms: Atoms) -> int:
     positions = atoms.positions - atoms.get_center_of_mass()
     kinds = np.round(atoms.get_masses(), 3) + 1e3 * atoms.numbers
     lengths = atoms.get_all_distances()
-    return sum(_is_motion(positions, positions[order], sign) for order in _exchanges(kinds, lengths) for sign in (1, -1))
+    return sum(
+        _is_motion(positions, positions[order], sign)
+        for order in _exchanges(kinds, lengths)
+        for sign in (1, -1)
+    )
 
 
 def _exchanges(kinds: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
@@ -32,7 +37,8 @@ def _exchanges(kinds: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
             [*order, image]
             for order in found
             for image in np.flatnonzero(kinds == kinds[atom]).tolist()
-            if image not in order and (np.abs(lengths[image, order] - lengths[atom, :atom]) < TOLERANCE).all()
+            if image not in order
+            and (np.abs(lengths[image, order] - lengths[atom, :atom]) < TOLERANCE).all()
         ]
     return found
 

@@ -10,13 +10,14 @@ from palirs.geometry.bonds import bonded as bonds
 from palirs.geometry.bonds import relative_distances
 
 SINGLE = 0.94
-"""Bonded atoms nearer than this times the sum of their covalent radii are bonded by more than a single bond, about which nothing turns at
-the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
+"""Bonded atoms nearer than this times the sum of their covalent radii are bonded by more than a
+single bond, about which nothing turns at the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
 STRAIGHT = 170.0
 """Degrees: a bond whose neighbour lies in line with it, as beside a triple bond, has no torsion."""
 
 CLASH = 0.65
-"""Atoms of two sides nearer than this times the sum of their van der Waals radii clash (H-H 1.56 Å): an energy that no MD will see."""
+"""Atoms of two sides nearer than this times the sum of their van der Waals radii clash (H-H 1.56
+Å): an energy that no MD will see."""
 UNKNOWN_RADIUS = 2.0
 """Van der Waals radius of an element for which none is tabulated [Å]."""
 
@@ -46,7 +47,11 @@ def rotors(atoms: Atoms) -> list[Rotor]:
         mine, theirs = _side(bonded, j, i), _side(bonded, i, j)
         if j in theirs or not mine or not theirs or _straight(atoms, bonded, i, j):
             continue  # a ring, an end, or a line
-        found.append(Rotor(i, j, tuple(sorted(mine))) if len(mine) <= len(theirs) else Rotor(j, i, tuple(sorted(theirs))))
+        found.append(
+            Rotor(i, j, tuple(sorted(mine)))
+            if len(mine) <= len(theirs)
+            else Rotor(j, i, tuple(sorted(theirs)))
+        )
     return found
 
 
@@ -64,7 +69,9 @@ def clashing(atoms: Atoms, rotor: Rotor) -> bool:
     mine = list(rotor.side)
     others = [k for k in range(len(atoms)) if k not in (*mine, rotor.fixed, rotor.moving)]
     radii = np.nan_to_num(vdw_radii[atoms.numbers], nan=UNKNOWN_RADIUS)
-    lengths = np.linalg.norm(atoms.positions[mine][:, None] - atoms.positions[others][None], axis=-1)
+    lengths = np.linalg.norm(
+        atoms.positions[mine][:, None] - atoms.positions[others][None], axis=-1
+    )
     return bool((lengths < CLASH * (radii[mine][:, None] + radii[others][None])).any())
 
 
@@ -82,4 +89,7 @@ def _side(bonded: np.ndarray, end: int, other: int) -> set[int]:
 def _straight(atoms: Atoms, bonded: np.ndarray, i: int, j: int) -> bool:
     """Tell whether all neighbours of one end lie in line with the bond."""
     ends = [(i, j), (j, i)]
-    return any(all(atoms.get_angle(k, a, b) > STRAIGHT for k in np.flatnonzero(bonded[a]) if k != b) for a, b in ends)
+    return any(
+        all(atoms.get_angle(k, a, b) > STRAIGHT for k in np.flatnonzero(bonded[a]) if k != b)
+        for a, b in ends
+    )

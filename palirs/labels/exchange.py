@@ -1,4 +1,7 @@
-"""Labels that were paid for elsewhere, in; labels as extended XYZ, out. What comes in is checked before it is believed."""
+"""Labels that were paid for elsewhere, in; labels as extended XYZ, out.
+
+What comes in is checked before it is believed.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +21,11 @@ from palirs.recipes import PalirsError
 
 
 def read_labels(
-    path: str | Path, energy: str | None, forces: str | None, dipole: str | None, unit: Mapping[str, str]
+    path: str | Path,
+    energy: str | None,
+    forces: str | None,
+    dipole: str | None,
+    unit: Mapping[str, str],
 ) -> list[tuple[Atoms, Properties]]:
     """Read labelled structures.
 
@@ -27,8 +34,8 @@ def read_labels(
     path : path
         Extended XYZ, an ASE database, or anything else ASE reads.
     energy, dipole : str or None
-        Key in ``info`` (of a database: among the key-value pairs or data); ``None`` for what ASE itself found in the file. A dipole that
-        is not there is left out.
+        Key in ``info`` (of a database: among the key-value pairs or data); ``None`` for what ASE
+        itself found in the file. A dipole that is not there is left out.
     forces : str or None
         Key in ``arrays``, likewise.
     unit : mapping
@@ -37,9 +44,13 @@ def read_labels(
     Raises
     ------
     PalirsError
-        For a missing file or key, an unknown unit, an array of the wrong shape, or a number that is not finite; frame and key are named.
+        For a missing file or key, an unknown unit, an array of the wrong shape, or a number that is
+        not finite; frame and key are named.
     """
-    factors = {name: _factor(name, unit.get(name, default)) for name, default in (("energy", "eV"), ("forces", "eV/Å"), ("dipole", "e·Å"))}
+    factors = {
+        name: _factor(name, unit.get(name, default))
+        for name, default in (("energy", "eV"), ("forces", "eV/Å"), ("dipole", "e·Å"))
+    }
     if not Path(path).is_file():
         raise PalirsError(f"task.file = {str(path)!r}: there is no such file")
     try:
@@ -47,12 +58,16 @@ def read_labels(
     except PalirsError:
         raise
     except Exception as error:
-        raise PalirsError(f"task.file = {str(path)!r}: ASE cannot read it ({type(error).__name__}: {error})") from error
+        raise PalirsError(
+            f"task.file = {str(path)!r}: ASE cannot read it ({type(error).__name__}: {error})"
+        ) from error
     found = []
     for number, atoms in enumerate(frames):
         where = f"{path}, frame {number} ({atoms.get_chemical_formula()})"
         if atoms.pbc.any():
-            raise PalirsError(f"{where}: periodic boundary conditions are set; only isolated molecules are treated")
+            raise PalirsError(
+                f"{where}: periodic boundary conditions are set; only isolated molecules are treated"
+            )
         e = _take(atoms, energy, "energy", atoms.info, where, 1)
         f = _take(atoms, forces, "forces", atoms.arrays, where, 3 * len(atoms))
         d = _take(atoms, dipole, "dipole", atoms.info, where, 3, needed=False)
@@ -63,8 +78,13 @@ def read_labels(
             forces=f.reshape(-1, 3) * factors["forces"],
             dipole=None if d is None else d * factors["dipole"],
         )
-        info = {keys.MOLECULE: str(atoms.info.get(keys.MOLECULE, atoms.get_chemical_formula())), keys.ORIGIN: "import"}
-        found.append((on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info)), properties))
+        info = {
+            keys.MOLECULE: str(atoms.info.get(keys.MOLECULE, atoms.get_chemical_formula())),
+            keys.ORIGIN: "import",
+        }
+        found.append(
+            (on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info)), properties)
+        )
     return found
 
 
@@ -74,8 +94,9 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
     Raises
     ------
     PalirsError
-        If forces do not sum to zero, energies and forces contradict each other, or dipoles are larger than molecules are: each of
-        them is usually a wrong unit or key, and the message names the unit that would fit.
+        If forces do not sum to zero, energies and forces contradict each other, or dipoles are
+        larger than molecules are: each of them is usually a wrong unit or key, and the message
+        names the unit that would fit.
     """
     if not labels:
         raise PalirsError("there are no labels in the file")
@@ -89,11 +110,15 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
         )
     slope = consistency(labels)
     if slope is None:
-        report.append("energies against forces: not checked, no two frames of a molecule are close enough")
+        report.append(
+            "energies against forces: not checked, no two frames of a molecule are close enough"
+        )
     else:
         report.append(f"energy differences follow the forces with a factor of {slope:.3f}")
         if not 1 / MISFIT < slope < MISFIT:
-            raise PalirsError(f"energy differences are {slope:.3g} times what the forces say{guess(slope)}; mend task.units")
+            raise PalirsError(
+                f"energy differences are {slope:.3g} times what the forces say{guess(slope)}; mend task.units"
+            )
     dipoles = [(a, p.dipole) for a, p in labels if p.dipole is not None]
     report.append(f"{len(dipoles)} of {len(labels)} frames have a dipole")
     for atoms, dipole in dipoles:
@@ -106,18 +131,28 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
     return report
 
 
-def verify_labels(labels: Sequence[tuple[Atoms, Properties]], calculate: Callable[[Sequence[Atoms]], list[Properties]], count: int) -> str:
+def verify_labels(
+    labels: Sequence[tuple[Atoms, Properties]],
+    calculate: Callable[[Sequence[Atoms]], list[Properties]],
+    count: int,
+) -> str:
     """Calculate some structures again and compare: labels of another method must not pass for those of this engine.
 
     Raises
     ------
     PalirsError
-        If energies differ by more than 5 meV, forces by more than 20 meV/Å, or dipoles by more than 0.02 e·Å.
+        If energies differ by more than 5 meV, forces by more than 20 meV/Å, or dipoles by more than
+        0.02 e·Å.
     """
-    chosen = [labels[i] for i in np.linspace(0, len(labels) - 1, min(count, len(labels))).round().astype(int)]
+    chosen = [
+        labels[i]
+        for i in np.linspace(0, len(labels) - 1, min(count, len(labels))).round().astype(int)
+    ]
     again = calculate([atoms for atoms, _ in chosen])
     energy = max(abs(new.energy - old.energy) for (_, old), new in zip(chosen, again, strict=True))
-    force = max(abs(new.forces - old.forces).max() for (_, old), new in zip(chosen, again, strict=True))
+    force = max(
+        abs(new.forces - old.forces).max() for (_, old), new in zip(chosen, again, strict=True)
+    )
     moments = [
         abs(new.dipole - old.dipole).max()
         for (_, old), new in zip(chosen, again, strict=True)
@@ -132,11 +167,18 @@ def verify_labels(labels: Sequence[tuple[Atoms, Properties]], calculate: Callabl
     return text
 
 
-def import_labels(store: LabelStore, engine: Engine, labels: Sequence[tuple[Atoms, Properties]]) -> int:
+def import_labels(
+    store: LabelStore, engine: Engine, labels: Sequence[tuple[Atoms, Properties]]
+) -> int:
     """Put labels into the store as those of an engine; return how many were new."""
     before = len(store)
     identity = {**engine.identity, "imported": True}
-    store.take_in([Record(label_key(engine, atoms), atoms, identity, properties) for atoms, properties in labels])
+    store.take_in(
+        [
+            Record(label_key(engine, atoms), atoms, identity, properties)
+            for atoms, properties in labels
+        ]
+    )
     return len(store) - before
 
 
@@ -144,7 +186,9 @@ def export_labels(store: LabelStore, engine: Engine, path: str | Path) -> int:
     """Write every label of an engine to an extended XYZ file with the project's keys; return how many."""
     frames = [attach(atoms, properties) for atoms, properties, _ in store.select(engine)]
     if not frames:
-        raise PalirsError(f"label store {store.path}: no labels of {engine.name} ({engine.fingerprint}) to export")
+        raise PalirsError(
+            f"label store {store.path}: no labels of {engine.name} ({engine.fingerprint}) to export"
+        )
     ase.io.write(path, frames, format="extxyz")
     return len(frames)
 
@@ -156,12 +200,17 @@ def _frames(path: str | Path) -> Iterator[Atoms]:
         rows = list(connect(str(path), use_lock_file=False).select())
         engines = {row.engine for row in rows if "label_key" in row and "failure" not in row}
         if len(engines) > 1:
-            raise PalirsError(f"task.file = {str(path)!r}: labels of {len(engines)} engines; task=export those of one, and import that")
+            raise PalirsError(
+                f"task.file = {str(path)!r}: labels of {len(engines)} engines; task=export those of one, and import that"
+            )
         for row in rows:
             if "failure" in row:
                 continue
             atoms = row.toatoms()
-            atoms.info |= {**row.key_value_pairs, **{key: value for key, value in row.data.items() if not isinstance(value, dict)}}
+            atoms.info |= {
+                **row.key_value_pairs,
+                **{key: value for key, value in row.data.items() if not isinstance(value, dict)},
+            }
             for key, value in row.data.items():
                 if np.shape(value)[:1] == (len(atoms),):
                     atoms.arrays[key] = np.asarray(value)
@@ -170,7 +219,15 @@ def _frames(path: str | Path) -> Iterator[Atoms]:
         yield from read_frames(path)
 
 
-def _take(atoms: Atoms, key: str | None, name: str, place: Mapping, where: str, size: int, needed: bool = True) -> np.ndarray | None:
+def _take(
+    atoms: Atoms,
+    key: str | None,
+    name: str,
+    place: Mapping,
+    where: str,
+    size: int,
+    needed: bool = True,
+) -> np.ndarray | None:
     results = atoms.calc.results if atoms.calc is not None else {}
     if key is not None and key in place:
         value = place[key]
@@ -186,7 +243,9 @@ def _take(atoms: Atoms, key: str | None, name: str, place: Mapping, where: str, 
         )
     array = np.asarray(value, dtype=float).ravel()
     if array.size != size:
-        raise PalirsError(f"{where}: {name} under {key!r} has {array.size} numbers, it should have {size}")
+        raise PalirsError(
+            f"{where}: {name} under {key!r} has {array.size} numbers, it should have {size}"
+        )
     if not np.isfinite(array).all():
         raise PalirsError(f"{where}: {name} under {key!r} is not finite")
     return array

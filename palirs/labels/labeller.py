@@ -23,11 +23,14 @@ from palirs.recipes import PalirsError
 log = logging.getLogger(__name__)
 
 GROUP = 0.1
-"""Seconds: results that arrive faster share one transaction, which costs some milliseconds; until then the spool has them."""
+"""Seconds: results that arrive faster share one transaction, which costs some milliseconds; until
+then the spool has them."""
 IN_FLIGHT = 4
-"""Calculations claimed and submitted at a time, per worker; the rest is left to other processes on the same store."""
+"""Calculations claimed and submitted at a time, per worker; the rest is left to other processes on
+the same store."""
 HOPELESS = 10
-"""When this many calculations have failed and none has succeeded, something is wrong with the engine and not with the frames."""
+"""When this many calculations have failed and none has succeeded, something is wrong with the
+engine and not with the frames."""
 
 
 @dataclass
@@ -43,9 +46,11 @@ class Labeller:
     executor : concurrent.futures.Executor
         Where calculations run.
     attempts : int
-        Calculations of one structure at most, over all runs; after that it is in quarantine until this number is raised.
+        Calculations of one structure at most, over all runs; after that it is in quarantine until
+        this number is raised.
     computed, failed : int
-        Labels calculated and failed since this object was made; those found in the store do not count.
+        Labels calculated and failed since this object was made; those found in the store do not
+        count.
     seconds : float
         Spent on them [s].
     asked : set of str
@@ -106,14 +111,20 @@ class Labeller:
         """Have every frame in the store that is not settled yet."""
         wanted = {self.store.key(self.engine, atoms): atoms for atoms in frames}
         self.asked |= set(wanted)
-        missing = {key: atoms for key, atoms in wanted.items() if not self.store.settled(key, self.attempts)}
+        missing = {
+            key: atoms
+            for key, atoms in wanted.items()
+            if not self.store.settled(key, self.attempts)
+        }
         if not missing:
             return
         self._missed |= set(missing)
         self.store.check_writable()
         self.store.spool.begin()
         started = time.perf_counter()
-        with tqdm(total=len(missing), desc=title, unit="label", disable=not title, delay=1.0) as bar:
+        with tqdm(
+            total=len(missing), desc=title, unit="label", disable=not title, delay=1.0
+        ) as bar:
             _Round(self, missing, bar).run()
         self.seconds += time.perf_counter() - started
 
@@ -150,23 +161,33 @@ class _Round:
         self.spool.empty()
 
     def _submit(self) -> None:
-        room = IN_FLIGHT * self.labeller.executor.workers if getattr(self.labeller.executor, "workers", 1) > 1 else 1
+        room = (
+            IN_FLIGHT * self.labeller.executor.workers
+            if getattr(self.labeller.executor, "workers", 1) > 1
+            else 1
+        )
         while self.waiting and len(self.running) < room:
             key = self.waiting.popleft()
             if not self.spool.claim(key):
                 self.elsewhere.append(key)
                 continue
             self.store.refresh(force=False)
-            if self.store.settled(key, self.labeller.attempts):  # by another process, since this one looked last
+            if self.store.settled(
+                key, self.labeller.attempts
+            ):  # by another process, since this one looked last
                 self.spool.release(key)
                 self.bar.update()
                 continue
             attempt, limit = self.store.attempts(key) + 1, self.labeller.attempts
-            future = self.labeller.executor.submit(_calculate, self.engine, key, self.missing[key], attempt, limit, self.spool.journal)
+            future = self.labeller.executor.submit(
+                _calculate, self.engine, key, self.missing[key], attempt, limit, self.spool.journal
+            )
             self.running[future] = key
 
     def _collect(self) -> None:
-        done, _ = wait(self.running, timeout=GROUP if self.arrived else None, return_when=FIRST_COMPLETED)
+        done, _ = wait(
+            self.running, timeout=GROUP if self.arrived else None, return_when=FIRST_COMPLETED
+        )
         for future in done:
             key = self.running.pop(future)
             self._arrive(key, self._outcome(key, future))
@@ -200,7 +221,9 @@ class _Round:
             return
         self._save()
         if not self.store.settled(key, self.labeller.attempts):
-            log.info("%s: %s; calculated again", self.missing[key].info.get(keys.MOLECULE, "?"), result)
+            log.info(
+                "%s: %s; calculated again", self.missing[key].info.get(keys.MOLECULE, "?"), result
+            )
             self.waiting.append(key)
             return
         self.failed += 1
@@ -223,11 +246,24 @@ class _Round:
 
     def _rescue(self) -> None:
         """Save what has arrived, or was finished meanwhile, after something went wrong; what cannot be saved stays in the spool."""
-        finished = {record.key: record for record in (*self.spool.written().values(), *self.arrived)}
+        finished = {
+            record.key: record for record in (*self.spool.written().values(), *self.arrived)
+        }
         try:
-            self.store.rescue([record for record in finished.values() if not self.store.settled(record.key, record.attempts)])
+            self.store.rescue(
+                [
+                    record
+                    for record in finished.values()
+                    if not self.store.settled(record.key, record.attempts)
+                ]
+            )
         except Exception as error:
-            log.error("%d finished labels stay in %s (%s); run again to take them in", len(finished), self.spool.directory, error)
+            log.error(
+                "%d finished labels stay in %s (%s); run again to take them in",
+                len(finished),
+                self.spool.directory,
+                error,
+            )
 
     def _look_elsewhere(self) -> None:
         """Wait for what other processes are calculating; take over from those that died."""
@@ -256,8 +292,13 @@ def attach(atoms: Atoms, label: Properties) -> Atoms:
 _calculators: dict = {}
 
 
-def _calculate(engine: Engine, key: str, atoms: Atoms, attempt: int, limit: int, journal: str) -> Properties | EngineFailure:
-    """Run in the worker; a failure is a result, since it is recorded as one. The result is on disk when this returns."""
+def _calculate(
+    engine: Engine, key: str, atoms: Atoms, attempt: int, limit: int, journal: str
+) -> Properties | EngineFailure:
+    """Run in the worker; a failure is a result, since it is recorded as one.
+
+    The result is on disk when this returns.
+    """
     if engine.fingerprint not in _calculators:
         _calculators.clear()
         _calculators[engine.fingerprint] = engine.start()  # kept: it may start from the last frame

@@ -39,9 +39,13 @@ def patiently(action: Callable[[], T], what: str) -> T:
             return action()
         except (sqlite3.OperationalError, OSError) as error:
             if not passing(error):
-                raise PalirsError(f"{what}; cannot be written ({error}): check the permissions and run again") from error
+                raise PalirsError(
+                    f"{what}; cannot be written ({error}): check the permissions and run again"
+                ) from error
             if time.monotonic() > deadline:
-                raise PalirsError(f"{what}; {error}. Free space (or end the process that holds the database) and run again") from error
+                raise PalirsError(
+                    f"{what}; {error}. Free space (or end the process that holds the database) and run again"
+                ) from error
             if not told:
                 log.warning("%s: %s. Free space; the study goes on by itself", what, error)
                 told = True

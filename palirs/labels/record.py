@@ -54,10 +54,22 @@ class Record:
         outcome = (
             {"failure": str(result), "final": result.final, "attempts": self.attempts}
             if isinstance(result, EngineFailure)
-            else {"energy": result.energy, "forces": _plain(result.forces), "dipole": _plain(result.dipole)}
+            else {
+                "energy": result.energy,
+                "forces": _plain(result.forces),
+                "dipole": _plain(result.dipole),
+            }
         )
-        info = {name: str(self.atoms.info[name]) for name in (keys.MOLECULE, keys.ORIGIN) if name in self.atoms.info}
-        structure = {"numbers": self.atoms.numbers.tolist(), "positions": self.atoms.positions.tolist(), "info": info}
+        info = {
+            name: str(self.atoms.info[name])
+            for name in (keys.MOLECULE, keys.ORIGIN)
+            if name in self.atoms.info
+        }
+        structure = {
+            "numbers": self.atoms.numbers.tolist(),
+            "positions": self.atoms.positions.tolist(),
+            "info": info,
+        }
         return json.dumps({"key": self.key, **structure, "settings": self.settings, **outcome})
 
     @classmethod
@@ -66,9 +78,20 @@ class Record:
         found = json.loads(line)
         atoms = Atoms(found["numbers"], positions=found["positions"], info=found["info"])
         if "failure" in found:
-            return cls(found["key"], atoms, found["settings"], EngineFailure(found["failure"], found["final"]), found["attempts"])
+            return cls(
+                found["key"],
+                atoms,
+                found["settings"],
+                EngineFailure(found["failure"], found["final"]),
+                found["attempts"],
+            )
         dipole = None if found["dipole"] is None else np.array(found["dipole"])
-        return cls(found["key"], atoms, found["settings"], Properties(found["energy"], np.array(found["forces"]), dipole))
+        return cls(
+            found["key"],
+            atoms,
+            found["settings"],
+            Properties(found["energy"], np.array(found["forces"]), dipole),
+        )
 
 
 def _plain(array: np.ndarray | None) -> list | None:

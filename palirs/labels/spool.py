@@ -1,7 +1,8 @@
 """Files beside the label store: results on their way into it, and who is working on what.
 
-Everything here survives SIGKILL and works on a shared file system, where SQLite's own means do not: lines are appended by one writer,
-claims are links to the file of the process that makes them, and whoever is alive touches that file.
+Everything here survives SIGKILL and works on a shared file system, where SQLite's own means do not:
+lines are appended by one writer, claims are links to the file of the process that makes them, and
+whoever is alive touches that file.
 """
 
 import json
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 class Spool:
     """The directory ``labels.db.spool``.
 
-    ``SESSION.session`` says where a labelling process runs, ``KEY.claim`` is a link to the one that calculates a structure, and
-    ``SESSION.HOST-PID.jsonl`` holds results of one of its workers.
+    ``SESSION.session`` says where a labelling process runs, ``KEY.claim`` is a link to the one that
+    calculates a structure, and ``SESSION.HOST-PID.jsonl`` holds results of one of its workers.
 
     Parameters
     ----------
@@ -45,8 +46,12 @@ class Spool:
             session = uuid.uuid4().hex[:12]
             patiently(lambda: _sign(self.directory, session), f"{self.directory}: no room to begin")
             stop = threading.Event()
-            threading.Thread(target=_beat, args=(self.directory, session, stop), daemon=True).start()
-            weakref.finalize(self, _end, self.directory, session, stop)  # runs at the latest when the interpreter ends
+            threading.Thread(
+                target=_beat, args=(self.directory, session, stop), daemon=True
+            ).start()
+            weakref.finalize(
+                self, _end, self.directory, session, stop
+            )  # runs at the latest when the interpreter ends
             self.session = session
 
     def claim(self, key: str) -> bool:
@@ -102,7 +107,10 @@ class Spool:
             file.unlink(missing_ok=True)
 
     def leftovers(self) -> list[Record]:
-        """Return the results of processes that are dead now. A worker that still writes begins a new file."""
+        """Return the results of processes that are dead now.
+
+        A worker that still writes begins a new file.
+        """
         found: list[Record] = []
         for file in sorted(self.directory.glob("*.jsonl")):
             session = file.name.partition(".")[0]
@@ -152,9 +160,13 @@ def append(journal: str, record: Record) -> None:
     """Add one result to the file of this process; called where the calculation ran."""
     try:
         with open(f"{journal}.{socket.gethostname()}-{os.getpid()}.jsonl", "a") as stream:
-            stream.write(f"\n{record.line()}\n")  # a line that was cut off by a full disk must not spoil the next
+            stream.write(
+                f"\n{record.line()}\n"
+            )  # a line that was cut off by a full disk must not spoil the next
     except OSError as error:  # the result also goes back to the caller
-        log.warning("%s: a result is only in memory until it is in the database (%s)", journal, error)
+        log.warning(
+            "%s: a result is only in memory until it is in the database (%s)", journal, error
+        )
 
 
 def _records(file: Path) -> list[Record]:
@@ -165,7 +177,10 @@ def _records(file: Path) -> list[Record]:
             try:
                 found.append(Record.read(line))
             except (ValueError, KeyError):
-                log.warning("%s: one result was only half written, by a full disk or a kill; it is calculated again", file)
+                log.warning(
+                    "%s: one result was only half written, by a full disk or a kill; it is calculated again",
+                    file,
+                )
     return found
 
 

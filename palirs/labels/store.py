@@ -30,9 +30,11 @@ log = logging.getLogger(__name__)
 class LabelStore:
     """Labels in an ASE database (SQLite), keyed by engine fingerprint and structure; ``ase db labels.db`` and ``ase gui`` open it.
 
-    A failed calculation is a record too, with its reason and the number of attempts. Several processes may write at a time: SQLite
-    locks, and an index allows each key once. Results wait in a *spool* beside the database (see :class:`~palirs.labels.spool.Spool`)
-    from the moment a calculation ends until they are in it; opening the store takes in what a killed study left there.
+    A failed calculation is a record too, with its reason and the number of attempts. Several
+    processes may write at a time: SQLite locks, and an index allows each key once. Results wait in
+    a *spool* beside the database (see :class:`~palirs.labels.spool.Spool`) from the moment a
+    calculation ends until they are in it; opening the store takes in what a killed study left
+    there.
 
     Parameters
     ----------
@@ -52,7 +54,8 @@ class LabelStore:
             self._refuse_foreign()
         else:
             self._make()
-        # SQLite locks by itself; ASE's own lock file would be left behind by a killed process and stop every later one.
+        # SQLite locks by itself; ASE's own lock file would be left behind by a killed process and
+        # stop every later one.
         self._database: Any = connect(str(self.path), type="db", append=True, use_lock_file=False)
         self._rows: dict[str, int] = {}
         self._failures: dict[str, tuple[EngineFailure, int]] = {}
@@ -85,12 +88,20 @@ class LabelStore:
     def get_many(self, wanted: Iterable[str]) -> dict[str, Properties | EngineFailure]:
         """Return what is known of keys; those that were never calculated are left out."""
         known = [key for key in wanted if key in self._rows]
-        found: dict[str, Properties | EngineFailure] = {key: self._failures[key][0] for key in known if key in self._failures}
+        found: dict[str, Properties | EngineFailure] = {
+            key: self._failures[key][0] for key in known if key in self._failures
+        }
         with self._reading() as connection:
             for key in known:
                 if key not in found:
-                    row = connection.execute("SELECT energy, forces, dipole FROM systems WHERE id=?", (self._rows[key],)).fetchone()
-                    dipole = None if row[2] is None else np.array(self._database.deblob(row[2]), dtype=float)
+                    row = connection.execute(
+                        "SELECT energy, forces, dipole FROM systems WHERE id=?", (self._rows[key],)
+                    ).fetchone()
+                    dipole = (
+                        None
+                        if row[2] is None
+                        else np.array(self._database.deblob(row[2]), dtype=float)
+                    )
                     forces = np.array(self._database.deblob(row[1]), dtype=float).reshape(-1, 3)
                     found[key] = Properties(energy=float(row[0]), forces=forces, dipole=dipole)
         return found
@@ -103,7 +114,8 @@ class LabelStore:
     def take_in(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; a key that has a label by now keeps it.
 
-        On a full disk, or while another process holds the database, this waits and says so; nothing is dropped meanwhile.
+        On a full disk, or while another process holds the database, this waits and says so; nothing
+        is dropped meanwhile.
 
         Raises
         ------
@@ -125,7 +137,11 @@ class LabelStore:
             left = self.spool.leftovers()
             new = [record for record in left if not self.settled(record.key, record.attempts)]
             if new:
-                log.info("label store %s: %d finished labels found that a killed study left behind", self.path, len(new))
+                log.info(
+                    "label store %s: %d finished labels found that a killed study left behind",
+                    self.path,
+                    len(new),
+                )
             self.take_in(new)
             self.spool.forget()
 
@@ -135,7 +151,10 @@ class LabelStore:
             return
         self._seen = self._stamp()
         with self._reading() as connection:
-            rows = connection.execute("SELECT id, value FROM text_key_values WHERE key='label_key' AND id > ?", (self._newest,)).fetchall()
+            rows = connection.execute(
+                "SELECT id, value FROM text_key_values WHERE key='label_key' AND id > ?",
+                (self._newest,),
+            ).fetchall()
             failed = connection.execute(
                 "SELECT id, key_value_pairs FROM systems WHERE id IN (SELECT id FROM keys WHERE key='failure')"
             ).fetchall()
@@ -144,7 +163,10 @@ class LabelStore:
         self._failures = {}
         for _, text in failed:
             pairs = json.loads(text)
-            self._failures[pairs["label_key"]] = (EngineFailure(pairs["failure"], bool(pairs.get("final"))), int(pairs.get("attempts", 1)))
+            self._failures[pairs["label_key"]] = (
+                EngineFailure(pairs["failure"], bool(pairs.get("final"))),
+                int(pairs.get("attempts", 1)),
+            )
 
     def check_writable(self) -> None:
         """Raise :class:`PalirsError`, with what to do, if nothing could be written; before anything is calculated."""
@@ -167,22 +189,37 @@ class LabelStore:
             if "label_key" in row and "failure" not in row:
                 info = {name: row[name] for name in (keys.MOLECULE, keys.ORIGIN) if name in row}
                 dipole = np.array(row.dipole) if "dipole" in row else None
-                yield Atoms(row.numbers, positions=row.positions, info=info), Properties(row.energy, row.forces, dipole), row.engine
+                yield (
+                    Atoms(row.numbers, positions=row.positions, info=info),
+                    Properties(row.energy, row.forces, dipole),
+                    row.engine,
+                )
 
     def _write(self, records: Sequence[Record]) -> None:
         """Write records in one transaction, or none of them."""
         written = {}
         try:
             with self._database as database, database.managed_connection() as connection:
-                connection.execute("BEGIN IMMEDIATE")  # between looking and writing nobody else may write
+                connection.execute(
+                    "BEGIN IMMEDIATE"
+                )  # between looking and writing nobody else may write
                 for record in records:
                     number, attempts = _known(connection, record.key)
                     failed = isinstance(record.result, EngineFailure)
-                    if number is not None and (attempts == 0 or (failed and record.attempts <= attempts)):
+                    if number is not None and (
+                        attempts == 0 or (failed and record.attempts <= attempts)
+                    ):
                         continue  # it has a label, or this failure is an old one
-                    row = database.write(_row(record), id=number, data={"settings": record.settings}, **_pairs(record))
+                    row = database.write(
+                        _row(record),
+                        id=number,
+                        data={"settings": record.settings},
+                        **_pairs(record),
+                    )
                     written[record.key] = row if number is None else number, record
-        except BaseException:  # ASE keeps its connection when the commit fails, and stumbles over it the next time
+        except (
+            BaseException
+        ):  # ASE keeps its connection when the commit fails, and stumbles over it the next time
             connection, self._database.connection = self._database.connection, None
             if connection is not None:
                 with suppress(sqlite3.Error):
@@ -206,8 +243,12 @@ class LabelStore:
         """Make an empty database elsewhere and give it the name; of two who do it at a time, one wins, and nobody sees half of it."""
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
         try:
-            with connect(str(part), type="db", append=True, use_lock_file=False).managed_connection() as connection:
-                connection.execute("CREATE UNIQUE INDEX one_label ON text_key_values(value) WHERE key='label_key'")
+            with connect(
+                str(part), type="db", append=True, use_lock_file=False
+            ).managed_connection() as connection:
+                connection.execute(
+                    "CREATE UNIQUE INDEX one_label ON text_key_values(value) WHERE key='label_key'"
+                )
                 connection.commit()
             try:
                 os.link(part, self.path)
@@ -230,14 +271,32 @@ class LabelStore:
     def _refuse_foreign(self) -> None:
         """Raise if the file is there and not a label store."""
         advice = "give another labels.store=<file>, or move this one away"
-        # A writer that was killed leaves a journal that only a connection which may write can roll back.
-        mode = "rw" if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK) else "ro"
-        connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=60)
+        # A writer that was killed leaves a journal that only a connection which may write can roll
+        # back.
+        mode = (
+            "rw" if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK) else "ro"
+        )
+        connection = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, timeout=60
+        )
         try:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+            tables = {
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type='table'"
+                )
+            }
             if tables and "systems" not in tables:
-                raise PalirsError(f"label store {self.path}: a SQLite database, but not one of ASE; {advice}")
-            labels = connection.execute("SELECT count(*) FROM text_key_values WHERE key='label_key'").fetchone()[0] if tables else 0
+                raise PalirsError(
+                    f"label store {self.path}: a SQLite database, but not one of ASE; {advice}"
+                )
+            labels = (
+                connection.execute(
+                    "SELECT count(*) FROM text_key_values WHERE key='label_key'"
+                ).fetchone()[0]
+                if tables
+                else 0
+            )
             rows = connection.execute("SELECT count(*) FROM systems").fetchone()[0] if tables else 0
         except sqlite3.OperationalError as error:
             raise PalirsError(
@@ -245,7 +304,9 @@ class LabelStore:
                 f"End that process or mend the permissions, and run again; leave {self.path.name}-journal where it is"
             ) from error
         except sqlite3.DatabaseError as error:
-            raise PalirsError(f"label store {self.path}: not a readable ASE database ({error}); {advice}") from error
+            raise PalirsError(
+                f"label store {self.path}: not a readable ASE database ({error}); {advice}"
+            ) from error
         finally:
             connection.close()
         if rows and not labels:
@@ -257,12 +318,19 @@ class LabelStore:
 
 def _known(connection: sqlite3.Connection, key: str) -> tuple[int | None, int]:
     """Return the row of a key and the attempts of its failure: 0 for a label, no row for neither."""
-    found = connection.execute("SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (key,)).fetchone()
+    found = connection.execute(
+        "SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (key,)
+    ).fetchone()
     if found is None:
         return None, 0
-    if connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", found).fetchone() is None:
+    if (
+        connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", found).fetchone()
+        is None
+    ):
         return found[0], 0
-    attempts = connection.execute("SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found).fetchone()
+    attempts = connection.execute(
+        "SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found
+    ).fetchone()
     return found[0], int(attempts[0]) if attempts else 1
 
 
@@ -292,9 +360,15 @@ def _pairs(record: Record) -> dict[str, str | int]:
         "molecule": str(record.atoms.info.get(keys.MOLECULE, "unnamed")),
         "origin": str(record.atoms.info.get(keys.ORIGIN, "unknown")),
     }
-    pairs = {key: value for key, value in pairs.items() if not _is_number(value)}  # ASE refuses text that reads as a number
+    pairs = {
+        key: value for key, value in pairs.items() if not _is_number(value)
+    }  # ASE refuses text that reads as a number
     if isinstance(record.result, EngineFailure):
-        pairs |= {"failure": str(record.result) or "unknown reason", "attempts": record.attempts, "final": int(record.result.final)}
+        pairs |= {
+            "failure": str(record.result) or "unknown reason",
+            "attempts": record.attempts,
+            "final": int(record.result.final),
+        }
     return pairs
 
 

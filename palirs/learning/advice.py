@@ -22,21 +22,28 @@ def advice(logs: Sequence[Path], training: Training) -> str:
     training : Training
         Their settings.
     """
-    histories = [[json.loads(line) for line in log.read_text().splitlines()] for log in logs if log.exists()]
+    histories = [
+        [json.loads(line) for line in log.read_text().splitlines()] for log in logs if log.exists()
+    ]
     histories = [history for history in histories if history]
     if not histories:
         return ""
     updates = ", ".join(f"{max(entry['updates'] for entry in history):,}" for history in histories)
     if not all("valid_loss" in entry for history in histories for entry in history):
         return f"{updates} updates on all that is not kept for tests"
-    ratio = float(np.median([min(e["valid_loss"] for e in history) / history[-1]["loss"] for history in histories]))
+    ratio = float(
+        np.median(
+            [min(e["valid_loss"] for e in history) / history[-1]["loss"] for history in histories]
+        )
+    )
     text = f"{updates} updates, validation error {ratio:.1f} times that of training"
     if ratio > OVERFITTED:
         text += ": more data is what is missing"
     gains = [gain for gain in map(last_gain, histories) if gain is not None]
     if gains and (gain := float(np.median(gains))) >= training.gain and _longest(histories):
         text += (
-            f"; twice the updates lowered it by {gain:.0%}: more training will help, raise training.potential.updates={training.updates}"
+            f"; twice the updates lowered it by {gain:.0%}: more training will help, "
+            f"raise training.potential.updates={training.updates}"
         )
     return text
 

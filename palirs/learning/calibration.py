@@ -23,7 +23,8 @@ class Calibration:
     spread : numpy.ndarray
         Shape ``[frames]`` [eV/Å], force spread, mean over the atoms.
     error : numpy.ndarray
-        Shape ``[frames]`` [eV/Å], absolute error of a force component of the committee mean, mean over atoms and components.
+        Shape ``[frames]`` [eV/Å], absolute error of a force component of the committee mean, mean
+        over atoms and components.
     """
 
     spread: np.ndarray
@@ -38,15 +39,17 @@ class Calibration:
     def factor(self) -> float:
         """Mean ratio: what a spread is to be multiplied with to give the error to be expected; ``nan`` where there is no spread.
 
-        The least-squares slope of errors that scatter in proportion to the spread. (The ratio of the means follows single frames far out.)
+        The least-squares slope of errors that scatter in proportion to the spread. (The ratio of
+        the means follows single frames far out.)
         """
         return float(self.ratios.mean()) if self.spread.min() > 0 else float("nan")
 
     def upper(self, level: float = LEVEL) -> float:
         """Return the factor that covers the error of a frame in this share of cases, ``inf`` where there are too few frames to say.
 
-        Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1): of n held-out frames the
-        ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of the same kind at this level, whatever the distribution.
+        Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1):
+        of n held-out frames the ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of
+        the same kind at this level, whatever the distribution.
         """
         ratios = np.sort(self.ratios)
         place = int(np.ceil((len(ratios) + 1) * level)) - 1
@@ -61,5 +64,11 @@ class Calibration:
 def calibrate(committee: Committee, frames: Sequence[Atoms]) -> Calibration:
     """Compare spread and error of a committee on labelled frames that it has not learnt."""
     found = committee.evaluate(frames)
-    errors = [np.abs(forces.mean(axis=0) - atoms.arrays[keys.FORCES]).mean() for forces, atoms in zip(found.forces, frames, strict=True)]
-    return Calibration(np.array([float(force_spread(torch.tensor(forces)).mean()) for forces in found.forces]), np.array(errors))
+    errors = [
+        np.abs(forces.mean(axis=0) - atoms.arrays[keys.FORCES]).mean()
+        for forces, atoms in zip(found.forces, frames, strict=True)
+    ]
+    return Calibration(
+        np.array([float(force_spread(torch.tensor(forces)).mean()) for forces in found.forces]),
+        np.array(errors),
+    )

@@ -21,7 +21,8 @@ class Parity:
     reference, predicted : numpy.ndarray
         Shape ``[n]``.
     molecule, origin, stretch : numpy.ndarray
-        Shape ``[n]``, names: molecule, how its frame came to be (``thermal``, ``exploration_500K``), and the neighbours of its frame.
+        Shape ``[n]``, names: molecule, how its frame came to be (``thermal``,
+        ``exploration_500K``), and the neighbours of its frame.
     """
 
     reference: np.ndarray
@@ -31,10 +32,21 @@ class Parity:
     stretch: np.ndarray
 
     @classmethod
-    def of(cls, frames: Sequence[Atoms], counts: Sequence[int], reference: np.ndarray, predicted: np.ndarray) -> "Parity":
+    def of(
+        cls,
+        frames: Sequence[Atoms],
+        counts: Sequence[int],
+        reference: np.ndarray,
+        predicted: np.ndarray,
+    ) -> "Parity":
         """Make one of the values of some frames, so many of each."""
-        names = [[str(atoms.info[keys.MOLECULE]), _origin(atoms), _stretch(atoms, number)] for number, atoms in enumerate(frames)]
-        return cls(reference, predicted, *np.repeat(np.array(names, dtype=object), counts, axis=0).T)
+        names = [
+            [str(atoms.info[keys.MOLECULE]), _origin(atoms), _stretch(atoms, number)]
+            for number, atoms in enumerate(frames)
+        ]
+        return cls(
+            reference, predicted, *np.repeat(np.array(names, dtype=object), counts, axis=0).T
+        )
 
     def metrics(self, name: str, unit: str) -> dict[str, float]:
         """Return ``<name>.mae_<unit>``, ``<name>.rmse_<unit>``, and ``<name>.mae_se_<unit>``, the standard error of the first."""
@@ -48,11 +60,19 @@ class Parity:
 
     def by(self, what: np.ndarray, name: str, unit: str) -> dict[str, dict[str, float]]:
         """Return :meth:`metrics` of each molecule (``what = parity.molecule``) or origin."""
-        return {str(each): self.part(what == each).metrics(name, unit) for each in sorted(set(what))}
+        return {
+            str(each): self.part(what == each).metrics(name, unit) for each in sorted(set(what))
+        }
 
     def part(self, which: np.ndarray) -> "Parity":
         """Return some of the values."""
-        return Parity(self.reference[which], self.predicted[which], self.molecule[which], self.origin[which], self.stretch[which])
+        return Parity(
+            self.reference[which],
+            self.predicted[which],
+            self.molecule[which],
+            self.origin[which],
+            self.stretch[which],
+        )
 
     def count(self, molecule: str) -> int:
         """Return how many values belong to a molecule."""
@@ -62,7 +82,8 @@ class Parity:
 def standard_error(values: np.ndarray, group: np.ndarray) -> float:
     """Return the standard error of a mean whose values come in groups of neighbours, ``nan`` for fewer than two groups.
 
-    Linearised ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13): groups are independent, values within one are not.
+    Linearised ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13): groups are
+    independent, values within one are not.
     """
     _, inverse = np.unique(group.astype(str), return_inverse=True)
     sums, counts = np.bincount(inverse, weights=values), np.bincount(inverse)
@@ -128,7 +149,9 @@ def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
 
 def _origin(atoms: Atoms) -> str:
     kelvin = atoms.info.get(keys.TEMPERATURE)
-    return str(atoms.info.get(keys.ORIGIN, "unknown")) + (f"_{float(kelvin):g}K" if kelvin is not None else "")
+    return str(atoms.info.get(keys.ORIGIN, "unknown")) + (
+        f"_{float(kelvin):g}K" if kelvin is not None else ""
+    )
 
 
 def _stretch(atoms: Atoms, number: int) -> str:

@@ -10,7 +10,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, Integrity, Noise, State, Track, average, initial_state, largest
+from palirs.dynamics import (
+    CommitteeField,
+    Integrity,
+    Noise,
+    State,
+    Track,
+    average,
+    initial_state,
+    largest,
+)
 from palirs.dynamics.integrators import Langevin, steps_at_once
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
@@ -18,8 +27,9 @@ from palirs.randomness import stream
 from palirs.settings import Sampler
 
 AT_REST = 2.0
-"""A molecule at its optimum has no potential energy: its velocities are drawn at this many times the temperature, half of which the
-potential has taken up after a vibration; friction alone would need several picoseconds."""
+"""A molecule at its optimum has no potential energy: its velocities are drawn at this many times
+the temperature, half of which the potential has taken up after a vibration; friction alone would
+need several picoseconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ class Walker:
     replica : int
         Number among the trajectories of this molecule and temperature.
     velocities : numpy.ndarray or None
-        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: they are drawn anew.
+        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: they are drawn
+        anew.
     """
 
     molecule: Atoms
@@ -102,7 +113,12 @@ def walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
 
 
 def explore(
-    committee: Committee, group: Sequence[Walker], sampler: Sampler, seed: int, iteration: int, how: Evaluation | None = None
+    committee: Committee,
+    group: Sequence[Walker],
+    sampler: Sampler,
+    seed: int,
+    iteration: int,
+    how: Evaluation | None = None,
 ) -> list[Trajectory]:
     """Run every walker for one iteration, all in one batch; one that has to be stopped leaves it.
 
@@ -121,14 +137,32 @@ def explore(
     """
     molecules = [walker.molecule for walker in group]
     noise = Noise(
-        [stream(seed, "exploration", w.molecule.info[keys.MOLECULE], w.temperature, w.replica, iteration) for w in group],
+        [
+            stream(
+                seed,
+                "exploration",
+                w.molecule.info[keys.MOLECULE],
+                w.temperature,
+                w.replica,
+                iteration,
+            )
+            for w in group
+        ],
         [len(atoms) for atoms in molecules],
     )
     temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
     field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
-    state = initial_state(molecules, field, AT_REST * temperature, noise, [walker.velocities for walker in group])
+    state = initial_state(
+        molecules, field, AT_REST * temperature, noise, [walker.velocities for walker in group]
+    )
     recorder, step = _Recorder(group, sampler), 0
-    with tqdm(total=sampler.steps, desc=f"iteration {iteration} exploration", unit="step", leave=False, mininterval=2) as bar:
+    with tqdm(
+        total=sampler.steps,
+        desc=f"iteration {iteration} exploration",
+        unit="step",
+        leave=False,
+        mininterval=2,
+    ) as bar:
         while step < sampler.steps and recorder.present:
             count = min(steps_at_once(state, field), sampler.steps - step)
             moves = Langevin(sampler.timestep, sampler.friction, temperature)
@@ -165,18 +199,37 @@ class _Recorder:
             if recorded or not bool(good[moment].all()):
                 time = (before + moment + 1) * self.sampler.timestep
                 noted = spread[moment] if recorded else None
-                self._look(time, track.positions[moment], state.counts, relative[moment], good[moment], noted)
+                self._look(
+                    time,
+                    track.positions[moment],
+                    state.counts,
+                    relative[moment],
+                    good[moment],
+                    noted,
+                )
         stays = [not self.reasons[number] for number in self.present]
         if not all(stays):
-            self.present = [number for number, stay in zip(self.present, stays, strict=True) if stay]
+            self.present = [
+                number for number, stay in zip(self.present, stays, strict=True) if stay
+            ]
             if self.present:
                 self.integrity = Integrity([self.group[number].optimum for number in self.present])
         return stays
 
-    def _look(self, time: float, positions: Tensor, counts: Sequence[int], relative: Tensor, good: Tensor, spread: Tensor | None) -> None:
+    def _look(
+        self,
+        time: float,
+        positions: Tensor,
+        counts: Sequence[int],
+        relative: Tensor,
+        good: Tensor,
+        spread: Tensor | None,
+    ) -> None:
         """Look at one moment; without ``spread`` nothing is recorded, and only trajectories whose forces are not good end."""
         broken = self.integrity.broken(positions)
-        for place, (number, mine) in enumerate(zip(self.present, positions.split(counts), strict=True)):
+        for place, (number, mine) in enumerate(
+            zip(self.present, positions.split(counts), strict=True)
+        ):
             if self.reasons[number] or (good[place] and spread is None):
                 continue
             if place in broken:
@@ -190,7 +243,10 @@ class _Recorder:
 
     def trajectories(self, state: State) -> list[Trajectory]:
         """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""
-        positions, velocities = state.positions.split(state.counts), state.velocities.split(state.counts)
+        positions, velocities = (
+            state.positions.split(state.counts),
+            state.velocities.split(state.counts),
+        )
         found = []
         for number, walker in enumerate(self.group):
             if self.reasons[number]:
@@ -199,7 +255,11 @@ class _Recorder:
                 place, molecule = self.present.index(number), walker.molecule.copy()
                 molecule.positions = positions[place].numpy()
                 walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
-            times, frames, spread, mean = zip(*self._frames[number], strict=True) if self._frames[number] else ((), (), (), ())
+            times, frames, spread, mean = (
+                zip(*self._frames[number], strict=True)
+                if self._frames[number]
+                else ((), (), (), ())
+            )
             found.append(
                 Trajectory(
                     walker,

@@ -42,11 +42,14 @@ def moving(state: State, plan: Plan) -> list[Walker]:
     return [walker for walker in state.walkers if walker.molecule.info[keys.MOLECULE] not in new]
 
 
-def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[list[Atoms], list[Walker]]:
+def sample(
+    state: State, plan: Plan, place: Path, executor: Executor
+) -> tuple[list[Atoms], list[Walker]]:
     """Return the frames this iteration wants labelled, and the walkers as they stand afterwards.
 
-    Of molecules that are new, all at the beginning, these are samples about the optimum; the others are explored with the committee of the
-    iteration before. What was sampled is written at once, so a restart in the middle of an iteration does not explore again.
+    Of molecules that are new, all at the beginning, these are samples about the optimum; the others
+    are explored with the committee of the iteration before. What was sampled is written at once, so
+    a restart in the middle of an iteration does not explore again.
     """
     if (place / "sampling.npz").exists():
         chosen = place / "sampling.xyz"
@@ -54,26 +57,49 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     frames = [
         frame
         for known in plan.unlabelled(state.dataset)
-        for frame in plan.initial.sample(known, np.random.default_rng(stream(plan.seed, "initial", known.atoms.info[keys.MOLECULE])))
+        for frame in plan.initial.sample(
+            known,
+            np.random.default_rng(stream(plan.seed, "initial", known.atoms.info[keys.MOLECULE])),
+        )
     ]
     trajectories, expected = [], {}
     if group := moving(state, plan):
         before = complete_iterations(plan.directory)[-1]
-        trajectories = in_shares(group, executor, _explore, before, plan.sampler, plan.seed, state.iteration, plan.evaluation)
+        trajectories = in_shares(
+            group,
+            executor,
+            _explore,
+            before,
+            plan.sampler,
+            plan.seed,
+            state.iteration,
+            plan.evaluation,
+        )
         expected = expected_errors(trajectories, plan, state)
         frames += choose(trajectories, plan, replace(state, walkers=group))
-    (place / "sampling.xyz").unlink(missing_ok=True)  # of a run that was killed here, perhaps before the study grew
+    (place / "sampling.xyz").unlink(
+        missing_ok=True
+    )  # of a run that was killed here, perhaps before the study grew
     if frames:
         ase.io.write(place / "sampling.xyz", frames, format="extxyz")
     moved = {t.walker.name: t.walker for t in trajectories}
     group = [moved.get(walker.name, walker) for walker in state.walkers]
     arrays = {f"{walker.name}/positions": walker.molecule.positions for walker in group}
-    arrays |= {f"{walker.name}/velocities": walker.velocities for walker in group if walker.velocities is not None}
-    arrays |= {f"{t.walker.name}/spread": np.stack([t.times, t.spread, t.mean_spread]) for t in trajectories}
+    arrays |= {
+        f"{walker.name}/velocities": walker.velocities
+        for walker in group
+        if walker.velocities is not None
+    }
+    arrays |= {
+        f"{t.walker.name}/spread": np.stack([t.times, t.spread, t.mean_spread])
+        for t in trajectories
+    }
     told = {
         "molecules": plan.molecules,
         "stopped": {t.walker.name: t.stopped for t in trajectories},
-        "expected_meV_per_A": {name: error if np.isfinite(error) else None for name, error in expected.items()},
+        "expected_meV_per_A": {
+            name: error if np.isfinite(error) else None for name, error in expected.items()
+        },
     }
     (place / "sampling.json").write_text(json.dumps(told, indent=1))
     part = place / "sampling.npz.part"
@@ -83,15 +109,31 @@ def sample(state: State, plan: Plan, place: Path, executor: Executor) -> tuple[l
     return frames, group
 
 
-def in_shares(group: Sequence[Walker], executor: Executor, work: Callable[..., list[Trajectory]], *arguments: Any) -> list[Trajectory]:
+def in_shares(
+    group: Sequence[Walker],
+    executor: Executor,
+    work: Callable[..., list[Trajectory]],
+    *arguments: Any,
+) -> list[Trajectory]:
     """Return ``work(walkers, *arguments)``, done by each worker of an executor for its share; in the order of the walkers."""
     parts = shares(range(len(group)), executor, lambda number: float(len(group[number].molecule)))
     jobs = [executor.submit(work, [group[number] for number in part], *arguments) for part in parts]
-    found = {number: one for part, job in zip(parts, jobs, strict=True) for number, one in zip(part, job.result(), strict=True)}
+    found = {
+        number: one
+        for part, job in zip(parts, jobs, strict=True)
+        for number, one in zip(part, job.result(), strict=True)
+    }
     return [found[number] for number in range(len(group))]
 
 
-def _explore(group: Sequence[Walker], place: Path, sampler: Sampler, seed: int, iteration: int, how: Evaluation) -> list[Trajectory]:
+def _explore(
+    group: Sequence[Walker],
+    place: Path,
+    sampler: Sampler,
+    seed: int,
+    iteration: int,
+    how: Evaluation,
+) -> list[Trajectory]:
     """Run in the worker: its share of the walkers, which move as they would all together."""
     committee = load(place)
     assert isinstance(committee, Committee)

@@ -17,7 +17,8 @@ from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
 
 ELSEWHERE = 0.3
-"""An atom of the committee's optimum further than this from where the engine has it [Å]: another minimum, whose modes are others."""
+"""An atom of the committee's optimum further than this from where the engine has it [Å]: another
+minimum, whose modes are others."""
 STEPS = 200
 """Of an optimisation by the committee, which starts at the engine's optimum."""
 
@@ -46,12 +47,17 @@ class FrequencyComparison:
 
         ``harmonic.mae_cm1.<molecule>`` is that of a molecule.
         """
-        deviation = np.concatenate([self.deviation(name) for name in self.predicted] or [np.array([np.nan])])
+        deviation = np.concatenate(
+            [self.deviation(name) for name in self.predicted] or [np.array([np.nan])]
+        )
         return {
             "harmonic.mae_cm1": float(np.abs(deviation).mean()),
             "harmonic.rmse_cm1": float(np.sqrt((deviation**2).mean())),
             "harmonic.failed": float(len(self.failed)),
-            **{f"harmonic.mae_cm1.{name}": float(np.abs(self.deviation(name)).mean()) for name in self.predicted},
+            **{
+                f"harmonic.mae_cm1.{name}": float(np.abs(self.deviation(name)).mean())
+                for name in self.predicted
+            },
         }
 
     def deviation(self, name: str) -> np.ndarray:
@@ -65,15 +71,27 @@ class FrequencyComparison:
             pairs = list(zip(self.reference[name], self.predicted[name], strict=True))
             lost = [f"{known:.0f}" for known, found in pairs if found < 0 < known]
             known, found = max(pairs, key=lambda pair: abs(pair[1] - pair[0]))
-            text = f"lost mode{'s' if len(lost) > 1 else ''} {', '.join(lost)} cm⁻¹ (now imaginary); " if lost else ""
+            text = (
+                f"lost mode{'s' if len(lost) > 1 else ''} {', '.join(lost)} cm⁻¹ (now imaginary); "
+                if lost
+                else ""
+            )
             lines.append(f"{name}: {text}furthest off {known:.0f} → {found:.0f} cm⁻¹")
         return lines
 
 
-def compare_frequencies(committee: Committee, references: Sequence[Harmonic]) -> FrequencyComparison:
+def compare_frequencies(
+    committee: Committee, references: Sequence[Harmonic]
+) -> FrequencyComparison:
     """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's; the molecules share batches."""
     names = [known.atoms.info[keys.MOLECULE] for known in references]
-    found = dict(zip(names, together([partial(_own, known) for known in references], committee.double()), strict=True))
+    found = dict(
+        zip(
+            names,
+            together([partial(_own, known) for known in references], committee.double()),
+            strict=True,
+        )
+    )
     return FrequencyComparison(
         {name: known.frequencies for name, known in zip(names, references, strict=True)},
         {name: own.frequencies for name, own in found.items() if not isinstance(own, str)},
@@ -119,13 +137,23 @@ class IntensityComparison:
         known = np.concatenate([self.reference[name] for name in names])
         off = np.abs(np.concatenate([self.predicted[name] for name in names]) - known)
         strong = known > STRONG
-        relative = {f"harmonic.intensity_relative{ending}": float((off[strong] / known[strong]).mean())} if strong.any() else {}
+        relative = (
+            {f"harmonic.intensity_relative{ending}": float((off[strong] / known[strong]).mean())}
+            if strong.any()
+            else {}
+        )
         return {f"harmonic.intensity_mae_km_per_mol{ending}": float(off.mean()), **relative}
 
 
-def compare_intensities(committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]) -> IntensityComparison:
+def compare_intensities(
+    committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]
+) -> IntensityComparison:
     """Harmonic intensities at the committee's own optimum against the engine's, mode by mode (see :func:`own_vibrations`)."""
-    known = {str(one.atoms.info[keys.MOLECULE]): one.intensities for one in references if one.intensities is not None}
+    known = {
+        str(one.atoms.info[keys.MOLECULE]): one.intensities
+        for one in references
+        if one.intensities is not None
+    }
     compared = IntensityComparison()
     for name, mine in own_vibrations(committee, dipole, references).items():
         if name in known and mine.intensities is not None:
@@ -142,11 +170,13 @@ def intensities_in_words(metrics: dict[str, float]) -> str:
     return f"MAE {metrics['harmonic.intensity_mae_km_per_mol']:.1f} km/mol, {strong}"
 
 
-def own_vibrations(committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]) -> dict[str, Harmonic]:
+def own_vibrations(
+    committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]
+) -> dict[str, Harmonic]:
     """Return the vibrations of committee and dipole model at their own optimum, in the order of the engine's modes.
 
-    Modes are paired by their overlap, so that two neighbours that change places are not told apart by their order. A molecule that has
-    no optimum like the engine's is left out.
+    Modes are paired by their overlap, so that two neighbours that change places are not told apart
+    by their order. A molecule that has no optimum like the engine's is left out.
     """
     source = committee.double() if dipole is None else Predictor(committee.double(), dipole)
     found = together([partial(_own, known) for known in references], source)
@@ -160,7 +190,9 @@ def own_vibrations(committee: Committee, dipole: DipoleModel | None, references:
 def _in_order(known: Harmonic, mine: Harmonic) -> Harmonic:
     _, order = linear_sum_assignment(-overlap(known, mine))
     intensities = None if mine.intensities is None else mine.intensities[order]
-    return replace(mine, frequencies=mine.frequencies[order], modes=mine.modes[order], intensities=intensities)
+    return replace(
+        mine, frequencies=mine.frequencies[order], modes=mine.modes[order], intensities=intensities
+    )
 
 
 def overlap(one: Harmonic, other: Harmonic) -> np.ndarray:

@@ -21,11 +21,13 @@ STARTS = 10
 """Of k-means; the best is taken."""
 
 
-def spread_out(features: np.ndarray, clusters: int, per_cluster: int, rng: np.random.Generator) -> np.ndarray:
+def spread_out(
+    features: np.ndarray, clusters: int, per_cluster: int, rng: np.random.Generator
+) -> np.ndarray:
     """Return the indices of frames drawn at random from each cluster, ``[clusters * per_cluster]``, ascending.
 
-    k-means (Lloyd 1982, doi:10.1109/TIT.1982.1056489) by scikit-learn. A cluster that has fewer frames gives all of them, the others
-    make up for it in turn.
+    k-means (Lloyd 1982, doi:10.1109/TIT.1982.1056489) by scikit-learn. A cluster that has fewer
+    frames gives all of them, the others make up for it in turn.
 
     Parameters
     ----------
@@ -43,9 +45,15 @@ def spread_out(features: np.ndarray, clusters: int, per_cluster: int, rng: np.ra
     """
     wanted = clusters * per_cluster
     if len(features) < wanted:
-        raise ValueError(f"{len(features)} frames are too few to draw {clusters} × {per_cluster} from")
-    groups = KMeans(clusters, n_init=STARTS, random_state=int(rng.integers(2**31))).fit_predict(features)
-    waiting = [list(rng.permutation(np.flatnonzero(groups == number))) for number in range(clusters)]
+        raise ValueError(
+            f"{len(features)} frames are too few to draw {clusters} × {per_cluster} from"
+        )
+    groups = KMeans(clusters, n_init=STARTS, random_state=int(rng.integers(2**31))).fit_predict(
+        features
+    )
+    waiting = [
+        list(rng.permutation(np.flatnonzero(groups == number))) for number in range(clusters)
+    ]
     taken: list[int] = []
     while len(taken) < wanted:
         for members in waiting:
@@ -54,7 +62,9 @@ def spread_out(features: np.ndarray, clusters: int, per_cluster: int, rng: np.ra
     return np.sort(taken)
 
 
-def errors_of_iterations(places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None) -> list[dict[str, float]]:
+def errors_of_iterations(
+    places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None
+) -> list[dict[str, float]]:
     """Return the errors of the committee of each iteration on frames that no training saw, of molecules that it had learnt.
 
     Parameters
@@ -69,40 +79,58 @@ def errors_of_iterations(places: Sequence[Path], frames: Sequence[Atoms], dipole
     Returns
     -------
     list of dict
-        ``energy.mae_meV`` and so on with standard errors, harmonic errors and labels of the iteration, and ``committee.coverage_90``, the
-        share of frames whose error lies below what the calibration of the iteration says of nine in ten.
+        ``energy.mae_meV`` and so on with standard errors, harmonic errors and labels of the
+        iteration, and ``committee.coverage_90``, the share of frames whose error lies below what
+        the calibration of the iteration says of nine in ten.
     """
     rows = []
     for number, place in enumerate(places):
         then = json.loads((place / "metrics.json").read_text())["metrics"]
         committee = load(place)
         assert isinstance(committee, Committee)
-        known = {atoms.info[keys.MOLECULE] for atoms in read_dataset(place)}  # those that came later say nothing of it
+        known = {
+            atoms.info[keys.MOLECULE] for atoms in read_dataset(place)
+        }  # those that came later say nothing of it
         mine = [atoms for atoms in frames if atoms.info[keys.MOLECULE] in known]
         energy, forces, _ = potential_parity(committee, mine)
         row: dict[str, float] = {"molecules": len(known)}
-        row |= {key: then[key] for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1") if key in then}
+        row |= {
+            key: then[key]
+            for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1")
+            if key in then
+        }
         row |= energy.metrics("energy", "meV") | forces.metrics("forces", "meV_per_A")
         if "committee.calibration_90" in then:
             found = calibrate(committee, mine)
-            row["committee.coverage_90"] = float((found.ratios <= then["committee.calibration_90"]).mean())
+            row["committee.coverage_90"] = float(
+                (found.ratios <= then["committee.calibration_90"]).mean()
+            )
         if dipole is not None and number == len(places) - 1:
             row |= dipole_parity(dipole, mine).metrics("dipole", "mD")
         rows.append({"iteration": number, **row})
     return rows
 
 
-def by_molecule(place: Path, frames: Sequence[Atoms], dipole: DipoleModel | None) -> list[dict[str, object]]:
+def by_molecule(
+    place: Path, frames: Sequence[Atoms], dipole: DipoleModel | None
+) -> list[dict[str, object]]:
     """Return the errors of an iteration on the frames of each molecule."""
     committee = load(place)
     assert isinstance(committee, Committee)
     energy, forces, _ = potential_parity(committee, frames)
-    parts: list[tuple[Parity, str, str]] = [(energy, "energy", "meV"), (forces, "forces", "meV_per_A")]
+    parts: list[tuple[Parity, str, str]] = [
+        (energy, "energy", "meV"),
+        (forces, "forces", "meV_per_A"),
+    ]
     if dipole is not None:
         parts.append((dipole_parity(dipole, frames), "dipole", "mD"))
     found = [parity.by(parity.molecule, name, unit) for parity, name, unit in parts]
     return [
-        {"molecule": name, "frames": energy.count(name), **{k: v for part in found for k, v in part[name].items()}}
+        {
+            "molecule": name,
+            "frames": energy.count(name),
+            **{k: v for part in found for k, v in part[name].items()},
+        }
         for name in sorted(found[0])
     ]
 
@@ -111,7 +139,11 @@ def check_drawn_alike(file: Path, settings: dict[str, object]) -> None:
     """Raise :class:`PalirsError` if a test set was drawn with other settings than these; note them if there is none."""
     if file.exists():
         theirs = json.loads(file.read_text())
-        changed = [f"{key}: {theirs.get(key)} -> {value}" for key, value in settings.items() if theirs.get(key) != value]
+        changed = [
+            f"{key}: {theirs.get(key)} -> {value}"
+            for key, value in settings.items()
+            if theirs.get(key) != value
+        ]
         if changed:
             raise PalirsError(
                 f"the test set in {file.parent} was drawn with other settings ({'; '.join(changed)}); remove it to draw another"

@@ -21,7 +21,11 @@ from palirs.recipes import PalirsError
 
 def complete_iterations(directory: Path) -> list[Path]:
     """Return the directories of the completed iterations of a study, in order."""
-    return sorted(place for place in (directory / "iterations").glob("[0-9][0-9][0-9]") if (place / "metrics.json").is_file())
+    return sorted(
+        place
+        for place in (directory / "iterations").glob("[0-9][0-9][0-9]")
+        if (place / "metrics.json").is_file()
+    )
 
 
 def final_committee(directory: Path) -> Committee:
@@ -36,12 +40,20 @@ def final_committee(directory: Path) -> Committee:
 def expected_errors(directory: Path) -> list[float]:
     """Return the error of the forces that is expected along the exploration by the committee of each iteration [meV/Å].
 
-    That exploration belongs to the next iteration, which may not be complete, as there is none after the last; NaN where it is not known.
+    That exploration belongs to the next iteration, which may not be complete, as there is none
+    after the last; NaN where it is not known.
     """
     found = []
     for place in complete_iterations(directory):
         following = place.parent / f"{int(place.name) + 1:03d}"
-        files = [file for file in (following / "sampling.json", following.with_suffix(".partial") / "sampling.json") if file.is_file()]
+        files = [
+            file
+            for file in (
+                following / "sampling.json",
+                following.with_suffix(".partial") / "sampling.json",
+            )
+            if file.is_file()
+        ]
         values = json.loads(files[0].read_text())["expected_meV_per_A"].values() if files else ()
         known = [np.nan if value is None else float(value) for value in values]
         found.append(float(np.mean(known)) if known else np.nan)
@@ -49,7 +61,12 @@ def expected_errors(directory: Path) -> list[float]:
 
 
 def save(
-    place: Path, done: int, train: list[Atoms], test: list[Atoms], metrics: dict[str, float], frequencies: FrequencyComparison
+    place: Path,
+    done: int,
+    train: list[Atoms],
+    test: list[Atoms],
+    metrics: dict[str, float],
+    frequencies: FrequencyComparison,
 ) -> None:
     """Write the results of an iteration, then rename its partial directory to the final name."""
     ase.io.write(place / "train.xyz", train, format="extxyz")
@@ -72,13 +89,28 @@ def save(
 
 def restore(place: Path, plan: Plan, since: int = 0) -> State:
     """Read the state after a completed iteration; ``since`` is that of the state before."""
-    record, told = json.loads((place / "metrics.json").read_text()), json.loads((place / "sampling.json").read_text())
+    record, told = (
+        json.loads((place / "metrics.json").read_text()),
+        json.loads((place / "sampling.json").read_text()),
+    )
     done, new = record["iterations_done"], set(plan.molecules) - set(told["molecules"])
     group = read_walkers(place, plan)
-    moved = {walker.molecule.info[keys.MOLECULE] for walker in group if walker.name in told["stopped"]}
-    unmoved = any(walker.name not in told["stopped"] and walker.molecule.info[keys.MOLECULE] in moved for walker in group)
+    moved = {
+        walker.molecule.info[keys.MOLECULE] for walker in group if walker.name in told["stopped"]
+    }
+    unmoved = any(
+        walker.name not in told["stopped"] and walker.molecule.info[keys.MOLECULE] in moved
+        for walker in group
+    )
     lacking = bool(new) or unmoved
-    return State(done, read_dataset(place), group, record["metrics"], lacking=lacking, since=done if new else since)
+    return State(
+        done,
+        read_dataset(place),
+        group,
+        record["metrics"],
+        lacking=lacking,
+        since=done if new else since,
+    )
 
 
 def read_walkers(place: Path, plan: Plan) -> list[Walker]:
@@ -88,7 +120,11 @@ def read_walkers(place: Path, plan: Plan) -> list[Walker]:
         for walker in walkers([known.atoms for known in plan.references], plan.sampler):
             molecule = walker.molecule.copy()
             molecule.positions = arrays.get(f"{walker.name}/positions", molecule.positions)
-            group.append(replace(walker, molecule=molecule, velocities=arrays.get(f"{walker.name}/velocities")))
+            group.append(
+                replace(
+                    walker, molecule=molecule, velocities=arrays.get(f"{walker.name}/velocities")
+                )
+            )
     return group
 
 

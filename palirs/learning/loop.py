@@ -1,8 +1,9 @@
 """Active learning: the state of a study, one iteration ``step(state) -> state``, and the loop that survives being killed.
 
-An iteration: pay for the labels of the pending frames, split, train the committee, compare its harmonic frequencies with the engine's,
-explore, select the frames to label next. The directory ``iterations/NNN`` appears, complete, by one rename at its end. Until then the
-work is in ``iterations/NNN.partial``; labels and trained members found there are not made again.
+An iteration: pay for the labels of the pending frames, split, train the committee, compare its
+harmonic frequencies with the engine's, explore, select the frames to label next. The directory
+``iterations/NNN`` appears, complete, by one rename at its end. Until then the work is in
+``iterations/NNN.partial``; labels and trained members found there are not made again.
 """
 
 import json
@@ -50,7 +51,11 @@ def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tupl
 
 
 def learn(
-    plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor, after: Callable[[State], None] = lambda state: None
+    plan: Plan,
+    labeller: Labeller,
+    trainers: Executor,
+    movers: Executor,
+    after: Callable[[State], None] = lambda state: None,
 ) -> State:
     """Iterate from the last complete state to the end.
 
@@ -71,7 +76,9 @@ def learn(
     return state
 
 
-def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor) -> State:
+def step(
+    state: State, plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor
+) -> State:
     """Do one iteration and return the state after it.
 
     Parameters
@@ -92,10 +99,21 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         frames, group = sample(state, plan, place, movers)
     told = json.loads((place / "sampling.json").read_text())
     stopped = sum(map(bool, told["stopped"].values()))
-    expected = {name: np.inf if error is None else error for name, error in told["expected_meV_per_A"].items()}
-    errors = {EXPECTED: float(np.mean(list(expected.values())))} if np.isfinite(list(expected.values())).all() and expected else {}
+    expected = {
+        name: np.inf if error is None else error
+        for name, error in told["expected_meV_per_A"].items()
+    }
+    errors = (
+        {EXPECTED: float(np.mean(list(expected.values())))}
+        if np.isfinite(list(expected.values())).all() and expected
+        else {}
+    )
     if state.iteration and not frames:
-        log.warning("iteration %d: nothing new to label, %d trajectories were stopped before their first frame", state.iteration, stopped)
+        log.warning(
+            "iteration %d: nothing new to label, %d trajectories were stopped before their first frame",
+            state.iteration,
+            stopped,
+        )
     spared = _spared(place, expected, plan, state)
     if expected and spared == set(expected) and not plan.unlabelled(state.dataset):
         return replace(state, enough=True, lacking=False, metrics={**state.metrics, **errors})
@@ -111,14 +129,19 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
         committee = train_committee(place, train, *sizes, trainers, before, plan.pretrained)
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
-    dipoles = {} if plan.dipoles is None else _dipoles(place, train, test, plan, plan.dipoles, committee, trainers)
+    dipoles = (
+        {}
+        if plan.dipoles is None
+        else _dipoles(place, train, test, plan, plan.dipoles, committee, trainers)
+    )
     metrics = {
         **frequencies.metrics(),
         **_errors(committee, test),
         **errors,
         **dipoles,
         "dataset.size": len(train) + len(test),
-        "labels.used": plan.paid + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
+        "labels.used": plan.paid
+        + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "labels.found": labeller.found,
@@ -128,7 +151,9 @@ def step(state: State, plan: Plan, labeller: Labeller, trainers: Executor, mover
     log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), plan.training))
     log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
-    return State(state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics, since=state.since)
+    return State(
+        state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics, since=state.since
+    )
 
 
 def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
@@ -137,20 +162,36 @@ def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
     return {
         **energy.metrics("energy", "meV"),
         **forces.metrics("forces", "meV_per_A"),
-        **{key: value for part in forces.by(forces.origin, "forces", "meV_per_A").items() for key, value in _of_origin(*part)},
+        **{
+            key: value
+            for part in forces.by(forces.origin, "forces", "meV_per_A").items()
+            for key, value in _of_origin(*part)
+        },
         "committee.force_std_max_eV_per_A": spread,
         **calibrate(committee, test).metrics(),
     }
 
 
 def _dipoles(
-    place: Path, train: list[Atoms], test: list[Atoms], plan: Plan, how: Dipoles, committee: Committee, trainers: Executor
+    place: Path,
+    train: list[Atoms],
+    test: list[Atoms],
+    plan: Plan,
+    how: Dipoles,
+    committee: Committee,
+    trainers: Executor,
 ) -> dict[str, float]:
     """Train the dipole models on what the committee learnt, and return the errors of dipoles and intensities."""
     clock, files = _Clock(), dipole_files(place, how.count)
     with clock("dipole"):
-        model = train_dipoles(files, train, how.architecture, how.training, plan.seed, trainers, plan.pretrained)
-    return dipole_errors(model, test) | compare_intensities(committee, model, plan.references).metrics() | clock.seconds
+        model = train_dipoles(
+            files, train, how.architecture, how.training, plan.seed, trainers, plan.pretrained
+        )
+    return (
+        dipole_errors(model, test)
+        | compare_intensities(committee, model, plan.references).metrics()
+        | clock.seconds
+    )
 
 
 def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -> set[str]:
@@ -159,19 +200,25 @@ def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -
     if file.exists():
         return set(json.loads(file.read_text()))
     found = content(expected, plan, state)
-    if found != set(expected) or plan.unlabelled(state.dataset):  # else there is no iteration, unless goals change
+    if found != set(expected) or plan.unlabelled(
+        state.dataset
+    ):  # else there is no iteration, unless goals change
         part = file.with_suffix(".part")
         part.write_text(json.dumps(sorted(found)))
         part.rename(file)
     return found
 
 
-def share_out(dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int) -> tuple[list[Atoms], list[Atoms]]:
+def share_out(
+    dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int
+) -> tuple[list[Atoms], list[Atoms]]:
     """Return what is learnt (or decides when to stop), and what tests, once new labels have arrived."""
     training = plan.training
     if plan.learning.split == "frames":
         return split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
-    train, test = sides([*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)])
+    train, test = sides(
+        [*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)]
+    )
     if not test:
         raise PalirsError(
             f"{len(train)} labelled frames, all of them neighbours of one another: none is left to test with; give initial=thermal, or "

@@ -24,9 +24,11 @@ from palirs.vibrations import Harmonic
 log = logging.getLogger(__name__)
 
 ELSEWHERE = 0.5
-"""A cheap optimum with an atom further than this from the start geometry [Å] is another conformer: the start stays."""
+"""A cheap optimum with an atom further than this from the start geometry [Å] is another conformer:
+the start stays."""
 TRUSTED = 10.0
-"""Relative force error that ends a trajectory: what is wrong with a frame costs a millisecond to find out."""
+"""Relative force error that ends a trajectory: what is wrong with a frame costs a millisecond to
+find out."""
 TEST = 0.05
 """Share of the cheap labels that only tests."""
 
@@ -37,13 +39,14 @@ def pretrain(
 ) -> None:  # fmt: skip
     """Learn the cheap engine: thermal samples, then exploration, which finds the conformers that thermal samples about one optimum lack.
 
-    What is there, complete iterations and trained models, is taken as it is. Molecules that come later are learnt in as many iterations
-    more.
+    What is there, complete iterations and trained models, is taken as it is. Molecules that come
+    later are learnt in as many iterations more.
 
     Parameters
     ----------
     plan : Plan
-        Of the study, with the optima and vibrations of the cheap engine as references; everything goes into its directory.
+        Of the study, with the optima and vibrations of the cheap engine as references; everything
+        goes into its directory.
     how : Pretraining
         Settings.
     models : Models
@@ -63,17 +66,33 @@ def pretrain(
         seed=integer(plan.seed, "pretraining"),
         learning=Learning(iterations=how.iterations, harmonic_mae=0.0, converge="together"),
         training=replace(how.training, test_fraction=TEST),
-        initial=InitialSamples(thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames)),
-        selector=Selector(choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval),
+        initial=InitialSamples(
+            thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames)
+        ),
+        selector=Selector(
+            choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval
+        ),
         sampler=replace(plan.sampler, temperatures=how.temperatures, relative_force_error=TRUSTED),
         pretrained=None,
         dipoles=None,
     )
-    log.info("pretraining: %s, %d iterations of %d structures of each molecule", labeller.engine.name, how.iterations, how.frames)
+    log.info(
+        "pretraining: %s, %d iterations of %d structures of each molecule",
+        labeller.engine.name,
+        how.iterations,
+        how.frames,
+    )
     learn(cheap, labeller, trainers, movers, after)
     if dipoles and labeller.engine.gives_dipole:
         last = complete_iterations(plan.directory)[-1]
-        train_dipoles(dipole_files(last, dipoles), read_dataset(last), models.dipole, how.training, cheap.seed, trainers)
+        train_dipoles(
+            dipole_files(last, dipoles),
+            read_dataset(last),
+            models.dipole,
+            how.training,
+            cheap.seed,
+            trainers,
+        )
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:

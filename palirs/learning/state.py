@@ -16,9 +16,11 @@ from palirs.settings import Learning, Sampler
 from palirs.vibrations import Harmonic
 
 MODES = "harmonic.mae_cm1"
-"""The metric that ends active learning; that of each molecule has its name behind it, and a molecule that has failed has none."""
+"""The metric that ends active learning; that of each molecule has its name behind it, and a
+molecule that has failed has none."""
 BRIGHT = "harmonic.intensity_relative"
-"""Likewise, where intensities are asked for; a molecule without strong modes has only the next one."""
+"""Likewise, where intensities are asked for; a molecule without strong modes has only the next
+one."""
 INTENSITIES = "harmonic.intensity_mae_km_per_mol"
 
 
@@ -35,8 +37,9 @@ class Dipoles:
 class Plan:
     """Everything that does not change during active learning.
 
-    ``paid`` is the number of labels that relaxations and Hessians of the references took, ``pretrained`` the directory of the models
-    that members start from; ``dipoles`` the dipole models of every iteration, if intensities are asked for.
+    ``paid`` is the number of labels that relaxations and Hessians of the references took,
+    ``pretrained`` the directory of the models that members start from; ``dipoles`` the dipole
+    models of every iteration, if intensities are asked for.
     """
 
     directory: Path
@@ -81,9 +84,11 @@ class State:
     metrics : dict
         Of the last iteration.
     enough : bool
-        Whether an exploration with its committee has shown forces as good as they are asked for; nothing of it was labelled.
+        Whether an exploration with its committee has shown forces as good as they are asked for;
+        nothing of it was labelled.
     lacking : bool
-        Whether molecules, temperatures or replicas have come to the study that nothing was sampled of yet.
+        Whether molecules, temperatures or replicas have come to the study that nothing was sampled
+        of yet.
     since : int
         Iterations done before the last of the molecules came; the limit counts from there.
     """
@@ -105,21 +110,33 @@ class State:
             return False
         if learning.converge == "together":
             return self.metrics[MODES] < learning.harmonic_mae and self._bright("", learning)
-        return all(self.has_modes(name.removeprefix(f"{MODES}."), learning) for name in self.metrics if name.startswith(f"{MODES}."))
+        return all(
+            self.has_modes(name.removeprefix(f"{MODES}."), learning)
+            for name in self.metrics
+            if name.startswith(f"{MODES}.")
+        )
 
     def has_modes(self, molecule: str, learning: Learning) -> bool:
         """Tell whether harmonic frequencies, and intensities if they are asked for, of a molecule are near those of the engine."""
-        return self.metrics.get(f"{MODES}.{molecule}", np.inf) < learning.harmonic_mae and self._bright(f".{molecule}", learning)
+        return self.metrics.get(
+            f"{MODES}.{molecule}", np.inf
+        ) < learning.harmonic_mae and self._bright(f".{molecule}", learning)
 
     def _bright(self, ending: str, learning: Learning) -> bool:
         if learning.intensities is None:
             return True
-        unknown = 0.0 if f"{INTENSITIES}{ending}" in self.metrics else np.inf  # compared, but no mode is strong; or never compared
+        unknown = (
+            0.0 if f"{INTENSITIES}{ending}" in self.metrics else np.inf
+        )  # compared, but no mode is strong; or never compared
         return self.metrics.get(f"{BRIGHT}{ending}", unknown) < learning.intensities
 
     def good(self, learning: Learning) -> bool:
         """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""
-        return self.near(learning) and not self.lacking and (learning.forces_mae is None or self.enough)
+        return (
+            self.near(learning)
+            and not self.lacking
+            and (learning.forces_mae is None or self.enough)
+        )
 
     def finished(self, learning: Learning) -> bool:
         """Tell whether the criterion is met or the limit is reached."""

@@ -1,7 +1,7 @@
 """MACE potentials and dipole models: the only room of the project that knows the ``mace`` package.
 
-Importing this package is cheap: recipes (:mod:`palirs.mace.settings`) need neither torch nor mace. What needs them is imported when
-it is first used.
+Importing this package is cheap: recipes (:mod:`palirs.mace.settings`) need neither torch nor mace.
+What needs them is imported when it is first used.
 """
 
 from importlib import import_module
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from palirs.mace.models.files import load
     from palirs.mace.models.predictor import Predictor
 
-__all__ = ["Architecture", "Committee", "DipoleModel", "Predictor", "SecondStage", "Training", "export_mace", "import_mace", "load"]
+__all__ = [
+    "Architecture",
+    "Committee",
+    "DipoleModel",
+    "Predictor",
+    "SecondStage",
+    "Training",
+    "export_mace",
+    "import_mace",
+    "load",
+]
 
 _HOME = {
     "Committee": "palirs.mace.models.committee",

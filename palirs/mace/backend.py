@@ -1,8 +1,9 @@
 """The guarded import of mace and e3nn, and the parts of them that the project builds on.
 
-Importing mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, which lets every later ``torch.load`` of the process run code from a file.
-e3nn 0.4.4 needs that variable only because its constants contain a ``slice``; allowing that one harmless type instead, and taking the
-variable back, keeps ``torch.load`` safe.
+Importing mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, which lets every later ``torch.load`` of
+the process run code from a file. e3nn 0.4.4 needs that variable only because its constants contain
+a ``slice``; allowing that one harmless type instead, and taking the variable back, keeps
+``torch.load`` safe.
 """
 
 import contextlib
@@ -19,11 +20,19 @@ _before = os.environ.get(_VARIABLE)
 torch.serialization.add_safe_globals([slice])
 _builder = threading.RLock()
 
-with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+with (
+    warnings.catch_warnings(),
+    contextlib.redirect_stdout(io.StringIO()),
+    contextlib.redirect_stderr(io.StringIO()),
+):
     warnings.simplefilter("ignore")  # optional accelerators that are absent, and the variable above
     import e3nn
     from e3nn import o3
-    from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
+    from mace.modules import (
+        RealAgnosticInteractionBlock,
+        RealAgnosticResidualInteractionBlock,
+        ScaleShiftMACE,
+    )
     from mace.modules.blocks import (
         EquivariantProductBasisBlock,
         LinearNodeEmbeddingBlock,
@@ -41,7 +50,11 @@ else:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keep what MACE prints on the way off the screen."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 
@@ -50,11 +63,14 @@ def quietly() -> Iterator[None]:
 def building(dtype: str) -> Iterator[None]:
     """Build modules in this precision, without compiling e3nn's generated code by TorchScript.
 
-    That takes longer than everything else of building a model, and the code runs no faster for it. Both are settings of the whole
-    process: one thread builds at a time.
+    That takes longer than everything else of building a model, and the code runs no faster for it.
+    Both are settings of the whole process: one thread builds at a time.
     """
     with _builder:
-        default, scripted = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
+        default, scripted = (
+            torch.get_default_dtype(),
+            e3nn.get_optimization_defaults()["jit_script_fx"],
+        )
         torch.set_default_dtype(getattr(torch, dtype))
         e3nn.set_optimization_defaults(jit_script_fx=False)
         try:

@@ -1,7 +1,8 @@
 """To and from MACE's own ``.model`` files, which are pickles: opening one runs whatever code its author put there.
 
-Everything else in palirs reads safetensors (:mod:`palirs.mace.models.files`). An exported potential opens in
-``mace.calculators.MACECalculator``; an exported dipole model too (``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
+Everything else in palirs reads safetensors (:mod:`palirs.mace.models.files`). An exported potential
+opens in ``mace.calculators.MACECalculator``; an exported dipole model too
+(``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
 """
 
 import logging
@@ -74,7 +75,8 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
     Parameters
     ----------
     path : path
-        A ``ScaleShiftMACE`` (with one head and the interactions of the default MACE), or what :func:`export_mace` wrote.
+        A ``ScaleShiftMACE`` (with one head and the interactions of the default MACE), or what
+        :func:`export_mace` wrote.
     model : path
         File to write.
 
@@ -87,12 +89,17 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
     if not path.is_file():
         raise PalirsError(f"{path}: there is no such file")
     Path(model).parent.mkdir(parents=True, exist_ok=True)
-    log.warning("%s is a pickle: opening it runs the code in it. Import only files from people you trust", path)
+    log.warning(
+        "%s is a pickle: opening it runs the code in it. Import only files from people you trust",
+        path,
+    )
     try:
         with quietly():
             module: Any = torch.load(path, map_location="cpu", weights_only=False)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
-        raise PalirsError(f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a .model file of MACE") from error
+        raise PalirsError(
+            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a .model file of MACE"
+        ) from error
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
         save(Path(model), shape, module.network)
@@ -104,7 +111,9 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
     except (ValidationError, RuntimeError) as error:
         raise PalirsError(f"{path}: palirs does not build models like this one: {error}") from error
     if unknown.missing_keys or unknown.unexpected_keys:
-        raise PalirsError(f"{path}: parts that palirs does not build: {', '.join([*unknown.missing_keys, *unknown.unexpected_keys][:6])}")
+        raise PalirsError(
+            f"{path}: parts that palirs does not build: {', '.join([*unknown.missing_keys, *unknown.unexpected_keys][:6])}"
+        )
     _compare(path, module, fresh)
     save(Path(model), shape, fresh)
     return shape
@@ -113,16 +122,25 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
 def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tensor]]:
     """Return shape and weights; a shift of the energy of an atom goes into its E0."""
     if isinstance(module, torch.jit.ScriptModule):
-        raise PalirsError(f"{path}: a compiled model, whose parts cannot be read; import the .model file that MACE wrote beside it")
+        raise PalirsError(
+            f"{path}: a compiled model, whose parts cannot be read; import the .model file that MACE wrote beside it"
+        )
     if type(module) is not ScaleShiftMACE:
-        raise PalirsError(f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models")
+        raise PalirsError(
+            f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models"
+        )
     found = extract_config_mace_model(module)
     _refuse_unknown(path, found)
     weights = dict(module.state_dict())
-    shift, energies = float(np.ravel(found["atomic_inter_shift"])[0]), np.ravel(found["atomic_energies"]).astype(float)
+    shift, energies = (
+        float(np.ravel(found["atomic_inter_shift"])[0]),
+        np.ravel(found["atomic_energies"]).astype(float),
+    )
     energies = energies + shift
     weights["scale_shift.shift"] = torch.zeros_like(weights["scale_shift.shift"])
-    weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(weights["atomic_energies_fn.atomic_energies"])
+    weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(
+        weights["atomic_energies_fn.atomic_energies"]
+    )
     architecture = Architecture(
         channels=found["hidden_irreps"][0].mul,
         max_L=found["hidden_irreps"].lmax,
@@ -154,18 +172,23 @@ def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
         name
         for name, bad in {
             "several heads": len(found["heads"]) != 1,
-            f"interaction {found['interaction_cls'].__name__}": found["interaction_cls"] is not RealAgnosticResidualInteractionBlock,
-            f"first interaction {found['interaction_cls_first'].__name__}": found["interaction_cls_first"]
+            f"interaction {found['interaction_cls'].__name__}": found["interaction_cls"]
+            is not RealAgnosticResidualInteractionBlock,
+            f"first interaction {found['interaction_cls_first'].__name__}": found[
+                "interaction_cls_first"
+            ]
             not in (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock),
             f"radial functions {found['radial_type']}": found["radial_type"] != "bessel",
-            f"distance transform {found['distance_transform']}": found["distance_transform"] is not None,
+            f"distance transform {found['distance_transform']}": found["distance_transform"]
+            is not None,
             "pair repulsion": found["pair_repulsion"],
             "cutoff not applied": not found["apply_cutoff"],
             "agnostic products": found["use_agnostic_product"],
             f"hidden irreps {hidden}": any(ir.p != (-1) ** ir.l for _, ir in hidden)
             or len({mul for mul, _ in hidden}) != 1
             or [ir.l for _, ir in hidden] != list(range(len(hidden))),
-            f"read-out {found['readout_cls'].__name__}": found["readout_cls"] is not NonLinearReadoutBlock,
+            f"read-out {found['readout_cls'].__name__}": found["readout_cls"]
+            is not NonLinearReadoutBlock,
             f"gate {found['gate']}": "silu" not in str(found["gate"]).lower(),
         }.items()
         if bad
@@ -178,7 +201,9 @@ def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Te
     """Scale and shift are numbers in some versions of MACE and one-element arrays in others."""
     expected = shape.build().state_dict()
     return {
-        name: value.reshape(expected[name].shape) if name in expected and value.numel() == expected[name].numel() else value
+        name: value.reshape(expected[name].shape)
+        if name in expected and value.numel() == expected[name].numel()
+        else value
         for name, value in weights.items()
     }
 
@@ -190,7 +215,11 @@ def _compare(path: Path, theirs: Any, ours: Any) -> None:
     rng = np.random.default_rng(0)
     every = np.resize(elements, max(8, len(elements)))
     clusters = [every[start : start + 8] for start in range(0, len(every), 8)]
-    along = np.concatenate([np.arange(len(cluster)) for cluster in clusters])[:, None] * [0.9, 0.9, 0.0]
+    along = np.concatenate([np.arange(len(cluster)) for cluster in clusters])[:, None] * [
+        0.9,
+        0.9,
+        0.0,
+    ]
     positions = torch.tensor(along + rng.normal(0, 0.7, along.shape), dtype=dtype)
     counts = torch.tensor([len(cluster) for cluster in clusters], dtype=torch.float64)
     found = []
@@ -201,5 +230,9 @@ def _compare(path: Path, theirs: Any, ours: Any) -> None:
     tolerance = 1e-8 if dtype == torch.float64 else 1e-3
     (e, f), (g, h) = found
     g = g + counts * float(np.ravel(theirs.scale_shift.shift.detach())[0])  # ours has it in the E0s
-    if max(float((f - h).abs().max()), float((e - g).abs().max())) > tolerance * max(1.0, float(f.abs().max()), float(e.abs().max())):
-        raise PalirsError(f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs does not know")
+    if max(float((f - h).abs().max()), float((e - g).abs().max())) > tolerance * max(
+        1.0, float(f.abs().max()), float(e.abs().max())
+    ):
+        raise PalirsError(
+            f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs does not know"
+        )

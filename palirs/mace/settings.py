@@ -26,7 +26,8 @@ class Architecture:
     max_ell : int
         Highest order of the spherical harmonics of an edge.
     correlation : int
-        Order of the symmetric contraction of each layer; body order of a layer is ``correlation + 1``.
+        Order of the symmetric contraction of each layer; body order of a layer is ``correlation +
+        1``.
     layers : int
         Number of interactions.
     cutoff : float
@@ -36,7 +37,8 @@ class Architecture:
     radial_mlp : tuple of int
         Widths of the radial network.
     residual_first : bool
-        Whether the first interaction has a residual connection too, as MACE's command builds it unless told otherwise.
+        Whether the first interaction has a residual connection too, as MACE's command builds it
+        unless told otherwise.
     dtype : {"float32", "float64"}
         Precision of training and MD.
     """
@@ -75,7 +77,8 @@ class SecondStage:
     Parameters
     ----------
     start : float
-        Share of the updates after which it begins; sooner if the validation error has stopped improving.
+        Share of the updates after which it begins; sooner if the validation error has stopped
+        improving.
     energy_weight, forces_weight : float
         See :class:`Training`.
     learning_rate : float or None
@@ -98,30 +101,32 @@ class Training:
     Parameters
     ----------
     updates : int
-        Optimiser steps at most, but one epoch at least; the number of epochs follows from the size of the data set, so the cost does not
-        grow with it.
+        Optimiser steps at most, but one epoch at least; the number of epochs follows from the size
+        of the data set, so the cost does not grow with it.
     shortest, gain : int, float
-        Of ``schedule=doubling``: optimiser steps of the first length, and the least relative drop of the validation error that makes
-        twice the length worth trying.
+        Of ``schedule=doubling``: optimiser steps of the first length, and the least relative drop
+        of the validation error that makes twice the length worth trying.
     batch_size : int
         Structures per step.
     optimiser : {"amsgrad", "adamw", "schedule_free"}
-        Adam with AMSGrad (Reddi et al. 2018), AdamW (Loshchilov and Hutter 2019), or schedule-free AdamW (Defazio et al. 2024), which
-        averages by itself: it needs ``schedule=constant`` and ignores ``ema_decay``.
+        Adam with AMSGrad (Reddi et al. 2018), AdamW (Loshchilov and Hutter 2019), or schedule-free
+        AdamW (Defazio et al. 2024), which averages by itself: it needs ``schedule=constant`` and
+        ignores ``ema_decay``.
     learning_rate : float
         Peak of the schedule.
     schedule : {"doubling", "one_cycle", "cosine", "plateau", "constant"}
         ``doubling``: as long as it pays, up to ``updates`` (1.4 times as many with all decays), see
-        :mod:`palirs.mace.training.cycles`; ``patience`` is not used.
-        ``one_cycle``: Smith and Topin 2017, arXiv:1708.07120. ``plateau``: times 0.8 when the validation error has not improved for 5 % of
-        the updates.
+        :mod:`palirs.mace.training.cycles`; ``patience`` is not used. ``one_cycle``: Smith and Topin
+        2017, arXiv:1708.07120. ``plateau``: times 0.8 when the validation error has not improved
+        for 5 % of the updates.
     weight_decay : float
         Decoupled, of all weights; not with ``amsgrad``.
     loss : {"l1l2", "mse", "huber"}
-        ``l1l2``: mean of |ΔE|/atom [eV] and of the length of ΔF of an atom [eV/Å] (MACE's ``l1l2energyforces``); distorted frames with
-        their large forces do not drown those near the optimum, which the harmonic frequencies depend on. ``mse``: mean squares of
-        ΔE/atom and of the components of ΔF. ``huber``: the same up to ``huber_delta``, linear beyond. The dipole model uses the same norms
-        of its own error.
+        ``l1l2``: mean of |ΔE|/atom [eV] and of the length of ΔF of an atom [eV/Å] (MACE's
+        ``l1l2energyforces``); distorted frames with their large forces do not drown those near the
+        optimum, which the harmonic frequencies depend on. ``mse``: mean squares of ΔE/atom and of
+        the components of ΔF. ``huber``: the same up to ``huber_delta``, linear beyond. The dipole
+        model uses the same norms of its own error.
     huber_delta : float
         [eV], [eV/Å], or the unit of the dipoles' scale.
     energy_weight, forces_weight : float
@@ -129,24 +134,28 @@ class Training:
     second_stage : SecondStage or None
         Other weights towards the end; not for the dipole model.
     ema_decay : float
-        Decay per step of the exponential moving average of the weights; the average is what is validated and kept.
+        Decay per step of the exponential moving average of the weights; the average is what is
+        validated and kept.
     clip_gradient : float
         Largest norm of the gradient.
     patience : float
         Training ends when the validation error has not improved for this share of ``updates``.
     test_fraction : float
-        Share of the frames set aside for the reported errors, drawn anew whenever the data set grows.
+        Share of the frames set aside for the reported errors, drawn anew whenever the data set
+        grows.
     validation_fraction : float
-        Share of the rest that decides on early stopping and on the weights that are kept. 0: none, all are learnt to the end of the
-        schedule, and its last weights are kept; for few labels, of which two or three decide by chance.
+        Share of the rest that decides on early stopping and on the weights that are kept. 0: none,
+        all are learnt to the end of the schedule, and its last weights are kept; for few labels, of
+        which two or three decide by chance.
     atomic_energies : "fitted" or dict
-        E0 of the elements, by symbol [eV]: fitted to the data by least squares, or given, as for isolated atoms calculated by the engine.
+        E0 of the elements, by symbol [eV]: fitted to the data by least squares, or given, as for
+        isolated atoms calculated by the engine.
     start : str
-        ``scratch``; ``previous``: the same member of the iteration before (the potential only); or a model file to go on from
-        (fine-tuning), which then sets size, elements and scales.
+        ``scratch``; ``previous``: the same member of the iteration before (the potential only); or
+        a model file to go on from (fine-tuning), which then sets size, elements and scales.
     backend : {"auto", "native", "eager"}
-        ``native``: compiled C code on the CPU. ``eager``: MACE's modules and autograd. ``auto``: native where possible, else eager, with a
-        warning.
+        ``native``: compiled C code on the CPU. ``eager``: MACE's modules and autograd. ``auto``:
+        native where possible, else eager, with a warning.
     device : str
         ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.
     save_interval : float
@@ -179,9 +188,13 @@ class Training:
 
     def __post_init__(self):
         if self.optimiser == "schedule_free" and self.schedule != "constant":
-            raise ValueError(f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant")
+            raise ValueError(
+                f"schedule = {self.schedule}: the optimiser schedule_free needs schedule=constant"
+            )
         if self.schedule == "doubling" and self.second_stage is not None:
-            raise ValueError("second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule")
+            raise ValueError(
+                "second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule"
+            )
         if self.schedule == "doubling" and 2 * self.shortest > self.updates:
             raise ValueError(
                 f"shortest = {self.shortest}: with schedule=doubling up to updates={self.updates} "
@@ -189,11 +202,17 @@ class Training:
                 "another schedule"
             )
         if self.validation_fraction == 0 and self.schedule not in ("one_cycle", "cosine"):
-            raise ValueError(f"validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, not {self.schedule}")
+            raise ValueError(
+                f"validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, not {self.schedule}"
+            )
         if self.optimiser == "amsgrad" and self.weight_decay:
-            raise ValueError(f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free")
+            raise ValueError(
+                f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free"
+            )
         if self.backend == "native" and self.device != "cpu":
-            raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
+            raise ValueError(
+                f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto"
+            )
         if self.start not in ("scratch", "previous") and Path(self.start).suffix != ".safetensors":
             raise ValueError(
                 f"start = {self.start!r}: scratch, previous, or a palirs model file (.safetensors); one of MACE becomes one by "
@@ -202,7 +221,9 @@ class Training:
         if isinstance(self.atomic_energies, dict):
             unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))
             if unknown:
-                raise ValueError(f"atomic_energies: {', '.join(unknown)} are not symbols of elements")
+                raise ValueError(
+                    f"atomic_energies: {', '.join(unknown)} are not symbols of elements"
+                )
 
 
 @recipe
@@ -212,14 +233,15 @@ class Evaluation:
     Parameters
     ----------
     backend : {"auto", "native", "recorded", "eager"}
-        ``native``: compiled C code on the CPU, needs a C compiler. ``recorded``: MACE's operations recorded once per batch and replayed.
-        ``eager``: MACE itself. ``auto``: native where possible, else recorded, with a warning.
+        ``native``: compiled C code on the CPU, needs a C compiler. ``recorded``: MACE's operations
+        recorded once per batch and replayed. ``eager``: MACE itself. ``auto``: native where
+        possible, else recorded, with a warning.
     device : str
         ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.
     radial : {"table", "network"}
-        How native code gets the radial weights of potentials in MD: from a table made of the trained network (within 1e-6 of their
-        largest value, 1e-9 in float64), or by the network itself, which takes 1.5 to 1.9 times as long at 16 channels.
-        Dipoles always take the table.
+        How native code gets the radial weights of potentials in MD: from a table made of the
+        trained network (within 1e-6 of their largest value, 1e-9 in float64), or by the network
+        itself, which takes 1.5 to 1.9 times as long at 16 channels. Dipoles always take the table.
     """
 
     backend: Literal["auto", "native", "recorded", "eager"] = "auto"
@@ -228,7 +250,9 @@ class Evaluation:
 
     def __post_init__(self):
         if self.backend == "native" and self.device != "cpu":
-            raise ValueError(f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto")
+            raise ValueError(
+                f"backend = native runs on the CPU, not on device = {self.device}; use backend=auto"
+            )
         native = self.backend in ("auto", "native") and self.device == "cpu"
         if self.radial != "table" and not native:
             raise ValueError(

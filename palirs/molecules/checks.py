@@ -28,18 +28,26 @@ def check(atoms: Atoms) -> None:
     """Raise :class:`PalirsError` for what the treatment of isolated closed shells does not cover."""
     name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
     if len(atoms) < 2:
-        raise PalirsError(f"molecule {name!r}: {len(atoms)} atom(s) have no vibrations; at least two are needed")
+        raise PalirsError(
+            f"molecule {name!r}: {len(atoms)} atom(s) have no vibrations; at least two are needed"
+        )
     check_name(name)
     if atoms.pbc.any():
-        raise PalirsError(f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated")
+        raise PalirsError(
+            f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated"
+        )
     if not np.isfinite(atoms.positions).all():
         raise PalirsError(f"molecule {name!r}: positions are not finite numbers")
     if not np.isfinite(atoms.get_masses()).all() or (atoms.get_masses() <= 0).any():
-        raise PalirsError(f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu")
+        raise PalirsError(
+            f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu"
+        )
     check_charge(atoms, name)
     check_spin(atoms, name)
     if atoms.numbers.sum() % 2:
-        raise PalirsError(f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell molecules are treated")
+        raise PalirsError(
+            f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell molecules are treated"
+        )
     check_ground_state(atoms, name)
     _check_contacts(atoms, name)
 
@@ -47,9 +55,13 @@ def check(atoms: Atoms) -> None:
 def check_name(name: object) -> None:
     """Raise :class:`PalirsError` for a name that files cannot have."""
     if not isinstance(name, str):
-        raise PalirsError(f"molecule name {str(name)[:60]!r}: it is no text but {type(name).__name__}; write {keys.MOLECULE}=<name>")
+        raise PalirsError(
+            f"molecule name {str(name)[:60]!r}: it is no text but {type(name).__name__}; write {keys.MOLECULE}=<name>"
+        )
     if not name or name.startswith(".") or any(_is_strange(character) for character in name):
-        raise PalirsError(f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', '_', ',' and '.'")
+        raise PalirsError(
+            f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', '_', ',' and '.'"
+        )
     if (size := len(name.encode())) > LONGEST_NAME:
         raise PalirsError(
             f"molecule name {name[:40]!r}…: it becomes part of file names and has {size} bytes; give one of at most {LONGEST_NAME}"
@@ -130,7 +142,9 @@ def check_whole(atoms: Atoms) -> None:
     """Raise :class:`PalirsError` for several molecules in one."""
     found = pieces(atoms)
     if found.max() > 0:
-        parts = " and ".join(str(Atoms(atoms.numbers[found == number]).symbols) for number in range(found.max() + 1))
+        parts = " and ".join(
+            str(Atoms(atoms.numbers[found == number]).symbols) for number in range(found.max() + 1)
+        )
         raise PalirsError(
             f"molecule {atoms.info[keys.MOLECULE]!r}: {parts} are not bonded to each other; give them one by one, or "
             f"molecules.complexes=true if a complex is meant"
@@ -139,7 +153,9 @@ def check_whole(atoms: Atoms) -> None:
 
 def intact(atoms: Atoms, optimum: Atoms) -> bool:
     """Tell whether a displaced molecule hangs together as its optimum does, no atoms on top of each other."""
-    return bool(relative_distances(atoms).min() >= CLOSEST_CONTACT) and bool(pieces(atoms).max() == pieces(optimum).max())
+    return bool(relative_distances(atoms).min() >= CLOSEST_CONTACT) and bool(
+        pieces(atoms).max() == pieces(optimum).max()
+    )
 
 
 def _check_contacts(atoms: Atoms, name: str) -> None:

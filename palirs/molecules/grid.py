@@ -4,8 +4,8 @@ import numpy as np
 from ase import Atoms
 
 DECIMALS = 8
-"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a structure
-that went through a file is still the same structure."""
+"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a
+structure that went through a file is still the same structure."""
 
 
 def on_grid(atoms: Atoms) -> Atoms:

@@ -42,7 +42,9 @@ def written(smiles: str, conformers: int = 1) -> list[Atoms]:
     from palirs.geometry import smiles as chemistry  # RDKit, which takes a part of a second
 
     canonical = chemistry.canonical(smiles)
-    known = {name: chemistry.canonical(str(atoms.info["smiles"])) for name, atoms in table().items()}
+    known = {
+        name: chemistry.canonical(str(atoms.info["smiles"])) for name, atoms in table().items()
+    }
     shipped = [name for name, text in known.items() if text == canonical]
     if canonical is None or not shipped or len(smiles.split()) > 1:
         return chemistry.conformers(smiles, conformers)

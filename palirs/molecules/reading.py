@@ -129,7 +129,10 @@ def _read_molfile(path: str, conformers: int) -> list[Atoms]:
     if len(records) > 1:  # one molecule is called by its file
         titles = [re.sub(r"\s+", "_", molfiles.title(record)) for record in records]
         once = {title for title, count in Counter(titles).items() if count == 1}
-        names = [title if title in once and _is_name(title) else name for title, name in zip(titles, names, strict=True)]
+        names = [
+            title if title in once and _is_name(title) else name
+            for title, name in zip(titles, names, strict=True)
+        ]
     frames = []
     for number, (record, name) in enumerate(zip(records, names, strict=True), start=1):
         where = repr(path) if len(records) == 1 else f"molecule {number} of {path!r}"
@@ -163,7 +166,8 @@ def _read_foreign(path: str) -> list[Atoms]:
 def _read_gaussian(text: str) -> list[Atoms]:
     """Read the first job of a Gaussian input.
 
-    Charge and multiplicity are among the parameters of its calculator; isotopes become masses [amu].
+    Charge and multiplicity are among the parameters of its calculator; isotopes become masses
+    [amu].
     """
     from palirs.geometry.molfiles import isotope_mass
 
@@ -176,7 +180,9 @@ def _read_gaussian(text: str) -> list[Atoms]:
         isotopes = getattr(atoms.calc, "parameters", {}).get("isolist") or []
         masses = [
             default if mass is None else isotope_mass(int(number), float(mass))
-            for number, default, mass in zip(atoms.numbers, atoms.get_masses(), isotopes, strict=False)
+            for number, default, mass in zip(
+                atoms.numbers, atoms.get_masses(), isotopes, strict=False
+            )
         ]
         if isotopes:
             atoms.set_masses(masses)
@@ -201,7 +207,8 @@ def _unreadable(path: str, error: Exception) -> str:
         return f"ASE knows no format of the name of {path!r}; convert it to .xyz, .sdf or .mol"
     if isinstance(error, KeyError) and str(error.args[0]) in ("D", "T"):
         return (
-            f"{path!r} has {error.args[0]} for an element; write H, and masses [amu] in a column: Properties=species:S:1:pos:R:3:masses:R:1"
+            f"{path!r} has {error.args[0]} for an element; write H, and masses [amu] in a column: "
+            "Properties=species:S:1:pos:R:3:masses:R:1"
         )
     if isinstance(error, KeyError):
         return f"ASE cannot read {path!r}: {error.args[0]!r} is no element"

@@ -86,7 +86,9 @@ def _check_names(names: list[str]) -> None:
         if plain in seen:
             other = seen[plain]
             if name == other:
-                raise PalirsError(f"molecules: two molecules are called {name!r}; names must differ, rename one of them")
+                raise PalirsError(
+                    f"molecules: two molecules are called {name!r}; names must differ, rename one of them"
+                )
             raise PalirsError(
                 f"molecules: {other!r} and {name!r} differ in capitals only, which files of macOS and "
                 f"Windows do not tell apart; rename one of them"

@@ -29,12 +29,12 @@ UNPAIRED = {
     "totalmagmom",
     "magneticmoment",
 }
-"""Keys, without capitals, blanks and underscores. ``spin`` is the multiplicity, as in OMol25 and ORCA,
-or 0 for a singlet."""
+"""Keys, without capitals, blanks and underscores. ``spin`` is the multiplicity, as in OMol25 and
+ORCA, or 0 for a singlet."""
 WORDS = {"neutral": 0.0, "singlet": 1.0}
 NEUTRAL = 0.1
-"""Charge [e], or unpaired electrons, up to which a molecule is neutral and its shell closed: charges
-and spins of atoms come from analyses that round."""
+"""Charge [e], or unpaired electrons, up to which a molecule is neutral and its shell closed:
+charges and spins of atoms come from analyses that round."""
 EXACT = 1e-6
 """Charge [e] from which the log says that it was taken for zero."""
 
@@ -49,14 +49,18 @@ def check_charge(atoms: Atoms, name: str) -> None:
     for what, charge in _charges(atoms, name):
         if abs(charge) > NEUTRAL:
             where = "" if what == "charge" else f" ({what})"
-            raise PalirsError(f"molecule {name!r}: charge {charge:+g} e{where}; only neutral molecules are treated")
+            raise PalirsError(
+                f"molecule {name!r}: charge {charge:+g} e{where}; only neutral molecules are treated"
+            )
 
 
 def check_spin(atoms: Atoms, name: str) -> None:
     """Raise :class:`PalirsError` for unpaired electrons, or for something in their place."""
     for what, unpaired in _unpaired(atoms, name):
         if abs(unpaired) > NEUTRAL:
-            raise PalirsError(f"molecule {name!r}: open shell ({what}); only closed-shell molecules are treated")
+            raise PalirsError(
+                f"molecule {name!r}: open shell ({what}); only closed-shell molecules are treated"
+            )
 
 
 def remarks(atoms: Atoms, name: str) -> list[str]:
@@ -133,7 +137,9 @@ def _sum(values: Any, what: str, name: str, size: bool = False) -> float:
     except (TypeError, ValueError):
         total = np.nan
     if not np.isfinite(total):
-        raise PalirsError(f"molecule {name!r}: its {what} are not finite numbers; correct them, or leave them out")
+        raise PalirsError(
+            f"molecule {name!r}: its {what} are not finite numbers; correct them, or leave them out"
+        )
     return total
 
 

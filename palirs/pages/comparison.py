@@ -1,4 +1,7 @@
-"""Several studies beside each other: those of a sweep, or any that are named. Everything is read from their directories."""
+"""Several studies beside each other: those of a sweep, or any that are named.
+
+Everything is read from their directories.
+"""
 
 import json
 import re
@@ -49,17 +52,26 @@ def write_summary(place: Path, told: Mapping[str, float]) -> None:
 
 def outcome(place: Path) -> dict[str, float]:
     """Return what a study came to, by the keys of :data:`COLUMNS`; seconds are those of all its stages but the drawing of reports."""
-    metrics = [json.loads((one / "metrics.json").read_text())["metrics"] for one in complete_iterations(place)]
+    metrics = [
+        json.loads((one / "metrics.json").read_text())["metrics"]
+        for one in complete_iterations(place)
+    ]
     told = dict(metrics[-1]) if metrics else {}
     told.pop(EXPECTED, None)  # which is that of the committee before
     expected = expected_errors(place)[-1:]
     told |= {EXPECTED: expected[0]} if np.isfinite(expected).all() and expected else {}
     told |= json.loads((place / SUMMARY).read_text()) if (place / SUMMARY).exists() else {}
-    seconds = sum(one["seconds"] for name, one in Journal(place).stages().items() if name != "report")
-    return {key: told[key] for key in COLUMNS if key in told} | ({"seconds": seconds} if seconds else {})
+    seconds = sum(
+        one["seconds"] for name, one in Journal(place).stages().items() if name != "report"
+    )
+    return {key: told[key] for key in COLUMNS if key in told} | (
+        {"seconds": seconds} if seconds else {}
+    )
 
 
-def write(places: Mapping[str, Path], base: Path, stem: str, title: str, summary: Sequence[str]) -> list[Path]:
+def write(
+    places: Mapping[str, Path], base: Path, stem: str, title: str, summary: Sequence[str]
+) -> list[Path]:
     """Write page, table and figure of several studies; return the files.
 
     Parameters
@@ -75,16 +87,25 @@ def write(places: Mapping[str, Path], base: Path, stem: str, title: str, summary
     """
     base.mkdir(parents=True, exist_ok=True)
     found = {name: outcome(place) for name, place in places.items()}
-    rows = [{"study": name, **{head: told[key] for key, head in COLUMNS.items() if key in told}} for name, told in found.items()]
+    rows = [
+        {"study": name, **{head: told[key] for key, head in COLUMNS.items() if key in told}}
+        for name, told in found.items()
+    ]
     write_table(base / f"{stem}.csv", [{"study": name, **told} for name, told in found.items()])
-    drawn = figures.save(figures.bars(found, {key: COLUMNS[key] for key in DRAWN}), base / f"{stem}.png")
+    drawn = figures.save(
+        figures.bars(found, {key: COLUMNS[key] for key in DRAWN}), base / f"{stem}.png"
+    )
     chapters = [
         Chapter("Studies", [Section("Studies", rows=rows), Section("Beside each other", drawn)]),
         Chapter("Spectra", _spectra(places, base / f"{stem}-figures")),
         Chapter("Learning", _learning(places, base / f"{stem}-learning.png")),
         Chapter("Settings that differ", _settings(places)),
     ]
-    return [page.write(base / f"{stem}.html", title, summary, (), chapters), base / f"{stem}.csv", drawn]
+    return [
+        page.write(base / f"{stem}.html", title, summary, (), chapters),
+        base / f"{stem}.csv",
+        drawn,
+    ]
 
 
 def _spectra(places: Mapping[str, Path], folder: Path) -> list[Section]:
@@ -98,16 +119,36 @@ def _spectra(places: Mapping[str, Path], folder: Path) -> list[Section]:
     for (molecule, temperature), spectra in known.items():
         title, first = f"{molecule}, {temperature} K", next(iter(spectra))
         shown = dict(list(spectra.items())[:MOST])
-        references = [place / "spectra" / f"{molecule}-{temperature}K-reference.csv" for place in places.values()]
+        references = [
+            place / "spectra" / f"{molecule}-{temperature}K-reference.csv"
+            for place in places.values()
+        ]
         reference = next((read_csv(file) for file in references if file.exists()), None)
         drawn = spectral_figures.overlay(title, shown, reference, interactive.WINDOW)
         rows = [
-            {"study": name, **_alike(one, spectra[first], first), **_alike(one, reference, "reference MD")} for name, one in shown.items()
+            {
+                "study": name,
+                **_alike(one, spectra[first], first),
+                **_alike(one, reference, "reference MD"),
+            }
+            for name, one in shown.items()
         ]
         note = f"{len(spectra) - MOST} more are not drawn. " if len(spectra) > MOST else ""
-        note += "The reference is the engine's own MD of the first study that has it. " if reference is not None else ""
-        made = {one.made for one in (*shown.values(), *([reference] if reference is not None else [])) if one.made}
-        note += f"They were made in different ways, so lines differ in width: {'; '.join(sorted(made))}." if len(made) > 1 else ""
+        note += (
+            "The reference is the engine's own MD of the first study that has it. "
+            if reference is not None
+            else ""
+        )
+        made = {
+            one.made
+            for one in (*shown.values(), *([reference] if reference is not None else []))
+            if one.made
+        }
+        note += (
+            f"They were made in different ways, so lines differ in width: {'; '.join(sorted(made))}."
+            if len(made) > 1
+            else ""
+        )
         sections.append(
             Section(
                 title,
@@ -124,7 +165,10 @@ def _alike(one: Spectrum, other: Spectrum | None, name: str) -> dict[str, object
     if other is None:
         return {}
     try:
-        return {f"PCC with {name}": f"{pearson(one, other):.3f}", f"WD with {name}": f"{wasserstein(one, other):.3f}"}
+        return {
+            f"PCC with {name}": f"{pearson(one, other):.3f}",
+            f"WD with {name}": f"{wasserstein(one, other):.3f}",
+        }
     except FlatError:
         return {}
 
@@ -133,18 +177,31 @@ def _learning(places: Mapping[str, Path], file: Path) -> list[Section]:
     """Draw errors against labels, a line for each study."""
     courses = {}
     for name, place in places.items():
-        rows = [json.loads((one / "metrics.json").read_text())["metrics"] for one in complete_iterations(place)]
+        rows = [
+            json.loads((one / "metrics.json").read_text())["metrics"]
+            for one in complete_iterations(place)
+        ]
         if rows and all("labels.used" in row for row in rows):
             courses[name] = rows
     if not courses:
         return []
-    return [Section("Errors against reference calculations", figures.save(figures.courses(courses), file))]
+    return [
+        Section(
+            "Errors against reference calculations", figures.save(figures.courses(courses), file)
+        )
+    ]
 
 
 def _settings(places: Mapping[str, Path]) -> list[Section]:
     """Return a table of the settings in which the studies differ."""
     settings = {
-        name: flat({key: value for key, value in yaml.safe_load(file.read_text()).items() if key not in SAME})
+        name: flat(
+            {
+                key: value
+                for key, value in yaml.safe_load(file.read_text()).items()
+                if key not in SAME
+            }
+        )
         for name, place in places.items()
         if (file := place / "config.yaml").exists()
     }

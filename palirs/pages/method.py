@@ -51,7 +51,12 @@ WORDS = {
         "RandomFrames": "drawn at random",
     },
     "thermostats": {"langevin": "Langevin dynamics", "nose_hoover": "Nosé-Hoover chains"},
-    "windows": {"hann": "a Hann window", "blackman": "a Blackman window", "gaussian": "a Gaussian window", "none": "no window"},
+    "windows": {
+        "hann": "a Hann window",
+        "blackman": "a Blackman window",
+        "gaussian": "a Gaussian window",
+        "none": "no window",
+    },
 }
 
 
@@ -68,10 +73,16 @@ class References:
             if text not in self.cited:
                 self.cited.append(text)
         numbers = [self.cited.index(text) + 1 for text in texts if text]
-        return Markup(f' <a class="cite" href="#references">[{", ".join(map(str, numbers))}]</a>' if numbers else "")
+        return Markup(
+            f' <a class="cite" href="#references">[{", ".join(map(str, numbers))}]</a>'
+            if numbers
+            else ""
+        )
 
 
-def method(study: Study, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()) -> tuple[Markup, list[str]]:
+def method(
+    study: Study, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()
+) -> tuple[Markup, list[str]]:
     """Return how a study was done, in words, and what that cites, in order.
 
     Parameters
@@ -86,7 +97,11 @@ def method(study: Study, molecules: Sequence[str], trainings: int, labels: int, 
         Spectra that there are: ``predicted``, ``reference``.
     """
     references = References()
-    told = {key: value for key, value in study.engine.settings.items() if isinstance(value, str | int | float) and value not in ("", False)}
+    told = {
+        key: value
+        for key, value in study.engine.settings.items()
+        if isinstance(value, str | int | float) and value not in ("", False)
+    }
     text = render(
         "method.html",
         s=study,
@@ -95,7 +110,9 @@ def method(study: Study, molecules: Sequence[str], trainings: int, labels: int, 
         trainings=trainings,
         labels=labels,
         experiments=study.spectrum.experiments(molecules),
-        engine_settings="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items())[:600],
+        engine_settings="; ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in told.items()
+        )[:600],
         displacement=DISPLACEMENT,
         done=md,
         **WORDS,

@@ -29,7 +29,15 @@ UNITS = {
     "_s": "s",
 }
 SPECTRA = {"ml": "prediction", "ref": "reference MD", "exp": "experiment"}
-WORDS = {"mae": "MAE", "rmse": "RMSE", "se": "standard error", "pcc": "PCC", "wd": "WD", "std": "spread", "max": "largest"}
+WORDS = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "se": "standard error",
+    "pcc": "PCC",
+    "wd": "WD",
+    "std": "spread",
+    "max": "largest",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,13 @@ class Chapter:
         return re.sub(r"\W+", "-", self.title.lower()).strip("-")
 
 
-def write(path: Path, title: str, summary: Sequence[str], warnings: Sequence[str], chapters: Sequence[Chapter]) -> Path:
+def write(
+    path: Path,
+    title: str,
+    summary: Sequence[str],
+    warnings: Sequence[str],
+    chapters: Sequence[Chapter],
+) -> Path:
     """Write a page, atomically.
 
     Parameters
@@ -73,7 +87,14 @@ def write(path: Path, title: str, summary: Sequence[str], warnings: Sequence[str
     chapters = [chapter for chapter in chapters if chapter.text or chapter.sections]
     plots = any(section.plot is not None for chapter in chapters for section in chapter.sections)
     script = Markup(get_plotlyjs()) if plots else ""
-    text = render("page.html", title=title, summary=summary, warnings=warnings, chapters=chapters, script=script)
+    text = render(
+        "page.html",
+        title=title,
+        summary=summary,
+        warnings=warnings,
+        chapters=chapters,
+        script=script,
+    )
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -87,7 +108,13 @@ def render(template: str, **values: Any) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
     made.filters |= {
         "number": "{:g}".format,
         "percent": "{:.0%}".format,
@@ -114,7 +141,9 @@ def head(key: str) -> str:
     if alike := re.fullmatch(r"(pcc|wd)_(\w+?)_(\w+?)(_equal)?(_scaled)?", key):
         kind, a, b, equal, scaled = alike.groups()
         if a in SPECTRA and b in SPECTRA:
-            pair = f"{SPECTRA[a]}, its halves" if a == b == "ref" else f"{SPECTRA[a]} and {SPECTRA[b]}"
+            pair = (
+                f"{SPECTRA[a]}, its halves" if a == b == "ref" else f"{SPECTRA[a]} and {SPECTRA[b]}"
+            )
             return f"{kind.upper()}, {pair}{' at its resolution' if equal else ''}{', scaled' if scaled else ''}"
     if not re.fullmatch(r"[\w.]+", key):  # in words already, or the name of a study
         return key
@@ -127,13 +156,24 @@ def _linked(text: str) -> Markup:
     """Return a reference with its DOI or arXiv number as a link."""
     homes = {"doi": "https://doi.org/", "arXiv": "https://arxiv.org/abs/"}
     link = r'<a href="{}\2">\1:\2</a>'
-    return Markup(re.sub(r"(doi|arXiv):(\S+)", lambda found: found.expand(link.format(homes[found[1]])), str(escape(text))))
+    return Markup(
+        re.sub(
+            r"(doi|arXiv):(\S+)",
+            lambda found: found.expand(link.format(homes[found[1]])),
+            str(escape(text)),
+        )
+    )
 
 
 def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
     """Return the keys of all rows, each with the class of its column: ``text`` stands on the left, numbers on the right."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    return {key: "text" if any(re.search(r"[^\W\d_]{3}", cell(row.get(key, ""))) for row in rows) else "number" for key in keys}
+    return {
+        key: "text"
+        if any(re.search(r"[^\W\d_]{3}", cell(row.get(key, ""))) for row in rows)
+        else "number"
+        for key in keys
+    }
 
 
 def _picture(file: Path) -> str:
@@ -141,4 +181,11 @@ def _picture(file: Path) -> str:
 
 
 def _plot(figure: Any, name: str) -> Markup:
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config={"responsive": True, "displaylogo": False}))
+    return Markup(
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            div_id=name,
+            config={"responsive": True, "displaylogo": False},
+        )
+    )

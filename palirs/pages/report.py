@@ -17,7 +17,20 @@ from palirs.report.comparison import band_error
 from palirs.report.sections import Findings, Section
 from palirs.settings import Study
 
-LIBRARIES = ("torch", "mace-torch", "e3nn", "ase", "numpy", "scipy", "scikit-learn", "dscribe", "rdkit", "tblite", "hydra-core", "mlflow")
+LIBRARIES = (
+    "torch",
+    "mace-torch",
+    "e3nn",
+    "ase",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "dscribe",
+    "rdkit",
+    "tblite",
+    "hydra-core",
+    "mlflow",
+)
 FEW = 10
 """Test structures, below which an error is a guess."""
 UNSURE = 0.1
@@ -39,14 +52,27 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
         Its settings as YAML.
     """
     shelf, used = found.shelf, round(found.history[-1].get("labels.used", 0))
-    done = [kind for kind in ("predicted", "reference") if any(shelf.file(name, kind).exists() for name in shelf.molecules)]
+    done = [
+        kind
+        for kind in ("predicted", "reference")
+        if any(shelf.file(name, kind).exists() for name in shelf.molecules)
+    ]
     text, cited = method(study, shelf.molecules, len(found.history), used, done)
     return [
         Chapter(
-            "Spectra", [*spectral.spectra(found), *spectral.conformers(found), *spectral.temperatures(found), *spectral.lengths(found)]
+            "Spectra",
+            [
+                *spectral.spectra(found),
+                *spectral.conformers(found),
+                *spectral.temperatures(found),
+                *spectral.lengths(found),
+            ],
         ),
         Chapter("Normal modes", spectral.modes(found)),
-        Chapter("Learning", [sections.learning_curves(found), sections.data(found), *sections.coverage(found)]),
+        Chapter(
+            "Learning",
+            [sections.learning_curves(found), sections.data(found), *sections.coverage(found)],
+        ),
         Chapter(
             "Errors",
             [
@@ -77,7 +103,9 @@ def warnings(found: Findings, study: Study) -> list[str]:
             f"Harmonic frequencies are off by {error:.1f} cm⁻¹ on average; the goal of {goals.harmonic_mae:g} cm⁻¹ was not reached."
         )
     if failed := int(last.get("harmonic.failed", 0)):
-        told.append(f"The committee does not find the optimum of {failed} molecule(s); frequencies are told without them.")
+        told.append(
+            f"The committee does not find the optimum of {failed} molecule(s); frequencies are told without them."
+        )
     expected = found.expected[-1]
     if goals.forces_mae is not None and not expected < goals.forces_mae:
         known = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
@@ -91,11 +119,15 @@ def warnings(found: Findings, study: Study) -> list[str]:
         further = "with learning.intensities=0.05 the study goes on to learn until they are better"
         if goals.intensities is not None:
             further = f"the goal was {goals.intensities:.0%}, learning.iterations may be raised"
-        told.append(f"Harmonic intensities of strong modes are off by {share:.0%} on average, areas of bands are no surer; {further}.")
+        told.append(
+            f"Harmonic intensities of strong modes are off by {share:.0%} on average, areas of bands are no surer; {further}."
+        )
     if len(found.test) < FEW:
         told.append(f"Errors are those of {len(found.test)} test structures: too few to rely on.")
     if study.temperature > max(study.sampler.temperatures):
-        told.append(f"The spectra are of {study.temperature:g} K, hotter than what the committee has explored.")
+        told.append(
+            f"The spectra are of {study.temperature:g} K, hotter than what the committee has explored."
+        )
     return [*told, *_of_spectra(found)]
 
 
@@ -104,9 +136,16 @@ def _of_spectra(found: Findings) -> list[str]:
     for name in shelf.molecules:
         known = shelf.known(name)
         if "predicted" in known and known["predicted"].blocks is None:
-            told.append(f"How sure the spectrum of {name} is, is not known: there is too little MD to tell.")
-        elif "predicted" in known and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE:
-            told.append(f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05).")
+            told.append(
+                f"How sure the spectrum of {name} is, is not known: there is too little MD to tell."
+            )
+        elif (
+            "predicted" in known
+            and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE
+        ):
+            told.append(
+                f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05)."
+            )
         if "experiment" in known and known["experiment"].doubt:
             told.append(f"The measured spectrum of {name}: {known['experiment'].doubt}.")
         alike = {key.rpartition(".")[2]: value for key, value in found.compared[name].items()}
@@ -126,8 +165,17 @@ def headline(found: Findings) -> dict[str, float]:
     """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
     shelf, told = found.shelf, {}
     known = {name: shelf.known(name) for name in shelf.molecules}
-    errors = [band_error(one["predicted"], shelf.settings.window) for one in known.values() if "predicted" in one]
-    alike = [value for one in found.compared.values() for key, value in one.items() if key.endswith(".pcc_ml_ref")]
+    errors = [
+        band_error(one["predicted"], shelf.settings.window)
+        for one in known.values()
+        if "predicted" in one
+    ]
+    alike = [
+        value
+        for one in found.compared.values()
+        for key, value in one.items()
+        if key.endswith(".pcc_ml_ref")
+    ]
     told |= {"band_error": float(np.nanmax(errors))} if np.isfinite(errors).any() else {}
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
@@ -136,11 +184,28 @@ def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
     """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
     rows, stages = [], journal.stages()
     for name, told in stages.items():
-        row = {"stage": name.replace("_", " "), "reference calculations": f"{told['labels']:.0f}" if "labels" in told else ""}
-        rows.append(row | {"time": duration(told["seconds"]), "largest memory (MiB)": f"{told.get('memory_MiB', 0):,.0f}"})
+        row = {
+            "stage": name.replace("_", " "),
+            "reference calculations": f"{told['labels']:.0f}" if "labels" in told else "",
+        }
+        rows.append(
+            row
+            | {
+                "time": duration(told["seconds"]),
+                "largest memory (MiB)": f"{told.get('memory_MiB', 0):,.0f}",
+            }
+        )
     if rows:
-        whole = {"stage": "together", "time": duration(sum(told["seconds"] for told in stages.values()))}
-        rows.append({**whole, "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}"})
+        whole = {
+            "stage": "together",
+            "time": duration(sum(told["seconds"] for told in stages.values())),
+        }
+        rows.append(
+            {
+                **whole,
+                "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}",
+            }
+        )
     used, shelf = found.history[-1].get("labels.used", 0), found.shelf
     known = [shelf.known(name).get("predicted") for name in shelf.molecules]
     time = sum(one.time or 0.0 for one in known if one is not None)
@@ -155,12 +220,23 @@ def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
         "Times are of all programs that worked on the study, without what one that was killed outright did not finish. Labels that were "
         "found in the store cost nothing."
     )
-    parts = [("exploration", "exploration"), ("labels", "labels"), ("training", "training"), ("frequencies", "harmonic")]
+    parts = [
+        ("exploration", "exploration"),
+        ("labels", "labels"),
+        ("training", "training"),
+        ("frequencies", "harmonic"),
+    ]
     iterations = [
-        {"iteration": number, **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts}}
+        {
+            "iteration": number,
+            **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts},
+        }
         for number, metrics in enumerate(found.history)
     ]
-    return [Section("Stages", rows=rows, note=said), Section("Time of each iteration", rows=iterations)]
+    return [
+        Section("Stages", rows=rows, note=said),
+        Section("Time of each iteration", rows=iterations),
+    ]
 
 
 def again(journal: Journal) -> list[Section]:
@@ -187,7 +263,11 @@ def again(journal: Journal) -> list[Section]:
 
 
 def _commit(entry: dict) -> str:
-    return f" ({entry['commit'][:8]}{', changed since' if entry.get('changed') else ''})" if "commit" in entry else ""
+    return (
+        f" ({entry['commit'][:8]}{', changed since' if entry.get('changed') else ''})"
+        if "commit" in entry
+        else ""
+    )
 
 
 def _commands(programs: Sequence[dict]) -> str:
@@ -196,5 +276,12 @@ def _commands(programs: Sequence[dict]) -> str:
 
 def figures_of(content: Sequence[Chapter]) -> list[Path]:
     """Return the files of the figures of some chapters, PDFs beside PNGs."""
-    drawn = [section.figure for chapter in content for section in chapter.sections if section.figure is not None]
-    return [file for figure in drawn for file in (figure, figure.with_suffix(".pdf")) if file.exists()]
+    drawn = [
+        section.figure
+        for chapter in content
+        for section in chapter.sections
+        if section.figure is not None
+    ]
+    return [
+        file for figure in drawn for file in (figure, figure.with_suffix(".pdf")) if file.exists()
+    ]

@@ -22,9 +22,11 @@ from palirs.settings import MD, Study
 UPDATES, FRAMES, STEPS = 300, 40, 20000
 """Of the training that is timed, structures in it, and steps of all trajectories of the MD."""
 COLD, WEAK = 1e-3, 1e-4
-"""Temperature of that MD [K] and stiffness of what its models have learnt [eV/Å²]: molecules stay as they are."""
+"""Temperature of that MD [K] and stiffness of what its models have learnt [eV/Å²]: molecules stay
+as they are."""
 LONG = 5.0
-"""Seconds that a stage must have taken for its rate to be kept: the start of the workers is then no part that matters."""
+"""Seconds that a stage must have taken for its rate to be kept: the start of the workers is then no
+part that matters."""
 
 
 def size(molecules: Sequence[Atoms]) -> float:
@@ -32,23 +34,40 @@ def size(molecules: Sequence[Atoms]) -> float:
     return float(np.mean([len(atoms) for atoms in molecules]))
 
 
-def note_training(study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]) -> None:
+def note_training(
+    study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]
+) -> None:
     """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
 
-    ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the stage, by
-    :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is kept, they may be of another machine.
+    ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the
+    stage, by :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is
+    kept, they may be of another machine.
     """
-    if done["seconds"] < LONG or not workers(study.executor.training):  # Slurm jobs are on other machines
+    if done["seconds"] < LONG or not workers(
+        study.executor.training
+    ):  # Slurm jobs are on other machines
         return
-    found = [json.loads(file.read_text().splitlines()[-1]) for file in files if file.exists() and file.stat().st_size]
-    timed = [one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2]
+    found = [
+        json.loads(file.read_text().splitlines()[-1])
+        for file in files
+        if file.exists() and file.stat().st_size
+    ]
+    timed = [
+        one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2
+    ]
     if timed:
         kind, what = "dipole" if which == "dipole" else "training", rate_names(study)[which]
         rates.note(kind, what, atoms, float(np.mean(timed)))
         rates.note("memory", f"{kind} {what}", atoms, done["memory_MiB"])
 
 
-def note_md(study: Study, molecules: Sequence[Atoms], done: Mapping[str, float], steps: float, least: float = LONG) -> None:
+def note_md(
+    study: Study,
+    molecules: Sequence[Atoms],
+    done: Mapping[str, float],
+    steps: float,
+    least: float = LONG,
+) -> None:
     """Keep how long a step of one trajectory took one worker, if the stage took at least so many seconds, and its memory."""
     count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))
     if steps and done["seconds"] >= least and count:
@@ -56,7 +75,9 @@ def note_md(study: Study, molecules: Sequence[Atoms], done: Mapping[str, float],
         rates.note("memory", f"md {rate_names(study)['md']}", size(molecules), done["memory_MiB"])
 
 
-def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]) -> None:
+def measure(
+    study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
+) -> None:
     """Measure how long a label, an update of each training and a step of MD take; nothing of it is kept but the rates.
 
     Parameters
@@ -70,7 +91,12 @@ def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor,
     """
     labels, trainers, movers = executors
     for atoms in molecules:
-        rates.note("label", rate_names(study)["label"], len(atoms), seconds_per_step(study.engine, [atoms], labels))
+        rates.note(
+            "label",
+            rate_names(study)["label"],
+            len(atoms),
+            seconds_per_step(study.engine, [atoms], labels),
+        )
     frames, names = _frames(molecules), rate_names(study)
     with tempfile.TemporaryDirectory() as name:
         place, early = Path(name), Path(name) / "pretraining"
@@ -86,19 +112,41 @@ def measure(study: Study, molecules: Sequence[Atoms], executors: tuple[Executor,
         note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
 
 
-def _time_training(study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor) -> None:
+def _time_training(
+    study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor
+) -> None:
     """Run a short training, which leaves its models in a directory, and keep how long an update took."""
-    short = {"updates": UPDATES, "shortest": UPDATES, "schedule": "constant", "start": "scratch", "second_stage": None}
-    fits = {"training": study.training.potential, "pretraining": study.pretraining.training, "dipole": study.training.dipole}
+    short = {
+        "updates": UPDATES,
+        "shortest": UPDATES,
+        "schedule": "constant",
+        "start": "scratch",
+        "second_stage": None,
+    }
+    fits = {
+        "training": study.training.potential,
+        "pretraining": study.pretraining.training,
+        "dipole": study.training.dipole,
+    }
     fit = replace(fits[which], **short, validation_fraction=0.1, atomic_energies="fitted")
     with largest_memory() as memory:
         if which == "dipole":
-            files = [place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)]
+            files = [
+                place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)
+            ]
             train_dipoles(files, frames, study.model.dipole, fit, 0, trainers)
         else:
-            train_committee(place, frames, study.committee.size, study.model.potential, fit, 0, 0, trainers)
+            train_committee(
+                place, frames, study.committee.size, study.model.potential, fit, 0, 0, trainers
+            )
     pattern = "dipole-*.jsonl" if which == "dipole" else "potential-*.jsonl"
-    note_training(study, which, sorted(place.glob(pattern)), size(frames), {"seconds": LONG, "memory_MiB": max(memory)})
+    note_training(
+        study,
+        which,
+        sorted(place.glob(pattern)),
+        size(frames),
+        {"seconds": LONG, "memory_MiB": max(memory)},
+    )
 
 
 def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
@@ -110,21 +158,53 @@ def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
         one.positions += rng.normal(0, 0.03, one.positions.shape)
         apart = one.positions[:, None] - one.positions[None]
         stretch = one.get_all_distances() - rest
-        one.info |= {keys.ENERGY: -10.0 * len(one) + 0.25 * WEAK * float((stretch**2).sum()), keys.DIPOLE: rng.normal(0, 0.2, 3)}
+        one.info |= {
+            keys.ENERGY: -10.0 * len(one) + 0.25 * WEAK * float((stretch**2).sum()),
+            keys.DIPOLE: rng.normal(0, 0.2, 3),
+        }
         one.info[keys.ORIGIN] = "md"
-        one.arrays[keys.FORCES] = -WEAK * ((stretch / (rest + np.eye(len(one))))[:, :, None] * apart).sum(axis=1)
+        one.arrays[keys.FORCES] = -WEAK * (
+            (stretch / (rest + np.eye(len(one))))[:, :, None] * apart
+        ).sum(axis=1)
         frames.append(one)
     return frames
 
 
-def _timed_md(study: Study, molecules: Sequence[Atoms], source: tuple[Path, tuple[Path, ...]], movers: Executor) -> tuple[float, int]:
+def _timed_md(
+    study: Study,
+    molecules: Sequence[Atoms],
+    source: tuple[Path, tuple[Path, ...]],
+    movers: Executor,
+) -> tuple[float, int]:
     """Return seconds and steps of MD without what it takes to begin: the difference of a long and a short run, after one that compiles."""
-    settings, replicas = study.spectrum, min(study.spectrum.production.replicas, max(1, 64 // len(molecules)))
+    settings, replicas = (
+        study.spectrum,
+        min(study.spectrum.production.replicas, max(1, 64 // len(molecules))),
+    )
     length = max(STEPS / (replicas * len(molecules)) * settings.timestep * 1e-3, 0.1)
     timed = []
     for number, part in enumerate((0.05, 0.05, 1.0)):
-        md, started = MD(replicas=replicas, thermalisation=0.0, length=part * length), time.perf_counter()
-        simulate(source, molecules, md, settings, COLD, 0, movers, source[0] / f"md{number}", "rate", study.evaluation)
-        timed.append((time.perf_counter() - started, len(molecules) * replicas * round(md.length * 1e3 / settings.timestep)))
+        md, started = (
+            MD(replicas=replicas, thermalisation=0.0, length=part * length),
+            time.perf_counter(),
+        )
+        simulate(
+            source,
+            molecules,
+            md,
+            settings,
+            COLD,
+            0,
+            movers,
+            source[0] / f"md{number}",
+            "rate",
+            study.evaluation,
+        )
+        timed.append(
+            (
+                time.perf_counter() - started,
+                len(molecules) * replicas * round(md.length * 1e3 / settings.timestep),
+            )
+        )
     (short, few), (long, many) = timed[1:]
     return max(long - short, 0.1 * long), many - few

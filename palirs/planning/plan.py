@@ -24,18 +24,28 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
         ("study directory", str(directory)),
         ("molecules", f"{len(molecules)}: {names}"),
         ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
-        ("committee", f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å"),
+        (
+            "committee",
+            f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å",
+        ),
         ("labels, afterwards", f"at most {more} ({later})"),
-        ("temperatures", f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at {study.temperature:g} K"),
+        (
+            "temperatures",
+            f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at {study.temperature:g} K",
+        ),
     ]
-    for name, path in study.spectrum.experiments([atoms.info[keys.MOLECULE] for atoms in molecules]).items():
+    for name, path in study.spectrum.experiments(
+        [atoms.info[keys.MOLECULE] for atoms in molecules]
+    ).items():
         spectrum = read_spectrum(path)
         lines.append(("experiment", f"{name}: {path}, {spectrum.read_as}"))
         if spectrum.doubt:
             lines.append(("", spectrum.doubt))
     cheap = study.pretraining
     if cheap.engine is not None:
-        text = f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule"
+        text = (
+            f"{cheap.engine.name}, {cheap.iterations} × {cheap.frames} structures of each molecule"
+        )
         lines.insert(4, ("pretraining", text))
     return [*(f"{name:20s} {text}" for name, text in lines), "", *table(stages)]
 
@@ -45,7 +55,10 @@ def table(stages: Sequence[Work]) -> list[str]:
     rows = [("stage", "work", "labels", "time", "memory", "disk")]
     for one in stages:
         repeated = f"{one.again} × " if one.again > 1 else ""
-        seconds, memory = seconds_of(one), rates.nearest("memory", f"{one.kind} {one.what}", _size(one))
+        seconds, memory = (
+            seconds_of(one),
+            rates.nearest("memory", f"{one.kind} {one.what}", _size(one)),
+        )
         rows.append(
             (
                 one.stage,
@@ -57,18 +70,34 @@ def table(stages: Sequence[Work]) -> list[str]:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     return [*lines, "", *_together(stages)]
 
 
 def _together(stages: Sequence[Work]) -> list[str]:
     """Say what the study takes: if the first training is good enough, and if every iteration is used."""
     known = [seconds_of(one) or (0.0 if one.kind == "report" else None) for one in stages]
-    counts = [0 if one.stage.startswith("more") else 1 for one in stages], [one.again for one in stages]
-    labels = [sum(one.labels * count for one, count in zip(stages, times, strict=True)) for times in counts]
-    said = [f"{'altogether':20s} {labels[0]} labels if the first training is good enough, {labels[1]} if every iteration is used"]
+    counts = (
+        [0 if one.stage.startswith("more") else 1 for one in stages],
+        [one.again for one in stages],
+    )
+    labels = [
+        sum(one.labels * count for one, count in zip(stages, times, strict=True))
+        for times in counts
+    ]
+    said = [
+        f"{'altogether':20s} {labels[0]} labels if the first training is good enough, {labels[1]} if every iteration is used"
+    ]
     if None not in known:
-        times = [duration(sum((seconds or 0.0) * count for seconds, count in zip(known, each, strict=True))) for each in counts]
+        times = [
+            duration(
+                sum((seconds or 0.0) * count for seconds, count in zip(known, each, strict=True))
+            )
+            for each in counts
+        ]
         said.append(f"{'':20s} {times[0]} to {times[1]}, as fast as earlier work on {processor()}")
     elif not all(one.workers for one in stages):
         said.append(f"{'':20s} how fast Slurm jobs are is not known on this machine")
@@ -82,7 +111,9 @@ def _together(stages: Sequence[Work]) -> list[str]:
 
 def seconds_of(one: Work) -> float | None:
     """Return how long a stage takes once [s]; ``None`` if no rate is known."""
-    found = [(rates.estimate(one.kind, one.what, atoms), count) for atoms, count in one.units.items()]
+    found = [
+        (rates.estimate(one.kind, one.what, atoms), count) for atoms, count in one.units.items()
+    ]
     if not one.workers or any(rate is None for rate, _ in found):
         return None
     return sum((rate or 0.0) * count for rate, count in found) / one.workers

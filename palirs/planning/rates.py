@@ -1,6 +1,7 @@
 """How long work takes on this machine: what earlier studies on it took, kept in ``~/.cache/palirs/rates.json``.
 
-Of each kind of work and each number of atoms the last measurement is kept, for each processor (a home directory may be shared by several).
+Of each kind of work and each number of atoms the last measurement is kept, for each processor (a
+home directory may be shared by several).
 """
 
 import json
@@ -18,7 +19,9 @@ POWER = 1.5
 
 
 def _file() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palirs" / "rates.json"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palirs" / "rates.json"
+    )
 
 
 def note(kind: str, what: str, atoms: float, value: float) -> None:
@@ -40,7 +43,9 @@ def note(kind: str, what: str, atoms: float, value: float) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock"), timeout=5):
             known = _read()
-            known.setdefault(processor(), {}).setdefault(f"{kind} {what}", {})[f"{atoms:.4g}"] = float(f"{value:.4g}")
+            known.setdefault(processor(), {}).setdefault(f"{kind} {what}", {})[f"{atoms:.4g}"] = (
+                float(f"{value:.4g}")
+            )
             part = file.with_suffix(f".{os.getpid()}.part")
             part.write_text(json.dumps(known, indent=1))
             part.replace(file)
@@ -55,7 +60,10 @@ def _read() -> dict:
 
 def known(kind: str, what: str) -> dict[float, float]:
     """Return what was measured of some work, by the number of atoms."""
-    return {float(atoms): value for atoms, value in sorted(_read().get(processor(), {}).get(f"{kind} {what}", {}).items())}
+    return {
+        float(atoms): value
+        for atoms, value in sorted(_read().get(processor(), {}).get(f"{kind} {what}", {}).items())
+    }
 
 
 def nearest(kind: str, what: str, atoms: float) -> float | None:
@@ -67,7 +75,8 @@ def nearest(kind: str, what: str, atoms: float) -> float | None:
 def estimate(kind: str, what: str, atoms: float) -> float | None:
     """Return the rate for molecules of this size, ``None`` if nothing of the kind was measured on this machine.
 
-    Between two sizes it follows a power law, beyond them too; from a single one it grows with :data:`POWER`.
+    Between two sizes it follows a power law, beyond them too; from a single one it grows with
+    :data:`POWER`.
     """
     measured = known(kind, what)
     if not measured:

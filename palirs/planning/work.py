@@ -56,7 +56,9 @@ class Work:
 
 def digest(*parts: Any) -> str:
     """Return a name for settings that a rate depends on."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[
+        :12
+    ]
 
 
 def rate_names(study: Study) -> dict[str, str]:
@@ -64,9 +66,13 @@ def rate_names(study: Study) -> dict[str, str]:
     models, fit, early = study.model, study.training, study.pretraining.training
     return {
         "label": study.engine.fingerprint,
-        "training": digest(models.potential, fit.potential.batch_size, fit.potential.backend, fit.potential.device),
+        "training": digest(
+            models.potential, fit.potential.batch_size, fit.potential.backend, fit.potential.device
+        ),
         "pretraining": digest(models.potential, early.batch_size, early.backend, early.device),
-        "dipole": digest(models.dipole, fit.dipole.batch_size, fit.dipole.backend, fit.dipole.device),
+        "dipole": digest(
+            models.dipole, fit.dipole.batch_size, fit.dipole.backend, fit.dipole.device
+        ),
         "md": digest(models.potential, study.committee.size, study.evaluation),
         "report": "report",
     }
@@ -82,7 +88,9 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
     s, names = study, rate_names(study)
     sizes = [len(atoms) for atoms in molecules]
     modes = [count_modes(atoms) for atoms in molecules]
-    label, train, move = (workers(one) for one in (s.executor.labels, s.executor.training, s.executor.md))
+    label, train, move = (
+        workers(one) for one in (s.executor.labels, s.executor.training, s.executor.md)
+    )
     mean, stored = float(np.mean(sizes)), 200.0 + 110.0 * float(np.mean(sizes))
     vibrations = dict.fromkeys(map(float, sizes), 0.0)
     for size, count in zip(sizes, modes, strict=True):
@@ -91,16 +99,39 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
     walkers = len(s.sampler.temperatures) * s.sampler.replicas
     later = s.selector.count(len(molecules), walkers * len(molecules))
     again, updates = s.learning.iterations - 1, s.training.potential.updates
-    trained = f"{s.committee.size} × {updates:,} updates" + (" at most" if s.training.potential.schedule == "doubling" else "")
-    explored, hessians = f"{len(molecules) * walkers} × {s.sampler.steps:,} steps", sum(2 * count for count in modes)
+    trained = f"{s.committee.size} × {updates:,} updates" + (
+        " at most" if s.training.potential.schedule == "doubling" else ""
+    )
+    explored, hessians = (
+        f"{len(molecules) * walkers} × {s.sampler.steps:,} steps",
+        sum(2 * count for count in modes),
+    )
 
     def paid(stage: str, amount: str, units: dict[float, float], again: int = 1) -> Work:
         count = sum(units.values())
-        return Work(stage, amount, "label", names["label"], units, label, round(count), stored * count, again)
+        return Work(
+            stage,
+            amount,
+            "label",
+            names["label"],
+            units,
+            label,
+            round(count),
+            stored * count,
+            again,
+        )
 
     def taught(stage: str, again: int = 1) -> Work:
         share = min(train, s.committee.size)  # a member is trained by one worker at a time
-        return Work(stage, trained, "training", names["training"], {mean: s.committee.size * updates}, share, again=again)
+        return Work(
+            stage,
+            trained,
+            "training",
+            names["training"],
+            {mean: s.committee.size * updates},
+            share,
+            again=again,
+        )
 
     found = [
         *_pretraining(s, names["pretraining"], train, mean),
@@ -123,18 +154,50 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
     return [one for one in found if one.again and sum(one.units.values())]
 
 
-def _spectra(s: Study, molecules: Sequence[Atoms], names: dict[str, str], where: tuple[int, int, int]) -> list[Work]:
+def _spectra(
+    s: Study, molecules: Sequence[Atoms], names: dict[str, str], where: tuple[int, int, int]
+) -> list[Work]:
     """Return what comes after active learning; nothing without dipoles."""
-    (_, train, move), mean, found = where, float(np.mean([len(atoms) for atoms in molecules])), list[Work]()
+    (_, train, move), mean, found = (
+        where,
+        float(np.mean([len(atoms) for atoms in molecules])),
+        list[Work](),
+    )
     if s.engine.gives_dipole:
         count = s.committee.dipoles * s.training.dipole.updates
-        times = 1 if s.learning.intensities is None else s.learning.iterations  # then each iteration trains its own
+        times = (
+            1 if s.learning.intensities is None else s.learning.iterations
+        )  # then each iteration trains its own
         share = min(train, s.committee.dipoles)
-        found.append(Work("dipole model", f"{count:,} updates", "dipole", names["dipole"], {mean: count}, share, again=times))
-        found.append(_md("production", s.spectrum.production, s, molecules, "md", names["md"], move))
-        found.append(Work("report", f"{len(molecules)} spectra", "report", names["report"], {mean: len(molecules)}, 1, disk=6e6))
+        found.append(
+            Work(
+                "dipole model",
+                f"{count:,} updates",
+                "dipole",
+                names["dipole"],
+                {mean: count},
+                share,
+                again=times,
+            )
+        )
+        found.append(
+            _md("production", s.spectrum.production, s, molecules, "md", names["md"], move)
+        )
+        found.append(
+            Work(
+                "report",
+                f"{len(molecules)} spectra",
+                "report",
+                names["report"],
+                {mean: len(molecules)},
+                1,
+                disk=6e6,
+            )
+        )
     if s.engine.gives_dipole and s.spectrum.reference is not None:
-        found.append(_md("reference MD", s.spectrum.reference, s, molecules, "label", names["label"], move))
+        found.append(
+            _md("reference MD", s.spectrum.reference, s, molecules, "label", names["label"], move)
+        )
     return found
 
 
@@ -154,11 +217,27 @@ def _each(sizes: Sequence[int], units: float) -> dict[float, float]:
     return {float(size): units * sizes.count(size) for size in dict.fromkeys(sizes)}
 
 
-def _md(stage: str, md: MD, study: Study, molecules: Sequence[Atoms], kind: str, what: str, move: int) -> Work:
+def _md(
+    stage: str, md: MD, study: Study, molecules: Sequence[Atoms], kind: str, what: str, move: int
+) -> Work:
     settings, sizes = study.spectrum, [len(atoms) for atoms in molecules]
     steps = md.replicas * round((md.thermalisation + md.length) * 1e3 / settings.timestep)
     frames = md.replicas * md.length * 1e3 / (settings.stride * settings.timestep)
     kept = md.replicas * md.length * 1e3 / settings.geometry_interval
-    disk = sum(frames * (DIPOLE_BYTES + MODE_BYTES * count_modes(atoms)) + kept * (80 + 50 * len(atoms)) for atoms in molecules)
-    amount = f"{len(molecules) * md.replicas} × {md.length:g} ps, {steps * len(molecules):,} steps" + (" or more" if md.until else "")
-    return Work(stage, amount, kind, what, _each(sizes, steps), min(move, md.replicas * len(molecules)), disk=disk)
+    disk = sum(
+        frames * (DIPOLE_BYTES + MODE_BYTES * count_modes(atoms)) + kept * (80 + 50 * len(atoms))
+        for atoms in molecules
+    )
+    amount = (
+        f"{len(molecules) * md.replicas} × {md.length:g} ps, {steps * len(molecules):,} steps"
+        + (" or more" if md.until else "")
+    )
+    return Work(
+        stage,
+        amount,
+        kind,
+        what,
+        _each(sizes, steps),
+        min(move, md.replicas * len(molecules)),
+        disk=disk,
+    )

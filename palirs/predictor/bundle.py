@@ -1,4 +1,7 @@
-"""The files of a predictor: model files, what they learnt from, and how far they can be trusted. Reading them runs no code."""
+"""The files of a predictor: model files, what they learnt from, and how far they can be trusted.
+
+Reading them runs no code.
+"""
 
 import json
 import re
@@ -27,10 +30,12 @@ class Predictor:
     Attributes
     ----------
     place : Path
-        Directory with ``potential-K.safetensors``, ``dipole-K.safetensors``, ``predictor.json`` and ``molecules.xyz``.
+        Directory with ``potential-K.safetensors``, ``dipole-K.safetensors``, ``predictor.json`` and
+        ``molecules.xyz``.
     about : dict
-        ``engine``, ``elements``, ``temperatures`` of the exploration [K], ``calibration`` (error over disagreement of the forces on frames
-        that were not learnt), ``spectrum`` (time step, friction and so on), and errors of the models.
+        ``engine``, ``elements``, ``temperatures`` of the exploration [K], ``calibration`` (error
+        over disagreement of the forces on frames that were not learnt), ``spectrum`` (time step,
+        friction and so on), and errors of the models.
     """
 
     place: Path
@@ -48,7 +53,11 @@ class Predictor:
 
 
 def write_predictor(
-    place: Path, potentials: Sequence[Path], dipoles: Sequence[Path], learnt: Sequence[Atoms], about: Mapping[str, Any]
+    place: Path,
+    potentials: Sequence[Path],
+    dipoles: Sequence[Path],
+    learnt: Sequence[Atoms],
+    about: Mapping[str, Any],
 ) -> Predictor:
     """Write a predictor to a directory, which appears as a whole; one that was there is replaced.
 
@@ -70,7 +79,9 @@ def write_predictor(
         for number, file in enumerate(files):
             shutil.copyfile(file, part / f"{kind}-{number}.safetensors")
     ase.io.write(part / LEARNT, list(learnt), format="extxyz")
-    (part / ABOUT).write_text(json.dumps({"format": FORMAT, "palirs": VERSION, **about}, indent=1, ensure_ascii=False))
+    (part / ABOUT).write_text(
+        json.dumps({"format": FORMAT, "palirs": VERSION, **about}, indent=1, ensure_ascii=False)
+    )
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
     return Predictor(place, dict(about))
@@ -97,6 +108,8 @@ def open_predictor(where: str | Path) -> Predictor:
         )
     about = json.loads((place / ABOUT).read_text())
     if about.get("format") != FORMAT:
-        raise PalirsError(f"{place}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {VERSION}")
+        raise PalirsError(
+            f"{place}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {VERSION}"
+        )
     potential_files(place)
     return Predictor(place, about)

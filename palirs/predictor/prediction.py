@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 MET = 400
 """Structures along the MD, about, whose disagreement is looked at."""
 FAR = 2.0
-"""An expected force error so many times that of the learnt molecules is told; along MD of molecules that were not learnt it was found
-1.3 to 2.8 times too low, so that the true one may be five times as large."""
+"""An expected force error so many times that of the learnt molecules is told; along MD of molecules
+that were not learnt it was found 1.3 to 2.8 times too low, so that the true one may be five times
+as large."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Prediction(Spectrum):
     harmonic : Harmonic
         Frequencies [cm⁻¹] and intensities [km/mol] by committee and dipole model.
     expected_error : float
-        Of the forces along the MD [eV/Å]: the members' disagreement times what it was worth on frames that were not learnt.
+        Of the forces along the MD [eV/Å]: the members' disagreement times what it was worth on
+        frames that were not learnt.
     learnt : bool
         Whether the molecule is one that the models learnt.
     warnings : tuple of str
@@ -77,7 +79,9 @@ class Prediction(Spectrum):
         """Return an interactive figure (Plotly)."""
         from palirs.report.interactive import spectra_figure
 
-        return spectra_figure(f"{self.name}, {self.temperature:g} K", {"predicted": self}, self.bands)
+        return spectra_figure(
+            f"{self.name}, {self.temperature:g} K", {"predicted": self}, self.bands
+        )
 
     def _repr_html_(self) -> str:
         from palirs.report.interactive import summary
@@ -102,7 +106,8 @@ def predict(
     molecule : str or Atoms
         A name, a SMILES, or a structure.
     model : str, Path or Predictor
-        A study, the directory of a predictor, or an MLflow model (``models:/palirs-methanol-gfn2/1``).
+        A study, the directory of a predictor, or an MLflow model
+        (``models:/palirs-methanol-gfn2/1``).
     temperature : float
         Of the MD [K].
     length : float
@@ -117,7 +122,8 @@ def predict(
     Raises
     ------
     PalirsError
-        For a molecule that cannot be treated, elements that the models do not know, values out of range, or MD that falls apart.
+        For a molecule that cannot be treated, elements that the models do not know, values out of
+        range, or MD that falls apart.
     """
     predictor = model if isinstance(model, Predictor) else open_predictor(model)
     md, settings = _settings(predictor, length, replicas)
@@ -127,7 +133,10 @@ def predict(
     place, dipoles = predictor.source
     committee = load(place)
     assert isinstance(committee, Committee)
-    with Serial(threads=threads or cores()).open() as executor, tempfile.TemporaryDirectory(prefix="palirs-") as folder:
+    with (
+        Serial(threads=threads or cores()).open() as executor,
+        tempfile.TemporaryDirectory(prefix="palirs-") as folder,
+    ):
         own = minimum(start, Potential(committee.double(), load_dipoles(dipoles)))
         (run,) = simulate(
             (place, dipoles), [own], md, settings, temperature, seed, executor, Path(folder), "predicted", Evaluation()
@@ -137,13 +146,20 @@ def predict(
                 f"molecule {run.molecule!r}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well, the others: "
                 f"{next(filter(None, run.broken))}; the models do not know this molecule, or not at {temperature:g} K"
             )
-        expected = expected_error(committee, own.atoms, Path(folder), float(predictor.about.get("calibration") or np.nan))
+        expected = expected_error(
+            committee, own.atoms, Path(folder), float(predictor.about.get("calibration") or np.nan)
+        )
     return _prediction(predictor, own, run, settings, temperature, expected)
 
 
 def _settings(predictor: Predictor, length: float, replicas: int) -> tuple[MD, Spectroscopy]:
     """Return the settings of the study, with as much MD as is asked for."""
-    known = {one.name for one in fields(Spectroscopy)} - {"production", "reference", "experiment", "conformers"}
+    known = {one.name for one in fields(Spectroscopy)} - {
+        "production",
+        "reference",
+        "experiment",
+        "conformers",
+    }
     with explained("predict"):
         md = MD(replicas=replicas, thermalisation=0.5, length=length)
         mine = {key: value for key, value in predictor.about["spectrum"].items() if key in known}
@@ -159,7 +175,9 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
     else:
         found = Molecules(names=(molecule,)).load()
         if len(found) > 1:
-            raise PalirsError(f"molecule = {molecule!r}: these are {len(found)} molecules; give one")
+            raise PalirsError(
+                f"molecule = {molecule!r}: these are {len(found)} molecules; give one"
+            )
         start = found[0]
     known = {chemical_symbols[number] for number in predictor.about["elements"]}
     if strange := sorted(set(start.get_chemical_symbols()) - known):
@@ -169,19 +187,39 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
     return start
 
 
-def expected_error(committee: Committee, optimum: Atoms, trajectories: Path, factor: float) -> float:
+def expected_error(
+    committee: Committee, optimum: Atoms, trajectories: Path, factor: float
+) -> float:
     """Return the error of the forces to be expected along the MD of one molecule [eV/Å], from a directory of its trajectories.
 
-    It is the members' disagreement times ``factor``, see :class:`palirs.learning.calibration.Calibration`.
+    It is the members' disagreement times ``factor``, see
+    :class:`palirs.learning.calibration.Calibration`.
     """
     frames = geometries(sorted(trajectories.rglob("*.xyz")))
     if not frames:
         return float("nan")
-    met = [on_grid(Atoms(optimum.numbers, positions=atoms.positions)) for atoms in frames[:: 1 + len(frames) // MET]]
-    return factor * float(np.mean([float(force_spread(torch.tensor(one)).mean()) for one in committee.evaluate(met).forces]))
+    met = [
+        on_grid(Atoms(optimum.numbers, positions=atoms.positions))
+        for atoms in frames[:: 1 + len(frames) // MET]
+    ]
+    return factor * float(
+        np.mean(
+            [
+                float(force_spread(torch.tensor(one)).mean())
+                for one in committee.evaluate(met).forces
+            ]
+        )
+    )
 
 
-def _prediction(predictor: Predictor, own: Harmonic, run: Run, settings: Spectroscopy, temperature: float, expected: float) -> Prediction:
+def _prediction(
+    predictor: Predictor,
+    own: Harmonic,
+    run: Run,
+    settings: Spectroscopy,
+    temperature: float,
+    expected: float,
+) -> Prediction:
     about, name = predictor.about, run.molecule
     label = f"palirs ({about['engine']}), {temperature:g} K, {len(run.dipoles)} × {settings.production.length:g} ps"
     spectrum = spectrum_of(run.dipoles, settings, temperature, label)
@@ -189,10 +227,14 @@ def _prediction(predictor: Predictor, own: Harmonic, run: Run, settings: Spectro
     learnt = same is not None and same in {canonical_of(atoms) for atoms in predictor.learnt}
     warnings = list(_doubts(about, own, temperature, expected, learnt))
     if any(run.broken):
-        warnings.append(f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: {next(filter(None, run.broken))}")
+        warnings.append(
+            f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: {next(filter(None, run.broken))}"
+        )
     for text in warnings:
         log.warning("%s: %s", name, text)
-    rows = table({"predicted": spectrum}, settings.window, own, own, densities_of(run.rates, settings))
+    rows = table(
+        {"predicted": spectrum}, settings.window, own, own, densities_of(run.rates, settings)
+    )
     values = {one.name: getattr(spectrum, one.name) for one in fields(Spectrum)}
     return Prediction(
         **values, molecule=own.atoms, temperature=temperature, bands=rows, harmonic=own, expected_error=expected, learnt=learnt,
@@ -200,20 +242,32 @@ def _prediction(predictor: Predictor, own: Harmonic, run: Run, settings: Spectro
     )  # fmt: skip
 
 
-def _doubts(about: dict[str, Any], own: Harmonic, temperature: float, expected: float, learnt: bool) -> Sequence[str]:
+def _doubts(
+    about: dict[str, Any], own: Harmonic, temperature: float, expected: float, learnt: bool
+) -> Sequence[str]:
     """Return why the spectrum may be wrong."""
     found = []
     usual = float(about.get("expected_meV_per_A") or np.nan)
     told = f"the forces are expected to be off by {1e3 * expected:.1f} meV/Å along this MD"
-    compared = f"{told} ({usual:.1f} for the molecules that were learnt)" if np.isfinite(usual) else told
+    compared = (
+        f"{told} ({usual:.1f} for the molecules that were learnt)" if np.isfinite(usual) else told
+    )
     if not np.isfinite(expected):
-        found.append("the members' disagreement was never calibrated, so nothing is known of the error of the forces")
-    elif 1e3 * expected > FAR * (usual if np.isfinite(usual) else float(about.get("forces_goal_meV_per_A") or 10.0)):
+        found.append(
+            "the members' disagreement was never calibrated, so nothing is known of the error of the forces"
+        )
+    elif 1e3 * expected > FAR * (
+        usual if np.isfinite(usual) else float(about.get("forces_goal_meV_per_A") or 10.0)
+    ):
         found.append(f"out of domain: {compared}")
     if not learnt:
-        found.append(f"the models did not learn this molecule; {compared}, and that is often too low for molecules that were not learnt")
+        found.append(
+            f"the models did not learn this molecule; {compared}, and that is often too low for molecules that were not learnt"
+        )
     if temperature > max(about["temperatures"]):
-        found.append(f"{temperature:g} K is hotter than what the models have explored ({max(about['temperatures']):g} K)")
+        found.append(
+            f"{temperature:g} K is hotter than what the models have explored ({max(about['temperatures']):g} K)"
+        )
     if own.frequencies[0] < -10:
         found.append(f"the optimum is a saddle point ({-own.frequencies[0]:.0f}i cm⁻¹)")
     return found

@@ -19,21 +19,25 @@ from palirs.recipes import PalirsError
 log = logging.getLogger(__name__)
 
 ROWS, ATOMS, LONGEST, TEXT = 8, 60, 1000.0, 10_000
-"""In one request at most: molecules; atoms of each; MD of each [ps, all replicas]; characters of a molecule."""
+"""In one request at most: molecules; atoms of each; MD of each [ps, all replicas]; characters of a
+molecule."""
 
 
 class SpectrumModel(PythonModel):
     """Molecules in, spectra out.
 
-    Input: a column ``molecule`` with names, SMILES or the text of xyz files. Output: a row for each, with ``wavenumber_cm1``,
-    ``intensity_km_per_mol_cm`` and ``error_km_per_mol_cm`` (lists), ``bands`` (JSON), ``warnings`` (list), ``expected_error_meV_per_A``.
+    Input: a column ``molecule`` with names, SMILES or the text of xyz files. Output: a row for
+    each, with ``wavenumber_cm1``, ``intensity_km_per_mol_cm`` and ``error_km_per_mol_cm`` (lists),
+    ``bands`` (JSON), ``warnings`` (list), ``expected_error_meV_per_A``.
     """
 
     def load_context(self, context) -> None:
         """Open the predictor."""
         self.predictor = open_predictor(context.artifacts["predictor"])
 
-    def predict(self, context, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
+    def predict(
+        self, context, model_input: pd.DataFrame, params: dict | None = None
+    ) -> pd.DataFrame:
         """Predict the spectra.
 
         Raises
@@ -49,7 +53,9 @@ class SpectrumModel(PythonModel):
     def _row(self, text: str, params: dict) -> dict:
         length, replicas = float(params.get("length", 15.0)), int(params.get("replicas", 12))
         if not 0 < length * replicas <= LONGEST:
-            raise PalirsError(f"length × replicas = {length * replicas:g} ps: it should be above 0 and at most {LONGEST:g}")
+            raise PalirsError(
+                f"length × replicas = {length * replicas:g} ps: it should be above 0 and at most {LONGEST:g}"
+            )
         found = predict(
             _molecule(text), self.predictor, float(params.get("temperature", 300.0)), length=length, replicas=replicas,
             seed=int(params.get("seed", 1)),
@@ -71,13 +77,17 @@ class SpectrumModel(PythonModel):
 def _texts(model_input: pd.DataFrame) -> list[str]:
     """Return the molecules of a request."""
     if "molecule" not in model_input:
-        raise PalirsError(f"columns {list(model_input)[:5]}: one called molecule is needed, with names, SMILES or xyz text")
+        raise PalirsError(
+            f"columns {list(model_input)[:5]}: one called molecule is needed, with names, SMILES or xyz text"
+        )
     texts = list(model_input["molecule"])
     if not 1 <= len(texts) <= ROWS:
         raise PalirsError(f"{len(texts)} molecules: a request should have 1 to {ROWS}")
     for text in texts:
         if not isinstance(text, str) or not text.strip() or len(text) > TEXT:
-            raise PalirsError(f"a molecule should be a name, a SMILES or the text of an xyz file, of up to {TEXT} characters")
+            raise PalirsError(
+                f"a molecule should be a name, a SMILES or the text of an xyz file, of up to {TEXT} characters"
+            )
     return texts
 
 

@@ -16,7 +16,8 @@ LOOK = 2.0
 def seconds_per_step(engine: Engine, molecules: Sequence[Atoms], executor: Executor) -> float:
     """Return the time of one calculation [s], averaged over the molecules, where the MD will run.
 
-    As in MD, one calculation follows the other in one calculator, on geometries that differ a little.
+    As in MD, one calculation follows the other in one calculator, on geometries that differ a
+    little.
     """
     timed = [executor.submit(_time, engine, atoms, LOOK / len(molecules)) for atoms in molecules]
     return float(np.mean([each.result() for each in timed]))

@@ -1,8 +1,9 @@
 """Production: long MD whose dipoles become spectra, driven by the committee or by the reference engine itself.
 
-Both use the same integrator, thermostat and time step, so a difference between the spectra is a difference between the forces and
-dipoles. Dipoles go to the disk as they come, so the length of a trajectory costs no memory, and a trajectory that was killed goes on
-from its last checkpoint, as if nothing had happened.
+Both use the same integrator, thermostat and time step, so a difference between the spectra is a
+difference between the forces and dipoles. Dipoles go to the disk as they come, so the length of a
+trajectory costs no memory, and a trajectory that was killed goes on from its last checkpoint, as if
+nothing had happened.
 """
 
 import time
@@ -34,8 +35,9 @@ CHECKPOINT_SECONDS = 20.0
 """Least time between checkpoints: what a kill can cost."""
 
 Source = tuple[Path, tuple[Path, ...]] | Engine
-"""Where forces and dipoles come from: a directory with a committee (or the file of one member) and the files of dipole models, or an
-engine. Without dipole models the recorded dipoles are not numbers."""
+"""Where forces and dipoles come from: a directory with a committee (or the file of one member) and
+the files of dipole models, or an engine. Without dipole models the recorded dipoles are not
+numbers."""
 
 
 def simulate(
@@ -52,8 +54,8 @@ def simulate(
 ) -> list[Run]:
     """Run all replicas of all molecules, shared out over the workers of the executor; what was run before is not run again.
 
-    Each trajectory has its own random stream, so what it does depends neither on the workers nor on the molecules beside it. A longer
-    ``md.length``, or more replicas, go on with what there is.
+    Each trajectory has its own random stream, so what it does depends neither on the workers nor on
+    the molecules beside it. A longer ``md.length``, or more replicas, go on with what there is.
 
     Parameters
     ----------
@@ -78,15 +80,23 @@ def simulate(
     """
     jobs = jobs_of(source, optima, md, settings, temperature, seed, directory, kind)
     total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    parts = [part for group in _unfinished(jobs, total) for part in shares(group, executor, _cost(source))]
+    parts = [
+        part
+        for group in _unfinished(jobs, total)
+        for part in shares(group, executor, _cost(source))
+    ]
     running = [
-        executor.submit(_share, source, part, md, settings, temperature, f"{_stream(source)} MD", number, how)
+        executor.submit(
+            _share, source, part, md, settings, temperature, f"{_stream(source)} MD", number, how
+        )
         for number, part in enumerate(parts)
     ]
     for share in running:
         share.result()
     groups = [jobs[first : first + md.replicas] for first in range(0, len(jobs), md.replicas)]
-    weights = [one.populations if isinstance(one, Starts) and one.weighted else None for one in optima]
+    weights = [
+        one.populations if isinstance(one, Starts) and one.weighted else None for one in optima
+    ]
     return [read(group, md, settings, own) for group, own in zip(groups, weights, strict=True)]
 
 
@@ -104,16 +114,30 @@ def jobs_of(
     jobs = []
     for one in optima:
         optimum = one if isinstance(one, Atoms) else one.atoms
-        name, made = optimum.info[keys.MOLECULE], fingerprint(md, settings, temperature, seed, optimum)
-        places = [directory / f"{name}-{temperature:g}K-{kind}" / str(replica) for replica in range(md.replicas)]
-        streams = [stream(seed, _stream(source), name, temperature, replica) for replica in range(md.replicas)]
+        name, made = (
+            optimum.info[keys.MOLECULE],
+            fingerprint(md, settings, temperature, seed, optimum),
+        )
+        places = [
+            directory / f"{name}-{temperature:g}K-{kind}" / str(replica)
+            for replica in range(md.replicas)
+        ]
+        streams = [
+            stream(seed, _stream(source), name, temperature, replica)
+            for replica in range(md.replicas)
+        ]
         if not isinstance(one, Starts):
             modes = None if isinstance(one, Atoms) else one
-            jobs += [Job(optimum, place, made, own, modes) for place, own in zip(places, streams, strict=True)]
+            jobs += [
+                Job(optimum, place, made, own, modes)
+                for place, own in zip(places, streams, strict=True)
+            ]
             continue
         for place, own, number in zip(places, streams, one.conformer_of(md.replicas), strict=True):
             modes = None if number else one.known
-            jobs.append(Job(one.conformers[number], place, f"{made} conformer={number}", own, modes, number))
+            jobs.append(
+                Job(one.conformers[number], place, f"{made} conformer={number}", own, modes, number)
+            )
     return jobs
 
 
@@ -128,7 +152,9 @@ def steps_left(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> int:
     return sum(max(0, total - end.step) for end in ends if not end.ended)
 
 
-def fingerprint(md: MD, settings: Spectroscopy, temperature: float, seed: int, molecule: Atoms) -> str:
+def fingerprint(
+    md: MD, settings: Spectroscopy, temperature: float, seed: int, molecule: Atoms
+) -> str:
     """Return what a trajectory depends on, besides forces; not its length."""
     masses = " ".join(map(str, molecule.arrays["masses"])) if molecule.has("masses") else ""
     return (
@@ -155,19 +181,40 @@ def _unfinished(jobs: Sequence[Job], total: int) -> list[list[Job]]:
 
 
 def _share(
-    source: Source, jobs: Sequence[Job], md: MD, settings: Spectroscopy, temperature: float, title: str, number: int, how: Evaluation
+    source: Source,
+    jobs: Sequence[Job],
+    md: MD,
+    settings: Spectroscopy,
+    temperature: float,
+    title: str,
+    number: int,
+    how: Evaluation,
 ) -> None:
     """Run in the worker: an executor runs this again whose worker died, perhaps between two checkpoints."""
     end = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
     for group in _unfinished(jobs, end):
         field, model = _open(source, [job.molecule for job in group], how)
         # a step of an engine is expensive, so what there is is written soon
-        _run(Batch(group, field, model, md, settings, temperature), end, isinstance(source, Engine), title, number)
+        _run(
+            Batch(group, field, model, md, settings, temperature),
+            end,
+            isinstance(source, Engine),
+            title,
+            number,
+        )
 
 
 def _run(batch: Batch, end: int, patient: bool, title: str, position: int) -> None:
     """Thermalise, record, write; until every trajectory is at its end."""
-    with tqdm(desc=title, unit="step", position=position, leave=False, mininterval=2, initial=batch.step, total=end) as bar:
+    with tqdm(
+        desc=title,
+        unit="step",
+        position=position,
+        leave=False,
+        mininterval=2,
+        initial=batch.step,
+        total=end,
+    ) as bar:
         _drive(batch, end, patient, bar)
 
 
@@ -179,7 +226,9 @@ def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
         now = time.monotonic()
         late = now - saved > CHECKPOINT_SECONDS
         full = batch.full or batch.step == end
-        if not full and not (late and (patient or not batch.times)):  # a block of dipoles must not depend on the moment
+        if not full and not (
+            late and (patient or not batch.times)
+        ):  # a block of dipoles must not depend on the moment
             continue
         batch.write(look=full)
         if not batch.jobs:
@@ -188,10 +237,15 @@ def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
             batch.save()
             saved = now
         simulated = (batch.step - first) * batch.settings.timestep * len(batch.jobs) * 1e-6
-        bar.set_postfix_str(f"{simulated / (now - started) * 86400:.3g} ns/day, {len(batch.jobs)} trajectories", refresh=False)
+        bar.set_postfix_str(
+            f"{simulated / (now - started) * 86400:.3g} ns/day, {len(batch.jobs)} trajectories",
+            refresh=False,
+        )
 
 
-def _open(source: Source, molecules: Sequence[Atoms], how: Evaluation) -> tuple[Field, DipoleModel | None]:
+def _open(
+    source: Source, molecules: Sequence[Atoms], how: Evaluation
+) -> tuple[Field, DipoleModel | None]:
     if isinstance(source, Engine):
         return EngineField(source, molecules), None
     place, dipoles = source

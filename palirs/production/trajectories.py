@@ -1,9 +1,10 @@
 """The files of one trajectory: it can be killed at any moment and goes on from its last checkpoint, as if nothing had happened.
 
-``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame) [e·Å], ``N.modes`` the rates of its normal
-coordinates (float16, little-endian, as many per frame as there are modes) [eV^1/2], ``N.xyz`` some of the geometries (extended XYZ, for
-ASE), ``N.npz`` the checkpoint: where the trajectory stands, and how long the others were then. What was written after the last checkpoint
-is cut off when the trajectory goes on, and ignored when it is read.
+``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame)
+[e·Å], ``N.modes`` the rates of its normal coordinates (float16, little-endian, as many per frame as
+there are modes) [eV^1/2], ``N.xyz`` some of the geometries (extended XYZ, for ASE), ``N.npz`` the
+checkpoint: where the trajectory stands, and how long the others were then. What was written after
+the last checkpoint is cut off when the trajectory goes on, and ignored when it is read.
 """
 
 import logging
@@ -76,7 +77,8 @@ class Recording:
     def __init__(self, place: Path, modes: int = 0):
         self.place, self.modes = place, modes
         self.dipole_file, self.geometry_file, self.mode_file, self.checkpoint_file = (
-            place.parent / f"{place.name}{suffix}" for suffix in (".dipoles", ".xyz", ".modes", ".npz")
+            place.parent / f"{place.name}{suffix}"
+            for suffix in (".dipoles", ".xyz", ".modes", ".npz")
         )
         self._lengths: dict[Path, int] = {}
 
@@ -114,15 +116,26 @@ class Recording:
         for file, length in lengths.items():
             with file.open("ab") as stream:
                 if stream.tell() < length:
-                    raise PalirsError(f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again")
+                    raise PalirsError(
+                        f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again"
+                    )
                 stream.truncate(length)
             self._lengths[file] = length
 
     def _set_aside(self) -> None:
         """Rename the files of a trajectory that was made with other settings: it may have taken days."""
         files = (self.checkpoint_file, self.dipole_file, self.geometry_file, self.mode_file)
-        number = next(n for n in count(1) if not any(file.with_name(f"{file.name}.old{n}").exists() for file in files))
-        log.warning("%s was made with other settings; it is kept as %s.*.old%d and run anew", self.place, self.place.name, number)
+        number = next(
+            n
+            for n in count(1)
+            if not any(file.with_name(f"{file.name}.old{n}").exists() for file in files)
+        )
+        log.warning(
+            "%s was made with other settings; it is kept as %s.*.old%d and run anew",
+            self.place,
+            self.place.name,
+            number,
+        )
         for file in files:
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.old{number}"))
@@ -135,7 +148,10 @@ class Recording:
         PalirsError
             If a file is not as long as this recording left it: somebody else writes to it.
         """
-        contents = {self.dipole_file: np.ascontiguousarray(dipoles, dtype="<f8").tobytes(), self.geometry_file: geometries.encode()}
+        contents = {
+            self.dipole_file: np.ascontiguousarray(dipoles, dtype="<f8").tobytes(),
+            self.geometry_file: geometries.encode(),
+        }
         if self.modes and rates is not None:
             contents[self.mode_file] = np.ascontiguousarray(rates, dtype="<f2").tobytes()
         for file, content in contents.items():
@@ -153,7 +169,10 @@ class Recording:
         at = self.checkpoint(settings)
         log.warning("trajectory %s ended: %s", self.place, reason)
         self._write(
-            settings, at.step, {"frames": at.frames, "geometry_bytes": at.geometry_bytes}, {**at.values, "broken": reason, "retry": retry}
+            settings,
+            at.step,
+            {"frames": at.frames, "geometry_bytes": at.geometry_bytes},
+            {**at.values, "broken": reason, "retry": retry},
         )
 
     def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
@@ -162,10 +181,18 @@ class Recording:
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         self._write(
-            settings, step, {"frames": self._lengths[self.dipole_file] // 24, "geometry_bytes": self._lengths[self.geometry_file]}, values
+            settings,
+            step,
+            {
+                "frames": self._lengths[self.dipole_file] // 24,
+                "geometry_bytes": self._lengths[self.geometry_file],
+            },
+            values,
         )
 
-    def _write(self, settings: str, step: int, sizes: dict[str, int], values: dict[str, Any]) -> None:
+    def _write(
+        self, settings: str, step: int, sizes: dict[str, int], values: dict[str, Any]
+    ) -> None:
         part = self.checkpoint_file.with_suffix(".part")
         with part.open("wb") as stream:
             np.savez(stream, settings=settings, step=step, **sizes, **values)
@@ -182,7 +209,11 @@ class Recording:
         if not self.modes or not self.mode_file.exists():
             return None
         found = np.fromfile(self.mode_file, dtype="<f2", count=self.modes * frames)
-        return found.astype(float).reshape(frames, self.modes) if len(found) == self.modes * frames else None
+        return (
+            found.astype(float).reshape(frames, self.modes)
+            if len(found) == self.modes * frames
+            else None
+        )
 
 
 def broken(directory: Path) -> dict[str, str]:
@@ -199,9 +230,14 @@ def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:
     """Return one frame as extended XYZ; ``info`` goes into its second line."""
     symbols: Sequence[str] = atoms.get_chemical_symbols()
     header = (
-        f"{len(atoms)}\nProperties=species:S:1:pos:R:3 " + " ".join(f"{key}={value:.8f}" for key, value in info.items()) + ' pbc="F F F"\n'
+        f"{len(atoms)}\nProperties=species:S:1:pos:R:3 "
+        + " ".join(f"{key}={value:.8f}" for key, value in info.items())
+        + ' pbc="F F F"\n'
     )
-    return header + "".join(f"{symbol:2s} {x:14.8f} {y:14.8f} {z:14.8f}\n" for symbol, (x, y, z) in zip(symbols, positions, strict=True))
+    return header + "".join(
+        f"{symbol:2s} {x:14.8f} {y:14.8f} {z:14.8f}\n"
+        for symbol, (x, y, z) in zip(symbols, positions, strict=True)
+    )
 
 
 def geometries(files: Iterable[Path]) -> list[Atoms]:

@@ -11,12 +11,14 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.naming import ALONE, SECOND, characters
 
 NEAREST = {"reference": 60.0, "experiment": 200.0}
-"""Bands of others further away than this [cm⁻¹] are not named beside one of the prediction; an engine may be far from the experiment."""
+"""Bands of others further away than this [cm⁻¹] are not named beside one of the prediction; an
+engine may be far from the experiment."""
 CLEAR = 0.8
-"""Share of a band that stretches or deformations of one symmetry must have to be called by it; the other symmetry is rarely far."""
+"""Share of a band that stretches or deformations of one symmetry must have to be called by it; the
+other symmetry is rarely far."""
 EXPLAINED = 0.4
-"""Share of its area that the modes which move there must make by their harmonic intensities; a band of which they make less is an overtone
-or a combination."""
+"""Share of its area that the modes which move there must make by their harmonic intensities; a band
+of which they make less is an overtone or a combination."""
 WIDTH = 15.0
 """Standard deviation of the lines [cm⁻¹] that stand for modes whose motion was not recorded."""
 
@@ -27,7 +29,9 @@ def harmonic_densities(frequencies: np.ndarray, wavenumber: np.ndarray) -> np.nd
     return lines / (WIDTH * np.sqrt(2 * np.pi))
 
 
-def contributions(band: Band, wavenumber: np.ndarray, densities: np.ndarray, intensities: np.ndarray) -> np.ndarray:
+def contributions(
+    band: Band, wavenumber: np.ndarray, densities: np.ndarray, intensities: np.ndarray
+) -> np.ndarray:
     """Return what each mode gives to a band if its intensity is the harmonic one, ``[modes]`` [km/mol]."""
     inside = (wavenumber >= band.low) & (wavenumber <= band.high)
     return intensities * np.trapezoid(densities[:, inside], wavenumber[inside], axis=1)
@@ -64,7 +68,8 @@ def table(
     Parameters
     ----------
     spectra : mapping
-        ``predicted``; ``reference`` and ``experiment`` if there are, the latter at the same resolution.
+        ``predicted``; ``reference`` and ``experiment`` if there are, the latter at the same
+        resolution.
     window : tuple of float
         [cm⁻¹].
     known : Harmonic
@@ -72,13 +77,16 @@ def table(
     own : Harmonic or None
         Of committee and dipole model, in the same order of modes; that of the engine stands in.
     moving : tuple or None
-        Wavenumbers and densities of the modes along the MD; else each mode is taken to move at its harmonic frequency.
+        Wavenumbers and densities of the modes along the MD; else each mode is taken to move at its
+        harmonic frequency.
     """
     mine = known if own is None or own.intensities is None else own
     if mine.intensities is None:
         return []
     grid = spectra["predicted"].wavenumber
-    wavenumber, densities = (grid, harmonic_densities(mine.frequencies, grid)) if moving is None else moving
+    wavenumber, densities = (
+        (grid, harmonic_densities(mine.frequencies, grid)) if moving is None else moving
+    )
     names = [str(character) for character in characters(known)]
     others = {kind: bands(spectra[kind], window) for kind in NEAREST if kind in spectra}
     rows: list[dict[str, object]] = []
@@ -100,7 +108,10 @@ def table(
                 "mode": partner + 1,
                 "harmonic_cm1": float(mine.frequencies[partner]),
                 "engine_harmonic_cm1": float(known.frequencies[partner]),
-                **{f"{kind}_cm1": _nearest(band, found, NEAREST[kind]) for kind, found in others.items()},
+                **{
+                    f"{kind}_cm1": _nearest(band, found, NEAREST[kind])
+                    for kind, found in others.items()
+                },
             }
         )
     return rows
@@ -109,7 +120,11 @@ def table(
 def _nearest(band: Band, others: Sequence[Band], most: float) -> float:
     """Return where the nearest band of another spectrum is [cm⁻¹]; NaN if none is near."""
     near = min(others, key=lambda other: abs(other.position - band.position), default=None)
-    return near.position if near is not None and abs(near.position - band.position) <= most else float("nan")
+    return (
+        near.position
+        if near is not None and abs(near.position - band.position) <= most
+        else float("nan")
+    )
 
 
 def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
@@ -131,7 +146,9 @@ def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
         }
         for kind in NEAREST:
             if f"{kind}_cm1" in row:
-                one[kind] = "" if np.isnan(float(str(row[f"{kind}_cm1"]))) else f"{row[f'{kind}_cm1']:.0f}"
+                one[kind] = (
+                    "" if np.isnan(float(str(row[f"{kind}_cm1"]))) else f"{row[f'{kind}_cm1']:.0f}"
+                )
         told.append(one)
     return told
 
@@ -140,13 +157,18 @@ def mode_table(known: Harmonic, own: Harmonic | None) -> list[dict[str, object]]
     """Return a row for each normal mode: what it is, and wavenumber and intensity by the engine and by the committee."""
     rows = []
     for number, character in enumerate(characters(known)):
-        row: dict[str, object] = {"mode": number + 1, "engine_cm1": float(known.frequencies[number])}
+        row: dict[str, object] = {
+            "mode": number + 1,
+            "engine_cm1": float(known.frequencies[number]),
+        }
         if known.intensities is not None:
             row["engine_km_per_mol"] = float(known.intensities[number])
         if own is not None:
             row["committee_cm1"] = float(own.frequencies[number])
             if own.intensities is not None:
                 row["committee_km_per_mol"] = float(own.intensities[number])
-        row["motion"] = ", ".join(f"{name} {share:.0%}" for name, share in character.shares.items() if share >= 0.1)
+        row["motion"] = ", ".join(
+            f"{name} {share:.0%}" for name, share in character.shares.items() if share >= 0.1
+        )
         rows.append(row)
     return rows

@@ -29,9 +29,10 @@ PAIRS = {
     "ml_exp_equal_scaled": ("predicted_scaled", "equal"),
     "ref_exp_equal_scaled": ("reference_scaled", "equal"),
 }
-"""Which spectra are compared, by the ending of their metrics. ``equal`` is the experiment at the resolution of computed spectra; how alike
-it is to itself tells what the difference in resolution costs the published figures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed
-ones with wavenumbers times ``spectrum.frequency_scale``."""
+"""Which spectra are compared, by the ending of their metrics. ``equal`` is the experiment at the
+resolution of computed spectra; how alike it is to itself tells what the difference in resolution
+costs the published figures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed ones with
+wavenumbers times ``spectrum.frequency_scale``."""
 REGION = 2000.0
 """Below it molecules bend and stretch, above it hydrogen stretches (and triple bonds) [cm⁻¹]."""
 RESAMPLED = 200
@@ -63,10 +64,17 @@ class Shelf:
         """Return the file of a ``predicted`` or ``reference`` spectrum."""
         return self.directory / "spectra" / f"{molecule}-{self.temperature:g}K-{kind}.csv"
 
-    def put(self, molecule: str, kind: str, spectrum: Spectrum, densities: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    def put(
+        self,
+        molecule: str,
+        kind: str,
+        spectrum: Spectrum,
+        densities: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         """Write a spectrum, its independent parts, which tell how sure comparisons are, and at which wavenumbers each mode moves.
 
-        ``densities``: wavenumbers ``[points]`` and densities ``[modes, points]`` of :func:`palirs.spectra.density.mode_densities`.
+        ``densities``: wavenumbers ``[points]`` and densities ``[modes, points]`` of
+        :func:`palirs.spectra.density.mode_densities`.
         """
         file = self.file(molecule, kind)
         self.remove(molecule, kind)
@@ -80,7 +88,11 @@ class Shelf:
 
     def remove(self, molecule: str, kind: str) -> None:
         """Remove a spectrum, if there is one."""
-        for file in (self.file(molecule, kind), self.file(molecule, kind).with_suffix(".npy"), self._densities(molecule, kind)):
+        for file in (
+            self.file(molecule, kind),
+            self.file(molecule, kind).with_suffix(".npy"),
+            self._densities(molecule, kind),
+        ):
             file.unlink(missing_ok=True)
 
     def _densities(self, molecule: str, kind: str) -> Path:
@@ -98,17 +110,31 @@ class Shelf:
     def known(self, molecule: str) -> dict[str, Spectrum]:
         """Return what there is of ``predicted``, ``reference``, ``experiment``, and ``equal``, the last at the resolution of the others.
 
-        With ``spectrum.frequency_scale`` and an experiment also ``predicted_scaled`` and ``reference_scaled``.
+        With ``spectrum.frequency_scale`` and an experiment also ``predicted_scaled`` and
+        ``reference_scaled``.
         """
-        found = {kind: self._read(self.file(molecule, kind)) for kind in ("predicted", "reference") if self.file(molecule, kind).exists()}
+        found = {
+            kind: self._read(self.file(molecule, kind))
+            for kind in ("predicted", "reference")
+            if self.file(molecule, kind).exists()
+        }
         found = {kind: one for kind, one in found.items() if self._of_now(one)}
         path = self.settings.experiments(self.molecules).get(molecule)
         if path:
             found["experiment"] = measured(path, self.settings.window)
             friction = self.settings.friction if self.settings.thermostat == "langevin" else 0.0
             if (factor := self.settings.frequency_scale) is not None:
-                found |= {f"{kind}_scaled": found[kind].scaled(factor) for kind in ("predicted", "reference") if kind in found}
-            found["equal"] = at_resolution(found["experiment"], self.settings.max_lag, window=self.settings.lag_window, friction=friction)
+                found |= {
+                    f"{kind}_scaled": found[kind].scaled(factor)
+                    for kind in ("predicted", "reference")
+                    if kind in found
+                }
+            found["equal"] = at_resolution(
+                found["experiment"],
+                self.settings.max_lag,
+                window=self.settings.lag_window,
+                friction=friction,
+            )
         return found
 
     def _of_now(self, spectrum: Spectrum) -> bool:
@@ -125,13 +151,16 @@ class Shelf:
     @staticmethod
     def _read(file: Path) -> Spectrum:
         spectrum, parts = read_csv(file), file.with_suffix(".npy")
-        return replace(spectrum, blocks=np.load(parts).astype(float)) if parts.exists() else spectrum
+        return (
+            replace(spectrum, blocks=np.load(parts).astype(float)) if parts.exists() else spectrum
+        )
 
     def compare(self, molecule: str) -> dict[str, float]:
         """Return PCC and WD of every pair of spectra of a molecule, ``spectrum.<molecule>.pcc_ml_ref`` and so on.
 
-        ``…_low`` and ``…_high`` are the 5th and 95th percentile of :func:`resampled`. ``…_ref_ref`` is the reference against itself, one
-        half of its parts against the other: a floor, of half the length.
+        ``…_low`` and ``…_high`` are the 5th and 95th percentile of :func:`resampled`. ``…_ref_ref``
+        is the reference against itself, one half of its parts against the other: a floor, of half
+        the length.
         """
         known = self.known(molecule)
         metrics: dict[str, float] = {}
@@ -143,7 +172,11 @@ class Shelf:
         if "reference" in known:
             drawn = [self._alike(*pair) for pair in halves(known["reference"], molecule)]
             if drawn:
-                metrics |= self._told(molecule, "ref_ref", {name: float(np.median([one[name] for one in drawn])) for name in drawn[0]})
+                metrics |= self._told(
+                    molecule,
+                    "ref_ref",
+                    {name: float(np.median([one[name] for one in drawn])) for name in drawn[0]},
+                )
                 metrics |= self._interval(molecule, "ref_ref", drawn)
         return metrics
 
@@ -151,73 +184,119 @@ class Shelf:
         """Return how alike the spectra of a molecule are below and above :data:`REGION`, and the areas of the computed ones [km/mol]."""
         known, (low, high) = self.known(molecule), self.settings.window
         rows: list[dict[str, object]] = []
-        for window in ((low, REGION), (REGION, high)) if low < REGION - 10 < REGION + 10 < high else ():
+        for window in (
+            ((low, REGION), (REGION, high)) if low < REGION - 10 < REGION + 10 < high else ()
+        ):
             row: dict[str, object] = {"region (cm⁻¹)": f"{window[0]:g} to {window[1]:g}"}
             for kind in ("predicted", "reference"):
                 if kind in known and known[kind].unit == "km/mol per cm⁻¹":
                     row[f"area {kind}"] = f"{known[kind].within(*window).area:.1f}"
             for short, (a, b) in PAIRS.items():
                 if a in known and b in known and _overlap(known[a], known[b], window):
-                    row |= {f"{name}_{short}": f"{value:.3f}" for name, value in self._alike(known[a], known[b], window).items()}
+                    row |= {
+                        f"{name}_{short}": f"{value:.3f}"
+                        for name, value in self._alike(known[a], known[b], window).items()
+                    }
             rows.append(row)
         return rows
 
     def temperatures(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
         """Return predicted, and reference, spectra of a molecule by temperature [K]."""
-        shape = re.compile(re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv")  # not of methanol-d4 where methanol is meant
-        matched = [match for file in (self.directory / "spectra").glob("*.csv") if (match := shape.fullmatch(file.name))]
+        shape = re.compile(
+            re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv"
+        )  # not of methanol-d4 where methanol is meant
+        matched = [
+            match
+            for file in (self.directory / "spectra").glob("*.csv")
+            if (match := shape.fullmatch(file.name))
+        ]
         found = {}
         for temperature in sorted(float(match.group(1)) for match in matched):
             shelf = replace(self, temperature=temperature)
             files = [(kind, shelf.file(molecule, kind)) for kind in ("predicted", "reference")]
             read = {kind: self._read(file) for kind, file in files if file.exists()}
-            if "predicted" in (of_now := {kind: one for kind, one in read.items() if self._of_now(one)}):
+            if "predicted" in (
+                of_now := {kind: one for kind, one in read.items() if self._of_now(one)}
+            ):
                 found[temperature] = of_now
         return found
 
     def by_length(self, molecule: str) -> dict[str, list[tuple[float, float, float, float]]]:
         """Return how alike spectra made of some of their parts only are to what they are compared with.
 
-        For each comparison rows of time [ps], median, 5th and 95th percentile of the Pearson correlation over :data:`RESAMPLED` draws
-        without replacement; none where a spectrum has fewer than four parts or its time is not known, or nothing to compare with.
+        For each comparison rows of time [ps], median, 5th and 95th percentile of the Pearson
+        correlation over :data:`RESAMPLED` draws without replacement; none where a spectrum has
+        fewer than four parts or its time is not known, or nothing to compare with.
         """
         known, curves = self.known(molecule), {}
-        pairs = (("predicted", "reference"), ("predicted", "experiment"), ("reference", "experiment"))
+        pairs = (
+            ("predicted", "reference"),
+            ("predicted", "experiment"),
+            ("reference", "experiment"),
+        )
         for a, b in pairs:
             blocks = known[a].blocks if a in known and b in known else None
             if blocks is None or len(blocks) < 4 or not known[a].time:
                 continue
             rng, rows = np.random.default_rng(stream(0, "lengths", molecule)), []
             for size in np.unique(np.geomspace(1, len(blocks) - 1, 8).round().astype(int)):
-                parts = [rng.choice(len(blocks), size, replace=False) for _ in range(RESAMPLED // 4)]
-                drawn = [replace(known[a], intensity=blocks[part].mean(axis=0), blocks=None) for part in parts]
+                parts = [
+                    rng.choice(len(blocks), size, replace=False) for _ in range(RESAMPLED // 4)
+                ]
+                drawn = [
+                    replace(known[a], intensity=blocks[part].mean(axis=0), blocks=None)
+                    for part in parts
+                ]
                 found = [self._alike(one, known[b]).get("pcc", np.nan) for one in drawn]
-                rows.append((known[a].time * size / len(blocks), *np.percentile(found, (50, 5, 95)).tolist()))
+                rows.append(
+                    (
+                        known[a].time * size / len(blocks),
+                        *np.percentile(found, (50, 5, 95)).tolist(),
+                    )
+                )
             curves[f"{a} against {b}"] = rows
         return curves
 
-    def _alike(self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None) -> dict[str, float]:
+    def _alike(
+        self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None
+    ) -> dict[str, float]:
         """Return PCC and WD; nothing if one of the spectra is flat."""
-        how = {"window": window or self.settings.window, "without_saturated": self.settings.leave_out_saturated}
+        how = {
+            "window": window or self.settings.window,
+            "without_saturated": self.settings.leave_out_saturated,
+        }
         try:
             return {"pcc": pearson(a, b, **how), "wd": wasserstein(a, b, **how)}
         except FlatError:
             return {}
 
     @staticmethod
-    def _told(molecule: str, short: str, values: Mapping[str, float], ending: str = "") -> dict[str, float]:
-        return {f"spectrum.{molecule}.{name}_{short}{ending}": value for name, value in values.items()}
+    def _told(
+        molecule: str, short: str, values: Mapping[str, float], ending: str = ""
+    ) -> dict[str, float]:
+        return {
+            f"spectrum.{molecule}.{name}_{short}{ending}": value for name, value in values.items()
+        }
 
-    def _interval(self, molecule: str, short: str, drawn: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    def _interval(
+        self, molecule: str, short: str, drawn: Sequence[Mapping[str, float]]
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
         for ending, percent in (("_low", 5), ("_high", 95)) if drawn else ():
-            values = {name: float(np.percentile([one[name] for one in drawn], percent)) for name in drawn[0]}
+            values = {
+                name: float(np.percentile([one[name] for one in drawn], percent))
+                for name in drawn[0]
+            }
             found |= self._told(molecule, short, values, ending)
         return found
 
 
 def _overlap(a: Spectrum, b: Spectrum, window: tuple[float, float]) -> bool:
-    return min(window[1], a.wavenumber[-1], b.wavenumber[-1]) - max(window[0], a.wavenumber[0], b.wavenumber[0]) > OVERLAP
+    return (
+        min(window[1], a.wavenumber[-1], b.wavenumber[-1])
+        - max(window[0], a.wavenumber[0], b.wavenumber[0])
+        > OVERLAP
+    )
 
 
 def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
@@ -238,7 +317,10 @@ def halves(spectrum: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]
     for _ in range(RESAMPLED):
         order = rng.permutation(len(blocks))
         one, other = (blocks[part].mean(axis=0) for part in np.array_split(order, 2))
-        yield replace(spectrum, intensity=one, blocks=None), replace(spectrum, intensity=other, blocks=None)
+        yield (
+            replace(spectrum, intensity=one, blocks=None),
+            replace(spectrum, intensity=other, blocks=None),
+        )
 
 
 def _drawn(spectrum: Spectrum, rng: np.random.Generator) -> Spectrum:
@@ -277,6 +359,10 @@ def with_intervals(metrics: Mapping[str, float]) -> dict[str, str]:
     told = {}
     for key, value in metrics.items():
         if not key.endswith(("_low", "_high")):
-            interval = f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})" if f"{key}_low" in metrics else ""
+            interval = (
+                f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})"
+                if f"{key}_low" in metrics
+                else ""
+            )
             told[key] = f"{value:.3f}{interval}"
     return told

@@ -15,12 +15,20 @@ from palirs.learning.calibration import LEVEL, Calibration
 from palirs.learning.errors import Parity
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
-STYLE: Any = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "savefig.dpi": 150}
+STYLE: Any = {
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
 
 TAB10: Any = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **how: Any) -> tuple[Figure, Any]:
+def subplots(
+    rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **how: Any
+) -> tuple[Figure, Any]:
     """Do what :func:`matplotlib.pyplot.subplots` does without pyplot: the user's backend stays, and no figure has to be closed."""
     figure = Figure(figsize=figsize, layout=layout)
     return figure, figure.subplots(rows, columns, **how)
@@ -36,7 +44,9 @@ def save(figure: Figure, path: Path, vector: bool = False) -> Path:
     return path
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], expected: Sequence[float], goals: Sequence[float | None]) -> Figure:
+def learning_curves(
+    history: Sequence[Mapping[str, float]], expected: Sequence[float], goals: Sequence[float | None]
+) -> Figure:
     """Draw the errors of harmonic frequencies, energies and forces against the iteration, and those of the forces expected along MD."""
     rows = [
         ("harmonic", "cm1", "Harmonic frequencies (cm⁻¹)"),
@@ -51,14 +61,25 @@ def learning_curves(history: Sequence[Mapping[str, float]], expected: Sequence[f
                 values = [metrics[f"{name}.{kind}_{unit}"] for metrics in history]
                 bars = [metrics.get(f"{name}.{kind}_se_{unit}", 0.0) for metrics in history]
                 color = PREDICTED if kind == "mae" else REFERENCE
-                axis.errorbar(iterations, values, bars, ls=style, marker=marker, color=color, capsize=3, label=kind.upper())
+                axis.errorbar(
+                    iterations,
+                    values,
+                    bars,
+                    ls=style,
+                    marker=marker,
+                    color=color,
+                    capsize=3,
+                    label=kind.upper(),
+                )
             axis.set_xlabel("Iteration")
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if np.isfinite(expected).any():
             axes[2].plot(iterations, expected, "^", color=MEASURED, label="expected along MD")
-        for axis, goal, text in zip((axes[0], axes[2]), goals, ("goal {:g} cm⁻¹", "goal along MD, {:g} meV/Å"), strict=True):
+        for axis, goal, text in zip(
+            (axes[0], axes[2]), goals, ("goal {:g} cm⁻¹", "goal along MD, {:g} meV/Å"), strict=True
+        ):
             if goal is not None:
                 axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=text.format(goal))
         for axis in axes:
@@ -66,7 +87,10 @@ def learning_curves(history: Sequence[Mapping[str, float]], expected: Sequence[f
             axis.set_ylim(top=1.5 * axis.get_ylim()[1])  # room for the legend
             axis.legend(fontsize=10, loc="upper right")
         sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
-        figure.suptitle(f"Active learning: error of the committee mean (data set: {sizes} structures)", fontsize=12.5)
+        figure.suptitle(
+            f"Active learning: error of the committee mean (data set: {sizes} structures)",
+            fontsize=12.5,
+        )
         figure.tight_layout()
     return figure
 
@@ -84,11 +108,18 @@ def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> 
     keys = [key for key in heads if any(key in told for told in found.values())]
     with rc_context(STYLE):
         size = (2.0 + 3.0 * len(keys), 1.4 + 0.42 * len(found))
-        figure, axes = subplots(1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        figure, axes = subplots(
+            1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        )
         for axis, key in zip(axes[0], keys, strict=False):
             values = [told.get(key, np.nan) for told in found.values()]
             drawn = axis.barh(range(len(found)), np.nan_to_num(values), color=PREDICTED, alpha=0.75)
-            axis.bar_label(drawn, ["" if np.isnan(value) else f"{value:.4g}" for value in values], padding=3, fontsize=9)
+            axis.bar_label(
+                drawn,
+                ["" if np.isnan(value) else f"{value:.4g}" for value in values],
+                padding=3,
+                fontsize=9,
+            )
             axis.set_xlabel(heads[key].replace(" (", "\n("))
             axis.margins(x=0.22)
             axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -99,20 +130,38 @@ def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> 
 
 def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Draw the errors of the iterations of several studies against the reference calculations that they used."""
-    panels = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)"}
+    panels = {
+        "harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)",
+        "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)",
+    }
     with rc_context(STYLE):
         figure, axes = subplots(1, 2, figsize=(10, 3.8))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
             for number, (name, rows) in enumerate(found.items()):
                 values = [row.get(key, np.nan) for row in rows]
-                axis.plot([row["labels.used"] for row in rows], values, "o-", ms=4, lw=1.2, color=colour(number), label=name)
+                axis.plot(
+                    [row["labels.used"] for row in rows],
+                    values,
+                    "o-",
+                    ms=4,
+                    lw=1.2,
+                    color=colour(number),
+                    label=name,
+                )
             axis.set_xlabel("Reference calculations")
             axis.set_ylabel(label)
             axis.set_xlim(left=0)
             axis.set_ylim(bottom=0)
         figure.tight_layout()
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper center", ncols=min(4, len(labels)), bbox_to_anchor=(0.5, 0.0), fontsize=10)
+        figure.legend(
+            handles,
+            labels,
+            loc="upper center",
+            ncols=min(4, len(labels)),
+            bbox_to_anchor=(0.5, 0.0),
+            fontsize=10,
+        )
     return figure
 
 
@@ -126,8 +175,21 @@ def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
     bins = np.linspace(0, max(initial.max(), final.max(), 1e-3), 50)
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(7, 4))
-        axis.hist(final, bins=bins, color=PREDICTED, alpha=0.6, label=f"final data ({len(final)} structures)")
-        axis.hist(initial, bins=bins, histtype="step", color=REFERENCE, lw=1.6, label=f"initial data ({len(initial)} structures)")
+        axis.hist(
+            final,
+            bins=bins,
+            color=PREDICTED,
+            alpha=0.6,
+            label=f"final data ({len(final)} structures)",
+        )
+        axis.hist(
+            initial,
+            bins=bins,
+            histtype="step",
+            color=REFERENCE,
+            lw=1.6,
+            label=f"initial data ({len(initial)} structures)",
+        )
         axis.set_xlabel("Energy above the optimum (eV)")
         axis.set_ylabel("Structures")
         axis.legend()
@@ -140,20 +202,34 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
     Parameters
     ----------
     places : mapping
-        Name of a set of structures to its coordinates ``[F, 2]``; drawn in this order, the first lies lowest.
+        Name of a set of structures to its coordinates ``[F, 2]``; drawn in this order, the first
+        lies lowest.
     shares : sequence of float
         Of the variance, that the two components hold.
     """
-    looks = [("o", 9, 0.35, "0.6"), ("o", 9, 0.5, PREDICTED), ("o", 9, 0.9, REFERENCE), ("x", 22, 0.9, MEASURED)]
+    looks = [
+        ("o", 9, 0.35, "0.6"),
+        ("o", 9, 0.5, PREDICTED),
+        ("o", 9, 0.9, REFERENCE),
+        ("x", 22, 0.9, MEASURED),
+    ]
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(6.4, 5.2))
         for (name, found), (marker, size, alpha, color) in zip(places.items(), looks, strict=False):
-            look = {"s": size, "marker": marker, "alpha": alpha, "color": color, "lw": 0 if marker == "o" else 1}
+            look = {
+                "s": size,
+                "marker": marker,
+                "alpha": alpha,
+                "color": color,
+                "lw": 0 if marker == "o" else 1,
+            }
             if len(found):
                 axis.scatter(*found.T, **look, label=f"{name} ({len(found)})")
         axis.set_xlabel(f"First principal component of MBTR ({shares[0]:.0%} of the variance)")
         axis.set_ylabel(f"Second principal component ({shares[1]:.0%})")
-        axis.legend(fontsize=10, markerscale=1.8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        axis.legend(
+            fontsize=10, markerscale=1.8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+        )
         figure.tight_layout()
     return figure
 
@@ -162,7 +238,10 @@ def parity(name: str, unit: str, values: Parity) -> Figure:
     """Draw predicted against reference values of the test frames."""
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(4.8, 4.6))
-        ends = [min(values.reference.min(), values.predicted.min()), max(values.reference.max(), values.predicted.max())]
+        ends = [
+            min(values.reference.min(), values.predicted.min()),
+            max(values.reference.max(), values.predicted.max()),
+        ]
         axis.plot(ends, ends, color="0.6", lw=1)
         axis.plot(values.reference, values.predicted, ".", ms=3, color=PREDICTED, alpha=0.6)
         mae = np.abs(values.predicted - values.reference).mean()
@@ -188,11 +267,32 @@ def reliability(known: Calibration, origins: Sequence[str]) -> Figure:
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(5.6, 4.6))
         for name, color in zip(sorted(set(origins)), TAB10, strict=False):
-            axis.plot(spread[names == name], error[names == name], "o", ms=4, alpha=0.7, color=color, label=name.replace("_", " "))
+            axis.plot(
+                spread[names == name],
+                error[names == name],
+                "o",
+                ms=4,
+                alpha=0.7,
+                color=color,
+                label=name.replace("_", " "),
+            )
         ends = np.array([spread.min() / 1.3, spread.max() * 1.3])
-        axis.plot(ends, known.factor * ends, color="0.2", lw=1.2, label=f"expected, {known.factor:.2f} × spread")
+        axis.plot(
+            ends,
+            known.factor * ends,
+            color="0.2",
+            lw=1.2,
+            label=f"expected, {known.factor:.2f} × spread",
+        )
         if np.isfinite(known.upper()):
-            axis.plot(ends, known.upper() * ends, color="0.2", lw=1, ls="--", label=f"above {LEVEL:.0%} of frames, {known.upper():.2f} ×")
+            axis.plot(
+                ends,
+                known.upper() * ends,
+                color="0.2",
+                lw=1,
+                ls="--",
+                label=f"above {LEVEL:.0%} of frames, {known.upper():.2f} ×",
+            )
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel("Spread of the committee's forces, mean over atoms (meV/Å)")

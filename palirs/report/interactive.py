@@ -21,7 +21,9 @@ NAMES = {"predicted": "prediction", "reference": "reference MD", "experiment": "
 WINDOW = (500.0, 4000.0)
 
 
-def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
+def spectra_figure(
+    title: str, spectra: Mapping[str, Spectrum], bands: Sequence[Mapping[str, Any]] = ()
+) -> go.Figure:
     """Draw spectra on one axis of wavenumbers, falling from left to right.
 
     Parameters
@@ -29,23 +31,36 @@ def spectra_figure(title: str, spectra: Mapping[str, Spectrum], bands: Sequence[
     title : str
         Molecule and temperature.
     spectra : mapping
-        ``predicted``, ``reference``, ``experiment``, those there are. An experiment has no absolute intensity; it is drawn as high as the
-        highest of the others.
+        ``predicted``, ``reference``, ``experiment``, those there are. An experiment has no absolute
+        intensity; it is drawn as high as the highest of the others.
     bands : sequence of mapping
-        Rows of :func:`palirs.report.bands.table`; their assignments appear at the bands of the prediction.
+        Rows of :func:`palirs.report.bands.table`; their assignments appear at the bands of the
+        prediction.
     """
     figure = go.Figure()
-    computed = [one.within(*WINDOW) for key, one in spectra.items() if key in ("predicted", "reference")]
+    computed = [
+        one.within(*WINDOW) for key, one in spectra.items() if key in ("predicted", "reference")
+    ]
     top = max((float(one.intensity.max()) for one in computed), default=1.0) or 1.0
     for key in (key for key in NAMES if key in spectra):
         _add(figure, key, spectra[key].within(*WINDOW), top)
     for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"]))[:7]:
         height = max(_height(one, float(row["position_cm1"])) for one in computed)
         text = f"{row['position_cm1']:.0f} {escape(str(row['assignment']))}"
-        place = {"x": row["position_cm1"], "y": height, "xanchor": "center", "yanchor": "bottom", "yshift": 6}
+        place = {
+            "x": row["position_cm1"],
+            "y": height,
+            "xanchor": "center",
+            "yanchor": "bottom",
+            "yshift": 6,
+        }
         figure.add_annotation(text=text, textangle=-90, font_size=11, showarrow=False, **place)
-    _lay_out(figure, title, next((one.unit for key, one in spectra.items() if key != "experiment"), ""))
-    reach = max((_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top)
+    _lay_out(
+        figure, title, next((one.unit for key, one in spectra.items() if key != "experiment"), "")
+    )
+    reach = max(
+        (_height(one, float(row["position_cm1"])) for one in computed for row in bands), default=top
+    )
     figure.update_yaxes(range=[0, max(1.1 * top, 1.7 * reach)])
     return figure
 
@@ -63,11 +78,24 @@ def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | N
         Of the engine's own MD.
     """
     figure = go.Figure()
-    named = [(name, one, {"color": colour(number), "width": 1.6}) for number, (name, one) in enumerate(spectra.items())]
-    named += [("reference MD", reference, {"color": REFERENCE, "width": 1.6, "dash": "dot"})] if reference is not None else []
+    named = [
+        (name, one, {"color": colour(number), "width": 1.6})
+        for number, (name, one) in enumerate(spectra.items())
+    ]
+    named += (
+        [("reference MD", reference, {"color": REFERENCE, "width": 1.6, "dash": "dot"})]
+        if reference is not None
+        else []
+    )
     for name, one, line in named:
         part = one.within(*WINDOW)
-        figure.add_scatter(x=np.round(part.wavenumber, 2), y=_short(part.intensity), name=name, line=line, hovertemplate="%{y:.3g}")
+        figure.add_scatter(
+            x=np.round(part.wavenumber, 2),
+            y=_short(part.intensity),
+            name=name,
+            line=line,
+            hovertemplate="%{y:.3g}",
+        )
     _lay_out(figure, title, next(iter(spectra.values())).unit)
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -76,7 +104,9 @@ def overlay(title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | N
 def _lay_out(figure: go.Figure, title: str, unit: str) -> None:
     """Give a figure its axes, wavenumbers falling from left to right, and its legend below."""
     legend = {"orientation": "h", "y": -0.2, "x": 0.5, "xanchor": "center", "yanchor": "top"}
-    figure.update_layout(title=title, template="simple_white", hovermode="x unified", height=580, legend=legend)
+    figure.update_layout(
+        title=title, template="simple_white", hovermode="x unified", height=580, legend=legend
+    )
     figure.update_xaxes(title="wavenumber (cm⁻¹)", range=[WINDOW[1], WINDOW[0]])
     figure.update_yaxes(title=f"absorption ({unit})")
 
@@ -86,13 +116,30 @@ def _add(figure: go.Figure, key: str, one: Spectrum, top: float) -> None:
     scale = top / max(float(one.intensity.max()), 1e-30) if key == "experiment" else 1.0
     name = f"{one.label or NAMES[key]}" + (" (scaled)" if key == "experiment" else "")
     x, y = np.round(one.wavenumber, 2), scale * one.intensity
-    figure.add_scatter(x=x, y=_short(y), name=name, line={"color": COLOURS[key], "width": 1.6}, hovertemplate="%{y:.3g}")
+    figure.add_scatter(
+        x=x,
+        y=_short(y),
+        name=name,
+        line={"color": COLOURS[key], "width": 1.6},
+        hovertemplate="%{y:.3g}",
+    )
     if key != "experiment" and one.error is not None and np.isfinite(one.error).all():
-        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": f"{key} error"}
+        edge = {
+            "mode": "lines",
+            "line": {"width": 0},
+            "hoverinfo": "skip",
+            "legendgroup": f"{key} error",
+        }
         figure.add_scatter(x=x, y=_short(y + 2 * one.error), showlegend=False, **edge)
         red, green, blue = (round(255 * part) for part in to_rgb(COLOURS[key]))
         band = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.25)"}
-        figure.add_scatter(x=x, y=_short(y - 2 * one.error), name=f"± 2 standard errors, {NAMES[key]}", **edge, **band)
+        figure.add_scatter(
+            x=x,
+            y=_short(y - 2 * one.error),
+            name=f"± 2 standard errors, {NAMES[key]}",
+            **edge,
+            **band,
+        )
 
 
 def _height(one: Spectrum, place: float) -> float:
@@ -109,7 +156,8 @@ def _short(values: np.ndarray) -> list[float]:
 def write_page(figures: Sequence[go.Figure], file: Path) -> Path:
     """Write figures as a page that needs nothing else, no network either."""
     parts = [
-        figure.to_html(full_html=False, include_plotlyjs=not number, div_id=f"spectrum-{number}") for number, figure in enumerate(figures)
+        figure.to_html(full_html=False, include_plotlyjs=not number, div_id=f"spectrum-{number}")
+        for number, figure in enumerate(figures)
     ]
     head = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Spectra</title></head><body>'
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,17 +165,27 @@ def write_page(figures: Sequence[go.Figure], file: Path) -> Path:
     return file
 
 
-def summary(title: str, one: Spectrum, bands: Sequence[Mapping[str, Any]], warnings: Sequence[str]) -> str:
+def summary(
+    title: str, one: Spectrum, bands: Sequence[Mapping[str, Any]], warnings: Sequence[str]
+) -> str:
     """Return a predicted spectrum as HTML for a notebook: warnings, the figure as a picture, the table of bands."""
     buffer = io.BytesIO()
     figure = drawn(title, {"predicted": one}, WINDOW, {}, bands)
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     picture = base64.b64encode(buffer.getvalue()).decode()
     told = "".join(f"<p><b>Warning:</b> {escape(text)}</p>" for text in warnings)
-    rows = [{key.partition(" (engine")[0]: value for key, value in row.items()} for row in band_tables.in_words(bands)]
+    rows = [
+        {key.partition(" (engine")[0]: value for key, value in row.items()}
+        for row in band_tables.in_words(bands)
+    ]
     for row in rows:
         row["harmonic"] = str(row["harmonic"]).partition(" (")[0]  # there is no engine
     head = "".join(f"<th>{escape(str(key))}</th>" for key in rows[0]) if rows else ""
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows)
-    image = f'<img alt="{escape(title)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>"
+        for row in rows
+    )
+    image = (
+        f'<img alt="{escape(title)}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+    )
     return f"{told}{image}<table><tr>{head}</tr>{body}</table>"

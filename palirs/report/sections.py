@@ -31,7 +31,14 @@ DRAWN = 1500
 ENGINES = "engine's own MD"
 USUAL = 95.0
 IN_TABLE = (
-    *("harmonic.mae_cm1", "harmonic.rmse_cm1", "energy.mae_meV", "forces.mae_meV_per_A", "forces.rmse_meV_per_A", "dipole.mae_mD"),
+    *(
+        "harmonic.mae_cm1",
+        "harmonic.rmse_cm1",
+        "energy.mae_meV",
+        "forces.mae_meV_per_A",
+        "forces.rmse_meV_per_A",
+        "dipole.mae_mD",
+    ),
     *("harmonic.intensity_mae_km_per_mol", "harmonic.intensity_relative"),
 )
 """Metrics that are told of each iteration."""
@@ -76,7 +83,8 @@ class Findings:
     history : list of dict
         Metrics of each iteration.
     first, final, test : list of Atoms
-        Labelled frames of the first and the last iteration, and those of the last that are only for errors.
+        Labelled frames of the first and the last iteration, and those of the last that are only for
+        errors.
     optima : dict
         Energy of each molecule's optimum [eV].
     references : dict
@@ -127,7 +135,13 @@ class Findings:
     @cached_property
     def intensities(self) -> dict[str, float]:
         """How far harmonic intensities are off, by :func:`palirs.learning.frequencies.compare_intensities`."""
-        return {} if self.dipole is None else compare_intensities(self.committee, self.dipole, list(self.references.values())).metrics()
+        return (
+            {}
+            if self.dipole is None
+            else compare_intensities(
+                self.committee, self.dipole, list(self.references.values())
+            ).metrics()
+        )
 
     @cached_property
     def dipoles(self) -> Parity | None:
@@ -143,11 +157,28 @@ def learning_curves(found: Findings) -> Section:
     """Errors of each iteration, drawn and as a table."""
     rows = []
     for number, (metrics, expected) in enumerate(zip(found.history, found.expected, strict=True)):
-        row: dict[str, object] = {"iteration": number, "structures": f"{metrics['dataset.size']:.0f}"}
-        row |= {"reference calculations": f"{metrics['labels.used']:.0f}"} if "labels.used" in metrics else {}
-        row |= _with_errors({key: metrics[key] for name in IN_TABLE for key in (name, name.replace("mae_", "mae_se_")) if key in metrics})
+        row: dict[str, object] = {
+            "iteration": number,
+            "structures": f"{metrics['dataset.size']:.0f}",
+        }
+        row |= (
+            {"reference calculations": f"{metrics['labels.used']:.0f}"}
+            if "labels.used" in metrics
+            else {}
+        )
+        row |= _with_errors(
+            {
+                key: metrics[key]
+                for name in IN_TABLE
+                for key in (name, name.replace("mae_", "mae_se_"))
+                if key in metrics
+            }
+        )
         rows.append(row | {"forces, expected along MD (meV/Å)": expected})
-    drawn = figures.save(figures.learning_curves(found.history, found.expected, found.goals), found.figure("learning_curves"))
+    drawn = figures.save(
+        figures.learning_curves(found.history, found.expected, found.goals),
+        found.figure("learning_curves"),
+    )
     note = "Energies and forces are those of the test structures, ± standard error; frequencies those of all modes of the optima."
     return Section("Learning curves", drawn, rows, note=note)
 
@@ -155,10 +186,17 @@ def learning_curves(found: Findings) -> Section:
 def data(found: Findings) -> Section:
     """How high above the optima the first and the final data lie."""
     first, final = (
-        np.array([atoms.info[keys.ENERGY] - found.optima[atoms.info[keys.MOLECULE]] for atoms in frames])
+        np.array(
+            [atoms.info[keys.ENERGY] - found.optima[atoms.info[keys.MOLECULE]] for atoms in frames]
+        )
         for frames in (found.first, found.final)
     )
-    return Section("Energies of the data", figures.save(figures.energy_distribution(first, final), found.figure("energy_distribution")))
+    return Section(
+        "Energies of the data",
+        figures.save(
+            figures.energy_distribution(first, final), found.figure("energy_distribution")
+        ),
+    )
 
 
 def coverage(found: Findings) -> list[Section]:
@@ -167,7 +205,9 @@ def coverage(found: Findings) -> list[Section]:
         ENGINES: _of_the_engine(found.directory),
         "final data": found.final,
         "initial data": found.first,
-        "test set": read_frames(file) if (file := found.directory / "test_set" / "test_set.xyz").exists() else [],
+        "test set": read_frames(file)
+        if (file := found.directory / "test_set" / "test_set.xyz").exists()
+        else [],
     }
     sets = {name: some[:: 1 + len(some) // DRAWN] for name, some in sets.items()}
     rows = mbtr([atoms for some in sets.values() for atoms in some])
@@ -188,15 +228,21 @@ def _of_the_engine(directory: Path) -> list[Atoms]:
     frames = []
     for file in sorted(directory.glob("trajectories/*-reference/*.xyz")):
         molecule = file.parent.name.rsplit("-", 2)[0]
-        frames += [Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: molecule}) for atoms in geometries([file])]
+        frames += [
+            Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: molecule})
+            for atoms in geometries([file])
+        ]
     return frames
 
 
-def covered(sets: Mapping[str, Sequence[Atoms]], rows: Mapping[str, np.ndarray]) -> list[dict[str, object]]:
+def covered(
+    sets: Mapping[str, Sequence[Atoms]], rows: Mapping[str, np.ndarray]
+) -> list[dict[str, object]]:
     """Return how much of the engine's own MD the first and the final data cover, molecule by molecule.
 
-    Covered is a frame whose nearest labelled structure is not further than :data:`USUAL` per cent of the labelled ones are from their
-    nearest: the distance to the nearest neighbour as the domain of a model.
+    Covered is a frame whose nearest labelled structure is not further than :data:`USUAL` per cent
+    of the labelled ones are from their nearest: the distance to the nearest neighbour as the domain
+    of a model.
 
     Parameters
     ----------
@@ -205,25 +251,44 @@ def covered(sets: Mapping[str, Sequence[Atoms]], rows: Mapping[str, np.ndarray])
     rows : mapping
         Their descriptors, ``[F, D]``.
     """
-    names = {name: np.array([str(atoms.info[keys.MOLECULE]) for atoms in some]) for name, some in sets.items()}
+    names = {
+        name: np.array([str(atoms.info[keys.MOLECULE]) for atoms in some])
+        for name, some in sets.items()
+    }
     found = []
     for molecule in dict.fromkeys(names[ENGINES].tolist()):
-        md, first, final = (rows[name][names[name] == molecule] for name in (ENGINES, "initial data", "final data"))
+        md, first, final = (
+            rows[name][names[name] == molecule] for name in (ENGINES, "initial data", "final data")
+        )
         if len(final) < 2 or not len(first):
             continue
         apart = cdist(final, final)
         np.fill_diagonal(apart, np.inf)
         usual = np.percentile(apart.min(axis=1), USUAL)
-        near = {name: float((cdist(md, some).min(axis=1) <= usual).mean()) for name, some in (("initial", first), ("final", final))}
-        found.append({"molecule": molecule, "frames": len(md), **{f"by {name} data": share for name, share in near.items()}})
+        near = {
+            name: float((cdist(md, some).min(axis=1) <= usual).mean())
+            for name, some in (("initial", first), ("final", final))
+        }
+        found.append(
+            {
+                "molecule": molecule,
+                "frames": len(md),
+                **{f"by {name} data": share for name, share in near.items()},
+            }
+        )
     return found
 
 
 def test_set(found: Findings) -> list[Section]:
     """Errors of each iteration on the test set, if there is one, and of the last by molecule."""
-    titles = {"errors": "Errors on the test set, by iteration", "molecules": "Errors of the last iteration on the test set, by molecule"}
+    titles = {
+        "errors": "Errors on the test set, by iteration",
+        "molecules": "Errors of the last iteration on the test set, by molecule",
+    }
     tables = {title: found.directory / "test_set" / f"{name}.csv" for name, title in titles.items()}
-    return [Section(title, rows=read_table(file)) for title, file in tables.items() if file.exists()]
+    return [
+        Section(title, rows=read_table(file)) for title, file in tables.items() if file.exists()
+    ]
 
 
 def parities(found: Findings) -> list[Section]:
@@ -236,7 +301,10 @@ def parities(found: Findings) -> list[Section]:
     if found.dipoles is not None:
         drawn.append(("Dipoles", "Dipole", "mDebye", found.dipoles, "dipole"))
     return [
-        Section(heading, figures.save(figures.parity(title, unit, values), found.figure(f"{name}_parity")))
+        Section(
+            heading,
+            figures.save(figures.parity(title, unit, values), found.figure(f"{name}_parity")),
+        )
         for heading, title, unit, values, name in drawn
     ]
 
@@ -254,7 +322,10 @@ def errors(found: Findings) -> Section:
             metrics = {key: value for part in parts for key, value in part[name].items()}
             rows.append({"frames_of": name, "test_frames": frames, **metrics})
     write_table(found.directory / "errors.csv", rows)
-    return Section("Errors on the test frames of the last iteration, by molecule and by origin", rows=[_with_errors(row) for row in rows])
+    return Section(
+        "Errors on the test frames of the last iteration, by molecule and by origin",
+        rows=[_with_errors(row) for row in rows],
+    )
 
 
 def _with_errors(row: Mapping[str, object]) -> dict[str, object]:
@@ -275,11 +346,17 @@ def reliability(found: Findings) -> list[Section]:
         return []
     origins = [str(atoms.info.get(keys.ORIGIN, "unknown")) for atoms in found.test]
     return [
-        Section("Disagreement and error of the committee", figures.save(figures.reliability(known, origins), found.figure("reliability")))
+        Section(
+            "Disagreement and error of the committee",
+            figures.save(figures.reliability(known, origins), found.figure("reliability")),
+        )
     ]
 
 
 def ended_early(found: Findings) -> list[Section]:
     """Trajectories that ended early and why, if there are any."""
-    rows = [{"trajectory": place, "reason": reason} for place, reason in broken(found.directory / "trajectories").items()]
+    rows = [
+        {"trajectory": place, "reason": reason}
+        for place, reason in broken(found.directory / "trajectories").items()
+    ]
     return [Section("Trajectories that ended early and are left out", rows=rows)] if rows else []

@@ -14,7 +14,10 @@ from palirs.recipes import PalirsError
 from palirs.report.figures import STYLE, TAB10, subplots
 from palirs.report.tables import read_table
 
-ERRORS = {"harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)", "forces.mae_meV_per_A": "Forces on the test set,\nMAE (meV/Å)"}
+ERRORS = {
+    "harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)",
+    "forces.mae_meV_per_A": "Forces on the test set,\nMAE (meV/Å)",
+}
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,20 @@ def find_studies(studies: Mapping[str, str]) -> dict[str, list[Path]]:
     """
     found = {}
     for way, pattern in studies.items():
-        names = [pattern] if Path(pattern).is_dir() else sorted(glob(pattern))  # the name of a study may have brackets
+        names = (
+            [pattern] if Path(pattern).is_dir() else sorted(glob(pattern))
+        )  # the name of a study may have brackets
         found[way] = [place for name in names if ((place := Path(name)) / "config.yaml").is_file()]
         if not found[way]:
-            raise PalirsError(f"task.studies.{way} = {pattern!r}: there is no study directory of this name")
+            raise PalirsError(
+                f"task.studies.{way} = {pattern!r}: there is no study directory of this name"
+            )
     return found
 
 
-def read_courses(studies: Mapping[str, Sequence[Path]], describe: Callable[[Path], tuple[str, str]]) -> list[Course]:
+def read_courses(
+    studies: Mapping[str, Sequence[Path]], describe: Callable[[Path], tuple[str, str]]
+) -> list[Course]:
     """Read the errors of studies on their test sets.
 
     Parameters
@@ -102,7 +111,9 @@ def table(courses: Sequence[Course], goals: Mapping[str, float]) -> list[dict[st
     rows: list[dict[str, object]] = []
     for molecule in dict.fromkeys(course.molecule for course in courses):
         for way in dict.fromkeys(course.way for course in courses):
-            mine = [course for course in courses if (course.molecule, course.way) == (molecule, way)]
+            mine = [
+                course for course in courses if (course.molecule, course.way) == (molecule, way)
+            ]
             if not mine:
                 continue
             needed = np.array([course.labels_until(goals) for course in mine])
@@ -111,11 +122,16 @@ def table(courses: Sequence[Course], goals: Mapping[str, float]) -> list[dict[st
                     "molecule": molecule,
                     "way": way,
                     "labels": ", ".join(
-                        f"{count:.0f}" if np.isfinite(count) else f"> {course.values('labels.used')[-1]:.0f}"
+                        f"{count:.0f}"
+                        if np.isfinite(count)
+                        else f"> {course.values('labels.used')[-1]:.0f}"
                         for count, course in zip(needed, mine, strict=True)
                     ),
                     "mean": float(needed.mean()) if np.isfinite(needed).all() else "",
-                    **{f"last {key}": float(np.mean([course.values(key)[-1] for course in mine])) for key in goals},
+                    **{
+                        f"last {key}": float(np.mean([course.values(key)[-1] for course in mine]))
+                        for key in goals
+                    },
                 }
             )
     return rows
@@ -123,16 +139,34 @@ def table(courses: Sequence[Course], goals: Mapping[str, float]) -> list[dict[st
 
 def figure(courses: Sequence[Course], goals: Mapping[str, float]) -> Figure:
     """Draw the errors against the labels, a column of panels for each molecule, a line for each study."""
-    molecules, ways = (list(dict.fromkeys(getattr(course, name) for course in courses)) for name in ("molecule", "way"))
+    molecules, ways = (
+        list(dict.fromkeys(getattr(course, name) for course in courses))
+        for name in ("molecule", "way")
+    )
     colours = TAB10
     with rc_context(STYLE):
-        drawn, axes = subplots(2, len(molecules), figsize=(1.2 + 3.1 * len(molecules), 6.4), sharex="col", sharey="row", squeeze=False)
+        drawn, axes = subplots(
+            2,
+            len(molecules),
+            figsize=(1.2 + 3.1 * len(molecules), 6.4),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+        )
         for row, (key, label) in enumerate(ERRORS.items()):
             for column, molecule in enumerate(molecules):
                 axis = axes[row, column]
                 for course in (course for course in courses if course.molecule == molecule):
                     number = ways.index(course.way)
-                    axis.plot(course.values("labels.used"), course.values(key), "o-", ms=4, lw=1.2, alpha=0.75, color=colours[number])
+                    axis.plot(
+                        course.values("labels.used"),
+                        course.values(key),
+                        "o-",
+                        ms=4,
+                        lw=1.2,
+                        alpha=0.75,
+                        color=colours[number],
+                    )
                 axis.axhline(goals[key], color="0.3", lw=1, ls=":")
                 axis.set_yscale("log")
                 axis.yaxis.set_major_formatter("{x:g}")
@@ -142,8 +176,13 @@ def figure(courses: Sequence[Course], goals: Mapping[str, float]) -> Figure:
         for axis in axes[1]:
             axis.set_xlabel("Labels, all told")
             axis.set_xlim(left=0)
-        lines = [Line2D([], [], marker="o", ms=4, color=colours[number], label=way) for number, way in enumerate(ways)]
+        lines = [
+            Line2D([], [], marker="o", ms=4, color=colours[number], label=way)
+            for number, way in enumerate(ways)
+        ]
         lines.append(Line2D([], [], color="0.3", lw=1, ls=":", label="goal"))
-        drawn.legend(handles=lines, loc="upper center", ncols=len(lines), bbox_to_anchor=(0.5, 1.06))
+        drawn.legend(
+            handles=lines, loc="upper center", ncols=len(lines), bbox_to_anchor=(0.5, 1.06)
+        )
         drawn.tight_layout()
     return drawn

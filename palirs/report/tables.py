@@ -11,16 +11,26 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, atomically; a column for every key that any of them has."""
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+        writer = csv.DictWriter(
+            file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+        )
         writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+        writer.writerows(
+            {
+                key: f"{value:.6g}" if isinstance(value, float) else value
+                for key, value in row.items()
+            }
+            for row in rows
+        )
     part.replace(path)
 
 
 def read_table(path: Path) -> list[dict[str, float | str]]:
     """Read such a table; what reads as a number is one, empty cells are left out."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(file)]
+        return [
+            {key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(file)
+        ]
 
 
 def _value(text: str) -> float | str:

@@ -22,11 +22,20 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
     def number(row: Mapping[str, object], key: str) -> float:
         return float(str(row.get(key, "nan")))
 
-    rows = sorted(rows, key=lambda row: np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf))
+    rows = sorted(
+        rows, key=lambda row: np.nan_to_num(number(row, "expected_meV_per_A"), nan=np.inf)
+    )
     places = np.arange(len(rows))[::-1]
     with rc_context(STYLE):
         figure, (left, right) = subplots(1, 2, figsize=(9.5, 1.6 + 0.42 * len(rows)), sharey=True)
-        left.plot([number(row, "expected_meV_per_A") for row in rows], places, "D", color=REFERENCE, mfc="none", label="expected")
+        left.plot(
+            [number(row, "expected_meV_per_A") for row in rows],
+            places,
+            "D",
+            color=REFERENCE,
+            mfc="none",
+            label="expected",
+        )
         left.errorbar(
             [number(row, "error_meV_per_A") for row in rows], places, xerr=[number(row, "error_se_meV_per_A") for row in rows],
             fmt="o", color=PREDICTED, ms=5, capsize=2, label="true (± standard error)",
@@ -34,13 +43,35 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
         left.set_xscale("log")
         left.set_xlabel("Forces MAE along the MD (meV/Å)")
         middle = np.array([number(row, "pcc_ml_ref") for row in rows])
-        ends = np.abs(np.array([[number(row, f"pcc_ml_ref_{end}") for row in rows] for end in ("low", "high")]) - middle)
-        right.errorbar(middle, places, xerr=ends, fmt="o", color=PREDICTED, ms=5, capsize=2, label="prediction and reference")
+        ends = np.abs(
+            np.array(
+                [[number(row, f"pcc_ml_ref_{end}") for row in rows] for end in ("low", "high")]
+            )
+            - middle
+        )
+        right.errorbar(
+            middle,
+            places,
+            xerr=ends,
+            fmt="o",
+            color=PREDICTED,
+            ms=5,
+            capsize=2,
+            label="prediction and reference",
+        )
         halves = [number(row, "pcc_ref_ref") for row in rows]
         if np.isfinite(halves).any():
-            right.plot(halves, places, "|", color=REFERENCE, ms=13, label="reference and itself (halves)")
+            right.plot(
+                halves, places, "|", color=REFERENCE, ms=13, label="reference and itself (halves)"
+            )
         right.set_xlabel("Pearson correlation (5 to 95 %)")
-        left.set_yticks(places, [f"{row['molecule']}{' (learnt)' if row.get('learnt') else ''}".replace("_", " ") for row in rows])
+        left.set_yticks(
+            places,
+            [
+                f"{row['molecule']}{' (learnt)' if row.get('learnt') else ''}".replace("_", " ")
+                for row in rows
+            ],
+        )
         for axis in (left, right):
             axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=10, borderaxespad=0.2)
             axis.grid(axis="y", alpha=0.3)
@@ -53,12 +84,24 @@ def sheet(shelf: Shelf) -> Figure:
     known = {name: found for name in shelf.molecules if (found := shelf.known(name))}
     with rc_context(STYLE):
         count = max(1, -(-len(known) // 2))
-        figure, axes = subplots(count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False)
+        figure, axes = subplots(
+            count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False
+        )
         for axis, (name, found) in zip(axes.T.ravel(), known.items(), strict=False):
-            for kind, colour, told in (("reference", REFERENCE, "reference MD"), ("predicted", PREDICTED, "palirs")):
+            for kind, colour, told in (
+                ("reference", REFERENCE, "reference MD"),
+                ("predicted", PREDICTED, "palirs"),
+            ):
                 if kind in found:
                     part = found[kind].within(*shelf.settings.window)
-                    axis.plot(part.wavenumber, part.intensity, color=colour, lw=1.1, alpha=0.85, label=told)
+                    axis.plot(
+                        part.wavenumber,
+                        part.intensity,
+                        color=colour,
+                        lw=1.1,
+                        alpha=0.85,
+                        label=told,
+                    )
             axis.set_ylim(bottom=0)
             axis.set_title(name.replace("_", " "), fontsize=11, loc="left")
         for axis in axes.ravel()[len(known) :]:

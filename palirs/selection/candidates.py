@@ -17,7 +17,8 @@ class Candidates:
     times : numpy.ndarray
         Shape ``[F]`` [fs] along it.
     largest, mean : numpy.ndarray
-        Shape ``[F]`` [eV/Å], spread of the committee's forces: of the atom where it is largest, and the mean over the atoms.
+        Shape ``[F]`` [eV/Å], spread of the committee's forces: of the atom where it is largest, and
+        the mean over the atoms.
     features : numpy.ndarray
         Shape ``[F, D]`` [1/Å], from :func:`features`.
     """
@@ -45,8 +46,9 @@ class Candidates:
 def features(distances: np.ndarray) -> np.ndarray:
     """Return what tells structures of one molecule apart: inverse sorted distances, ``[..., D]`` [1/Å].
 
-    Inverse distances weigh what is near, where forces change fast (Chmiela et al. 2017, doi:10.1126/sciadv.1603015); sorted within each
-    pair of elements (:func:`palirs.geometry.distinct.distances`) they do not change when equal atoms are exchanged.
+    Inverse distances weigh what is near, where forces change fast (Chmiela et al. 2017,
+    doi:10.1126/sciadv.1603015); sorted within each pair of elements
+    (:func:`palirs.geometry.distinct.distances`) they do not change when equal atoms are exchanged.
     """
     return 1.0 / distances
 

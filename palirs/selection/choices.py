@@ -16,7 +16,9 @@ class Choice(ABC):
     needs_distance: ClassVar[bool] = False
 
     @abstractmethod
-    def worth(self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def worth(
+        self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """Return what each candidate is worth; asked again after each that was taken.
 
         Parameters
@@ -24,7 +26,8 @@ class Choice(ABC):
         spread : numpy.ndarray
             Shape ``[F]``, uncertainty [eV/Å].
         distance : numpy.ndarray
-            Shape ``[F]``, to the nearest frame that is labelled, or was just chosen [1/Å]; ``inf`` where there is none.
+            Shape ``[F]``, to the nearest frame that is labelled, or was just chosen [1/Å]; ``inf``
+            where there is none.
         rng : numpy.random.Generator
             For those that choose at random.
         """
@@ -36,7 +39,9 @@ class MostUncertain(Choice):
 
     needs_spread: ClassVar[bool] = True
 
-    def worth(self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def worth(
+        self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """Return the spread."""
         return spread
 
@@ -45,14 +50,17 @@ class MostUncertain(Choice):
 class Distant(Choice):
     """Frames that are uncertain and unlike what is labelled and what was chosen before them.
 
-    Spread times distance to the nearest: greedy farthest-point sampling (MaxDist of Zaverkin et al. 2022, doi:10.1039/d2dd00034b) weighed
-    by uncertainty, so that one batch does not ask the same question twice.
+    Spread times distance to the nearest: greedy farthest-point sampling (MaxDist of Zaverkin et al.
+    2022, doi:10.1039/d2dd00034b) weighed by uncertainty, so that one batch does not ask the same
+    question twice.
     """
 
     needs_spread: ClassVar[bool] = True
     needs_distance: ClassVar[bool] = True
 
-    def worth(self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def worth(
+        self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """Return spread times distance."""
         return spread * np.minimum(distance, 1e9)
 
@@ -63,6 +71,8 @@ class RandomFrames(Choice):
 
     needs_spread: ClassVar[bool] = False
 
-    def worth(self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def worth(
+        self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """Return random numbers."""
         return rng.random(len(spread))

@@ -19,12 +19,14 @@ class Selector:
     choice : Choice
         What makes a frame worth a label.
     uncertainty : {"largest", "mean"}
-        Spread of the committee's forces: of the atom where it is largest, as published, or the mean over the atoms.
+        Spread of the committee's forces: of the atom where it is largest, as published, or the mean
+        over the atoms.
     least_error : float or None
-        Frames whose forces are expected to be better than this [meV/Å, mean absolute error] are no candidates: calibration times mean
-        spread. ``None``: all are.
+        Frames whose forces are expected to be better than this [meV/Å, mean absolute error] are no
+        candidates: calibration times mean spread. ``None``: all are.
     per : {"trajectory", "molecule"}
-        What ``frames`` are counted of; trajectories of one molecule compete where it is the molecule.
+        What ``frames`` are counted of; trajectories of one molecule compete where it is the
+        molecule.
     frames : int
         Frames taken at most, in one iteration.
     separation : float
@@ -47,7 +49,9 @@ class Selector:
         """Return how many frames are chosen at most."""
         return self.frames * (molecules if self.per == "molecule" else trajectories)
 
-    def choose(self, candidates: Candidates, labelled: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    def choose(
+        self, candidates: Candidates, labelled: np.ndarray, factor: float, rng: np.random.Generator
+    ) -> np.ndarray:
         """Return the indices of the chosen frames, the first choice first.
 
         Which they are does not depend on the order the candidates come in.
@@ -59,20 +63,34 @@ class Selector:
         labelled : numpy.ndarray
             Shape ``[G, D]``, features of the labelled frames of the molecule.
         factor : float
-            Error of the forces over mean spread, from calibration; what is not a number leaves all candidates in.
+            Error of the forces over mean spread, from calibration; what is not a number leaves all
+            candidates in.
         rng : numpy.random.Generator
             For those that choose at random.
         """
         order = np.lexsort((candidates.times, candidates.trajectory))
         ordered = candidates.at(order)
-        distance = nearest(ordered.features, labelled) if self.choice.needs_distance else np.full(len(ordered), np.inf)
+        distance = (
+            nearest(ordered.features, labelled)
+            if self.choice.needs_distance
+            else np.full(len(ordered), np.inf)
+        )
         good = 1e3 * factor * ordered.mean < (self.least_error or 0.0)
         if self.per == "molecule":
             return order[self._greedy(ordered, ~good, distance, rng)]
-        taken = [self._greedy(ordered, ~good & (ordered.trajectory == one), distance, rng) for one in np.unique(ordered.trajectory)]
+        taken = [
+            self._greedy(ordered, ~good & (ordered.trajectory == one), distance, rng)
+            for one in np.unique(ordered.trajectory)
+        ]
         return order[np.concatenate([np.array([], dtype=int), *taken])]
 
-    def _greedy(self, candidates: Candidates, free: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _greedy(
+        self,
+        candidates: Candidates,
+        free: np.ndarray,
+        distance: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
         """Take what is worth most among the free ones, one after the other; ``distance`` is brought up to date."""
         spread, taken = getattr(candidates, self.uncertainty), []
         while free.any() and len(taken) < self.frames:
@@ -80,5 +98,9 @@ class Selector:
             best = int(worth.argmax())
             taken.append(best)
             free = free & ~candidates.beside(best, self.separation)
-            np.minimum(distance, np.linalg.norm(candidates.features - candidates.features[best], axis=1), out=distance)
+            np.minimum(
+                distance,
+                np.linalg.norm(candidates.features - candidates.features[best], axis=1),
+                out=distance,
+            )
         return np.array(taken, dtype=int)

@@ -1,7 +1,7 @@
 """Recipes of a study: what its configuration may say, with types, ranges and units.
 
-Importing them needs neither torch nor mace, so a mistake in the configuration is found in a second. Recipes of engines, executors,
-selectors, trackers and models stand beside what they make.
+Importing them needs neither torch nor mace, so a mistake in the configuration is found in a second.
+Recipes of engines, executors, selectors, trackers and models stand beside what they make.
 """
 
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings

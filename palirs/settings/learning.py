@@ -21,18 +21,22 @@ class Learning:
     harmonic_mae : float
         The loop ends when the mean absolute error of the harmonic frequencies is below this [cm⁻¹],
     forces_mae : float or None
-        and that of the forces is expected to be below this too [meV/Å], from the spread of the committee along the exploration at (or
-        next to) the temperature of the study, calibrated on test frames. ``None``: the frequencies alone decide, as published.
+        and that of the forces is expected to be below this too [meV/Å], from the spread of the
+        committee along the exploration at (or next to) the temperature of the study, calibrated on
+        test frames. ``None``: the frequencies alone decide, as published.
     intensities : float or None
-        and that harmonic intensities of modes above 5 km/mol are off by less than this share on average. The dipole model is then trained
-        in every iteration. ``None``: once, at the end, and its intensities decide nothing.
+        and that harmonic intensities of modes above 5 km/mol are off by less than this share on
+        average. The dipole model is then trained in every iteration. ``None``: once, at the end,
+        and its intensities decide nothing.
     converge : {"each", "together"}
-        ``each``: a molecule that meets all gets no more labels while it does, and the loop ends when all do. ``together``: averages over
-        the molecules decide, and until then all get labels, as published.
+        ``each``: a molecule that meets all gets no more labels while it does, and the loop ends
+        when all do. ``together``: averages over the molecules decide, and until then all get
+        labels, as published.
     split : {"stretches", "frames"}
-        ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on one side (train, validation, test)
-        together, for ever. ``frames``: frames at random, drawn anew whenever the data set grows, as published; neighbours and earlier
-        training frames are then among those that test.
+        ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on
+        one side (train, validation, test) together, for ever. ``frames``: frames at random, drawn
+        anew whenever the data set grows, as published; neighbours and earlier training frames are
+        then among those that test.
     """
 
     iterations: Count = 40
@@ -50,7 +54,8 @@ class CommitteeSize:
     Parameters
     ----------
     size : int
-        Members; they differ by seed only. One member has no spread, so nothing is uncertain: use at least two for active learning.
+        Members; they differ by seed only. One member has no spread, so nothing is uncertain: use at
+        least two for active learning.
     dipoles : int
         Dipole models; the spectrum is that of their mean, their spread says how sure it is.
     """
@@ -66,10 +71,11 @@ class Labels:
     Parameters
     ----------
     store : str or None
-        The database; ``None`` for ``labels.db`` in the study directory. Studies may share one, also while they run.
+        The database; ``None`` for ``labels.db`` in the study directory. Studies may share one, also
+        while they run.
     attempts : int
-        Calculations of one structure at most, over all runs. One that failed as often is in quarantine: it is left out until this
-        number is raised.
+        Calculations of one structure at most, over all runs. One that failed as often is in
+        quarantine: it is left out until this number is raised.
     """
 
     store: str | None = None
@@ -96,20 +102,22 @@ class Models:
 class Pretraining:
     """What members learn before they see a label of the reference engine: those of a cheap one, which are close and cost next to nothing.
 
-    Transfer learning between levels of theory (Smith et al. 2019, doi:10.1038/s41467-019-10827-4). The first geometries are the cheap
-    engine's optima too.
+    Transfer learning between levels of theory (Smith et al. 2019, doi:10.1038/s41467-019-10827-4).
+    The first geometries are the cheap engine's optima too.
 
     Parameters
     ----------
     engine : Engine or None
         The cheap engine; ``None``: no pretraining.
     frames : int
-        Structures of each molecule and iteration: first samples of the classical harmonic distribution about its optimum, then frames of
-        its exploration at random.
+        Structures of each molecule and iteration: first samples of the classical harmonic
+        distribution about its optimum, then frames of its exploration at random.
     temperatures : tuple of float
-        Of both [K]. A wider range than that of the labels that follow leaves harmonic frequencies with half the error.
+        Of both [K]. A wider range than that of the labels that follow leaves harmonic frequencies
+        with half the error.
     iterations : int
-        Trainings. One sees the surroundings of the optimum only; a second has seen the other conformers.
+        Trainings. One sees the surroundings of the optimum only; a second has seen the other
+        conformers.
     training : Training
         Of the potentials and dipole models on its labels.
     """
@@ -122,7 +130,9 @@ class Pretraining:
 
     def __post_init__(self):
         if self.training.start != "scratch":
-            raise ValueError(f"training.start = {self.training.start}: pretraining starts from scratch")
+            raise ValueError(
+                f"training.start = {self.training.start}: pretraining starts from scratch"
+            )
         check_different("temperatures", self.temperatures, "frames")
         check_weights(self.training, "training.")
 
@@ -145,10 +155,18 @@ class Trainings:
     def __post_init__(self):
         check_weights(self.potential, "potential.")
         if self.dipole.start == "previous":
-            raise ValueError("dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file")
+            raise ValueError(
+                "dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file"
+            )
         if self.dipole.atomic_energies != "fitted":
-            raise ValueError("dipole.atomic_energies: the dipole model has no energies; give fitted")
+            raise ValueError(
+                "dipole.atomic_energies: the dipole model has no energies; give fitted"
+            )
         if self.dipole.test_fraction != self.potential.test_fraction:
-            raise ValueError("dipole.test_fraction: test frames are set aside for both models at once; give potential.test_fraction")
+            raise ValueError(
+                "dipole.test_fraction: test frames are set aside for both models at once; give potential.test_fraction"
+            )
         if self.dipole.second_stage is not None:
-            raise ValueError("dipole.second_stage: the dipole model has one error, so nothing to weight; give null")
+            raise ValueError(
+                "dipole.second_stage: the dipole model has one error, so nothing to weight; give null"
+            )

@@ -15,13 +15,28 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 EXAMPLES = (
-    ("python run.py molecules=ethanol", "another molecule: a shipped name, a G2 name of ASE, a SMILES"),
-    ("python run.py committee.size=5 sampler.temperatures=[300,900] study=studies/hot", "other values"),
+    (
+        "python run.py molecules=ethanol",
+        "another molecule: a shipped name, a G2 name of ASE, a SMILES",
+    ),
+    (
+        "python run.py committee.size=5 sampler.temperatures=[300,900] study=studies/hot",
+        "other values",
+    ),
     ("python run.py experiment=dft molecules=formaldehyde", "a preset: real PBE labels"),
     ("python run.py -m seed=1,2,3", "several studies, beside each other in MLflow"),
-    ("python run.py task=spectra study=studies/methanol-gfn2 temperature=500", "a later stage of a study that is there"),
+    (
+        "python run.py task=spectra study=studies/methanol-gfn2 temperature=500",
+        "a later stage of a study that is there",
+    ),
 )
-BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}", "minItems": "at least {} of them"}
+BOUNDS = {
+    "exclusiveMinimum": "> {}",
+    "minimum": "≥ {}",
+    "exclusiveMaximum": "< {}",
+    "maximum": "≤ {}",
+    "minItems": "at least {} of them",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,9 @@ class Entry:
     text: str
 
 
-def entries(config: Any, resolve: typing.Callable[[str], Any], place: str = "", target: Any = None) -> Iterator[Entry]:
+def entries(
+    config: Any, resolve: typing.Callable[[str], Any], place: str = "", target: Any = None
+) -> Iterator[Entry]:
     """Yield the values of a composed configuration.
 
     Parameters
@@ -62,7 +79,11 @@ def entries(config: Any, resolve: typing.Callable[[str], Any], place: str = "", 
     """
     named = "_target_" in config
     target = resolve(config["_target_"]) if named else target
-    told = {"study": "Directory; null: studies/<molecules>-<engine>."} | parameters(target) if target is not None else {}
+    told = (
+        {"study": "Directory; null: studies/<molecules>-<engine>."} | parameters(target)
+        if target is not None
+        else {}
+    )
     types = typing.get_type_hints(target, include_extras=True) if target is not None else {}
     limits = {one.name: one.default for one in fields(target)} if is_dataclass(target) else {}
     for key, value in config.items():
@@ -70,7 +91,12 @@ def entries(config: Any, resolve: typing.Callable[[str], Any], place: str = "", 
         if isinstance(value, Mapping) and ("_target_" in value or not named):
             yield from entries(value, resolve, name)
         elif key not in ("_target_", "_partial_"):
-            yield Entry(name, _plain(value), _allowed(types.get(key), limits.get(key)), told.get(str(key), ""))
+            yield Entry(
+                name,
+                _plain(value),
+                _allowed(types.get(key), limits.get(key)),
+                told.get(str(key), ""),
+            )
 
 
 def parameters(target: Any) -> dict[str, str]:
@@ -84,7 +110,9 @@ def parameters(target: Any) -> dict[str, str]:
 def _described(docstring: str) -> dict[str, str]:
     text = inspect.cleandoc(docstring).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
     found: dict[str, str] = {}
-    for names, told in re.findall(r"^(\w[\w, ]*) : [^\n]*\n((?:    .*\n?)+)", text + "\n", flags=re.MULTILINE):
+    for names, told in re.findall(
+        r"^(\w[\w, ]*) : [^\n]*\n((?:    .*\n?)+)", text + "\n", flags=re.MULTILINE
+    ):
         words = " ".join(line.strip() for line in told.splitlines())
         for name in names.split(","):
             found[name.strip()] = re.split(r"(?<=[^.]\.) (?=[A-Z`])", words)[0].replace("``", "")
@@ -96,33 +124,54 @@ def _plain(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        f"[{', '.join(map(_plain, value))}]"
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )
 
 
 def _allowed(kind: Any, default: Any) -> str:
     """Return type, range and unit in words."""
     if kind is None:
         return ""
-    whole: Any = Annotated.__class_getitem__((kind, default)) if isinstance(default, FieldInfo) else kind
+    whole: Any = (
+        Annotated.__class_getitem__((kind, default)) if isinstance(default, FieldInfo) else kind
+    )
     try:
         schema = TypeAdapter(whole).json_schema()
     except Exception:  # a type of another library
         return ""
-    return (_words(schema) or "settings") + (", or null" if NoneType in get_args(kind) and get_origin(kind) in (Union, UnionType) else "")
+    return (_words(schema) or "settings") + (
+        ", or null" if NoneType in get_args(kind) and get_origin(kind) in (Union, UnionType) else ""
+    )
 
 
 def _words(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(words for one in schema["anyOf"] if (words := _words(one)) and one.get("type") != "null")
+        return " or ".join(
+            words for one in schema["anyOf"] if (words := _words(one)) and one.get("type") != "null"
+        )
     if "enum" in schema or "const" in schema:
         return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
-    kind = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false", "array": "list", "object": "pairs"}
+    kind = {
+        "number": "number",
+        "integer": "whole number",
+        "string": "text",
+        "boolean": "true, false",
+        "array": "list",
+        "object": "pairs",
+    }
     words = [kind.get(str(schema.get("type")), "")]
     items = schema.get("items") or (schema.get("prefixItems") or [None])[0]
     if schema.get("type") == "array" and isinstance(items, Mapping) and _words(items):
         words = [f"list of {_words(items)}"]
     words += [text.format(f"{schema[key]:g}") for key, text in BOUNDS.items() if key in schema]
-    unit = f" ({schema['description']})" if len(str(schema.get("description", ""))) in range(1, 40) else ""
+    unit = (
+        f" ({schema['description']})"
+        if len(str(schema.get("description", ""))) in range(1, 40)
+        else ""
+    )
     return ", ".join(filter(None, words)) + unit
 
 
@@ -135,9 +184,17 @@ def overview(groups: Mapping[str, Sequence[str]], found: Sequence[Entry]) -> str
         "",
     ]
     lines += [f"  {name:18s} {', '.join(options)}" for name, options in groups.items()]
-    lines += ["", "Values as this command line chooses them; [what is allowed]; what they mean:", ""]
+    lines += [
+        "",
+        "Values as this command line chooses them; [what is allowed]; what they mean:",
+        "",
+    ]
     for one in found:
-        lines.append(f"  {one.key}={one.value}   [{one.allowed}]   {one.text}" if one.allowed else f"  {one.key}={one.value}   {one.text}")
+        lines.append(
+            f"  {one.key}={one.value}   [{one.allowed}]   {one.text}"
+            if one.allowed
+            else f"  {one.key}={one.value}   {one.text}"
+        )
     lines += ["", "Examples:", *(f"  {command}\n      {what}" for command, what in EXAMPLES)]
     lines += [
         "",
@@ -155,14 +212,23 @@ def page(groups: Mapping[str, Sequence[str]], found: Sequence[Entry]) -> str:
         "",
     ]
     lines += ["## Groups", "", "| group | options (`group=option`) |", "| --- | --- |"]
-    lines += [f"| `{name}` | {', '.join(f'`{option}`' for option in options)} |" for name, options in groups.items()]
+    lines += [
+        f"| `{name}` | {', '.join(f'`{option}`' for option in options)} |"
+        for name, options in groups.items()
+    ]
     lines += ["", "## Values of the default study", ""]
     room = None
     for one in found:
         first = one.key.partition(".")[0] if "." in one.key else "study"
         if first != room:
             room = first
-            lines += ["", f"### {room}", "", "| key | value | allowed | meaning |", "| --- | --- | --- | --- |"]
+            lines += [
+                "",
+                f"### {room}",
+                "",
+                "| key | value | allowed | meaning |",
+                "| --- | --- | --- | --- |",
+            ]
         cells = (f"`{one.key}`", f"`{one.value}`", one.allowed, one.text)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

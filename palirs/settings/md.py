@@ -27,7 +27,8 @@ class Sampler:
     interval : float
         Time between recorded frames [fs].
     relative_force_error : float
-        A trajectory ends at once when the spread over (mean force + ``epsilon``) of any atom exceeds this.
+        A trajectory ends at once when the spread over (mean force + ``epsilon``) of any atom
+        exceeds this.
     epsilon : float
         Regularisation of the relative error [eV/Å].
     """
@@ -69,7 +70,8 @@ class MD:
     length : float
         Recorded time of each trajectory [ps].
     until : float or None
-        Go on, up to ``longest``, until the relative standard error at the strong bands (those above half the highest) is below this.
+        Go on, up to ``longest``, until the relative standard error at the strong bands (those above
+        half the highest) is below this.
     longest : float
         Recorded time of each trajectory at most, with ``until`` [ps].
     """
@@ -82,7 +84,9 @@ class MD:
 
     def __post_init__(self):
         if self.until is not None and self.longest < self.length:
-            raise ValueError(f"longest = {self.longest:g} ps: it should not be less than length, {self.length:g} ps")
+            raise ValueError(
+                f"longest = {self.longest:g} ps: it should not be less than length, {self.length:g} ps"
+            )
 
 
 def check_different(key: str, temperatures: Sequence[float], more: str) -> None:
@@ -96,6 +100,10 @@ def check_different(key: str, temperatures: Sequence[float], more: str) -> None:
 def check_interval(key: str, interval: float, timestep: float, length: float) -> None:
     """Raise :class:`ValueError` for a recording interval [fs] shorter than the time step [fs] or longer than the run [ps]."""
     if interval < timestep * (1 - 1e-9):
-        raise ValueError(f"{key} = {interval:g} fs: it should not be shorter than the time step, {timestep:g} fs")
+        raise ValueError(
+            f"{key} = {interval:g} fs: it should not be shorter than the time step, {timestep:g} fs"
+        )
     if interval > length * 1e3 * (1 + 1e-9):
-        raise ValueError(f"{key} = {interval:g} fs: it should not be longer than the trajectories, {length * 1e3:g} fs")
+        raise ValueError(
+            f"{key} = {interval:g} fs: it should not be longer than the trajectories, {length * 1e3:g} fs"
+        )

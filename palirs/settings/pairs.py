@@ -43,7 +43,9 @@ def check_committee(committee: CommitteeSize, selector: Selector, learning: Lear
         )
 
 
-def check_goals(engine: Engine, learning: Learning, spectrum: Spectroscopy, selector: Selector) -> None:
+def check_goals(
+    engine: Engine, learning: Learning, spectrum: Spectroscopy, selector: Selector
+) -> None:
     """Raise :class:`ValueError` for goals that an engine or a choice of frames cannot reach."""
     intensities, experiment = learning.intensities, spectrum.experiment
     for key, value in (("learning.intensities", intensities), ("spectrum.experiment", experiment)):
@@ -63,7 +65,9 @@ def check_pretraining(engine: Engine, pretraining: Pretraining, training: Traini
     if cheap is None:
         return
     if cheap.fingerprint == engine.fingerprint:
-        raise ValueError(f"pretraining.engine is the reference engine, {engine.name}, itself; give pretraining=none or another one")
+        raise ValueError(
+            f"pretraining.engine is the reference engine, {engine.name}, itself; give pretraining=none or another one"
+        )
     if engine.gives_dipole and not cheap.gives_dipole:
         raise ValueError(
             f"pretraining.engine, {cheap.name}, declares no dipole, and the dipole models of "
@@ -71,7 +75,9 @@ def check_pretraining(engine: Engine, pretraining: Pretraining, training: Traini
         )
     for model in ("potential", "dipole"):
         if getattr(training, model).start not in ("scratch", "previous"):
-            raise ValueError(f"training.{model}.start names a model and pretraining makes one; give pretraining=none, or start=scratch")
+            raise ValueError(
+                f"training.{model}.start names a model and pretraining makes one; give pretraining=none, or start=scratch"
+            )
 
 
 def check_exploration(sampler: Sampler, selector: Selector, learning: Learning) -> None:
@@ -85,7 +91,9 @@ def check_exploration(sampler: Sampler, selector: Selector, learning: Learning) 
         )
 
 
-def check_workers(devices: Iterable[tuple[str, str, str]], executor: Any, memory: float | None) -> None:
+def check_workers(
+    devices: Iterable[tuple[str, str, str]], executor: Any, memory: float | None
+) -> None:
     """Raise :class:`ValueError` for Slurm jobs that lack a GPU, or workers that lack memory.
 
     Parameters
@@ -110,7 +118,9 @@ def check_workers(devices: Iterable[tuple[str, str, str]], executor: Any, memory
         )
 
 
-def check_samples(molecules: Sequence[Atoms], initial: InitialSamples, learning: Learning, training: Training) -> None:
+def check_samples(
+    molecules: Sequence[Atoms], initial: InitialSamples, learning: Learning, training: Training
+) -> None:
     """Raise :class:`PalirsError` if the first samples are too few to learn and to test with."""
     count = sum(initial.count(max(1, 3 * len(atoms) - 5)) for atoms in molecules)  # at most
     if count - int(training.test_fraction * count) < MINIMUM_FRAMES:
@@ -142,7 +152,8 @@ def check_atomic_energies(molecules: Sequence[Atoms], trainings: dict[str, Train
 def check_timestep(molecules: Sequence[Atoms], timestep: float) -> None:
     """Raise :class:`PalirsError` for a time step [fs] at which hydrogen flies away.
 
-    Velocity Verlet and BAOAB are stable below 2/ω (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990).
+    Velocity Verlet and BAOAB are stable below 2/ω (Leimkuhler and Matthews 2013,
+    doi:10.1063/1.4802990).
     """
     limit = 1 / (np.pi * SPEED_OF_LIGHT * HYDROGEN)
     light = [atoms.info[keys.MOLECULE] for atoms in molecules if min(atoms.get_masses()) < LIGHT]
@@ -167,7 +178,9 @@ def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
             about = {}
         if about.get("kind") != kind:
             found = f"a {about['kind']} model" if "kind" in about else "no model file of palirs"
-            raise PalirsError(f"training.{kind}.start = {file}: that is {found}; give a {kind} model")
+            raise PalirsError(
+                f"training.{kind}.start = {file}: that is {found}; give a {kind} model"
+            )
         missing = [chemical_symbols[number] for number in sorted(wanted - set(about["elements"]))]
         if missing:
             raise PalirsError(

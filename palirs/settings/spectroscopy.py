@@ -29,16 +29,18 @@ class Spectroscopy:
     reference : MD or None
         Trajectories driven by the reference engine; ``None`` leaves them out.
     conformers : {"md", "boltzmann"} or None
-        ``None``: every trajectory starts from the optimum. Otherwise they start from the conformers that the committee finds, in proportion
-        to their populations at the temperature. ``md``: each counts alike, and the MD goes on to weigh, which is right where it crosses
-        from one to another many times. ``boltzmann``: each counts with the population of the conformer it starts from, which is right where
-        it does not. Populations are classical and harmonic with the engine's energies, one label per conformer; see
-        :mod:`palirs.vibrations.conformers`.
+        ``None``: every trajectory starts from the optimum. Otherwise they start from the conformers
+        that the committee finds, in proportion to their populations at the temperature. ``md``:
+        each counts alike, and the MD goes on to weigh, which is right where it crosses from one to
+        another many times. ``boltzmann``: each counts with the population of the conformer it
+        starts from, which is right where it does not. Populations are classical and harmonic with
+        the engine's energies, one label per conformer; see :mod:`palirs.vibrations.conformers`.
     timestep : float
         Of the integrator [fs].
     thermostat : {"langevin", "nose_hoover"}
-        Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by Berendsen's with 0.1 ps, as in the
-        published reference MD; it leaves lines as narrow as they are, but a small molecule may keep energy in few of its modes.
+        Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by
+        Berendsen's with 0.1 ps, as in the published reference MD; it leaves lines as narrow as they
+        are, but a small molecule may keep energy in few of its modes.
     friction : float
         Of Langevin dynamics [ps⁻¹].
     dipole_interval : float
@@ -50,25 +52,29 @@ class Spectroscopy:
     lag_window : {"hann", "blackman", "gaussian", "none"}
         Window of the autocorrelation, see :mod:`palirs.spectra.lags`.
     padding : int
-        Zeros are appended to the autocorrelation up to at least so many times its length: points of the spectrum lie closer, lines stay as
-        wide as they are.
+        Zeros are appended to the autocorrelation up to at least so many times its length: points of
+        the spectrum lie closer, lines stay as wide as they are.
     quantum_correction : {"harmonic", "standard", "schofield"}
         Of the intensities, see :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
-        See :func:`palirs.spectra.infrared_spectrum`. ``schnetpack`` does in a study what SchNetPack does: dipoles of every time step, each
-        trajectory on its own, the wavenumbers of the integrator.
+        See :func:`palirs.spectra.infrared_spectrum`. ``schnetpack`` does in a study what SchNetPack
+        does: dipoles of every time step, each trajectory on its own, the wavenumbers of the
+        integrator.
     window : tuple of float
         Range that is compared and drawn [cm⁻¹].
     complete : float
-        Share of a molecule's trajectories that must end well. Those that do not (the molecule falls apart, numbers are none, the engine
-        fails) are left out; with fewer than this the task fails.
+        Share of a molecule's trajectories that must end well. Those that do not (the molecule falls
+        apart, numbers are none, the engine fails) are left out; with fewer than this the task
+        fails.
     experiment : str, dict or None
         A JCAMP-DX file or one with two columns of text, or one per molecule.
     frequency_scale : float or None
-        Computed wavenumbers times this are compared with the experiment besides, at its resolution: what a functional is off by on the
-        whole (Scott and Radom 1996, doi:10.1021/jp960976r) is then left out. It changes no spectrum. ``None``: they are not.
+        Computed wavenumbers times this are compared with the experiment besides, at its resolution:
+        what a functional is off by on the whole (Scott and Radom 1996, doi:10.1021/jp960976r) is
+        then left out. It changes no spectrum. ``None``: they are not.
     leave_out_saturated : bool
-        Leave out of comparisons where the instrument's range ended (transmittance up to 0.001, flat tops).
+        Leave out of comparisons where the instrument's range ended (transmittance up to 0.001, flat
+        tops).
     """
 
     production: MD = Field(default_factory=MD)
@@ -93,7 +99,9 @@ class Spectroscopy:
     def __post_init__(self):
         low, high = self.window
         if high - low < 100:
-            raise ValueError(f"window = {self.window}: the first wavenumber should lie at least 100 cm⁻¹ below the second")
+            raise ValueError(
+                f"window = {self.window}: the first wavenumber should lie at least 100 cm⁻¹ below the second"
+            )
         actual = max(self.dipole_interval, self.stride * self.timestep)
         if actual > LONGEST_INTERVAL:
             nyquist = 0.5 / (actual * SPEED_OF_LIGHT)
@@ -109,14 +117,18 @@ class Spectroscopy:
         if self.method == "schnetpack":
             self._check_schnetpack()
         if self.max_lag < SHORTEST_LAG:
-            raise ValueError(f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual")
+            raise ValueError(
+                f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual"
+            )
         for md in (self.production, self.reference):
             if md is None:
                 continue
             check_interval("dipole_interval", self.dipole_interval, self.timestep, md.length)
             check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
             if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
-                raise ValueError(f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)")
+                raise ValueError(
+                    f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)"
+                )
             if self.conformers == "boltzmann" and md.replicas == 1:
                 kind = "production" if md is self.production else "reference"
                 raise ValueError(
@@ -139,7 +151,9 @@ class Spectroscopy:
                 "own and no correction; leave them at hann, harmonic and 4, or method=physical"
             )
         if self.conformers == "boltzmann":
-            raise ValueError("conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical")
+            raise ValueError(
+                "conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical"
+            )
         for kind, md in (("production", self.production), ("reference", self.reference)):
             if md is not None and md.until is not None:
                 raise ValueError(
@@ -157,7 +171,9 @@ class Spectroscopy:
     @property
     def line_width(self) -> float:
         """How wide window and friction make a sharp line, at half of its height [cm⁻¹]."""
-        return line_width(self.max_lag, self.lag_window, self.friction if self.thermostat == "langevin" else 0.0)
+        return line_width(
+            self.max_lag, self.lag_window, self.friction if self.thermostat == "langevin" else 0.0
+        )
 
     @property
     def stride(self) -> int:
@@ -170,7 +186,8 @@ class Spectroscopy:
         Raises
         ------
         PalirsError
-            If one file is given for several molecules, or a file for a molecule that is not in the study.
+            If one file is given for several molecules, or a file for a molecule that is not in the
+            study.
         """
         if self.experiment is None:
             return {}
@@ -182,5 +199,7 @@ class Spectroscopy:
             return {molecules[0]: self.experiment}
         unknown = set(self.experiment) - set(molecules)
         if unknown:
-            raise PalirsError(f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules {', '.join(molecules)}")
+            raise PalirsError(
+                f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules {', '.join(molecules)}"
+            )
         return dict(self.experiment)

@@ -66,7 +66,8 @@ class Study:
 
     Parameters
     ----------
-    molecules, engine, model, training, pretraining, initial, sampler, selector, spectrum, executor, tracker
+    molecules, engine, model, training, pretraining, initial, sampler, selector, spectrum, executor,
+    tracker
         The recipes of the configuration groups.
     committee : CommitteeSize
         Size of the committee.
@@ -138,7 +139,8 @@ class Study:
         Parameters
         ----------
         calculating : bool
-            Also see that the engine can be started; not for a task that will not, on settings that somebody else may have written.
+            Also see that the engine can be started; not for a task that will not, on settings that
+            somebody else may have written.
 
         Raises
         ------
@@ -146,7 +148,9 @@ class Study:
             For the first mistake; nothing has been computed by then.
         """
         molecules = self.molecules.load()
-        if calculating and not isinstance(self.executor.labels, Slurm):  # it may be made on the nodes only
+        if calculating and not isinstance(
+            self.executor.labels, Slurm
+        ):  # it may be made on the nodes only
             for engine in (self.engine, self.pretraining.engine):
                 if engine is not None:
                     engine.prepare()
@@ -154,7 +158,10 @@ class Study:
             for engine in (self.engine, self.pretraining.engine):
                 if engine is not None:
                     engine.check(atoms)
-            for kind, architecture in (("potential", self.model.potential), ("dipole", self.model.dipole)):
+            for kind, architecture in (
+                ("potential", self.model.potential),
+                ("dipole", self.model.dipole),
+            ):
                 _check_cutoff(atoms, f"model.{kind}.cutoff", architecture.cutoff)
         trainings = {"training.potential": self.training.potential}
         if self.pretraining.engine is not None:

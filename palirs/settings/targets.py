@@ -1,8 +1,9 @@
 """Settings hold no code: what a ``_target_`` may name, looked up before anything is called.
 
-A configuration may come from a study directory that somebody else made. A ``_target_`` in it names a recipe of palirs, or, under
-``engine.calculator``, a class that ASE's calculators or their profiles are the base of; to see that, the module it names is imported
-there. Elsewhere not even that is done with what is not of palirs.
+A configuration may come from a study directory that somebody else made. A ``_target_`` in it names
+a recipe of palirs, or, under ``engine.calculator``, a class that ASE's calculators or their
+profiles are the base of; to see that, the module it names is imported there. Elsewhere not even
+that is done with what is not of palirs.
 """
 
 from collections.abc import Iterator
@@ -74,12 +75,18 @@ def _check_calculator(where: str, target: str, node: dict) -> None:
             f"{where}._target_ = {target!r}: it should be a class derived from ASE's calculators; there is no installed package "
             f"{target.partition('.')[0]!r}"
         )
-    base, what = (BaseCalculator, "calculators") if where == CALCULATOR else (BaseProfile, "profiles")
+    base, what = (
+        (BaseCalculator, "calculators") if where == CALCULATOR else (BaseProfile, "profiles")
+    )
     found = _look_up(where, target)
     if not isinstance(found, type) or not issubclass(found, base):
-        raise PalirsError(f"{where}._target_ = {target!r}: it should be the full name of a class derived from ASE's {what}")
+        raise PalirsError(
+            f"{where}._target_ = {target!r}: it should be the full name of a class derived from ASE's {what}"
+        )
     if where == CALCULATOR and node.get("_partial_") is not True:
-        raise PalirsError(f"{where}._partial_: it should be true, the calculator is made where it is used")
+        raise PalirsError(
+            f"{where}._partial_: it should be true, the calculator is made where it is used"
+        )
 
 
 def _look_up(where: str, target: str) -> Any:
@@ -87,4 +94,6 @@ def _look_up(where: str, target: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise PalirsError(f"{where}._target_ = {target!r}: there is no such class here ({error})") from error
+        raise PalirsError(
+            f"{where}._target_ = {target!r}: there is no such class here ({error})"
+        ) from error

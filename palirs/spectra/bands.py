@@ -11,7 +11,8 @@ from palirs.spectra.spectrum import Spectrum
 SMALLEST = 0.02
 """Of the highest band: smaller ones are left out,"""
 STANDS_OUT = 0.15
-"""as are those that rise less than this share of their height above what lies between them and a higher one,"""
+"""as are those that rise less than this share of their height above what lies between them and a
+higher one,"""
 SURE = 3.0
 """and those not this many standard errors high."""
 CUT = 0.5
@@ -27,7 +28,8 @@ class Band:
     Attributes
     ----------
     position, position_error : float
-        Of its maximum [cm⁻¹], and the standard error (jackknife over the spectrum's parts); NaN if it is not known.
+        Of its maximum [cm⁻¹], and the standard error (jackknife over the spectrum's parts); NaN if
+        it is not known.
     low, high : float
         Where it begins and ends [cm⁻¹].
     area, area_error : float
@@ -45,7 +47,10 @@ class Band:
 def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     """Return the bands within a window [cm⁻¹], by wavenumber."""
     part = spectrum.within(*window)
-    y, error = part.intensity, np.zeros(len(part.intensity)) if part.error is None else np.nan_to_num(part.error)
+    y, error = (
+        part.intensity,
+        np.zeros(len(part.intensity)) if part.error is None else np.nan_to_num(part.error),
+    )
     if len(y) < 3 or y.max() <= 0:
         return []
     tops, _ = find_peaks(y, height=SMALLEST * y.max())
@@ -54,7 +59,10 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     if not len(tops):
         return []
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
-    found = [_band(part, int(top), begin, end) for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)]
+    found = [
+        _band(part, int(top), begin, end)
+        for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)
+    ]
     return [one for one in found if not _cut(one, part)]
 
 
@@ -77,7 +85,9 @@ def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:
     spread = shift = float("nan")
     if part.blocks is not None:
         count = len(part.blocks)
-        spread = float(np.trapezoid(part.blocks[:, inside], x[inside], axis=1).std(ddof=1) / np.sqrt(count))
+        spread = float(
+            np.trapezoid(part.blocks[:, inside], x[inside], axis=1).std(ddof=1) / np.sqrt(count)
+        )
         without = (count * part.blocks.mean(axis=0)[inside] - part.blocks[:, inside]) / (count - 1)
         tops = np.array([_summit(x[inside], one) for one in without])
         shift = float(np.sqrt((count - 1) * tops.var()))

@@ -13,13 +13,20 @@ class FlatError(ValueError):
     """A spectrum has no intensity to compare, as that of a molecule without a dipole."""
 
 
-def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, without_saturated: bool = False) -> float:
+def pearson(
+    a: Spectrum,
+    b: Spectrum,
+    window: tuple[float, float] = WINDOW,
+    *,
+    without_saturated: bool = False,
+) -> float:
     """Pearson correlation of the intensities on a common grid, 1 for spectra that differ only by a factor.
 
     Parameters
     ----------
     a, b : Spectrum
-        Any units. The grid is that of a measured spectrum if there is one, else 1 cm⁻¹; gaps of a measurement are left out.
+        Any units. The grid is that of a measured spectrum if there is one, else 1 cm⁻¹; gaps of a
+        measurement are left out.
     window : tuple of float
         Compared range [cm⁻¹], cut to what both spectra cover.
     without_saturated : bool
@@ -34,16 +41,24 @@ def pearson(a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, w
     first, second = a.on(grid), b.on(grid)
     for spectrum, values in ((a, first), (b, second)):
         if np.ptp(values) == 0:
-            raise FlatError(f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} cm⁻¹; no correlation exists")
+            raise FlatError(
+                f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} cm⁻¹; no correlation exists"
+            )
     return float(pearsonr(first, second).statistic)
 
 
 def wasserstein(
-    a: Spectrum, b: Spectrum, window: tuple[float, float] = WINDOW, *, in_cm1: bool = False, without_saturated: bool = False
+    a: Spectrum,
+    b: Spectrum,
+    window: tuple[float, float] = WINDOW,
+    *,
+    in_cm1: bool = False,
+    without_saturated: bool = False,
 ) -> float:
     """Mass transport along the wavenumber axis between two spectra of unit area.
 
-    The window is mapped to [0, 1], so 0.01 means that intensity moves by 1 % of the window on average. Negative intensities count as zero.
+    The window is mapped to [0, 1], so 0.01 means that intensity moves by 1 % of the window on
+    average. Negative intensities count as zero.
 
     Parameters
     ----------
@@ -65,7 +80,9 @@ def wasserstein(
     weights = [np.clip(spectrum.on(grid), 0, None) * cells for spectrum in (a, b)]
     for spectrum, weight in zip((a, b), weights, strict=True):
         if weight.sum() <= 0:
-            raise FlatError(f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} cm⁻¹")
+            raise FlatError(
+                f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} cm⁻¹"
+            )
     distance = float(wasserstein_distance(grid, grid, *weights))
     return distance if in_cm1 else distance / (high - low)
 
@@ -77,11 +94,27 @@ def common_grid(
     low = max(window[0], a.wavenumber[0], b.wavenumber[0])
     high = min(window[1], a.wavenumber[-1], b.wavenumber[-1])
     if high - low < 10:
-        raise ValueError(f"spectra {a.label!r} and {b.label!r} do not overlap between {window[0]:.0f} and {window[1]:.0f} cm⁻¹")
+        raise ValueError(
+            f"spectra {a.label!r} and {b.label!r} do not overlap between {window[0]:.0f} and {window[1]:.0f} cm⁻¹"
+        )
     measured = next((spectrum for spectrum in (a, b) if spectrum.measured), None)
-    grid = np.arange(np.ceil(low), high, 1.0) if measured is None else measured.within(low, high).wavenumber
-    left_out = [span for spectrum in (a, b) for span in (*spectrum.gaps, *(spectrum.saturated if without_saturated else ()))]
-    stays = ~np.any([(grid >= begin) & (grid <= end) for begin, end in left_out], axis=0) if left_out else np.ones(len(grid), dtype=bool)
+    grid = (
+        np.arange(np.ceil(low), high, 1.0)
+        if measured is None
+        else measured.within(low, high).wavenumber
+    )
+    left_out = [
+        span
+        for spectrum in (a, b)
+        for span in (*spectrum.gaps, *(spectrum.saturated if without_saturated else ()))
+    ]
+    stays = (
+        ~np.any([(grid >= begin) & (grid <= end) for begin, end in left_out], axis=0)
+        if left_out
+        else np.ones(len(grid), dtype=bool)
+    )
     if stays.sum() < 3:
-        raise ValueError(f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between {low:.0f} and {high:.0f} cm⁻¹")
+        raise ValueError(
+            f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between {low:.0f} and {high:.0f} cm⁻¹"
+        )
     return grid[stays], np.gradient(grid)[stays], (low, high)

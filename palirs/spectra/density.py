@@ -5,7 +5,9 @@ import numpy as np
 from palirs.spectra.infrared import lag_products, spectral_transform
 
 
-def mode_densities(rates: np.ndarray, timestep: float, *, max_lag: float = 1000.0, window: str = "hann") -> tuple[np.ndarray, np.ndarray]:
+def mode_densities(
+    rates: np.ndarray, timestep: float, *, max_lag: float = 1000.0, window: str = "hann"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return at which wavenumbers each normal mode moves: the spectrum of its kinetic energy, of unit area.
 
     Its maximum is the mode's frequency at that temperature, anharmonicity and all.
@@ -36,7 +38,9 @@ def mode_densities(rates: np.ndarray, timestep: float, *, max_lag: float = 1000.
     values = np.asarray(rates, dtype=float)
     lags = round(max_lag / timestep)
     if values.ndim != 3 or values.shape[1] < lags + 1:
-        raise ValueError(f"rates have shape {values.shape}; it should be [trajectories, frames, modes], at least {lags + 1} frames")
+        raise ValueError(
+            f"rates have shape {values.shape}; it should be [trajectories, frames, modes], at least {lags + 1} frames"
+        )
     correlations = []
     for mode in range(values.shape[2]):
         found = [lag_products(one[:, mode : mode + 1], 0, len(one), lags) for one in values]

@@ -14,9 +14,21 @@ def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
     """Write a spectrum, or columns of equal length under their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Spectrum):
-        comment = json.dumps({"label": content.label, "unit": content.unit, "made": content.made, "time": content.time}, ensure_ascii=False)
+        comment = json.dumps(
+            {
+                "label": content.label,
+                "unit": content.unit,
+                "made": content.made,
+                "time": content.time,
+            },
+            ensure_ascii=False,
+        )
         error = np.full(len(content.wavenumber), np.nan) if content.error is None else content.error
-        columns = {"wavenumber_cm1": content.wavenumber, "intensity": content.intensity, "standard_error": error}
+        columns = {
+            "wavenumber_cm1": content.wavenumber,
+            "intensity": content.intensity,
+            "standard_error": error,
+        }
         if content.unit == "km/mol per cm⁻¹":
             columns["molar_absorption_L_per_mol_cm"] = content.molar_absorption
     else:
@@ -34,5 +46,7 @@ def read_csv(path: Path) -> Spectrum:
     """Read a spectrum that :func:`write_csv` wrote."""
     with path.open(encoding="utf-8") as file:
         described = json.loads(file.readline().lstrip("# "))
-    wavenumber, intensity, error = np.loadtxt(path, delimiter=",", skiprows=2, usecols=(0, 1, 2), unpack=True, encoding="utf-8")
+    wavenumber, intensity, error = np.loadtxt(
+        path, delimiter=",", skiprows=2, usecols=(0, 1, 2), unpack=True, encoding="utf-8"
+    )
     return Spectrum(wavenumber, intensity, error, **described)

@@ -8,7 +8,10 @@ from scipy.signal import get_window
 from palirs.units import BOLTZMANN, CM1_PER_EV, SPEED_OF_LIGHT
 
 Window = Literal["hann", "blackman", "gaussian", "none"]
-"""``gaussian``: down to 1 % at the greatest lag. ``none``: lines as narrow as may be, with side lobes of a fifth of their height."""
+"""``gaussian``: down to 1 % at the greatest lag.
+
+``none``: lines as narrow as may be, with side lobes of a fifth of their height.
+"""
 Correction = Literal["harmonic", "standard", "schofield"]
 """See :func:`correction`."""
 
@@ -25,7 +28,9 @@ def window(name: str, lags: int) -> np.ndarray:
         return np.exp(np.log(0.01) * (np.arange(lags) / lags) ** 2)
     if name not in ("hann", "blackman", "none"):
         raise ValueError(f"window = {name!r}: it should be hann, blackman, gaussian or none")
-    weights = np.asarray(get_window("boxcar" if name == "none" else name, 2 * lags, fftbins=True))[lags:]
+    weights = np.asarray(get_window("boxcar" if name == "none" else name, 2 * lags, fftbins=True))[
+        lags:
+    ]
     return weights / weights[0]
 
 
@@ -39,26 +44,35 @@ def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
     name : str
         Of the window.
     friction : float
-        γ of Langevin dynamics [ps⁻¹], which damps a vibration as exp(−γt/2): γ/(2πc) wide on its own.
+        γ of Langevin dynamics [ps⁻¹], which damps a vibration as exp(−γt/2): γ/(2πc) wide on its
+        own.
     """
     rate = 0.5e-3 * friction
     lag = np.linspace(0, min(max_lag, 60 / rate) if rate else max_lag, 2000, endpoint=False)
-    decay = np.interp(lag / max_lag, np.linspace(0, 1, 2000, endpoint=False), window(name, 2000), right=0.0) * np.exp(-rate * lag)
+    decay = np.interp(
+        lag / max_lag, np.linspace(0, 1, 2000, endpoint=False), window(name, 2000), right=0.0
+    ) * np.exp(-rate * lag)
     offset = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
-    shape = np.asarray(np.trapezoid(decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1))
+    shape = np.asarray(
+        np.trapezoid(
+            decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1
+        )
+    )
     return 2 * float(offset[np.flatnonzero(shape < 0.5 * shape[0])[0]])
 
 
 def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndarray:
     """Return what classical intensities are to be multiplied with, beyond what the harmonic correction already does.
 
-    Classical MD has no detailed balance; a factor Q(βħω) brings it back. The intensities of :func:`palirs.spectra.infrared_spectrum` hold
-    the harmonic one, βħω/(1 − exp(−βħω)), which makes the band of a harmonic oscillator exact; the others are relative to it.
+    Classical MD has no detailed balance; a factor Q(βħω) brings it back. The intensities of
+    :func:`palirs.spectra.infrared_spectrum` hold the harmonic one, βħω/(1 − exp(−βħω)), which makes
+    the band of a harmonic oscillator exact; the others are relative to it.
 
     Parameters
     ----------
     name : {"harmonic", "standard", "schofield"}
-        ``harmonic``: 1. ``standard``: Q = 2/(1 + exp(−βħω)). ``schofield``: Q = exp(βħω/2) (Ramírez et al. 2004, doi:10.1063/1.1774986).
+        ``harmonic``: 1. ``standard``: Q = 2/(1 + exp(−βħω)). ``schofield``: Q = exp(βħω/2) (Ramírez
+        et al. 2004, doi:10.1063/1.1774986).
     wavenumber : numpy.ndarray
         [cm⁻¹].
     temperature : float
@@ -71,7 +85,11 @@ def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndar
     """
     x = np.asarray(wavenumber, dtype=float) / (CM1_PER_EV * BOLTZMANN * temperature)
     harmonic = np.where(x > 1e-8, x / -np.expm1(-np.maximum(x, 1e-8)), 1.0)
-    factors = {"harmonic": harmonic, "standard": 2 / (1 + np.exp(-x)), "schofield": np.exp(np.minimum(x / 2, 700.0))}
+    factors = {
+        "harmonic": harmonic,
+        "standard": 2 / (1 + np.exp(-x)),
+        "schofield": np.exp(np.minimum(x / 2, 700.0)),
+    }
     if name not in factors:
         raise ValueError(f"quantum_correction = {name!r}: it should be {', '.join(factors)}")
     return factors[name] / harmonic

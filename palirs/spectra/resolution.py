@@ -13,11 +13,14 @@ STEP = 1.0
 """Of the grid of what is broadened [cm⁻¹], unless the measurement is finer."""
 
 
-def at_resolution(spectrum: Spectrum, max_lag: float, *, window: str = "hann", friction: float = 0.0) -> Spectrum:
+def at_resolution(
+    spectrum: Spectrum, max_lag: float, *, window: str = "hann", friction: float = 0.0
+) -> Spectrum:
     """Broaden a spectrum as one computed from an autocorrelation of finite depth is.
 
-    Each line gets the shape that :func:`palirs.spectra.infrared_spectrum` gives it: its Fourier transform is multiplied by the window of
-    the lags, and by exp(−γt/2), how Langevin dynamics damps a vibration. A Hann window of 1000 fs makes lines 33 cm⁻¹ wide.
+    Each line gets the shape that :func:`palirs.spectra.infrared_spectrum` gives it: its Fourier
+    transform is multiplied by the window of the lags, and by exp(−γt/2), how Langevin dynamics
+    damps a vibration. A Hann window of 1000 fs makes lines 33 cm⁻¹ wide.
 
     Parameters
     ----------
@@ -41,8 +44,12 @@ def at_resolution(spectrum: Spectrum, max_lag: float, *, window: str = "hann", f
     y = spectrum.on(grid)
     edge = round(10 / (max_lag * SPEED_OF_LIGHT * step))  # ten times as far as the window reaches
     size = int(next_fast_len(len(y) + 2 * edge, real=True) or 0)
-    padded = np.pad(y, (edge, size - len(y) - edge), mode="edge")  # what is beyond the ends is not known; a jump to zero would ring
+    padded = np.pad(
+        y, (edge, size - len(y) - edge), mode="edge"
+    )  # what is beyond the ends is not known; a jump to zero would ring
     lag = np.fft.rfftfreq(size, step) / SPEED_OF_LIGHT  # [fs]
-    decay = np.interp(lag, np.arange(1024) * max_lag / 1024, lags.window(window, 1024), right=0.0) * np.exp(-0.5e-3 * friction * lag)
+    decay = np.interp(
+        lag, np.arange(1024) * max_lag / 1024, lags.window(window, 1024), right=0.0
+    ) * np.exp(-0.5e-3 * friction * lag)
     found = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
     return replace(spectrum, wavenumber=grid, intensity=found, error=None, blocks=None)

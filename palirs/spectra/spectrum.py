@@ -27,12 +27,14 @@ class Spectrum:
     measured : bool
         Comes from an experiment; its grid is then used in comparisons.
     made : str
-        How it was computed; spectra made in different ways are not compared. Empty if that is not known.
+        How it was computed; spectra made in different ways are not compared. Empty if that is not
+        known.
     time : float
         Of all trajectories it comes from [ps]; 0 if that is not known.
     gaps, saturated : tuple
-        Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them), and where the instrument's range ended.
-        Comparisons leave gaps out, and what is saturated where they are asked to.
+        Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them),
+        and where the instrument's range ended. Comparisons leave gaps out, and what is saturated
+        where they are asked to.
     read_as : str
         How a measured file was read: columns, quantity, range, points.
     doubt : str
@@ -59,8 +61,13 @@ class Spectrum:
 
     def scaled(self, factor: float) -> "Spectrum":
         """Return the spectrum with all wavenumbers so many times as large, and the areas of its bands as they are."""
-        parts = {name: None if (one := getattr(self, name)) is None else one / factor for name in ("error", "blocks")}
-        return replace(self, wavenumber=self.wavenumber * factor, intensity=self.intensity / factor, **parts)
+        parts = {
+            name: None if (one := getattr(self, name)) is None else one / factor
+            for name in ("error", "blocks")
+        }
+        return replace(
+            self, wavenumber=self.wavenumber * factor, intensity=self.intensity / factor, **parts
+        )
 
     def within(self, low: float, high: float) -> "Spectrum":
         """Return the part between two wavenumbers [cm⁻¹]."""
@@ -76,7 +83,11 @@ class Spectrum:
     def with_blocks(self, blocks: np.ndarray) -> "Spectrum":
         """Return the spectrum with these parts ``[blocks, points]``, and the standard error of their mean; NaN if there is only one."""
         several = len(blocks) > 1
-        error = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)) if several else np.full(len(self.wavenumber), np.nan)
+        error = (
+            blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
+            if several
+            else np.full(len(self.wavenumber), np.nan)
+        )
         return replace(self, error=error, blocks=blocks if several else None)
 
     @property

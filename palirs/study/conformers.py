@@ -15,7 +15,8 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.conformers import Conformer, conformers, populations, read_conformers
 
 UNSURE = 0.025
-"""Difference of relative energies [eV] from which geometries are doubted: a factor of 2.6 in a population at 300 K."""
+"""Difference of relative energies [eV] from which geometries are doubted: a factor of 2.6 in a
+population at 300 K."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ def starts(
     Parameters
     ----------
     directory : Path
-        Of the study. Conformers that are there stay as they are, so that the MD of committee and engine start alike.
+        Of the study. Conformers that are there stay as they are, so that the MD of committee and
+        engine start alike.
     references : sequence of Harmonic
         The molecules at their optima by the engine.
     committee : callable
@@ -53,7 +55,9 @@ def starts(
             _write(file, conformers(known.atoms, committee().double()), labeller)
         mine = read_conformers(file)
         shares = populations(mine, temperature)
-        found.append(Starts(known, tuple(one.atoms for one in mine), tuple(shares.tolist()), weighted))
+        found.append(
+            Starts(known, tuple(one.atoms for one in mine), tuple(shares.tolist()), weighted)
+        )
     return found
 
 
@@ -63,10 +67,19 @@ def _write(file: Path, found: Sequence[Conformer], labeller: Labeller) -> None:
         atoms.info[keys.ORIGIN] = "conformer"
     energies = [properties.energy for properties in labeller.calculate(frames)]
     for atoms, one, energy in zip(frames, found, energies, strict=True):
-        atoms.info |= {"engine_energy_eV": energy, "committee_energy_eV": one.energy, "log_weight": one.log_weight}
+        atoms.info |= {
+            "engine_energy_eV": energy,
+            "committee_energy_eV": one.energy,
+            "log_weight": one.log_weight,
+        }
     theirs = np.array(energies) - energies[0]
     off = np.abs([one.energy - found[0].energy for one in found] - theirs).max()
-    log.info("%s: %d conformer(s), %s meV above the optimum", name, len(found), ", ".join(f"{1e3 * energy:+.0f}" for energy in theirs))
+    log.info(
+        "%s: %d conformer(s), %s meV above the optimum",
+        name,
+        len(found),
+        ", ".join(f"{1e3 * energy:+.0f}" for energy in theirs),
+    )
     if off > UNSURE:
         log.warning(
             "%s: committee and engine differ by up to %.0f meV in the energies of its conformers: geometries and populations may be wrong; "

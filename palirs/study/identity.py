@@ -16,11 +16,22 @@ from palirs.settings.flat import flat
 
 log = logging.getLogger(__name__)
 
-SETTINGS = ("engine", "model", "training", "pretraining", "initial", "sampler", "selector", "committee", "seed")
-"""Settings that the results of a study directory depend on: they may not change between runs on it. The length of the loop, spectra,
-temperature, executor and tracker may."""
+SETTINGS = (
+    "engine",
+    "model",
+    "training",
+    "pretraining",
+    "initial",
+    "sampler",
+    "selector",
+    "committee",
+    "seed",
+)
+"""Settings that the results of a study directory depend on: they may not change between runs on it.
+The length of the loop, spectra, temperature, executor and tracker may."""
 FREE = (".backend", ".device", ".save_interval")
-"""Endings of keys of trainings that may change between runs of a study: they say where and how fast, not what."""
+"""Endings of keys of trainings that may change between runs of a study: they say where and how
+fast, not what."""
 NEWER = {"molecules.complexes": False, "learning.split": "frames"}
 """Settings that did not exist when some studies were made, and what they were then."""
 GROWING = ("active_learning", "study")
@@ -38,31 +49,49 @@ def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
     molecules : sequence of Atoms
         Start geometries.
     """
-    told = {f"{group}.{name}": value for group in ("molecules", "learning") for name, value in resolved[group].items()}
-    mine = flat({key: resolved[key] for key in SETTINGS}) | {key: told.get(key, usual) for key, usual in NEWER.items()}
-    return mine | {f"molecule {atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}" for atoms in molecules}
+    told = {
+        f"{group}.{name}": value
+        for group in ("molecules", "learning")
+        for name, value in resolved[group].items()
+    }
+    mine = flat({key: resolved[key] for key in SETTINGS}) | {
+        key: told.get(key, usual) for key, usual in NEWER.items()
+    }
+    return mine | {
+        f"molecule {atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}"
+        for atoms in molecules
+    }
 
 
 def claim(directory: Path, mine: dict[str, Any], task: str, write: bool, iterations: int) -> None:
     """Refuse to mix results of different settings in one directory; with ``write`` say whose it is.
 
-    A study may grow: more molecules, more temperatures or replicas of the exploration. What came, after how many iterations and when is
-    written down under ``grown``.
+    A study may grow: more molecules, more temperatures or replicas of the exploration. What came,
+    after how many iterations and when is written down under ``grown``.
 
     Raises
     ------
     PalirsError
-        If settings differ otherwise, or a task other than :data:`GROWING` is given more than the study has.
+        If settings differ otherwise, or a task other than :data:`GROWING` is given more than the
+        study has.
     """
     file, grown = directory / "identity.json", []
     if file.exists():
         theirs = NEWER | json.loads(file.read_text())
         grown = theirs.pop(GROWN, [])
-        changed = {key: (theirs.get(key), mine.get(key)) for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)}
+        changed = {
+            key: (theirs.get(key), mine.get(key))
+            for key in sorted({*mine, *theirs})
+            if mine.get(key) != theirs.get(key)
+        }
         changed = {key: pair for key, pair in changed.items() if not _free(key)}
         more = {key: mine[key] for key, pair in changed.items() if _more(key, *pair)}
         if set(more) != set(changed):
-            lines = "\n".join(f"  {key}: {then} -> {now}" for key, (then, now) in changed.items() if key not in more)
+            lines = "\n".join(
+                f"  {key}: {then} -> {now}"
+                for key, (then, now) in changed.items()
+                if key not in more
+            )
             raise PalirsError(
                 f"study {directory} was made with other settings:\n{lines}\n"
                 f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
@@ -73,10 +102,15 @@ def claim(directory: Path, mine: dict[str, Any], task: str, write: bool, iterati
             )
         if more and write:
             log.info("study grows after %d iterations: %s", iterations, _words(more))
-            grown = [*grown, {"iterations": iterations, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **more}]
+            grown = [
+                *grown,
+                {"iterations": iterations, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **more},
+            ]
     if write:
         part = file.with_suffix(".part")
-        part.write_text(json.dumps(mine | ({GROWN: grown} if grown else {}), indent=1, ensure_ascii=False))
+        part.write_text(
+            json.dumps(mine | ({GROWN: grown} if grown else {}), indent=1, ensure_ascii=False)
+        )
         part.replace(file)
 
 
@@ -103,7 +137,12 @@ def _more(key: str, then: Any, now: Any) -> bool:
 
 def _words(more: dict[str, Any]) -> str:
     molecules = [key.partition(" ")[2] for key in more if key.startswith("molecule ")]
-    return "; ".join([*([", ".join(molecules)] if molecules else []), *(f"{k}={v}" for k, v in more.items() if k.startswith("sampler."))])
+    return "; ".join(
+        [
+            *([", ".join(molecules)] if molecules else []),
+            *(f"{k}={v}" for k, v in more.items() if k.startswith("sampler.")),
+        ]
+    )
 
 
 def _free(key: str) -> bool:

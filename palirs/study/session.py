@@ -38,10 +38,21 @@ from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
-LABELS_ONLY = ("check", "compare", "fetch", "label", "contract", "import_labels", "export_labels", "import_model", "predict")
+LABELS_ONLY = (
+    "check",
+    "compare",
+    "fetch",
+    "label",
+    "contract",
+    "import_labels",
+    "export_labels",
+    "import_model",
+    "predict",
+)
 """Tasks that touch at most the label store, which several programs may write to."""
 READING = ("analyse", "export_model")
-"""Tasks that only read what other tasks wrote: they may run while another program works on the study."""
+"""Tasks that only read what other tasks wrote: they may run while another program works on the
+study."""
 
 
 @dataclass
@@ -80,7 +91,13 @@ class Session:
     def cheap(self) -> Labeller | None:
         """Calculations of the cheap engine of the pretraining, if there is one; through the same store and workers."""
         engine = self.study.pretraining.engine
-        return None if engine is None else Labeller(engine, self.labeller.store, self.labeller.executor, self.study.labels.attempts)
+        return (
+            None
+            if engine is None
+            else Labeller(
+                engine, self.labeller.store, self.labeller.executor, self.study.labels.attempts
+            )
+        )
 
     @cached_property
     def cheap_references(self) -> tuple[Harmonic, ...]:
@@ -107,16 +124,27 @@ class Session:
         """Optimum and harmonic vibrations of each molecule by the reference engine."""
         molecules = self.molecules
         if self.cheap_references:
-            molecules = [start_geometry(*pair) for pair in zip(molecules, self.cheap_references, strict=True)]
+            molecules = [
+                start_geometry(*pair) for pair in zip(molecules, self.cheap_references, strict=True)
+            ]
         found = reference_vibrations(molecules, self.labeller)
         self._paid = len(self.labeller.asked)
         for known in () if self.study.molecules.complexes else found:
             check_whole(known.atoms)  # a start geometry may fall apart while it relaxes
         changes = self._rearranged(found)
         for name, change in changes.items():
-            log.warning("%s relaxes to another molecule: %s; everything that follows is of that one", name, change)
+            log.warning(
+                "%s relaxes to another molecule: %s; everything that follows is of that one",
+                name,
+                change,
+            )
         if changes:
-            self.tracker.describe("\n\n".join(f"{name} relaxes to another molecule: {change}." for name, change in changes.items()))
+            self.tracker.describe(
+                "\n\n".join(
+                    f"{name} relaxes to another molecule: {change}."
+                    for name, change in changes.items()
+                )
+            )
         return found
 
     @property
@@ -126,7 +154,10 @@ class Session:
 
     def _rearranged(self, references: Sequence[Harmonic]) -> dict[str, str]:
         pairs = zip(self.molecules, references, strict=True)
-        changes = {given.info[keys.MOLECULE]: rearrangement(given, optimum.atoms) for given, optimum in pairs}
+        changes = {
+            given.info[keys.MOLECULE]: rearrangement(given, optimum.atoms)
+            for given, optimum in pairs
+        }
         return {name: change for name, change in changes.items() if change}
 
     @property
@@ -139,14 +170,23 @@ class Session:
         how, temperature = self.study.spectrum.conformers, self.study.temperature
         if how is None:
             return references
-        return starts(self.directory, references, lambda: self.committee, self.labeller, temperature, how == "boltzmann")
+        return starts(
+            self.directory,
+            references,
+            lambda: self.committee,
+            self.labeller,
+            temperature,
+            how == "boltzmann",
+        )
 
     @property
     def plan(self) -> Plan:
         """What active learning needs to know."""
         return self._plan(self.directory, self.references, self.pretrained)
 
-    def _plan(self, directory: Path, references: tuple[Harmonic, ...], pretrained: Path | None) -> Plan:
+    def _plan(
+        self, directory: Path, references: tuple[Harmonic, ...], pretrained: Path | None
+    ) -> Plan:
         s = self.study
         return Plan(
             directory=directory,
@@ -163,7 +203,9 @@ class Session:
             paid=self._paid,
             pretrained=pretrained,
             evaluation=s.evaluation,
-            dipoles=None if s.learning.intensities is None else Dipoles(s.committee.dipoles, s.model.dipole, s.training.dipole),
+            dipoles=None
+            if s.learning.intensities is None
+            else Dipoles(s.committee.dipoles, s.model.dipole, s.training.dipole),
         )
 
     @property
@@ -182,7 +224,9 @@ class Session:
         """
         places = complete_iterations(self.directory)
         if not places:
-            raise PalirsError(f"{self.directory}: no completed iteration; run task=active_learning (or task=study) on it first")
+            raise PalirsError(
+                f"{self.directory}: no completed iteration; run task=active_learning (or task=study) on it first"
+            )
         return places[-1]
 
     @property
@@ -200,7 +244,9 @@ class Session:
         return Findings(
             directory=self.directory,
             shelf=self.shelf,
-            history=[json.loads((place / "metrics.json").read_text())["metrics"] for place in places],
+            history=[
+                json.loads((place / "metrics.json").read_text())["metrics"] for place in places
+            ],
             first=read_dataset(places[0]),
             final=read_dataset(last),
             test=read_frames(last / "test.xyz"),
@@ -225,7 +271,14 @@ class Session:
 
 @contextmanager
 def open_session(
-    study: Study, molecules: list[Atoms], directory: Path, resolved: dict, yaml: str, task: str, name: str, sweep: str | None
+    study: Study,
+    molecules: list[Atoms],
+    directory: Path,
+    resolved: dict,
+    yaml: str,
+    task: str,
+    name: str,
+    sweep: str | None,
 ) -> Iterator[Session]:
     """Open the resources of a study.
 
@@ -242,8 +295,9 @@ def open_session(
     yaml : str
         The same as text, written to ``config.yaml``.
     task : str
-        Name of the task. One of :data:`LABELS_ONLY` neither locks nor tracks, and the directory need not be one of a study with these
-        settings; one of :data:`READING` does so unless another program works on the study; every other one holds the study alone.
+        Name of the task. One of :data:`LABELS_ONLY` neither locks nor tracks, and the directory
+        need not be one of a study with these settings; one of :data:`READING` does so unless
+        another program works on the study; every other one holds the study alone.
     name : str
         Of the tracked run.
     sweep : str or None
@@ -252,9 +306,17 @@ def open_session(
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         alone = task not in LABELS_ONLY and _alone(stack, directory, task)
-        tracker = stack.enter_context((study.tracker if alone else Off()).open(directory, name, flat(resolved), sweep))
+        tracker = stack.enter_context(
+            (study.tracker if alone else Off()).open(directory, name, flat(resolved), sweep)
+        )
         if task not in LABELS_ONLY:
-            claim(directory, identity(resolved, molecules), task, alone, len(complete_iterations(directory)))
+            claim(
+                directory,
+                identity(resolved, molecules),
+                task,
+                alone,
+                len(complete_iterations(directory)),
+            )
         if alone:
             (directory / "config.yaml").write_text(yaml, encoding="utf-8")
             tracker.artifact(directory / "config.yaml")
@@ -264,7 +326,16 @@ def open_session(
         store = LabelStore(study.labels.store or directory / "labels.db")
         labels = _NoMore(directory) if task in READING else opened[study.executor.labels]
         labeller = Labeller(study.engine, store, labels, study.labels.attempts)
-        yield Session(study, molecules, directory, labeller, opened[study.executor.training], opened[study.executor.md], tracker, journal)
+        yield Session(
+            study,
+            molecules,
+            directory,
+            labeller,
+            opened[study.executor.training],
+            opened[study.executor.md],
+            tracker,
+            journal,
+        )
 
 
 class _NoMore(Executor):
@@ -275,7 +346,9 @@ class _NoMore(Executor):
 
     def submit(self, fn, /, *args, **kwargs) -> Future:
         """Refuse."""
-        raise PalirsError(f"{self._directory}: labels of the optimum or its vibrations are missing; run task=harmonic on it first")
+        raise PalirsError(
+            f"{self._directory}: labels of the optimum or its vibrations are missing; run task=harmonic on it first"
+        )
 
 
 def _alone(stack: ExitStack, directory: Path, task: str) -> bool:
@@ -285,7 +358,10 @@ def _alone(stack: ExitStack, directory: Path, task: str) -> bool:
     except HeldError as error:
         if task not in READING:
             raise
-        log.info("%s; this task reads what is complete and logs nothing", str(error).partition(". Wait")[0])
+        log.info(
+            "%s; this task reads what is complete and logs nothing",
+            str(error).partition(". Wait")[0],
+        )
         return False
     return True
 

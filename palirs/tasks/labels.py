@@ -42,7 +42,9 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     labelled = session.labeller.label(structures, "labels")
     ase.io.write(session.directory / output, labelled, format="extxyz")
     failed = len(structures) - len(labelled)
-    print(f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed (reasons in {session.labeller.store.path})")
+    print(
+        f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed (reasons in {session.labeller.store.path})"
+    )
 
 
 def contract(session: Session) -> None:
@@ -60,12 +62,20 @@ def contract(session: Session) -> None:
         print(finding, flush=True)
         failed += not finding.passed
     if failed:
-        raise PalirsError(f"{engine.name} fails {failed} of the checks; a model trained on it would learn its mistakes")
+        raise PalirsError(
+            f"{engine.name} fails {failed} of the checks; a model trained on it would learn its mistakes"
+        )
     print("the engine fulfils the contract")
 
 
 def import_labels(
-    session: Session, file: str, energy: str | None, forces: str | None, dipole: str | None, units: dict[str, str], verify: int
+    session: Session,
+    file: str,
+    energy: str | None,
+    forces: str | None,
+    dipole: str | None,
+    units: dict[str, str],
+    verify: int,
 ) -> None:
     """Take labels that were calculated elsewhere into the label store, as labels of the configured engine.
 
@@ -92,7 +102,9 @@ def import_labels(
     if verify:
         print(exchange.verify_labels(labels, engine.calculate, verify))
     new = exchange.import_labels(session.labeller.store, engine, labels)
-    print(f"{new} labels of {engine.name} imported into {session.labeller.store.path}, {len(labels) - new} were there already")
+    print(
+        f"{new} labels of {engine.name} imported into {session.labeller.store.path}, {len(labels) - new} were there already"
+    )
 
 
 def export_labels(session: Session, output: str) -> None:
@@ -105,8 +117,12 @@ def export_labels(session: Session, output: str) -> None:
     output : str
         File to write, relative to the study directory.
     """
-    count = exchange.export_labels(session.labeller.store, session.study.engine, session.directory / output)
-    print(f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]")
+    count = exchange.export_labels(
+        session.labeller.store, session.study.engine, session.directory / output
+    )
+    print(
+        f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]"
+    )
 
 
 def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> None:
@@ -125,22 +141,34 @@ def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> N
     """
     names = [str(atoms.info[keys.MOLECULE]) for atoms in session.molecules]
     if unknown := set(cas) - set(names):
-        raise PalirsError(f"task.cas: {', '.join(sorted(unknown))} not among the molecules {', '.join(names)}")
+        raise PalirsError(
+            f"task.cas: {', '.join(sorted(unknown))} not among the molecules {', '.join(names)}"
+        )
     chosen, failed = {}, []
     for name in names:
         try:
-            records = webbook.fetch(name, cas.get(name, name.replace("_", " ")), Path(folder), delay)
+            records = webbook.fetch(
+                name, cas.get(name, name.replace("_", " ")), Path(folder), delay
+            )
         except PalirsError as error:  # the others may be there
             failed.append(str(error))
             continue
         for record in records:
-            print(f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}")
+            print(
+                f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}"
+            )
         if best := webbook.best(records, session.study.spectrum.window):
             chosen[name] = str(best.path)
         else:
-            failed.append(f"{name!r}: none of its {len(records)} spectra is of the gas phase and can be read")
+            failed.append(
+                f"{name!r}: none of its {len(records)} spectra is of the gas phase and can be read"
+            )
     if chosen:
-        print("spectrum.experiment='{" + ", ".join(f"{name}: {path}" for name, path in chosen.items()) + "}'")
+        print(
+            "spectrum.experiment='{"
+            + ", ".join(f"{name}: {path}" for name, path in chosen.items())
+            + "}'"
+        )
     if failed:
         raise PalirsError("\n".join(failed))
 

@@ -25,8 +25,13 @@ def export_model(session: Session, weights: str | None, output: str) -> None:
         files = [Path(weights)]
     else:
         if not complete_iterations(session.directory):
-            raise PalirsError(f"{session.directory}: no trained models here; run task=active_learning first, or give weights=<file>")
-        files = [*potential_files(session.directory), *(file for file in session.dipole_files if file.exists())]
+            raise PalirsError(
+                f"{session.directory}: no trained models here; run task=active_learning first, or give weights=<file>"
+            )
+        files = [
+            *potential_files(session.directory),
+            *(file for file in session.dipole_files if file.exists()),
+        ]
     for file in files:
         written = session.directory / output / f"{file.stem}.model"
         export_mace(file, written)

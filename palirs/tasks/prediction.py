@@ -23,7 +23,14 @@ from palirs.study import Session
 
 log = logging.getLogger(__name__)
 
-KEPT = ("harmonic.mae_cm1", "forces.mae_meV_per_A", "energy.mae_meV", "dataset.size", "labels.used", EXPECTED)
+KEPT = (
+    "harmonic.mae_cm1",
+    "forces.mae_meV_per_A",
+    "energy.mae_meV",
+    "dataset.size",
+    "labels.used",
+    EXPECTED,
+)
 """Metrics of the last iteration that a predictor tells."""
 
 OWN = ("production", "reference", "experiment", "conformers")
@@ -37,14 +44,20 @@ def publish(session: Session) -> Predictor:
     calibration, committee = metrics.get("committee.calibration", np.nan), session.committee
     along = []
     for known in session.references:
-        place = session.directory / "trajectories" / f"{known.atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
+        place = (
+            session.directory
+            / "trajectories"
+            / f"{known.atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
+        )
         along.append(expected_error(committee, known.atoms, place, calibration))
     spectrum = {key: value for key, value in asdict(s.spectrum).items() if key not in OWN}
     about = {
         "study": session.directory.name,
         "engine": s.engine.name,
         "engine_settings": s.engine.identity,
-        "elements": sorted({int(number) for known in session.references for number in known.atoms.numbers}),
+        "elements": sorted(
+            {int(number) for known in session.references for number in known.atoms.numbers}
+        ),
         "temperatures": list(s.sampler.temperatures),
         "calibration": calibration if np.isfinite(calibration) else None,
         "expected_meV_per_A": float(1e3 * np.nanmean(along)) if np.isfinite(along).any() else None,
@@ -52,15 +65,25 @@ def publish(session: Session) -> Predictor:
         "spectrum": spectrum,
         **{key: metrics[key] for key in KEPT if key in metrics},
     }
-    made = write_predictor(session.directory / "predictor", potential_files(last), session.dipole_files, session.optima, about)
+    made = write_predictor(
+        session.directory / "predictor",
+        potential_files(last),
+        session.dipole_files,
+        session.optima,
+        about,
+    )
     known = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
     description = (
         f"Infrared spectra at the level of {s.engine.name}, learnt from {known} with {metrics.get('labels.used', np.nan):.0f} labels; "
         f"harmonic frequencies within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with names, SMILES "
         f"or xyz text."
     )
-    within = [session.directory.parent.name] if "=" in session.directory.name else []  # of a sweep, whose studies are named by what differs
-    session.tracker.model(made.place, "-".join(["palirs", *within, session.directory.name]), description)
+    within = (
+        [session.directory.parent.name] if "=" in session.directory.name else []
+    )  # of a sweep, whose studies are named by what differs
+    session.tracker.model(
+        made.place, "-".join(["palirs", *within, session.directory.name]), description
+    )
     return made
 
 
@@ -84,7 +107,14 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
     for atoms in session.molecules:
         name, started = atoms.info[keys.MOLECULE], time.monotonic()
         try:
-            found = predicted(atoms, predictor, session.study.temperature, length=length, replicas=replicas, seed=session.study.seed)
+            found = predicted(
+                atoms,
+                predictor,
+                session.study.temperature,
+                length=length,
+                replicas=replicas,
+                seed=session.study.seed,
+            )
         except PalirsError as error:  # the other molecules may do
             failed.append(str(error))
             continue
@@ -95,7 +125,9 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
         title = f"{name}, {found.temperature:g} K"
         assert found.harmonic is not None and found.harmonic.intensities is not None
         sticks = {"predicted": (found.harmonic.frequencies, found.harmonic.intensities)}
-        drawn = spectral_figures.spectrum(title, {"predicted": found}, interactive.WINDOW, {}, found.bands, sticks)
+        drawn = spectral_figures.spectrum(
+            title, {"predicted": found}, interactive.WINDOW, {}, found.bands, sticks
+        )
         figures.save(drawn, stem.with_name(f"{stem.name}.png"), vector=True)
         interactive.write_page([found.figure()], stem.with_name(f"{stem.name}.html"))
         for row in bands.in_words(found.bands):

@@ -42,7 +42,9 @@ def spectra(session: Session) -> None:
     """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
     last, settings = session.last_iteration, session.study.spectrum
     if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first")
+        raise PalirsError(
+            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
+        )
     explored = max(session.study.sampler.temperatures)
     if session.study.temperature > explored and session.study.learning.iterations > 1:
         log.warning(
@@ -61,10 +63,22 @@ def spectra(session: Session) -> None:
     for run in _enough(session, runs, "predicted"):
         name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
         error = band_error(spectrum, settings.window)
-        session.tracker.metrics({f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()), f"spectrum.{name}.band_error": error})
-        session.tracker.metrics({**_md_metrics(run, ""), **(compared := session.shelf.compare(name))})
+        session.tracker.metrics(
+            {
+                f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
+                f"spectrum.{name}.band_error": error,
+            }
+        )
+        session.tracker.metrics(
+            {**_md_metrics(run, ""), **(compared := session.shelf.compare(name))}
+        )
         known = f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)"
-        log.info("%s: standard error of the bands %s, %s", name, known, in_words(compared) or "nothing to compare with")
+        log.info(
+            "%s: standard error of the bands %s, %s",
+            name,
+            known,
+            in_words(compared) or "nothing to compare with",
+        )
     check_enough(runs, settings.complete)
 
 
@@ -72,9 +86,13 @@ def aimd(session: Session) -> None:
     """Run the reference engine's own MD with the same integrator and compute its spectra."""
     settings, engine = session.study.spectrum, session.study.engine
     if not engine.gives_dipole:
-        raise PalirsError(f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum")
+        raise PalirsError(
+            f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum"
+        )
     if settings.reference is None:
-        raise PalirsError("spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd")
+        raise PalirsError(
+            "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
+        )
     _announce(session, settings.reference)
     with timed(session, "reference_md") as done:
         before = _steps_left(session, engine, settings.reference, "reference")
@@ -82,7 +100,12 @@ def aimd(session: Session) -> None:
     if (
         before
         and done["seconds"] >= LONG
-        and (count := min(workers(session.study.executor.md), settings.reference.replicas * len(session.molecules)))
+        and (
+            count := min(
+                workers(session.study.executor.md),
+                settings.reference.replicas * len(session.molecules),
+            )
+        )
     ):
         per_step = done["seconds"] * count / before
         rates.note("label", rate_names(session.study)["label"], size(session.molecules), per_step)
@@ -96,7 +119,11 @@ def _reference_anew(session: Session) -> None:
     """Make spectra of the engine's MD anew that were made in another way, where its dipoles are there: both of a pair are of one kind."""
     settings, engine, shelf = session.study.spectrum, session.study.engine, session.shelf
     md = settings.reference
-    old = [file for name in shelf.molecules if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made]
+    old = [
+        file
+        for name in shelf.molecules
+        if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made
+    ]
     if md is None or not old:
         return
     if _steps_left(session, engine, md, "reference") == 0:
@@ -110,8 +137,15 @@ def _tell_width(settings: Spectroscopy) -> None:
         window = line_width(settings.max_lag, settings.lag_window)
         log.info(
             "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and anharmonicity come on top",
-            *(settings.line_width, window, settings.lag_window if settings.lag_window != "none" else "no window", settings.max_lag),
-            settings.friction / (2e3 * np.pi * SPEED_OF_LIGHT) if settings.thermostat == "langevin" else 0.0,
+            *(
+                settings.line_width,
+                window,
+                settings.lag_window if settings.lag_window != "none" else "no window",
+                settings.max_lag,
+            ),
+            settings.friction / (2e3 * np.pi * SPEED_OF_LIGHT)
+            if settings.thermostat == "langevin"
+            else 0.0,
         )
 
 
@@ -124,13 +158,23 @@ def _announce(session: Session, md: MD) -> None:
             how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
         except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
             how_long = f"how long is not known ({error})"
-        log.info("reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out", steps, how_long)
+        log.info(
+            "reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out",
+            steps,
+            how_long,
+        )
 
 
 def _steps_left(session: Session, source: Source, md: MD, kind: str) -> int:
     """Return how many steps the trajectories have before them."""
-    s, starts, place = session.study, session.starts(session.references), session.directory / "trajectories"
-    return steps_left(jobs_of(source, starts, md, s.spectrum, s.temperature, s.seed, place, kind), md, s.spectrum)
+    s, starts, place = (
+        session.study,
+        session.starts(session.references),
+        session.directory / "trajectories",
+    )
+    return steps_left(
+        jobs_of(source, starts, md, s.spectrum, s.temperature, s.seed, place, kind), md, s.spectrum
+    )
 
 
 def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
@@ -141,36 +185,74 @@ def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[R
     for one in starts:
         if isinstance(one, Starts):
             told = ", ".join(f"{share:.1%}" for share in one.populations)
-            log.info("%s: %s of the molecules at %g K are in its conformers", one.atoms.info[keys.MOLECULE], told, s.temperature)
+            log.info(
+                "%s: %s of the molecules at %g K are in its conformers",
+                one.atoms.info[keys.MOLECULE],
+                told,
+                s.temperature,
+            )
     waiting, length = list(starts), md.length
     while waiting:
         now = replace(md, length=length)
-        runs = simulate(source, waiting, now, s.spectrum, s.temperature, s.seed, session.movers, place, kind, s.evaluation)
+        runs = simulate(
+            source,
+            waiting,
+            now,
+            s.spectrum,
+            s.temperature,
+            s.seed,
+            session.movers,
+            place,
+            kind,
+            s.evaluation,
+        )
         found |= {run.molecule: run for run in runs}
         if md.until is None:
             break
-        unsure = {run.molecule: error for run in runs if run.enough(s.spectrum.complete) and not (error := _error(session, run)) < md.until}
+        unsure = {
+            run.molecule: error
+            for run in runs
+            if run.enough(s.spectrum.complete) and not (error := _error(session, run)) < md.until
+        }
         waiting = [known for known in waiting if known.atoms.info[keys.MOLECULE] in unsure]
         told = ", ".join(f"{name} {error:.1%}" for name, error in unsure.items())
         if unsure and length >= md.longest:
-            log.warning("after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on", length, 100 * md.until, told)
+            log.warning(
+                "after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on",
+                length,
+                100 * md.until,
+                told,
+            )
             break
         if unsure:
-            length = min(md.longest, length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)))
-            log.info("bands not sure to %.1f %% yet: %s; going on to %.3g ps", 100 * md.until, told, length)
+            length = min(
+                md.longest,
+                length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)),
+            )
+            log.info(
+                "bands not sure to %.1f %% yet: %s; going on to %.3g ps",
+                100 * md.until,
+                told,
+                length,
+            )
     return [found[known.atoms.info[keys.MOLECULE]] for known in starts]
 
 
 def _error(session: Session, run: Run) -> float:
     s = session.study
-    return band_error(spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule, run.strata), s.spectrum.window)
+    return band_error(
+        spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule, run.strata),
+        s.spectrum.window,
+    )
 
 
 def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
     """Return the molecules of which enough trajectories ended well; those of the others have no spectrum, an older one neither."""
     prefix = "reference_" if kind == "reference" else ""
     for run in runs:
-        session.tracker.metrics({f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))})
+        session.tracker.metrics(
+            {f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))}
+        )
         if not run.enough(session.study.spectrum.complete):
             session.shelf.remove(run.molecule, kind)
     return [run for run in runs if run.enough(session.study.spectrum.complete)]
@@ -182,7 +264,11 @@ def _spectrum(session: Session, run: Run, kind: str, who: str) -> Spectrum:
     length = run.dipoles.shape[1] * settings.stride * settings.timestep * 1e-3
     label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {length:.3g} ps"
     if settings.conformers is not None:
-        label += ", conformers by Boltzmann weights" if settings.conformers == "boltzmann" else ", from conformers"
+        label += (
+            ", conformers by Boltzmann weights"
+            if settings.conformers == "boltzmann"
+            else ", from conformers"
+        )
     spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label, run.strata)
     session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
     return spectrum

@@ -15,16 +15,24 @@ def summarise_sweep(session: Session, sweep: str) -> None:
     if not (session.directory / comparison.SUMMARY).exists():
         comparison.write_summary(session.directory, {})  # which tells that it is done
     places = {
-        file.parent.name: file.parent for file in sorted(base.glob(f"*/{comparison.SUMMARY}"), key=lambda file: _natural(file.parent))
+        file.parent.name: file.parent
+        for file in sorted(
+            base.glob(f"*/{comparison.SUMMARY}"), key=lambda file: _natural(file.parent)
+        )
     }
     told = [f"{len(places)} studies that differ in {sweep}."]
     if session.labeller.store.path.parent == base:
         used = sum(comparison.outcome(place).get("labels.used", 0) for place in places.values())
         count = sum(1 for _ in session.labeller.store.select(session.study.engine))
-        told.append(f"They used {used:.0f} labels, of which {count} were calculated: the others were found in the store that they share.")
+        told.append(
+            f"They used {used:.0f} labels, of which {count} were calculated: the others were found in the store that they share."
+        )
     files = comparison.write(places, base, "sweep", f"Sweep over {sweep}", told)
     picture = "![sweep](get-artifact?path=sweep.png&run_uuid={run})"
-    session.tracker.sweep(files, f"Studies that differ in {sweep}: `sweep.html` has table, figures and spectra.\n\n{picture}")
+    session.tracker.sweep(
+        files,
+        f"Studies that differ in {sweep}: `sweep.html` has table, figures and spectra.\n\n{picture}",
+    )
 
 
 def _natural(place: Path) -> tuple[tuple[bool, float, str], ...]:

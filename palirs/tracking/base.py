@@ -45,7 +45,9 @@ class Off:
     """No tracking."""
 
     @contextmanager
-    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
+    def open(
+        self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None
+    ) -> Iterator[Tracker]:
         """Return a tracker that keeps nothing."""
         yield Silent()
 

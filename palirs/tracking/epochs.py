@@ -22,8 +22,9 @@ PAUSE = 5.0
 def following(directory: Path, tracker: Tracker) -> Iterator[None]:
     """Log the epochs of every training below a study directory while, and as soon as, they are there.
 
-    Metrics are named ``training.<iteration>.<member>.<quantity>`` and ``training.dipole-<iteration>.<quantity>``
-    (``training.<iteration>.dipole-<member>.<quantity>`` where every iteration has dipole models), with the epoch as step.
+    Metrics are named ``training.<iteration>.<member>.<quantity>`` and
+    ``training.dipole-<iteration>.<quantity>`` (``training.<iteration>.dipole-<member>.<quantity>``
+    where every iteration has dipole models), with the epoch as step.
     """
     done, seen = threading.Event(), dict[Path, int]()
 
@@ -39,12 +40,18 @@ def following(directory: Path, tracker: Tracker) -> Iterator[None]:
                 _log(file, tracker, seen)
             except OSError:  # renamed or cut at this moment: the next look finds it
                 continue
-            except Exception as error:  # an edge: whatever is wrong with a log, the training goes on
-                log.warning("tracking: %s cannot be followed (%s: %s)", file, type(error).__name__, error)
+            except (
+                Exception
+            ) as error:  # an edge: whatever is wrong with a log, the training goes on
+                log.warning(
+                    "tracking: %s cannot be followed (%s: %s)", file, type(error).__name__, error
+                )
                 seen[file] = file.stat().st_size if file.exists() else 0
 
     def run() -> None:
-        if sys.platform == "linux":  # elsewhere this would be the priority of the whole program; trainings come first
+        if (
+            sys.platform == "linux"
+        ):  # elsewhere this would be the priority of the whole program; trainings come first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         while not done.wait(PAUSE):
             look()
@@ -66,7 +73,13 @@ def _log(file: Path, tracker: Tracker, seen: dict[Path, int]) -> None:
     complete = [line for line in file.read_text().split("\n")[:-1] if line]
     name, entries = _name(file), [json.loads(line) for line in complete]
     left_out = ("epoch", "updates", "seconds")
-    steps = [(int(e["epoch"]), {f"{name}.{key}": value for key, value in e.items() if key not in left_out}) for e in entries]
+    steps = [
+        (
+            int(e["epoch"]),
+            {f"{name}.{key}": value for key, value in e.items() if key not in left_out},
+        )
+        for e in entries
+    ]
     if tracker.series(steps):
         seen[file] = size
 
@@ -74,5 +87,9 @@ def _log(file: Path, tracker: Tracker, seen: dict[Path, int]) -> None:
 def _name(file: Path) -> str:
     iteration = re.sub(r"\.partial$", "", file.parent.name)
     if file.stem.startswith("dipole"):
-        return f"training.{iteration}.{file.stem}" if file.parent.parent.name == "iterations" else f"training.{file.stem}"
+        return (
+            f"training.{iteration}.{file.stem}"
+            if file.parent.parent.name == "iterations"
+            else f"training.{file.stem}"
+        )
     return f"training.{iteration}.{file.stem.rpartition('-')[2]}"

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 METRICS, PARAMETERS = 1000, 100
 """MLflow takes as many in one call."""
 FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
-"""First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so these are ``training/001/loss.0``."""
+"""First parts of metrics of which there are many: MLflow's pages fold names by their slashes, so
+these are ``training/001/loss.0``."""
 HEADLINE = (
     "harmonic.mae_cm1",
     "harmonic.intensity_relative",
@@ -32,10 +33,37 @@ HEADLINE = (
 )
 """Metrics that are logged a second time as ``headline/...``, with the agreement of spectra: the pages show what has slashes first."""
 SHOWN = (
-    *("molecules", "engine", "committee", "learning", "selector", "sampler", "initial", "temperature", "seed"),
+    *(
+        "molecules",
+        "engine",
+        "committee",
+        "learning",
+        "selector",
+        "sampler",
+        "initial",
+        "temperature",
+        "seed",
+    ),
     *(f"model.potential.{key}" for key in ("channels", "cutoff", "layers", "max_L", "max_ell")),
-    *(f"training.potential.{key}" for key in ("updates", "learning_rate", "batch_size", "schedule", "loss", "optimiser", "start")),
-    *("training.dipole.updates", "pretraining.engine", "spectrum.production", "spectrum.reference", "spectrum.conformers"),
+    *(
+        f"training.potential.{key}"
+        for key in (
+            "updates",
+            "learning_rate",
+            "batch_size",
+            "schedule",
+            "loss",
+            "optimiser",
+            "start",
+        )
+    ),
+    *(
+        "training.dipole.updates",
+        "pretraining.engine",
+        "spectrum.production",
+        "spectrum.reference",
+        "spectrum.conformers",
+    ),
     *(f"spectrum.{key}" for key in ("timestep", "thermostat", "friction", "max_lag", "method")),
 )
 """Settings that people compare runs by; the others appear where they are given on the command line, and all of them in ``config.yaml``."""
@@ -53,7 +81,10 @@ def folded(name: str) -> str:
 
 def is_headline(name: str) -> bool:
     """Tell whether a metric is one of those to look at first."""
-    return name in HEADLINE or (name.startswith("spectrum.") and name.endswith((".pcc_ml_ref", ".pcc_ml_exp", ".band_error")))
+    return name in HEADLINE or (
+        name.startswith("spectrum.")
+        and name.endswith((".pcc_ml_ref", ".pcc_ml_exp", ".band_error"))
+    )
 
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -63,8 +94,12 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
     def shown(key: str) -> bool:
         return key in given or any(key == one or key.startswith(f"{one}.") for one in SHOWN)
 
-    told = {key: str(value)[:500] for key, value in settings.items() if shown(key) and "._" not in key}
-    return {key: value for key, value in told.items() if value not in ("None", "False", "[]", "{}", "")}
+    told = {
+        key: str(value)[:500] for key, value in settings.items() if shown(key) and "._" not in key
+    }
+    return {
+        key: value for key, value in told.items() if value not in ("None", "False", "[]", "{}", "")
+    }
 
 
 def provenance() -> dict[str, str]:
@@ -80,7 +115,10 @@ def provenance() -> dict[str, str]:
     except (KeyError, OSError):  # a user id without a name
         tags["mlflow.user"] = str(os.getuid())
     if found := commit():
-        tags |= {"mlflow.source.git.commit": found[0], "palirs.git.changed": "yes" if found[1] else "no"}
+        tags |= {
+            "mlflow.source.git.commit": found[0],
+            "palirs.git.changed": "yes" if found[1] else "no",
+        }
     return tags
 
 
@@ -110,7 +148,9 @@ def is_gone(error: Exception) -> bool:
 def in_words(entry: Mapping[str, Any]) -> str:
     """Return what an entry is, for people."""
     if names := keys(entry):
-        return f"the metric {names[0]}" if len(names) == 1 else f"{len(names)} metrics ({names[0]}, …)"
+        return (
+            f"the metric {names[0]}" if len(names) == 1 else f"{len(names)} metrics ({names[0]}, …)"
+        )
     if entry["kind"] == "tags":
         return "the description"
     return f"the {entry['kind']} {entry.get('name') or Path(entry['path']).name}"
@@ -191,8 +231,16 @@ def _dataset(client: Any, run: str, entry: Mapping[str, Any]) -> None:
 
     path = Path(entry["path"])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    made = Dataset(name=entry["name"], digest=digest, source_type="local", source=str(path), profile=entry["profile"])
-    client.log_inputs(run, [DatasetInput(made, [InputTag("mlflow.data.context", entry["context"])])])
+    made = Dataset(
+        name=entry["name"],
+        digest=digest,
+        source_type="local",
+        source=str(path),
+        profile=entry["profile"],
+    )
+    client.log_inputs(
+        run, [DatasetInput(made, [InputTag("mlflow.data.context", entry["context"])])]
+    )
 
 
 def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
@@ -208,7 +256,10 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
             [
                 ColSpec("string", "molecule"),
                 ColSpec("double", "temperature_K"),
-                *(ColSpec(Array(DataType.double), key) for key in ("wavenumber_cm1", "intensity_km_per_mol_cm", "error_km_per_mol_cm")),
+                *(
+                    ColSpec(Array(DataType.double), key)
+                    for key in ("wavenumber_cm1", "intensity_km_per_mol_cm", "error_km_per_mol_cm")
+                ),
                 ColSpec("string", "bands"),
                 ColSpec("double", "expected_error_meV_per_A"),
                 ColSpec(Array(DataType.string), "warnings"),
@@ -226,18 +277,27 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(store)
     try:
-        with warnings.catch_warnings(), mlflow.start_run(run_id=run, nested=True, log_system_metrics=False):
-            warnings.filterwarnings("ignore", ".*An input example was not provided")  # MLflow would predict it: a minute of MD
+        with (
+            warnings.catch_warnings(),
+            mlflow.start_run(run_id=run, nested=True, log_system_metrics=False),
+        ):
+            warnings.filterwarnings(
+                "ignore", ".*An input example was not provided"
+            )  # MLflow would predict it: a minute of MD
             made = mlflow.pyfunc.log_model(
                 name="predictor",
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
                 artifacts={"predictor": entry["path"]},
                 signature=signature,
-                metadata={"example": '{"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}'},
+                metadata={
+                    "example": '{"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}'
+                },
                 pip_requirements=[f"palirs=={VERSION}"],
                 registered_model_name=entry["name"],
             )
-        client.update_model_version(entry["name"], made.registered_model_version, entry["description"])
+        client.update_model_version(
+            entry["name"], made.registered_model_version, entry["description"]
+        )
     finally:
         mlflow.set_tracking_uri(before)
         client.update_run(run, status="RUNNING")  # which the end of the context has changed

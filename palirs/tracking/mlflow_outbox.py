@@ -1,8 +1,9 @@
 """Experiment tracking with MLflow: the only import of it. Tracking is an edge: it may be late or absent, computing goes on.
 
-Every call is first written to an outbox in the study directory and then sent. While the server cannot be reached, all entries wait there
-and are sent with the next call that succeeds, at the latest by the next run on the same study. An entry that the server refuses holds up
-nothing: it is named in the log and in the run, and the next one is sent.
+Every call is first written to an outbox in the study directory and then sent. While the server
+cannot be reached, all entries wait there and are sent with the next call that succeeds, at the
+latest by the next run on the same study. An entry that the server refuses holds up nothing: it is
+named in the log and in the run, and the next one is sent.
 """
 
 import hashlib
@@ -18,16 +19,26 @@ from typing import Any
 from palirs.recipes import recipe
 from palirs.tracking import mlflow_entries
 from palirs.tracking.base import Tracker
-from palirs.tracking.mlflow_runs import LONGEST, NOTE, add_missing, end_the_dead, monitor, new_run, one_at_a_time
+from palirs.tracking.mlflow_runs import (
+    LONGEST,
+    NOTE,
+    add_missing,
+    end_the_dead,
+    monitor,
+    new_run,
+    one_at_a_time,
+)
 from palirs.tracking.names import Names
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 900.0
-"""How long the curves of trainings wait for the first iteration's errors [s]: MLflow's comparisons open on what was logged first."""
+"""How long the curves of trainings wait for the first iteration's errors [s]: MLflow's comparisons
+open on what was logged first."""
 
 PAUSE = 60.0
-"""After a failure nothing is sent for this long [s], so that a dead server does not slow the study down."""
+"""After a failure nothing is sent for this long [s], so that a dead server does not slow the study
+down."""
 
 
 @recipe
@@ -49,7 +60,9 @@ class MLflow:
     system_metrics: bool = True
 
     @contextmanager
-    def open(self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None) -> Iterator[Tracker]:
+    def open(
+        self, study: Path, name: str, parameters: Mapping[str, Any], sweep: str | None
+    ) -> Iterator[Tracker]:
         """Open the run of a study; a study that goes on goes on in its own run.
 
         Parameters
@@ -79,16 +92,21 @@ class MLflow:
 class _Outbox:
     """Writes entries to ``tracking.jsonl`` and sends them in order.
 
-    ``tracking.json`` holds the run, how many entries were sent, and which of them MLflow did not take.
+    ``tracking.json`` holds the run, how many entries were sent, and which of them MLflow did not
+    take.
     """
 
-    def __init__(self, recipe: MLflow, study: Path, name: str, parameters: dict[str, str], sweep: str | None):
+    def __init__(
+        self, recipe: MLflow, study: Path, name: str, parameters: dict[str, str], sweep: str | None
+    ):
         self._recipe, self._name, self._parameters, self._sweep = recipe, name, parameters, sweep
         self._study = study
         self._entries_file, self._place_file = study / "tracking.jsonl", study / "tracking.json"
         text = self._entries_file.read_text() if self._entries_file.exists() else ""
         self._entries = [entry for line in text.splitlines() if (entry := _entry(line)) is not None]
-        if text and not text.endswith("\n"):  # killed while it wrote: the next entry must not continue that line
+        if text and not text.endswith(
+            "\n"
+        ):  # killed while it wrote: the next entry must not continue that line
             with self._entries_file.open("a") as file:
                 file.write("\n")
         self._known = {_digest(entry) for entry in self._entries}
@@ -98,8 +116,16 @@ class _Outbox:
         for entry in self._entries:
             self._note(entry)
         self._place = json.loads(self._place_file.read_text()) if self._place_file.exists() else {}
-        if self._place.get("uri") != recipe.uri or self._place.get("experiment") != recipe.experiment:
-            self._place = {"uri": recipe.uri, "experiment": recipe.experiment, "run": None, "sent": 0}
+        if (
+            self._place.get("uri") != recipe.uri
+            or self._place.get("experiment") != recipe.experiment
+        ):
+            self._place = {
+                "uri": recipe.uri,
+                "experiment": recipe.experiment,
+                "run": None,
+                "sent": 0,
+            }
         self._missing: dict[str, dict[str, Any]] = self._place.setdefault("missing", {})
         self._failed: int | None = None  # the entry that failed last, while the server answered
         self._silent_until, self._closing = 0.0, False
@@ -109,14 +135,23 @@ class _Outbox:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Queue numbers; the same numbers of the same step are logged once."""
-        self._add({"kind": "metrics", "values": {key: float(value) for key, value in values.items()}, "step": step})
+        self._add(
+            {
+                "kind": "metrics",
+                "values": {key: float(value) for key, value in values.items()},
+                "step": step,
+            }
+        )
 
     def series(self, values: Sequence[tuple[int, Mapping[str, float]]]) -> bool:
         """Queue numbers of many steps as one entry; steps that a series was given before are left out."""
         if not self._headed and time.monotonic() - self._opened < PATIENCE:
             return False
         with self._lock:
-            new = [[step, {k: float(v) for k, v in part.items() if step > self._logged.get(k, -1)}] for step, part in values]
+            new = [
+                [step, {k: float(v) for k, v in part.items() if step > self._logged.get(k, -1)}]
+                for step, part in values
+            ]
             new = [[step, part] for step, part in new if part]
             if new:
                 self._add({"kind": "series", "steps": new})
@@ -124,16 +159,41 @@ class _Outbox:
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Queue a file or directory by its path."""
-        self._add({"kind": "artifact", "path": str(path.resolve()), "folder": folder, "changed": path.stat().st_mtime})
+        self._add(
+            {
+                "kind": "artifact",
+                "path": str(path.resolve()),
+                "folder": folder,
+                "changed": path.stat().st_mtime,
+            }
+        )
 
     def model(self, place: Path, name: str, description: str) -> None:
         """Queue the directory of a predictor."""
-        content = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(place.iterdir()))).hexdigest()  # the same one is logged once
-        self._add({"kind": "model", "path": str(place.resolve()), "name": name, "description": description, "content": content})
+        content = hashlib.sha256(
+            b"".join(file.read_bytes() for file in sorted(place.iterdir()))
+        ).hexdigest()  # the same one is logged once
+        self._add(
+            {
+                "kind": "model",
+                "path": str(place.resolve()),
+                "name": name,
+                "description": description,
+                "content": content,
+            }
+        )
 
     def dataset(self, path: Path, name: str, context: str, profile: str) -> None:
         """Queue a file that was learnt from (``context`` "training") or tested on ("testing")."""
-        self._add({"kind": "dataset", "path": str(path.resolve()), "name": name, "context": context, "profile": profile})
+        self._add(
+            {
+                "kind": "dataset",
+                "path": str(path.resolve()),
+                "name": name,
+                "context": context,
+                "profile": profile,
+            }
+        )
 
     def describe(self, text: str) -> None:
         """Queue the description of the run; where names of metrics differ from what they stand for, it says how."""
@@ -142,13 +202,23 @@ class _Outbox:
             told = ", ".join(f"`{accepted}` for `{part}`" for accepted, part in changed.items())
             values[NOTE] += f"\n\nNames of metrics and parameters have {told}."
             table = json.dumps(changed)
-            values["palirs.names"] = table if len(table) <= LONGEST else "too many for a tag, see tracking.jsonl"
+            values["palirs.names"] = (
+                table if len(table) <= LONGEST else "too many for a tag, see tracking.jsonl"
+            )
         self._add({"kind": "tags", "values": values})
 
     def sweep(self, files: Sequence[Path], text: str) -> None:
         """Queue files and description of the parent run."""
         for file in files:
-            self._add({"kind": "artifact", "path": str(file.resolve()), "folder": "", "changed": file.stat().st_mtime, "parent": True})
+            self._add(
+                {
+                    "kind": "artifact",
+                    "path": str(file.resolve()),
+                    "folder": "",
+                    "changed": file.stat().st_mtime,
+                    "parent": True,
+                }
+            )
         self._add({"kind": "tags", "values": {NOTE: text}, "parent": True})
 
     def _add(self, entry: dict) -> None:
@@ -166,7 +236,9 @@ class _Outbox:
         """Keep the last step of each series, names, and whether there was something to open a comparison on."""
         for key in mlflow_entries.keys(entry):
             self._names.accepted(key)
-        self._headed = self._headed or any(mlflow_entries.is_headline(key) for key in entry.get("values", {}))
+        self._headed = self._headed or any(
+            mlflow_entries.is_headline(key) for key in entry.get("values", {})
+        )
         for step, part in entry.get("steps", []):
             for key in part:
                 self._logged[key] = max(step, self._logged.get(key, -1))
@@ -186,9 +258,16 @@ class _Outbox:
             reason = mlflow_entries.first_line(error)
             if self._failed is not None and self._failed == self._place["sent"]:
                 what = mlflow_entries.in_words(self._entries[self._failed])
-                log.warning("tracking: MLflow did not take %s (%s); it is tried once more", what, reason)
+                log.warning(
+                    "tracking: MLflow did not take %s (%s); it is tried once more", what, reason
+                )
             else:
-                log.warning("tracking: %s not reachable (%s); entries wait in %s", self._recipe.uri, reason, self._entries_file)
+                log.warning(
+                    "tracking: %s not reachable (%s); entries wait in %s",
+                    self._recipe.uri,
+                    reason,
+                    self._entries_file,
+                )
             self._silent_until = time.monotonic() + PAUSE
 
     def _send(self, number: int) -> None:
@@ -246,7 +325,9 @@ class _Outbox:
     def _tell_missing(self) -> None:
         missing = [f"{entry['what']}: {entry['why']}" for entry in self._missing.values()]
         if waiting := len(self._entries) - self._place["sent"]:
-            missing.append(f"{waiting} entries: not sent yet, the next program on this study sends them")
+            missing.append(
+                f"{waiting} entries: not sent yet, the next program on this study sends them"
+            )
         if missing:
             log.warning(
                 "tracking: run %s lacks %d entries, which are in %s; its page says so",
@@ -275,16 +356,28 @@ class _Outbox:
             except Exception as error:
                 if not (mlflow_entries.is_refusal(error) or mlflow_entries.is_gone(error)):
                     raise
-                log.warning("tracking: run %s is gone from %s; starting a new one", self._place["run"], self._recipe.uri)
+                log.warning(
+                    "tracking: run %s is gone from %s; starting a new one",
+                    self._place["run"],
+                    self._recipe.uri,
+                )
                 self._missing.clear()
                 self._place.update(run=None, sent=0)
         if not self._place["run"]:
-            self._place["run"] = new_run(client, self._recipe.experiment, self._study, self._name, self._sweep)
+            self._place["run"] = new_run(
+                client, self._recipe.experiment, self._study, self._name, self._sweep
+            )
             self._remember()
-            refused = mlflow_entries.send_parameters(client, self._place["run"], self._parameters, self._names)
+            refused = mlflow_entries.send_parameters(
+                client, self._place["run"], self._parameters, self._names
+            )
             if refused:
                 log.warning("tracking: MLflow did not take the parameters %s", ", ".join(refused))
-                self._missing["parameters"] = {"what": "parameters", "why": ", ".join(refused), "again": False}
+                self._missing["parameters"] = {
+                    "what": "parameters",
+                    "why": ", ".join(refused),
+                    "again": False,
+                }
         self._client = client
         end_the_dead(client, self._recipe.experiment, self._place["run"])
 

@@ -40,8 +40,12 @@ def monitor(run: str, uri: str) -> Any:
     """Start to log how busy the machine is; return what ``finish()`` ends."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # that there is no GPU needs no line
-    started = SystemMetricsMonitor(run, sampling_interval=SAMPLED, resume_logging=True, tracking_uri=uri)
+    logging.getLogger("mlflow.system_metrics").setLevel(
+        logging.ERROR
+    )  # that there is no GPU needs no line
+    started = SystemMetricsMonitor(
+        run, sampling_interval=SAMPLED, resume_logging=True, tracking_uri=uri
+    )
     started.start()
     return started
 
@@ -89,10 +93,16 @@ def add_missing(client: Any, run: str, missing: Sequence[str], where: Path) -> N
 def end_the_dead(client: Any, experiment: str, own: str) -> None:
     """Mark as killed the runs of this machine that nobody works on any more: a program that was killed could not say so."""
     known = client.get_experiment_by_name(experiment)
-    found = client.search_runs([known.experiment_id], "attributes.status = 'RUNNING'") if known else []
+    found = (
+        client.search_runs([known.experiment_id], "attributes.status = 'RUNNING'") if known else []
+    )
     for run in found:
         tags = run.data.tags
-        if run.info.run_id != own and tags.get("palirs.host") == socket.gethostname() and "palirs.study" in tags:
+        if (
+            run.info.run_id != own
+            and tags.get("palirs.host") == socket.gethostname()
+            and "palirs.study" in tags
+        ):
             place = Path(tags["palirs.study"])
             if not place.exists() or holder(place) is None:
                 client.set_terminated(run.info.run_id, "KILLED")
@@ -101,9 +111,13 @@ def end_the_dead(client: Any, experiment: str, own: str) -> None:
 def _parent(client: Any, experiment: str, sweep: str) -> str:
     """Return the parent run of a sweep, made by its first child."""
     quoted = sweep.replace("'", "''")
-    found = client.search_runs([experiment], f"tags.`palirs.sweep_parent` = '{quoted}'", max_results=1)
+    found = client.search_runs(
+        [experiment], f"tags.`palirs.sweep_parent` = '{quoted}'", max_results=1
+    )
     if found:
         return found[0].info.run_id
-    run = client.create_run(experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}).info.run_id
+    run = client.create_run(
+        experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}
+    ).info.run_id
     client.set_terminated(run)
     return run

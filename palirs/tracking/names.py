@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 
 REFUSED = re.compile(r"[^\w \-]")
-"""What MLflow takes on some systems only (colons), or nowhere, within one part of a name; dots separate parts."""
+"""What MLflow takes on some systems only (colons), or nowhere, within one part of a name; dots
+separate parts."""
 LONGEST = 80
 """Characters of a part; MLflow takes 250 for all parts of a name together."""
 
@@ -13,8 +14,8 @@ LONGEST = 80
 class Names:
     """The names of one run in MLflow: equal for equal names, different for different ones.
 
-    ``spectrum.1,3-butadiene.pcc_ml_ref`` is ``spectrum.1_3-butadiene.pcc_ml_ref``. Where two molecules of a run would get one name, the
-    second gets some digits more.
+    ``spectrum.1,3-butadiene.pcc_ml_ref`` is ``spectrum.1_3-butadiene.pcc_ml_ref``. Where two
+    molecules of a run would get one name, the second gets some digits more.
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ from palirs.recipes import PalirsError
 def download(uri: str) -> Path:
     """Return a local copy of an MLflow model, ``models:/<name>/<version>`` or ``runs:/<id>/<path>``.
 
-    Where it is looked for is what MLflow's own variables say (``MLFLOW_TRACKING_URI``), else ``mlflow.db`` in this directory.
+    Where it is looked for is what MLflow's own variables say (``MLFLOW_TRACKING_URI``), else
+    ``mlflow.db`` in this directory.
 
     Raises
     ------

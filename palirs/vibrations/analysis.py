@@ -1,7 +1,8 @@
 """Geometry optimisation, harmonic frequencies, modes and infrared intensities.
 
-The same code serves the reference engine and the committee: both are a *source*, something that calculates a list of structures.
-All displaced geometries of a molecule are handed over at once, so a committee evaluates them in one batch.
+The same code serves the reference engine and the committee: both are a *source*, something that
+calculates a list of structures. All displaced geometries of a molecule are handed over at once, so
+a committee evaluates them in one batch.
 """
 
 import logging
@@ -23,14 +24,17 @@ from palirs.units import EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 log = logging.getLogger(__name__)
 
 DISPLACEMENT = 0.002
-"""Step of the finite differences [Å]: anharmonicity then shifts the torsion of methanol by 0.1 cm⁻¹ (0.8 at 0.005 Å, 3 at 0.01 Å, depending
-on how the molecule is turned), and forces converged to 1e-6 eV/Å add less."""
+"""Step of the finite differences [Å]: anharmonicity then shifts the torsion of methanol by 0.1 cm⁻¹
+(0.8 at 0.005 Å, 3 at 0.01 Å, depending on how the molecule is turned), and forces converged to 1e-6
+eV/Å add less."""
 LINEAR = 0.01
 """Smallest over largest radius of gyration below which a molecule is linear."""
 SADDLE = 10.0
-"""An imaginary frequency above this [cm⁻¹] makes a stationary point a saddle; noise of the forces makes smaller ones of free rotors."""
+"""An imaginary frequency above this [cm⁻¹] makes a stationary point a saddle; noise of the forces
+makes smaller ones of free rotors."""
 DESCENT, DESCENTS = 0.15, 5
-"""How far the atom that moves most is displaced from a saddle point [Å], and how often that is done."""
+"""How far the atom that moves most is displaced from a saddle point [Å], and how often that is
+done."""
 
 
 class Source(Protocol):
@@ -50,10 +54,11 @@ class Harmonic:
     atoms : Atoms
         The geometry, a stationary point of the source.
     frequencies : numpy.ndarray
-        Shape ``[modes]`` [cm⁻¹], ascending; imaginary ones are negative. Translations and rotations are projected out, so there
-        are 3N − 6 of them, 3N − 5 for a linear molecule.
+        Shape ``[modes]`` [cm⁻¹], ascending; imaginary ones are negative. Translations and rotations
+        are projected out, so there are 3N − 6 of them, 3N − 5 for a linear molecule.
     modes : numpy.ndarray
-        Shape ``[modes, atoms, 3]`` [amu^-1/2]: Cartesian displacement per unit of the mass-weighted normal coordinate.
+        Shape ``[modes, atoms, 3]`` [amu^-1/2]: Cartesian displacement per unit of the mass-weighted
+        normal coordinate.
     intensities : numpy.ndarray or None
         Shape ``[modes]`` [km/mol]; ``None`` where the source has no dipole.
     """
@@ -90,7 +95,11 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
     PalirsError
         If that takes more than ``max_steps`` steps.
     """
-    relaxed = Atoms(atoms.numbers, positions=atoms.positions, info={keys.MOLECULE: atoms.info.get(keys.MOLECULE, str(atoms.symbols))})
+    relaxed = Atoms(
+        atoms.numbers,
+        positions=atoms.positions,
+        info={keys.MOLECULE: atoms.info.get(keys.MOLECULE, str(atoms.symbols))},
+    )
     keep_masses(atoms, relaxed)
     relaxed.calc = SourceCalculator(source)
     if not BFGS(relaxed, logfile=None).run(fmax=fmax, steps=max_steps):
@@ -105,16 +114,22 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
 def minimum(atoms: Atoms, source: Source) -> Harmonic:
     """Relax a molecule and analyse its vibrations; where that ends at a saddle point, go down from it and do so again.
 
-    A start geometry of high symmetry (planar ammonia, eclipsed ethane) relaxes to a stationary point that is no minimum: symmetry leaves
-    no force along the modes that would break it. The geometry is then displaced along the lowest mode, to the side of lower energy. An
-    imaginary frequency that is still there after :data:`DESCENTS` descents, as noisy forces may make it, is told.
+    A start geometry of high symmetry (planar ammonia, eclipsed ethane) relaxes to a stationary
+    point that is no minimum: symmetry leaves no force along the modes that would break it. The
+    geometry is then displaced along the lowest mode, to the side of lower energy. An imaginary
+    frequency that is still there after :data:`DESCENTS` descents, as noisy forces may make it, is
+    told.
     """
     found = harmonic(on_grid(optimise(atoms, source)), source)
     name = found.atoms.info[keys.MOLECULE]
     for _ in range(DESCENTS):
         if found.frequencies[0] > -SADDLE:
             return found
-        log.info("%s: its start geometry relaxes to a saddle point (%.0fi cm⁻¹); going down from there", name, -found.frequencies[0])
+        log.info(
+            "%s: its start geometry relaxes to a saddle point (%.0fi cm⁻¹); going down from there",
+            name,
+            -found.frequencies[0],
+        )
         step = found.modes[0] * (DESCENT / np.linalg.norm(found.modes[0], axis=1).max())
         sides = [found.atoms.copy(), found.atoms.copy()]
         for side, sign in zip(sides, (1, -1), strict=True):
@@ -122,11 +137,18 @@ def minimum(atoms: Atoms, source: Source) -> Harmonic:
         energies = [properties.energy for properties in source.calculate(sides)]
         found = harmonic(on_grid(optimise(sides[int(np.argmin(energies))], source)), source)
     if found.frequencies[0] <= -SADDLE:
-        log.warning("%s: still a saddle point (%.0fi cm⁻¹) after %d descents", name, -found.frequencies[0], DESCENTS)
+        log.warning(
+            "%s: still a saddle point (%.0fi cm⁻¹) after %d descents",
+            name,
+            -found.frequencies[0],
+            DESCENTS,
+        )
     return found
 
 
-def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None) -> Harmonic:
+def harmonic(
+    atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None
+) -> Harmonic:
     """Harmonic analysis by central differences of forces and dipoles, two calculations for each vibration.
 
     Parameters
@@ -142,7 +164,9 @@ def harmonic(atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, m
     """
     hessian, dipole_gradient = finite_differences(atoms, source, displacement, modes)
     frequencies, vectors = normal_modes(atoms, hessian, modes)
-    intensities = None if dipole_gradient is None else infrared_intensities(vectors, dipole_gradient)
+    intensities = (
+        None if dipole_gradient is None else infrared_intensities(vectors, dipole_gradient)
+    )
     return Harmonic(atoms.copy(), frequencies, vectors, intensities)
 
 
@@ -151,20 +175,29 @@ def finite_differences(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return Hessian ``[3N, 3N]`` [eV/Å²] and dipole gradient ``[3N, 3]`` [e] (``None`` without dipoles) at a stationary point.
 
-    The atoms are displaced along :func:`internal_directions` only: translation and rotation change neither energy nor the size of the
-    dipole there, so their part is known without calculating (zero; that of the dipole gradient, which no mode needs, is left zero too).
+    The atoms are displaced along :func:`internal_directions` only: translation and rotation change
+    neither energy nor the size of the dipole there, so their part is known without calculating
+    (zero; that of the dipole gradient, which no mode needs, is left zero too).
     """
     roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
     directions = internal_directions(atoms, modes)
-    steps = displacement / np.linalg.norm((directions / roots[:, None]).T.reshape(-1, len(atoms), 3), axis=2).max(axis=1)
+    steps = displacement / np.linalg.norm(
+        (directions / roots[:, None]).T.reshape(-1, len(atoms), 3), axis=2
+    ).max(axis=1)
     frames = []
     for direction, step in zip(directions.T, steps, strict=True):
         for sign in (1, -1):
-            moved = Atoms(atoms.numbers, positions=atoms.positions, info={**atoms.info, keys.ORIGIN: "displacement"})
+            moved = Atoms(
+                atoms.numbers,
+                positions=atoms.positions,
+                info={**atoms.info, keys.ORIGIN: "displacement"},
+            )
             moved.positions += sign * step * (direction / roots).reshape(-1, 3)
             frames.append(moved)
     found = source.calculate(frames)
-    forces = np.array([properties.forces.ravel() for properties in found]).reshape(len(steps), 2, 3 * len(atoms))
+    forces = np.array([properties.forces.ravel() for properties in found]).reshape(
+        len(steps), 2, 3 * len(atoms)
+    )
     curvature = directions.T @ (-(forces[:, 0] - forces[:, 1]) / (2 * steps[:, None]) / roots).T
     back = directions * roots[:, None]
     gradient = None
@@ -177,8 +210,9 @@ def finite_differences(
 def internal_directions(atoms: Atoms, count: int | None = None) -> np.ndarray:
     """Orthonormal mass-weighted directions of vibration, ``[3N, modes]``, each as near as may be to the motion of one atom along one axis.
 
-    They are what a Gram-Schmidt process leaves of those motions, the one of which most is left first; of equal ones the first counts, so
-    that another machine displaces in the same way and finds the labels that are there.
+    They are what a Gram-Schmidt process leaves of those motions, the one of which most is left
+    first; of equal ones the first counts, so that another machine displaces in the same way and
+    finds the labels that are there.
     """
     space = vibrational_space(atoms, count)
     rest, chosen = space @ space.T, []
@@ -190,7 +224,9 @@ def internal_directions(atoms: Atoms, count: int | None = None) -> np.ndarray:
     return np.array(chosen).T
 
 
-def normal_modes(atoms: Atoms, hessian: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def normal_modes(
+    atoms: Atoms, hessian: np.ndarray, count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Diagonalise the mass-weighted Hessian in the space of vibrations.
 
     Parameters
@@ -227,8 +263,8 @@ def vibrational_space(atoms: Atoms, count: int | None = None) -> np.ndarray:
     atoms : Atoms
         The geometry.
     count : int, optional
-        Number of modes, decided elsewhere: that of the reference optimum, for a geometry that another source has relaxed. Otherwise
-        :func:`count_modes`.
+        Number of modes, decided elsewhere: that of the reference optimum, for a geometry that
+        another source has relaxed. Otherwise :func:`count_modes`.
     """
     _, _, vectors = np.linalg.svd(_motions(atoms))
     return vectors[3 * len(atoms) - (count_modes(atoms) if count is None else count) :].T
@@ -237,8 +273,9 @@ def vibrational_space(atoms: Atoms, count: int | None = None) -> np.ndarray:
 def count_modes(atoms: Atoms) -> int:
     """Return 3N − 5 for a linear molecule, else 3N − 6.
 
-    Linear is a molecule whose smallest radius of gyration about an axis is below :data:`LINEAR` times the largest: a geometry relaxed to
-    1 meV/Å bends by 1e-4 to 1e-3 of it, and HN3, bent by one hydrogen atom, has 0.09.
+    Linear is a molecule whose smallest radius of gyration about an axis is below :data:`LINEAR`
+    times the largest: a geometry relaxed to 1 meV/Å bends by 1e-4 to 1e-3 of it, and HN3, bent by
+    one hydrogen atom, has 0.09.
     """
     values = np.linalg.svd(_motions(atoms)[3:], compute_uv=False)
     return 3 * len(atoms) - 3 - int((values > LINEAR * values[0]).sum())

@@ -1,7 +1,8 @@
 """Internal coordinates of a molecule and the words chemists have for them: stretches, scissors, rocks, wags, torsions.
 
-Each :class:`Motion` is a name and combinations of internal coordinates (bond lengths, angles, torsions, heights above a plane), those of
-one name orthogonal to each other: the three C–H lengths of a methyl group make one symmetric and two antisymmetric stretches.
+Each :class:`Motion` is a name and combinations of internal coordinates (bond lengths, angles,
+torsions, heights above a plane), those of one name orthogonal to each other: the three C–H lengths
+of a methyl group make one symmetric and two antisymmetric stretches.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +20,23 @@ from palirs.geometry.bonds import bonded
 
 STRAIGHT = 170.0
 """Degrees: an angle above this is linear."""
-STIFFNESS = {"length": 0.45 / Bohr**2, "angle": 0.15, "linear": 0.15, "height": 0.05, "torsion": 0.005}
-"""Of a coordinate [Hartree/Å² or Hartree/rad²]: the model force constants of Lindh et al. 1995, doi:10.1016/0009-2614(95)00646-L, and our
-own estimate for the height of an atom above the plane of its neighbours (in units of its distance to them), which they do not have."""
+STIFFNESS = {
+    "length": 0.45 / Bohr**2,
+    "angle": 0.15,
+    "linear": 0.15,
+    "height": 0.05,
+    "torsion": 0.005,
+}
+"""Of a coordinate [Hartree/Å² or Hartree/rad²]: the model force constants of Lindh et al. 1995,
+doi:10.1016/0009-2614(95)00646-L, and our own estimate for the height of an atom above the plane of
+its neighbours (in units of its distance to them), which they do not have."""
 RADII = {
     "H": (0.32, 0.0, 0.0), "B": (0.85, 0.78, 0.73), "C": (0.75, 0.67, 0.60), "N": (0.71, 0.60, 0.54), "O": (0.63, 0.57, 0.0),
     "F": (0.64, 0.59, 0.53), "Si": (1.16, 1.07, 1.02), "P": (1.11, 1.02, 0.94), "S": (1.03, 0.94, 0.95), "Cl": (0.99, 0.95, 0.93),
 }  # fmt: skip
-"""Of single, double and triple bonds [Å] (Pyykkö and Atsumi 2009, doi:10.1002/chem.200800987, doi:10.1002/chem.200901472); no triple
-bond to oxygen, or a carbon dioxide that an approximate engine makes short would have two."""
+"""Of single, double and triple bonds [Å] (Pyykkö and Atsumi 2009, doi:10.1002/chem.200800987,
+doi:10.1002/chem.200901472); no triple bond to oxygen, or a carbon dioxide that an approximate
+engine makes short would have two."""
 
 Kind = Literal["length", "angle", "linear", "height", "torsion"]
 
@@ -76,7 +85,9 @@ class Coordinates:
     def _add(self, name: str, *terms: tuple[float, tuple]) -> None:
         """Add a combination to the motion of this name, scaled to length one."""
         length = np.sqrt(sum(factor**2 for factor, _ in terms))
-        self._motions.setdefault(name, Motion(name)).parts.append([(factor / length, what) for factor, what in terms])
+        self._motions.setdefault(name, Motion(name)).parts.append(
+            [(factor / length, what) for factor, what in terms]
+        )
 
     def _alike(self, name: str, coordinates: Sequence[tuple], other: str) -> None:
         """Add what equal coordinates do all alike under one name, and what else they do under another."""
@@ -87,7 +98,12 @@ class Coordinates:
     def order(self, i: int, j: int) -> str:
         """Return the sign of a bond: ``–``, ``=`` or ``≡``, by its length."""
         length = self.atoms.get_distance(i, j)
-        single, double, triple = (sum(pair) for pair in zip(*(RADII.get(self.symbols[k], (0.0, 0.0, 0.0)) for k in (i, j)), strict=True))
+        single, double, triple = (
+            sum(pair)
+            for pair in zip(
+                *(RADII.get(self.symbols[k], (0.0, 0.0, 0.0)) for k in (i, j)), strict=True
+            )
+        )
         if "H" in (self.symbols[i], self.symbols[j]) or length > double + 0.35 * (single - double):
             return "–"  # an amide's C–N, 1.36 Å, is drawn as a single bond
         return "=" if length > triple + 0.2 * (double - triple) else "≡"
@@ -98,7 +114,9 @@ class Coordinates:
         return f"{self.symbols[i]}{self.order(i, j)}{self.symbols[j]}"
 
     def _bend(self, i: int, centre: int, j: int) -> str:
-        i, j = sorted((i, j), key=lambda k: (self.symbols[k] == "H", self.symbols[k], self.order(k, centre)))
+        i, j = sorted(
+            (i, j), key=lambda k: (self.symbols[k] == "H", self.symbols[k], self.order(k, centre))
+        )
         return f"{self.symbols[i]}{self.order(i, centre)}{self.symbols[centre]}{self.order(centre, j)}{self.symbols[j]} bend"
 
     def terminals(self, centre: int) -> list[int]:
@@ -123,7 +141,11 @@ class Coordinates:
         if mine:
             name = self.group(centre) if others else self.bond(centre, mine[0])
             lengths = [("length", centre, k) for k in mine]
-            self._alike(f"{name} symmetric stretch" if len(mine) > 1 else f"{name} stretch", lengths, f"{name} antisymmetric stretch")
+            self._alike(
+                f"{name} symmetric stretch" if len(mine) > 1 else f"{name} stretch",
+                lengths,
+                f"{name} antisymmetric stretch",
+            )
         for k in others:
             if centre < k and k not in mine and centre not in self.terminals(k):
                 self._add(f"{self.bond(centre, k)} stretch", (1.0, ("length", centre, k)))
@@ -132,13 +154,20 @@ class Coordinates:
             bends.get(len(self.neighbours[centre]), self._bends_of_any)(centre, mine, others)
 
     def _angle(self, i: int, centre: int, j: int) -> tuple:
-        return ("linear" if self.atoms.get_angle(i, centre, j) > STRAIGHT else "angle", i, centre, j)
+        return (
+            "linear" if self.atoms.get_angle(i, centre, j) > STRAIGHT else "angle",
+            i,
+            centre,
+            j,
+        )
 
     def _bends_of_two(self, centre: int, mine: list[int], others: list[int]) -> None:
         i, j = self.neighbours[centre]
         what = self._angle(i, centre, j)
         straight = what[0] == "linear" and len(mine) == 1
-        self._add(f"{self.group(centre)} bend" if straight else self._bend(i, centre, j), (1.0, what))
+        self._add(
+            f"{self.group(centre)} bend" if straight else self._bend(i, centre, j), (1.0, what)
+        )
 
     def _bends_of_three(self, centre: int, mine: list[int], others: list[int]) -> None:
         name, height = self.group(centre), ("height", centre, *self.neighbours[centre])
@@ -148,12 +177,21 @@ class Coordinates:
                 self._add(f"{self.bond(centre, ends[0])} out-of-plane bend", (1.0, height))
             self._bends_of_any(centre, mine, others)
             return
-        # of the three angles: the one opposite to the odd atom against the other two, those against each other, and all together
+        # of the three angles: the one opposite to the odd atom against the other two, those against
+        # each other, and all together
         odd, (i, j) = (others[0], mine) if len(mine) == 2 else (mine[0], others)
-        far, one, two = self._angle(i, centre, j), self._angle(i, centre, odd), self._angle(j, centre, odd)
+        far, one, two = (
+            self._angle(i, centre, j),
+            self._angle(i, centre, odd),
+            self._angle(j, centre, odd),
+        )
         scissor, rock, wag = f"{name} scissor", f"{name} rock", f"{name} wag"
         if len(mine) == 1:
-            scissor, rock, wag = self._bend(i, centre, j), f"{name} in-plane bend", f"{name} out-of-plane bend"
+            scissor, rock, wag = (
+                self._bend(i, centre, j),
+                f"{name} in-plane bend",
+                f"{name} out-of-plane bend",
+            )
         self._add(scissor, (2.0, far), (-1.0, one), (-1.0, two))
         self._add(rock, (1.0, one), (-1.0, two))
         self._add(wag, (1.0, far), (1.0, one), (1.0, two))
@@ -163,9 +201,20 @@ class Coordinates:
         if len(mine) != 2:
             self._bends_of_any(centre, mine, others)
             return
-        name, signs = self.group(centre), {"scissor": (1, 1, 1, 1), "wag": (1, 1, -1, -1), "rock": (1, -1, 1, -1), "twist": (1, -1, -1, 1)}
+        name, signs = (
+            self.group(centre),
+            {
+                "scissor": (1, 1, 1, 1),
+                "wag": (1, 1, -1, -1),
+                "rock": (1, -1, 1, -1),
+                "twist": (1, -1, -1, 1),
+            },
+        )
         self._add(f"{name} scissor", (1.0, self._angle(mine[0], centre, mine[1])))
-        self._add(self._bend(others[0], centre, others[1]), (1.0, self._angle(others[0], centre, others[1])))
+        self._add(
+            self._bend(others[0], centre, others[1]),
+            (1.0, self._angle(others[0], centre, others[1])),
+        )
         angles = [self._angle(k, centre, other) for other in others for k in mine]
         for word, row in signs.items():
             self._add(f"{name} {word}", *zip(map(float, row), angles, strict=True))
@@ -190,14 +239,21 @@ class Coordinates:
             ("torsion", a, i, j, b)
             for a in self.neighbours[i]
             for b in self.neighbours[j]
-            if len({a, b, i, j}) == 4 and self.atoms.get_angle(a, i, j) < STRAIGHT and self.atoms.get_angle(i, j, b) < STRAIGHT
+            if len({a, b, i, j}) == 4
+            and self.atoms.get_angle(a, i, j) < STRAIGHT
+            and self.atoms.get_angle(i, j, b) < STRAIGHT
         ]
         if not quartets:
             return
         masses = self.atoms.get_masses()
-        weights = {end: sum(masses[k] for k in self.neighbours[end] if k != other) for end, other in ((i, j), (j, i))}
+        weights = {
+            end: sum(masses[k] for k in self.neighbours[end] if k != other)
+            for end, other in ((i, j), (j, i))
+        }
         light = min(weights, key=lambda end: weights[end])
-        own = self.terminals(light) and len(self.terminals(light)) == len(self.neighbours[light]) - 1
+        own = (
+            self.terminals(light) and len(self.terminals(light)) == len(self.neighbours[light]) - 1
+        )
         name = f"{self.group(light)} torsion" if own else f"{self.bond(i, j)} torsion"
         self._add(name, *((1.0, what) for what in quartets))
 

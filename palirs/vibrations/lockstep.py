@@ -47,7 +47,8 @@ class _Turn:
 def together(works: Sequence[Callable[[Any], T]], source: Any) -> list[T]:
     """Run calculations side by side and return their results, in order.
 
-    Each has a thread of its own, which only prepares and digests; the source is asked in this thread, for what all of them want at a time.
+    Each has a thread of its own, which only prepares and digests; the source is asked in this
+    thread, for what all of them want at a time.
 
     Parameters
     ----------
@@ -59,11 +60,15 @@ def together(works: Sequence[Callable[[Any], T]], source: Any) -> list[T]:
     Raises
     ------
     Exception
-        Of the first calculation that failed, once all have ended; an error of the source is one of all that wait for it.
+        Of the first calculation that failed, once all have ended; an error of the source is one of
+        all that wait for it.
     """
     change = threading.Condition()
     turns = [_Turn(change) for _ in works]
-    threads = [threading.Thread(target=turn.run, args=(work,), daemon=True) for turn, work in zip(turns, works, strict=True)]
+    threads = [
+        threading.Thread(target=turn.run, args=(work,), daemon=True)
+        for turn, work in zip(turns, works, strict=True)
+    ]
     for thread in threads:
         thread.start()
     while True:

@@ -8,9 +8,11 @@ from palirs.vibrations.analysis import Harmonic
 from palirs.vibrations.coordinates import STIFFNESS, Coordinates, value
 
 STEP = 0.005
-"""Displacement along a mode of the atom that moves most [Å], for the change of internal coordinates."""
+"""Displacement along a mode of the atom that moves most [Å], for the change of internal
+coordinates."""
 ALONE, SECOND = 0.6, 0.25
-"""A mode is called by one motion if it has this share of the energy; otherwise by two, if the second has at least that share."""
+"""A mode is called by one motion if it has this share of the energy; otherwise by two, if the
+second has at least that share."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Character:
 def characters(known: Harmonic) -> list[Character]:
     """Return what each mode consists of, by the energy that a model force field gives to its motions.
 
-    The energy of a motion is Σ k (Σ c Δq)² over its combinations of internal coordinates, with the force constants of
-    :data:`~palirs.vibrations.coordinates.STIFFNESS`: a potential energy distribution with a diagonal model force field. It is not that of
-    the engine; a mode that two motions share about equally may be called by either.
+    The energy of a motion is Σ k (Σ c Δq)² over its combinations of internal coordinates, with the
+    force constants of :data:`~palirs.vibrations.coordinates.STIFFNESS`: a potential energy
+    distribution with a diagonal model force field. It is not that of the engine; a mode that two
+    motions share about equally may be called by either.
 
     Parameters
     ----------
@@ -50,15 +53,28 @@ def characters(known: Harmonic) -> list[Character]:
     for mode in known.modes:
         step = mode * (STEP / np.linalg.norm(mode, axis=1).max())
         ahead, behind = known.atoms.positions + step, known.atoms.positions - step
-        changes = {what: np.sqrt(STIFFNESS[what[0]]) * _change(what, ahead, behind) for what in wanted}
+        changes = {
+            what: np.sqrt(STIFFNESS[what[0]]) * _change(what, ahead, behind) for what in wanted
+        }
         energies = {
-            motion.name: sum(float((sum(c * changes[what] for c, what in part) ** 2).sum()) for part in motion.parts) for motion in motions
+            motion.name: sum(
+                float((sum(c * changes[what] for c, what in part) ** 2).sum())
+                for part in motion.parts
+            )
+            for motion in motions
         }
         total = sum(energies.values())
         if total <= 0:  # of atoms that no bond holds
             found.append(Character({"motion without bonds": 1.0}))
             continue
-        found.append(Character({name: energies[name] / total for name in sorted(energies, key=lambda name: -energies[name])}))
+        found.append(
+            Character(
+                {
+                    name: energies[name] / total
+                    for name in sorted(energies, key=lambda name: -energies[name])
+                }
+            )
+        )
     return found
 
 

@@ -10,18 +10,22 @@ from palirs.vibrations.analysis import Harmonic
 from palirs.vibrations.coordinates import Coordinates
 
 SAME = 0.05
-"""Root mean square distance [Å] below which an optimum with its atoms numbered anew is the same optimum, turned."""
+"""Root mean square distance [Å] below which an optimum with its atoms numbered anew is the same
+optimum, turned."""
 MOST = 27
-"""Ways of numbering the hydrogen atoms of methyl groups that are tried for each frame: those of three groups, others keep theirs."""
+"""Ways of numbering the hydrogen atoms of methyl groups that are tried for each frame: those of
+three groups, others keep theirs."""
 
 
 class Projection:
     """Normal modes that follow a molecule: turned with it (Eckart 1935, doi:10.1103/PhysRev.47.552), and with its methyl groups.
 
-    The molecule is turned so that the mass-weighted squares of the displacements from its optimum are smallest, which fulfils the
-    Eckart conditions (Kudin and Dymarsky 2005, doi:10.1063/1.1929739). The hydrogen atoms of a methyl group that has turned by a third are
-    numbered anew, so that each is compared with the place where it is; not where that is a rotation of the whole molecule (acetonitrile),
-    which the frame follows anyway. A linear molecule is turned by the shortest way that brings its axis back.
+    The molecule is turned so that the mass-weighted squares of the displacements from its optimum
+    are smallest, which fulfils the Eckart conditions (Kudin and Dymarsky 2005,
+    doi:10.1063/1.1929739). The hydrogen atoms of a methyl group that has turned by a third are
+    numbered anew, so that each is compared with the place where it is; not where that is a rotation
+    of the whole molecule (acetonitrile), which the frame follows anyway. A linear molecule is
+    turned by the shortest way that brings its axis back.
 
     Parameters
     ----------
@@ -51,7 +55,9 @@ class Projection:
         centre = np.einsum("fad,a->fd", positions, self.masses) / self.masses.sum()
         places = positions - centre[:, None]
         if self.linear:
-            return (velocities @ self._along_the_axis(places)).reshape(len(positions), -1) @ self.modes.T
+            return (velocities @ self._along_the_axis(places)).reshape(
+                len(positions), -1
+            ) @ self.modes.T
         found = [self._turned(places[:, order]) for order in self.orders]
         best = np.array([aligned for _, aligned in found]).argmax(axis=0)
         frames = np.arange(len(positions))
@@ -61,7 +67,9 @@ class Projection:
 
     def _turned(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rotations ``[frames, 3, 3]`` onto the optimum, for row vectors, and how much of the covariance they align."""
-        left, sizes, right = np.linalg.svd(np.einsum("fai,aj,a->fij", places, self.target, self.masses))
+        left, sizes, right = np.linalg.svd(
+            np.einsum("fai,aj,a->fij", places, self.target, self.masses)
+        )
         handed = np.sign(np.linalg.det(left @ right))
         left[:, :, 2] *= handed[:, None]
         return left @ right, sizes[:, :2].sum(axis=1) + handed * sizes[:, 2]
@@ -81,8 +89,15 @@ class Projection:
         """Return the orders that are not others after a rotation of the whole molecule; of such the first."""
         kept: list[list[int]] = []
         for order in orders:
-            rotated = [self.target[order] @ Rotation.align_vectors(self.target[one], self.target[order])[0].as_matrix().T for one in kept]
-            if all(np.sqrt(((mine - self.target[one]) ** 2).sum(axis=1).mean()) > SAME for mine, one in zip(rotated, kept, strict=True)):
+            rotated = [
+                self.target[order]
+                @ Rotation.align_vectors(self.target[one], self.target[order])[0].as_matrix().T
+                for one in kept
+            ]
+            if all(
+                np.sqrt(((mine - self.target[one]) ** 2).sum(axis=1).mean()) > SAME
+                for mine, one in zip(rotated, kept, strict=True)
+            ):
                 kept.append(order)
         return kept
 
@@ -90,7 +105,11 @@ class Projection:
 def _orders(coordinates: Coordinates) -> list[list[int]]:
     """Return the numberings of the atoms that differ by turns of methyl groups, that of the optimum first."""
     count = len(coordinates.symbols)
-    methyl = [centre for centre in range(count) if coordinates.group(centre) == "CH₃" and len(coordinates.neighbours[centre]) == 4]
+    methyl = [
+        centre
+        for centre in range(count)
+        if coordinates.group(centre) == "CH₃" and len(coordinates.neighbours[centre]) == 4
+    ]
     groups = [coordinates.terminals(centre) for centre in methyl]
     while 3 ** len(groups) > MOST:
         groups.pop()

@@ -17,13 +17,26 @@ def main() -> None:
     """Draw."""
     files = sorted(Path(sys.argv[1]).glob("*.jdx"))
     columns = 4
-    figure, axes = plt.subplots(-(-len(files) // columns), columns, figsize=(16, 2.1 * -(-len(files) // columns)), layout="constrained")
+    figure, axes = plt.subplots(
+        -(-len(files) // columns),
+        columns,
+        figsize=(16, 2.1 * -(-len(files) // columns)),
+        layout="constrained",
+    )
     for panel, file in zip(axes.ravel(), files, strict=False):
         spectrum = read_spectrum(file)
         corrected = subtract_baseline(spectrum)
         top = np.ptp(spectrum.intensity)
-        panel.plot(spectrum.wavenumber, spectrum.intensity / top, color="0.7", lw=0.8, label="as measured")
-        panel.plot(corrected.wavenumber, corrected.intensity / top, color="C0", lw=0.8, label="without baseline")
+        panel.plot(
+            spectrum.wavenumber, spectrum.intensity / top, color="0.7", lw=0.8, label="as measured"
+        )
+        panel.plot(
+            corrected.wavenumber,
+            corrected.intensity / top,
+            color="C0",
+            lw=0.8,
+            label="without baseline",
+        )
         for low, high in spectrum.saturated:
             panel.axvspan(low, high, color="C3", alpha=0.4, lw=0)
         for low, high in spectrum.gaps:

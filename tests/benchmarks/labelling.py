@@ -1,7 +1,7 @@
 """What labelling costs beyond the engine, and what a second worker gains:   python -m tests.benchmarks.labelling
 
-Both halves of each comparison run in turn, several times, so that what else the machine does strikes both.
-"""
+Both halves of each comparison run in turn, several times, so that what else the machine does
+strikes both."""
 
 import argparse
 import tempfile
@@ -48,12 +48,22 @@ def overhead(count: int, rounds: int) -> None:
         bare.append(seconds(lambda structures=structures: engine.calculate(structures)))
         with Serial().open() as executor:
             labeller = Labeller(engine, LabelStore(directory / f"{number}.db"), executor)
-            full.append(seconds(lambda structures=structures, labeller=labeller: labeller.label(structures, title="")))
+            full.append(
+                seconds(
+                    lambda structures=structures, labeller=labeller: labeller.label(
+                        structures, title=""
+                    )
+                )
+            )
         assert labeller.computed == count
     cost = [1e3 * (f - b) / count for b, f in zip(bare, full, strict=True)]
     print(f"GFN2-xTB, methanol, serial, {count} frames, {rounds} rounds")
-    print(f"  engine alone {1e3 * median(bare) / count:.2f} ms, labelled {1e3 * median(full) / count:.2f} ms")
-    print(f"  overhead per label {median(cost):.2f} ms (of {', '.join(f'{value:.2f}' for value in cost)}), target 1 ms")
+    print(
+        f"  engine alone {1e3 * median(bare) / count:.2f} ms, labelled {1e3 * median(full) / count:.2f} ms"
+    )
+    print(
+        f"  overhead per label {median(cost):.2f} ms (of {', '.join(f'{value:.2f}' for value in cost)}), target 1 ms"
+    )
 
 
 def scaling(engine: Engine, count: int, rounds: int) -> None:
@@ -63,10 +73,18 @@ def scaling(engine: Engine, count: int, rounds: int) -> None:
         took = {}
         for workers in (1, 2):
             with Processes(workers=workers).open() as executor:
-                labeller = Labeller(engine, LabelStore(directory / f"{number}-{workers}.db"), executor)
-                labeller.label(frames(2 * workers, 1000 + number), title="")  # workers start, libraries load
+                labeller = Labeller(
+                    engine, LabelStore(directory / f"{number}-{workers}.db"), executor
+                )
+                labeller.label(
+                    frames(2 * workers, 1000 + number), title=""
+                )  # workers start, libraries load
                 structures = frames(count, number)
-                took[workers] = seconds(lambda structures=structures, labeller=labeller: labeller.label(structures, title=""))
+                took[workers] = seconds(
+                    lambda structures=structures, labeller=labeller: labeller.label(
+                        structures, title=""
+                    )
+                )
         gains.append(took[1] / took[2])
         per_label = f"1 worker {took[1] / count:.2f} s, 2 workers {took[2] / count:.2f} s per label"
         print(f"  {engine.name}: {per_label}, {gains[-1]:.2f} ×", flush=True)

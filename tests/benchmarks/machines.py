@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.machines [ps]
 
-A real Slurm whose single node says that it has four cores (tests/integration/slurm.sh); each worker is a job with one thread. All
-contestants have the same two cores. Four Slurm workers beside four processes show what Slurm and Dask cost; four processes beside two what
-it costs that cores are shared and start-up is paid twice, which a cluster with a core for each worker does not have. Workers are there
-when the clock starts; how long they take to come is told apart. Results are the same to the last bit.
-"""
+A real Slurm whose single node says that it has four cores (tests/integration/slurm.sh); each worker
+is a job with one thread. All contestants have the same two cores. Four Slurm workers beside four
+processes show what Slurm and Dask cost; four processes beside two what it costs that cores are
+shared and start-up is paid twice, which a cluster with a core for each worker does not have.
+Workers are there when the clock starts; how long they take to come is told apart. Results are the
+same to the last bit."""
 
 import importlib
 import os
@@ -81,19 +82,43 @@ class Work:
         models = committee(16, 5.0)
         for member, (shape, module) in enumerate(zip(models.shapes, models.members, strict=True)):
             save(folder / f"potential-{member}.safetensors", shape, module)
-        shape = DipoleShape(architecture=models.shapes[0].architecture, elements=models.elements, scale=0.4, mean_neighbours=4.0)
+        shape = DipoleShape(
+            architecture=models.shapes[0].architecture,
+            elements=models.elements,
+            scale=0.4,
+            mean_neighbours=4.0,
+        )
         torch.manual_seed(0)
         save(folder / "dipole.safetensors", shape, shape.build())
         self.molecules = Molecules(names=("organics24",)).load()
-        self.settings = Spectroscopy(production=MD(replicas=3, thermalisation=0.1, length=picoseconds), reference=None, dipole_interval=2.0)
+        self.settings = Spectroscopy(
+            production=MD(replicas=3, thermalisation=0.1, length=picoseconds),
+            reference=None,
+            dipole_interval=2.0,
+        )
         data("methanol", folder)
         self.frames = ase.io.read(folder / "train.xyz", ":")
 
     def production(self, executor: Executor) -> np.ndarray:
         """Run it, and give all dipoles."""
         self.count += 1
-        place, source, md = self.folder / str(self.count), (self.folder, (self.folder / "dipole.safetensors",)), self.settings.production
-        runs = simulate(source, self.molecules, md, self.settings, TEMPERATURE, 0, executor, place, "benchmark", Evaluation())
+        place, source, md = (
+            self.folder / str(self.count),
+            (self.folder, (self.folder / "dipole.safetensors",)),
+            self.settings.production,
+        )
+        runs = simulate(
+            source,
+            self.molecules,
+            md,
+            self.settings,
+            TEMPERATURE,
+            0,
+            executor,
+            place,
+            "benchmark",
+            Evaluation(),
+        )
         return np.concatenate([np.ravel(run.dipoles) for run in runs])
 
     def training(self, executor: Executor) -> np.ndarray:
@@ -101,23 +126,38 @@ class Work:
         self.count += 1
         place, settings = self.folder / str(self.count), Training(updates=8000, patience=1.0)
         place.mkdir()
-        found = train_committee(place, self.frames, WORKERS, Architecture(channels=16), settings, 0, 0, executor)
-        return np.concatenate([parameter.detach().numpy().ravel() for member in found.members for parameter in member.parameters()])
+        found = train_committee(
+            place, self.frames, WORKERS, Architecture(channels=16), settings, 0, 0, executor
+        )
+        return np.concatenate(
+            [
+                parameter.detach().numpy().ravel()
+                for member in found.members
+                for parameter in member.parameters()
+            ]
+        )
 
 
 def main(picoseconds: float) -> None:
     """Print how long workers take to come, and seconds and ratios of the work."""
-    cores, short = len(os.sched_getaffinity(0)), Path("/tmp") / f"slurm-{os.getpid()}"  # sockets allow about a hundred characters
+    cores, short = (
+        len(os.sched_getaffinity(0)),
+        Path("/tmp") / f"slurm-{os.getpid()}",
+    )  # sockets allow about a hundred characters
     environment = {**os.environ, "CPUS": str(WORKERS)}
     with open(os.devnull, "w") as nothing:  # daemons would hold a pipe open
-        subprocess.run(["bash", str(SCRIPT), "start", str(short)], env=environment, stdout=nothing, check=True)
+        subprocess.run(
+            ["bash", str(SCRIPT), "start", str(short)], env=environment, stdout=nothing, check=True
+        )
     os.environ["SLURM_CONF"], os.environ["PYTHONPATH"] = str(short / "slurm.conf"), str(Path.cwd())
     try:
         with tempfile.TemporaryDirectory() as folder:
             work, recipes = Work(Path(folder), picoseconds), {}
             recipes[f"{cores} processes"] = Processes(workers=cores)
             recipes[f"{WORKERS} processes"] = Crowded()
-            recipes[f"{WORKERS} Slurm workers"] = Slurm(jobs=WORKERS, memory="900MB", logs=f"{folder}/logs")
+            recipes[f"{WORKERS} Slurm workers"] = Slurm(
+                jobs=WORKERS, memory="900MB", logs=f"{folder}/logs"
+            )
             for what in (work.production, work.training):
                 times: dict[str, list[float]] = {name: [] for name in recipes}
                 results = []
@@ -127,11 +167,15 @@ def main(picoseconds: float) -> None:
                             begun = time.perf_counter()
                             results.append(what(executor))
                             times[name].append(time.perf_counter() - begun)
-                        print(f"{what.__name__}, {name}: workers there after {came:.1f} s, work {times[name][-1]:.1f} s", flush=True)
+                        print(
+                            f"{what.__name__}, {name}: workers there after {came:.1f} s, work {times[name][-1]:.1f} s",
+                            flush=True,
+                        )
                 assert all(np.array_equal(result, results[0]) for result in results), "they differ"
                 few, many, slurm = (min(seconds) for seconds in times.values())
                 print(
-                    f"{what.__name__}: Slurm {slurm / many:.3f} times {WORKERS} processes, these {many / few:.3f} times {cores}", flush=True
+                    f"{what.__name__}: Slurm {slurm / many:.3f} times {WORKERS} processes, these {many / few:.3f} times {cores}",
+                    flush=True,
                 )
     finally:
         subprocess.run(["bash", str(SCRIPT), "stop", str(short)], env=environment, check=False)

@@ -4,9 +4,9 @@
     python -m tests.benchmarks.md                     # the table
     python -m tests.benchmarks.md memory <ps>         # peak memory of a production of 72 trajectories
 
-A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves one model, so its time counts three
-times. Weights are untrained and weak, and molecules cold, so that all stay at their geometry, as with trained ones they nearly do.
-"""
+A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves
+one model, so its time counts three times. Weights are untrained and weak, and molecules cold, so
+that all stay at their geometry, as with trained ones they nearly do."""
 
 import os
 import resource
@@ -40,7 +40,9 @@ MEMBERS, TEMPERATURE, TIMESTEP, FRICTION, ROUNDS = 3, 1e-4, 0.5, 1.0, 5
 
 def committee(channels: int, cutoff: float, members: int = MEMBERS) -> Committee:
     """Return untrained members of the published architecture in float32."""
-    architecture = Architecture(channels=channels, max_L=1, max_ell=3, correlation=2, cutoff=cutoff, dtype="float32")
+    architecture = Architecture(
+        channels=channels, max_L=1, max_ell=3, correlation=2, cutoff=cutoff, dtype="float32"
+    )
     shape = PotentialShape(
         architecture=architecture,
         elements=(1, 6, 7, 8),
@@ -56,16 +58,22 @@ class Palirs:
     """Ours: all trajectories and members in one batch."""
 
     def __init__(self, models: Committee, molecules: list[Atoms], backend: str = "auto"):
-        self.noise = Noise([stream(0, "benchmark", i) for i in range(len(molecules))], [len(a) for a in molecules])
+        self.noise = Noise(
+            [stream(0, "benchmark", i) for i in range(len(molecules))], [len(a) for a in molecules]
+        )
         self.temperature = torch.full((len(molecules),), TEMPERATURE, dtype=torch.float64)
-        self.field = CommitteeField(models.evaluator([a.numbers for a in molecules], Evaluation(backend=backend)))
+        self.field = CommitteeField(
+            models.evaluator([a.numbers for a in molecules], Evaluation(backend=backend))
+        )
         self.state = initial_state(molecules, self.field, self.temperature, self.noise)
 
     def run(self, steps: int) -> None:
         moves = Langevin(TIMESTEP, FRICTION, self.temperature)
         for start in range(0, steps, 64):
             count = min(64, steps - start)
-            self.state, _, _ = moves.run(self.state, None, self.field, self.noise, count, range(4, count + 1, 4))
+            self.state, _, _ = moves.run(
+                self.state, None, self.field, self.noise, count, range(4, count + 1, 4)
+            )
 
 
 class Ase:
@@ -79,7 +87,13 @@ class Ase:
             atoms.calc = calculator
             rng = np.random.default_rng(number)
             self.dynamics.append(
-                AseLangevin(atoms, TIMESTEP * units.fs, temperature_K=TEMPERATURE, friction=FRICTION * 1e-3 / units.fs, rng=rng)
+                AseLangevin(
+                    atoms,
+                    TIMESTEP * units.fs,
+                    temperature_K=TEMPERATURE,
+                    friction=FRICTION * 1e-3 / units.fs,
+                    rng=rng,
+                )
             )
 
     def run(self, steps: int) -> None:
@@ -96,7 +110,13 @@ class TorchSim:
         from torch_sim.models.mace import MaceModel
 
         device = torch.device("cpu")
-        model = MaceModel(models.members[0], device=device, dtype=torch.float32, compute_forces=True, compute_stress=False)
+        model = MaceModel(
+            models.members[0],
+            device=device,
+            dtype=torch.float32,
+            compute_forces=True,
+            compute_stress=False,
+        )
         boxed = []
         for atoms in molecules:
             atoms = atoms.copy()
@@ -104,8 +124,16 @@ class TorchSim:
             boxed.append(atoms)
         state = ts.io.atoms_to_state(boxed, device, torch.float32)
         fs = 1e-3 * float(ts.units.MetalUnits.time)
-        heat = torch.tensor(TEMPERATURE * float(ts.units.MetalUnits.temperature), dtype=torch.float32)
-        start, self.step = nvt_langevin(model, dt=torch.tensor(TIMESTEP * fs), kT=heat, gamma=torch.tensor(FRICTION * 1e-3 / fs), seed=0)
+        heat = torch.tensor(
+            TEMPERATURE * float(ts.units.MetalUnits.temperature), dtype=torch.float32
+        )
+        start, self.step = nvt_langevin(
+            model,
+            dt=torch.tensor(TIMESTEP * fs),
+            kT=heat,
+            gamma=torch.tensor(FRICTION * 1e-3 / fs),
+            seed=0,
+        )
         self.state = start(state)
 
     def run(self, steps: int) -> None:
@@ -128,7 +156,11 @@ def compare(title: str, molecules: list[Atoms], channels: int, cutoff: float) ->
         "ASE": (Ase(models, molecules[: max(3, count // 3)]), 1.0, 3),
     }
     try:
-        contestants["TorchSim"] = (TorchSim(models, molecules), float(MEMBERS), 20 if count < 10 else 5)
+        contestants["TorchSim"] = (
+            TorchSim(models, molecules),
+            float(MEMBERS),
+            20 if count < 10 else 5,
+        )
     except ImportError as error:
         print(f"TorchSim left out: {error}")
     for contestant, _, _ in contestants.values():
@@ -140,9 +172,18 @@ def compare(title: str, molecules: list[Atoms], channels: int, cutoff: float) ->
             rates[name].append(moved / (seconds(contestant, steps) * weight))
     middle = {name: median(values) for name, values in rates.items()}
     atoms = sum(map(len, molecules))
-    row = f"{title:22s} {channels:4d} {cutoff:4.1f}   " + "  ".join(f"{name} {value:7.0f}" for name, value in middle.items())
-    ratios = "  ".join(f"{middle['palirs'] / value:5.1f} x {name}" for name, value in middle.items() if name != "palirs")
-    print(f"{row}   {ratios}   {middle['palirs'] * atoms / count * MEMBERS:9.0f} atom-steps/s", flush=True)
+    row = f"{title:22s} {channels:4d} {cutoff:4.1f}   " + "  ".join(
+        f"{name} {value:7.0f}" for name, value in middle.items()
+    )
+    ratios = "  ".join(
+        f"{middle['palirs'] / value:5.1f} x {name}"
+        for name, value in middle.items()
+        if name != "palirs"
+    )
+    print(
+        f"{row}   {ratios}   {middle['palirs'] * atoms / count * MEMBERS:9.0f} atom-steps/s",
+        flush=True,
+    )
 
 
 def compiling() -> None:
@@ -158,7 +199,9 @@ def compiling() -> None:
                 started = time.perf_counter()
                 Kernel(models.members)
                 times.append(time.perf_counter() - started)
-            print(f"compiling, {channels} channels: {times[0]:.1f} s, {times[1]:.2f} s from the cache")
+            print(
+                f"compiling, {channels} channels: {times[0]:.1f} s, {times[1]:.2f} s from the cache"
+            )
     os.environ.pop("XDG_CACHE_HOME")
     if before is not None:
         os.environ["XDG_CACHE_HOME"] = before
@@ -174,14 +217,40 @@ def memory(picoseconds: float) -> None:
         place = Path(folder)
         for member, (shape, module) in enumerate(zip(models.shapes, models.members, strict=True)):
             save(place / f"potential-{member}.safetensors", shape, module)
-        dipole = DipoleShape(architecture=models.shapes[0].architecture, elements=models.elements, scale=0.4, mean_neighbours=4.0)
+        dipole = DipoleShape(
+            architecture=models.shapes[0].architecture,
+            elements=models.elements,
+            scale=0.4,
+            mean_neighbours=4.0,
+        )
         save(place / "dipole.safetensors", dipole, dipole.build())
-        settings = Spectroscopy(production=MD(thermalisation=0.01, length=picoseconds), reference=None, dipole_interval=1.0, max_lag=50.0)
-        organics, source = Molecules(names=("organics24",)).load(), (place, (place / "dipole.safetensors",))
+        settings = Spectroscopy(
+            production=MD(thermalisation=0.01, length=picoseconds),
+            reference=None,
+            dipole_interval=1.0,
+            max_lag=50.0,
+        )
+        organics, source = (
+            Molecules(names=("organics24",)).load(),
+            (place, (place / "dipole.safetensors",)),
+        )
         with ThreadPoolExecutor(1) as executor:
-            simulate(source, organics, settings.production, settings, TEMPERATURE, 0, executor, place / "md", "benchmark", Evaluation())
+            simulate(
+                source,
+                organics,
+                settings.production,
+                settings,
+                TEMPERATURE,
+                0,
+                executor,
+                place / "md",
+                "benchmark",
+                Evaluation(),
+            )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"72 trajectories x {picoseconds:g} ps: peak memory {peak:.2f} GiB, torch and mace included")
+    print(
+        f"72 trajectories x {picoseconds:g} ps: peak memory {peak:.2f} GiB, torch and mace included"
+    )
 
 
 def main() -> None:
@@ -190,7 +259,9 @@ def main() -> None:
     if sys.argv[1:2] == ["memory"]:
         memory(float(sys.argv[2]))
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, committee of {MEMBERS}; committee-steps per second")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, committee of {MEMBERS}; committee-steps per second"
+    )
     compiling()
     organics = Molecules(names=("organics24",)).load()
     for channels in (16, 128):

@@ -4,11 +4,12 @@
     pip install torch-sim-atomistic==0.3.0              # likewise
     OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads] [compiled] [size ...]
 
-The same weights, one member. Palirs and TorchSim get a batch; the others one structure in which the molecules stand far apart, which is how
-they take many at once. Structures move a little from call to call, as in MD. Times are minima of the thread's own clock with one thread,
-else of the wall clock; forces are compared before they are timed. Palirs is also timed with the radial network instead of the table.
-"compiled" adds MACE by ``torch.compile``, which takes a minute or two for each batch.
-"""
+The same weights, one member. Palirs and TorchSim get a batch; the others one structure in which the
+molecules stand far apart, which is how they take many at once. Structures move a little from call
+to call, as in MD. Times are minima of the thread's own clock with one thread, else of the wall
+clock; forces are compared before they are timed. Palirs is also timed with the radial network
+instead of the table. "compiled" adds MACE by ``torch.compile``, which takes a minute or two for
+each batch."""
 
 import importlib
 import sys
@@ -36,7 +37,10 @@ SIZES = {
     "32-3-f32": Architecture(channels=32, max_ell=3, correlation=3),
     "128-3-f32": Architecture(channels=128, max_ell=3, correlation=3),
 }
-"""Channels, correlation and precision. Harmonics of order 3, and contractions of order 3 for symmetrix-xl, which takes no others."""
+"""Channels, correlation and precision.
+
+Harmonics of order 3, and contractions of order 3 for symmetrix-xl, which takes no others.
+"""
 SECONDS = 1.5
 """For each contestant and case."""
 FAST = ("palirs", "with network", "symmetrix-xl")
@@ -46,7 +50,12 @@ FAST = ("palirs", "with network", "symmetrix-xl")
 def batches() -> dict[str, list[Atoms]]:
     """Return what is evaluated."""
     methanol, organics = table()["methanol"], Molecules(("organics24",)).load()
-    return {"methanol x 1": [methanol], "methanol x 3": [methanol] * 3, "organics24 x 3": organics * 3, "organics24 x 30": organics * 30}
+    return {
+        "methanol x 1": [methanol],
+        "methanol x 3": [methanol] * 3,
+        "organics24 x 3": organics * 3,
+        "organics24 x 30": organics * 30,
+    }
 
 
 def contestants(shape: PotentialShape, module, folder: Path, compiled: bool) -> dict:
@@ -57,7 +66,9 @@ def contestants(shape: PotentialShape, module, folder: Path, compiled: bool) -> 
 
     def ours(radial: str):
         def begin(molecules: list[Atoms]):
-            evaluate = committee.evaluator([atoms.numbers for atoms in molecules], Evaluation(radial=radial))
+            evaluate = committee.evaluator(
+                [atoms.numbers for atoms in molecules], Evaluation(radial=radial)
+            )
             return lambda x: evaluate(torch.from_numpy(x))[1][0].numpy()
 
         return begin
@@ -84,19 +95,32 @@ def contestants(shape: PotentialShape, module, folder: Path, compiled: bool) -> 
         print("symmetrix-xl is not installed")
     else:
         if shape.architecture.correlation == 3:
-            found["symmetrix-xl"] = calculator(lambda: Symmetrix(str(folder / "m.model"), dtype=dtype))
+            found["symmetrix-xl"] = calculator(
+                lambda: Symmetrix(str(folder / "m.model"), dtype=dtype)
+            )
     try:
         import torch_sim
     except ImportError:
         print("TorchSim is not installed")
     else:
-        found["TorchSim"] = lambda molecules: torchsim(torch_sim, module, molecules, getattr(torch, dtype))
+        found["TorchSim"] = lambda molecules: torchsim(
+            torch_sim, module, molecules, getattr(torch, dtype)
+        )
     from mace.calculators import MACECalculator
 
-    found["MACE"] = calculator(lambda: MACECalculator(models=[deepcopy(module)], device="cpu", default_dtype=dtype))
+    found["MACE"] = calculator(
+        lambda: MACECalculator(models=[deepcopy(module)], device="cpu", default_dtype=dtype)
+    )
     if compiled:
-        options = {"device": "cpu", "default_dtype": dtype, "compile_mode": "default", "fullgraph": False}
-        found["MACE compiled"] = calculator(lambda: MACECalculator(models=[deepcopy(module)], **options))
+        options = {
+            "device": "cpu",
+            "default_dtype": dtype,
+            "compile_mode": "default",
+            "fullgraph": False,
+        }
+        found["MACE compiled"] = calculator(
+            lambda: MACECalculator(models=[deepcopy(module)], **options)
+        )
     return found
 
 
@@ -104,7 +128,13 @@ def torchsim(library, module, molecules: list[Atoms], dtype: torch.dtype):
     """Return forces of TorchSim's batch as a function of positions."""
     boxed = [Atoms(atoms.numbers, atoms.positions, cell=[50.0] * 3) for atoms in molecules]
     model_class = importlib.import_module("torch_sim.models.mace").MaceModel
-    model = model_class(deepcopy(module), device=torch.device("cpu"), dtype=dtype, compute_forces=True, compute_stress=False)
+    model = model_class(
+        deepcopy(module),
+        device=torch.device("cpu"),
+        dtype=dtype,
+        compute_forces=True,
+        compute_stress=False,
+    )
     state = library.io.atoms_to_state(boxed, torch.device("cpu"), dtype)
 
     def forces(x: np.ndarray) -> np.ndarray:
@@ -120,7 +150,9 @@ def apart(molecules: list[Atoms]) -> Atoms:
     whole = Atoms()
     for number, atoms in enumerate(molecules):
         moved = Atoms(atoms.numbers, atoms.positions - atoms.positions.mean(axis=0))
-        moved.positions += 30.0 * np.array([number % side, number // side % side, number // side**2])
+        moved.positions += 30.0 * np.array(
+            [number % side, number // side % side, number // side**2]
+        )
         whole += moved
     whole.cell = np.eye(3) * 30.0 * (side + 2)
     return whole
@@ -135,12 +167,25 @@ def main(threads: int, compiled: bool, wanted: list[str]) -> None:
         if wanted and size not in wanted:
             continue
         torch.manual_seed(0)
-        shape = PotentialShape(architecture=architecture, elements=(1, 6, 7, 8), atomic_energies=(0.0,) * 4, scale=1.0, mean_neighbours=4.0)
+        shape = PotentialShape(
+            architecture=architecture,
+            elements=(1, 6, 7, 8),
+            atomic_energies=(0.0,) * 4,
+            scale=1.0,
+            mean_neighbours=4.0,
+        )
         with tempfile.TemporaryDirectory() as folder:
             makers = contestants(shape, shape.build(), Path(folder), compiled)
             for name, molecules in batches().items():
                 x = np.concatenate([atoms.positions for atoms in molecules])
-                ready, best = {who: make(molecules) for who, make in makers.items() if len(molecules) < 100 or who in FAST}, {}
+                ready, best = (
+                    {
+                        who: make(molecules)
+                        for who, make in makers.items()
+                        if len(molecules) < 100 or who in FAST
+                    },
+                    {},
+                )
                 expected = ready["palirs"](x)
                 for who, forces in ready.items():
                     worst = np.abs(forces(x) - expected).max() / np.abs(expected).max()
@@ -160,4 +205,8 @@ def main(threads: int, compiled: bool, wanted: list[str]) -> None:
 
 if __name__ == "__main__":
     options = sys.argv[2:]
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1, "compiled" in options, [word for word in options if word in SIZES])
+    main(
+        int(sys.argv[1]) if len(sys.argv) > 1 else 1,
+        "compiled" in options,
+        [word for word in options if word in SIZES],
+    )

@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.scaling docs/results/md_scaling.png
 
-Steps of three members (the third panel: of one to eight) in float32, ℓ ≤ 3, correlation 2, 5 Å, without recording. Minima of rounds. More
-threads than this machine has cores are predicted from pieces: the time of each block of molecules alone, on one thread, laid out
-over threads as the code does it, and what Python does between the calls, which is not shared. Where molecules are fewer than
-threads, the members of one are shared out; what threads then lose by meeting twice a step is not in the prediction.
-"""
+Steps of three members (the third panel: of one to eight) in float32, ℓ ≤ 3, correlation 2, 5 Å,
+without recording. Minima of rounds. More threads than this machine has cores are predicted from
+pieces: the time of each block of molecules alone, on one thread, laid out over threads as the code
+does it, and what Python does between the calls, which is not shared. Where molecules are fewer than
+threads, the members of one are shared out; what threads then lose by meeting twice a step is not in
+the prediction."""
 
 import heapq
 import os
@@ -27,12 +28,16 @@ ATOM_STEPS = 12_000
 """Of each round, and at least four steps."""
 
 
-def per_step(molecules: list[Atoms], channels: int, members: int = MEMBERS, rounds: int = 3) -> float:
+def per_step(
+    molecules: list[Atoms], channels: int, members: int = MEMBERS, rounds: int = 3
+) -> float:
     """Return the seconds of a step of a batch."""
     return min(_timed(molecules, channels, members, rounds)[0])
 
 
-def _timed(molecules: list[Atoms], channels: int, members: int, rounds: int) -> tuple[list[float], list[float]]:
+def _timed(
+    molecules: list[Atoms], channels: int, members: int, rounds: int
+) -> tuple[list[float], list[float]]:
     """Return seconds per step of each round, and how many of them Python spends outside the compiled code."""
     contestant = Palirs(committee(channels, 5.0, members), molecules)
     steps = max(4, min(1000, ATOM_STEPS // sum(map(len, molecules))))
@@ -100,7 +105,12 @@ def main(path: str) -> None:
     torch.set_num_threads(cores)
     methanol, organics = table()["methanol"], Molecules(names=("organics24",)).load()
     figure, ((few, large), (many, wide)) = plt.subplots(2, 2, figsize=(10, 8))
-    chain = [molecule("CH4"), molecule("C2H6"), molecule("C3H8"), *(alkane(carbons) for carbons in (6, 10, 14, 20))]
+    chain = [
+        molecule("CH4"),
+        molecule("C2H6"),
+        molecule("C3H8"),
+        *(alkane(carbons) for carbons in (6, 10, 14, 20)),
+    ]
     for channels, colour, most in ((16, "tab:blue", 7200), (128, "tab:red", 720)):
         counts = [count for count in (1, 3, 10, 24, 72, 240, 720, 2400, 7200) if count <= most]
         times = [1e6 * per_step([methanol] * count, channels) / (6 * count) for count in counts]
@@ -109,25 +119,71 @@ def main(path: str) -> None:
         grown = [1e6 * per_step([atoms] * 12, channels) / (12 * len(atoms)) for atoms in chain]
         large.plot(sizes, grown, "o-", color=colour, label=f"{channels} channels")
         members = [1, 2, 3, 4, 6, 8]
-        shared = [1e6 * per_step([methanol] * 24, channels, number) / (24 * 6) for number in members]
-        many.plot(members, [each / shared[0] for each in shared], "o-", color=colour, label=f"{channels} channels")
-        for name, x, y in (("trajectories", counts, times), ("atoms", sizes, grown), ("members", members, shared)):
-            print(f"{channels} channels, µs per atom and step by {name}: " + "  ".join(f"{a}: {b:.2f}" for a, b in zip(x, y, strict=True)))
+        shared = [
+            1e6 * per_step([methanol] * 24, channels, number) / (24 * 6) for number in members
+        ]
+        many.plot(
+            members,
+            [each / shared[0] for each in shared],
+            "o-",
+            color=colour,
+            label=f"{channels} channels",
+        )
+        for name, x, y in (
+            ("trajectories", counts, times),
+            ("atoms", sizes, grown),
+            ("members", members, shared),
+        ):
+            print(
+                f"{channels} channels, µs per atom and step by {name}: "
+                + "  ".join(f"{a}: {b:.2f}" for a, b in zip(x, y, strict=True))
+            )
     many.plot(members, members, ":", color="grey", label="proportional")
-    cases = {"methanol × 1": [methanol], "methanol × 20": [methanol] * 20, "organics24 × 3": organics * 3, "organics24 × 30": organics * 30}
-    for (name, molecules), colour in zip(cases.items(), ("tab:green", "tab:orange", "tab:purple", "tab:brown"), strict=True):
+    cases = {
+        "methanol × 1": [methanol],
+        "methanol × 20": [methanol] * 20,
+        "organics24 × 3": organics * 3,
+        "organics24 × 30": organics * 30,
+    }
+    for (name, molecules), colour in zip(
+        cases.items(), ("tab:green", "tab:orange", "tab:purple", "tab:brown"), strict=True
+    ):
         guess, measured = predicted(molecules, 16), {}
         for threads in range(1, cores + 1):
             torch.set_num_threads(threads)
             measured[threads] = per_step(molecules, 16)
-        wide.loglog(list(guess), [guess[1] / each for each in guess.values()], "-", color=colour, lw=1, label=name)
-        wide.loglog(list(measured), [guess[1] / each for each in measured.values()], "o", color=colour)
+        wide.loglog(
+            list(guess),
+            [guess[1] / each for each in guess.values()],
+            "-",
+            color=colour,
+            lw=1,
+            label=name,
+        )
+        wide.loglog(
+            list(measured), [guess[1] / each for each in measured.values()], "o", color=colour
+        )
         print(f"{name}, µs per step: predicted {_text(guess)}; measured {_text(measured)}")
     wide.loglog(THREADS, THREADS, ":", color="grey", label="proportional")
     few.set(xlabel="trajectories of methanol", ylabel="time per atom and step (µs)")
-    large.set(xlabel="atoms per molecule (alkanes, 12 trajectories)", ylabel="time per atom and step (µs)", ylim=(0, None), xlim=(0, None))
-    many.set(xlabel="members", ylabel="time of a step, one member = 1", xlim=(0, None), ylim=(0, None), title="24 trajectories of methanol")
-    wide.set(xlabel="threads", ylabel="speed, one thread = 1", title="16 channels; lines predicted, dots measured")
+    large.set(
+        xlabel="atoms per molecule (alkanes, 12 trajectories)",
+        ylabel="time per atom and step (µs)",
+        ylim=(0, None),
+        xlim=(0, None),
+    )
+    many.set(
+        xlabel="members",
+        ylabel="time of a step, one member = 1",
+        xlim=(0, None),
+        ylim=(0, None),
+        title="24 trajectories of methanol",
+    )
+    wide.set(
+        xlabel="threads",
+        ylabel="speed, one thread = 1",
+        title="16 channels; lines predicted, dots measured",
+    )
     wide.set_xticks(THREADS, [str(threads) for threads in THREADS])
     wide.set_yticks(THREADS, [str(threads) for threads in THREADS])
     for axis in (few, large, many, wide):

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.steps ../other-checkout [threads]
 
-Each contestant is a process of its own with the palirs of its checkout, in turn; minima over blocks of recorded frames. Committee of three,
-untrained and so weak that the molecules stay whole, float32, L = 1, correlation 2, cutoff 5 Å.
-"""
+Each contestant is a process of its own with the palirs of its checkout, in turn; minima over blocks
+of recorded frames. Committee of three, untrained and so weak that the molecules stay whole,
+float32, L = 1, correlation 2, cutoff 5 Å."""
 
 import json
 import os
@@ -53,7 +53,14 @@ while begun + 12 > time.perf_counter() or len(times) < 3:
     times.append((time.perf_counter() - started) / (batch.step - step))
 print(json.dumps(min(times) * 1e6))
 """
-CASES = [(16, 1, "methanol"), (16, 3, "methanol"), (16, 20, "methanol"), (16, 3, "organics24"), (32, 3, "methanol"), (128, 1, "methanol")]
+CASES = [
+    (16, 1, "methanol"),
+    (16, 3, "methanol"),
+    (16, 20, "methanol"),
+    (16, 3, "organics24"),
+    (32, 3, "methanol"),
+    (128, 1, "methanol"),
+]
 
 
 def main(other: Path, threads: int) -> None:
@@ -64,12 +71,36 @@ def main(other: Path, threads: int) -> None:
         for _ in range(2):
             for checkout, mine in found.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    command = [sys.executable, "-W", "ignore", "-c", CHILD, folder, *map(str, (channels, replicas)), names, str(threads)]
-                    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
-                    done = subprocess.run(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+                    command = [
+                        sys.executable,
+                        "-W",
+                        "ignore",
+                        "-c",
+                        CHILD,
+                        folder,
+                        *map(str, (channels, replicas)),
+                        names,
+                        str(threads),
+                    ]
+                    environment = {
+                        **os.environ,
+                        "PYTHONPATH": str(checkout),
+                        "OMP_NUM_THREADS": str(threads),
+                    }
+                    done = subprocess.run(
+                        command,
+                        env=environment,
+                        cwd=folder,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                        check=True,
+                    )
                     mine.append(json.loads(done.stdout.splitlines()[-1]))
         before, now = (min(mine) for mine in found.values())
-        print(f"{channels:8d}  {names:10s} x {replicas:2d} {before:14.0f}, {now:.0f} {before / now:12.2f}", flush=True)
+        print(
+            f"{channels:8d}  {names:10s} x {replicas:2d} {before:14.0f}, {now:.0f} {before / now:12.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

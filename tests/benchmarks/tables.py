@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.tables <study> [<study> ...]
 
-Frames are the training and test structures of the study; frequencies are those of the committee's own optima. "float32's knots" is the
-float64 code with the coarser tables that float32 gets: its differences are those of the table without float32's rounding, which is
-what the first row contains besides.
-"""
+Frames are the training and test structures of the study; frequencies are those of the committee's
+own optima. "float32's knots" is the float64 code with the coarser tables that float32 gets: its
+differences are those of the table without float32's rounding, which is what the first row contains
+besides."""
 
 import sys
 from collections.abc import Sequence
@@ -54,10 +54,15 @@ def tolerance(dtype: str, value: float):
     radial.TOLERANCE[dtype] = before
 
 
-def differences(committee: Committee, frames: Sequence[Atoms], starts: Sequence[Atoms] | None) -> str:
+def differences(
+    committee: Committee, frames: Sequence[Atoms], starts: Sequence[Atoms] | None
+) -> str:
     """Return one row."""
     by_table, by_network = Mean(committee, "table"), Mean(committee, "network")
-    energies, forces = (np.abs(a - b).max() for a, b in zip(by_table.evaluate(frames), by_network.evaluate(frames), strict=True))
+    energies, forces = (
+        np.abs(a - b).max()
+        for a, b in zip(by_table.evaluate(frames), by_network.evaluate(frames), strict=True)
+    )
     knots = max(radial.table(one)[1] for one in Kernel(committee.members, "network").programs)
     row = f"{knots:6d}  {energies:9.1e} eV  {forces:9.1e} eV/Å"
     if starts is None:
@@ -72,9 +77,14 @@ def differences(committee: Committee, frames: Sequence[Atoms], starts: Sequence[
 def dipoles(model: DipoleModel, frames: Sequence[Atoms]) -> str:
     """Return the largest difference of dipoles."""
     counts = [len(atoms) for atoms in frames]
-    kinds = np.concatenate([[model.shapes[0].elements.index(z) for z in atoms.numbers] for atoms in frames])
+    kinds = np.concatenate(
+        [[model.shapes[0].elements.index(z) for z in atoms.numbers] for atoms in frames]
+    )
     x = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
-    one, other = (Kernel(model.networks, kind).batch(kinds, counts).dipoles(x) for kind in ("table", "network"))
+    one, other = (
+        Kernel(model.networks, kind).batch(kinds, counts).dipoles(x)
+        for kind in ("table", "network")
+    )
     return f"{np.abs(one - other).max():.1e} e·Å of {np.linalg.norm(other, axis=-1).max():.1f}"
 
 
@@ -83,17 +93,24 @@ def main(studies: list[Path]) -> None:
     torch.set_num_threads(1)
     for study in studies:
         last = complete_iterations(study)[-1]
-        frames = [frame for name in ("train", "test") for frame in read_frames(last / f"{name}.xyz")][:300]
+        frames = [
+            frame for name in ("train", "test") for frame in read_frames(last / f"{name}.xyz")
+        ][:300]
         starts = list({atoms.info["molecule"]: atoms for atoms in frames}.values())
         committee, double = final_committee(study), final_committee(study).double()
         print(f"{study.name}: {len(frames)} frames")
         print(f"  float32                    {differences(committee, frames, None)}")
         with tolerance("float64", radial.TOLERANCE["float32"]):
             print(f"  float64, float32's knots   {differences(double, frames, starts)}", flush=True)
-        print(f"  float64                    {differences(final_committee(study).double(), frames, starts)}", flush=True)
+        print(
+            f"  float64                    {differences(final_committee(study).double(), frames, starts)}",
+            flush=True,
+        )
         files = [path for path in study.glob(f"dipole-{last.name}.safetensors") if path.exists()]
         if files:
-            print(f"  dipoles                    {dipoles(load_dipoles(files), frames)}", flush=True)
+            print(
+                f"  dipoles                    {dipoles(load_dipoles(files), frames)}", flush=True
+            )
 
 
 if __name__ == "__main__":

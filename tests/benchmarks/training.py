@@ -5,11 +5,12 @@
     python -m tests.benchmarks.training presets methanol|mixed updates      # accuracy against cost of model sizes
     python -m tests.benchmarks.training steps                               # a gradient: compiled, MACE's code and autograd
 
-Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules. Same architecture (32 channels, L = 1,
-3 Å, correlation 2, float32), loss (mean squares, 1 : 100), batch size, epochs, data and split; MACE gets our E0s, because its own fit is
-singular for one composition. MACE's seed and ours drive the first weights and the order of the frames. Held out: frames that neither
-takes gradients of; MACE's error is that of the epoch, printed by itself, ours that of the averaged weights after the epoch.
-"""
+Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules.
+Same architecture (32 channels, L = 1, 3 Å, correlation 2, float32), loss (mean squares, 1 : 100),
+batch size, epochs, data and split; MACE gets our E0s, because its own fit is singular for one
+composition. MACE's seed and ours drive the first weights and the order of the frames. Held out:
+frames that neither takes gradients of; MACE's error is that of the epoch, printed by itself, ours
+that of the averaged weights after the epoch."""
 
 import json
 import os
@@ -38,15 +39,34 @@ from palirs.units import MILLIDEBYE
 
 SETS = {
     "methanol": ["methanol"],
-    "mixed": ["methanol", "formamide", "acetic_acid", "ethylamine", "acetonitrile", "dimethyl_ether", "nitromethane", "ethene"],
+    "mixed": [
+        "methanol",
+        "formamide",
+        "acetic_acid",
+        "ethylamine",
+        "acetonitrile",
+        "dimethyl_ether",
+        "nitromethane",
+        "ethene",
+    ],
 }
 FRAMES = {"methanol": (240, 40, 80), "mixed": (320, 64, 128)}  # train, held out, test
 ARCHITECTURE = Architecture(channels=32, max_L=1, max_ell=3, correlation=2, cutoff=3.0)
 EPOCHS, LONGER, BATCH = 100, 200, 5
-"""Of both; and ours again with so many, because schedules that end sooner or later cannot be compared epoch by epoch."""
-POTENTIAL = Training(batch_size=BATCH, loss="mse", energy_weight=1.0, forces_weight=100.0, learning_rate=0.01, patience=1.0)
+"""Of both; and ours again with so many, because schedules that end sooner or later cannot be
+compared epoch by epoch."""
+POTENTIAL = Training(
+    batch_size=BATCH,
+    loss="mse",
+    energy_weight=1.0,
+    forces_weight=100.0,
+    learning_rate=0.01,
+    patience=1.0,
+)
 PRESET = Training(batch_size=BATCH, learning_rate=0.01, patience=1.0)
-DIPOLE = Training(batch_size=BATCH, learning_rate=0.02, patience=1.0)  # of the preset; MACE's command has one loss for dipoles
+DIPOLE = Training(
+    batch_size=BATCH, learning_rate=0.02, patience=1.0
+)  # of the preset; MACE's command has one loss for dipoles
 
 
 def frames_of(name: str, count: int) -> list[Atoms]:
@@ -58,9 +78,15 @@ def frames_of(name: str, count: int) -> list[Atoms]:
         atoms = table()[name].copy()
         atoms.info = {keys.MOLECULE: name}
         atoms.calc = Calculator(method="GFN2-xTB", verbosity=0)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=np.random.default_rng(temperature))
+        MaxwellBoltzmannDistribution(
+            atoms, temperature_K=temperature, rng=np.random.default_rng(temperature)
+        )
         dynamics = Langevin(
-            atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=np.random.default_rng(temperature + 1)
+            atoms,
+            0.5 * units.fs,
+            temperature_K=temperature,
+            friction=0.02 / units.fs,
+            rng=np.random.default_rng(temperature + 1),
         )
         dynamics.run(400)
         for _ in range(count // 2):
@@ -75,7 +101,10 @@ def data(which: str, place: Path) -> dict[str, list[Atoms]]:
     """Labelled frames split at random into train, valid and test; written as extended XYZ for both contestants."""
     sizes, names = FRAMES[which], SETS[which]
     frames = [frame for name in names for frame in frames_of(name, sum(sizes) // len(names))]
-    labelled = [attach(atoms, label) for atoms, label in zip(frames, TBLite().calculate(frames), strict=True)]
+    labelled = [
+        attach(atoms, label)
+        for atoms, label in zip(frames, TBLite().calculate(frames), strict=True)
+    ]
     order = np.random.default_rng(0).permutation(len(labelled))
     ends = np.cumsum(sizes)
     parts = {
@@ -84,7 +113,9 @@ def data(which: str, place: Path) -> dict[str, list[Atoms]]:
     }
     for key, part in parts.items():
         for atoms in part:
-            atoms.info["dipole_debye"] = np.asarray(atoms.info[keys.DIPOLE]) * MILLIDEBYE / 1e3  # the unit MACE's tables expect
+            atoms.info["dipole_debye"] = (
+                np.asarray(atoms.info[keys.DIPOLE]) * MILLIDEBYE / 1e3
+            )  # the unit MACE's tables expect
         ase.io.write(place / f"{key}.xyz", part, format="extxyz")
     return parts
 
@@ -108,17 +139,29 @@ def mace(kind: str, place: Path, seed: int, energies: dict[int, float], environm
         },
         "dipole": {"model": "AtomicDipolesMACE", "loss": "dipole", "dipole_key": "dipole_debye", "error_table": "DipoleRMSE"},
     }[kind]  # fmt: skip
-    command = ["mace_run_train", "--ema", "--amsgrad", *(f"--{key}={value}" for key, value in {**common, **special}.items())]
+    command = [
+        "mace_run_train",
+        "--ema",
+        "--amsgrad",
+        *(f"--{key}={value}" for key, value in {**common, **special}.items()),
+    ]
     command[0] = str(Path(sys.executable).with_name("mace_run_train"))
     started = time.time()
     with (work / "out").open("w") as out:
-        subprocess.run(command, cwd=work, stdout=out, stderr=subprocess.STDOUT, env=environment, check=True)
+        subprocess.run(
+            command, cwd=work, stdout=out, stderr=subprocess.STDOUT, env=environment, check=True
+        )
     whole = time.time() - started
     pattern = re.compile(r"^(\S+ \S+) INFO: Epoch (\d+).*?MAE_(?:F|MU\S*)=\s*([\d.]+)")
     curve = []
     for line in (work / "out").read_text().splitlines():
         if found := pattern.search(line):
-            curve.append((datetime.fromisoformat(found[1].replace(",", ".")).timestamp() - started, float(found[3])))
+            curve.append(
+                (
+                    datetime.fromisoformat(found[1].replace(",", ".")).timestamp() - started,
+                    float(found[3]),
+                )
+            )
     return {"seconds": whole, "curve": curve, "model": work / "m.model"}
 
 
@@ -127,13 +170,29 @@ def ours(kind: str, place: Path, seed: int, epochs: int, environment: dict) -> d
     work = place / f"palirs-{kind}-{seed}-{epochs}"
     work.mkdir()
     started = time.time()
-    command = [sys.executable, "-m", "tests.benchmarks.training", "--train", kind, str(place), str(work), str(seed), str(epochs)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.training",
+        "--train",
+        kind,
+        str(place),
+        str(work),
+        str(seed),
+        str(epochs),
+    ]
     subprocess.run(command, env=environment, check=True, stderr=(work / "err").open("w"))
     whole = time.time() - started
     begun = json.loads((work / "begun.json").read_text()) - started
     history = [json.loads(line) for line in (work / "model.jsonl").read_text().splitlines()]
-    key, factor = ("valid_forces_mae", 1e3) if kind == "potential" else ("valid_dipole_mae", MILLIDEBYE)
-    return {"seconds": whole, "curve": [(begun + h["seconds"], h[key] * factor) for h in history], "model": work / "model.safetensors"}
+    key, factor = (
+        ("valid_forces_mae", 1e3) if kind == "potential" else ("valid_dipole_mae", MILLIDEBYE)
+    )
+    return {
+        "seconds": whole,
+        "curve": [(begun + h["seconds"], h[key] * factor) for h in history],
+        "model": work / "model.safetensors",
+    }
 
 
 def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
@@ -145,9 +204,22 @@ def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     parts = {key: ase.io.read(place / f"{key}.xyz", ":") for key in ("train", "valid")}
-    settings = replace(POTENTIAL if kind == "potential" else DIPOLE, updates=epochs * (len(parts["train"]) // BATCH))
+    settings = replace(
+        POTENTIAL if kind == "potential" else DIPOLE,
+        updates=epochs * (len(parts["train"]) // BATCH),
+    )
     (work / "begun.json").write_text(json.dumps(time.time()))
-    train_model(Job(kind, work / "model.safetensors", parts["train"], parts["valid"], ARCHITECTURE, settings, seed))
+    train_model(
+        Job(
+            kind,
+            work / "model.safetensors",
+            parts["train"],
+            parts["valid"],
+            ARCHITECTURE,
+            settings,
+            seed,
+        )
+    )
 
 
 def errors(kind: str, model: Path, test: list[Atoms], stock: bool) -> dict[str, float]:
@@ -160,13 +232,29 @@ def errors(kind: str, model: Path, test: list[Atoms], stock: bool) -> dict[str, 
             model = model.with_suffix(".safetensors")
         found = load(model).evaluate(test)
         energy = (found.energy[0] - [atoms.info[keys.ENERGY] for atoms in test]) * 1e3
-        forces = np.concatenate([(f[0] - atoms.arrays[keys.FORCES]).ravel() for f, atoms in zip(found.forces, test, strict=True)]) * 1e3
-        return {"mae": np.abs(forces).mean(), "rmse": np.sqrt((forces**2).mean()), "energy": np.abs(energy).mean()}
+        forces = (
+            np.concatenate(
+                [
+                    (f[0] - atoms.arrays[keys.FORCES]).ravel()
+                    for f, atoms in zip(found.forces, test, strict=True)
+                ]
+            )
+            * 1e3
+        )
+        return {
+            "mae": np.abs(forces).mean(),
+            "rmse": np.sqrt((forces**2).mean()),
+            "energy": np.abs(energy).mean(),
+        }
     if stock:
         import torch
         from mace.calculators import MACECalculator
 
-        calculator = MACECalculator(models=[torch.load(model, weights_only=False)], model_type="DipoleMACE", default_dtype="float32")
+        calculator = MACECalculator(
+            models=[torch.load(model, weights_only=False)],
+            model_type="DipoleMACE",
+            default_dtype="float32",
+        )
         values = []
         for atoms in test:
             copy = atoms.copy()
@@ -194,18 +282,32 @@ def compare(kind: str, which: str, seeds: int, threads: int) -> None:
         parts = data(which, place)
         shape = PotentialShape.of(parts["train"], ARCHITECTURE)
         energies = dict(zip(shape.elements, shape.atomic_energies, strict=True))
-        print(f"{kind}, {which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {threads} thread(s)", flush=True)
+        print(
+            f"{kind}, {which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {threads} thread(s)",
+            flush=True,
+        )
         run = _potentials if kind == "potential" else _dipoles
-        ratios = [run(place, seed, energies, parts["test"], environment) for seed in range(1, seeds + 1)]
-        what = "times faster to the same held-out force MAE" if kind == "potential" else "times lower test MAE after the same time"
+        ratios = [
+            run(place, seed, energies, parts["test"], environment) for seed in range(1, seeds + 1)
+        ]
+        what = (
+            "times faster to the same held-out force MAE"
+            if kind == "potential"
+            else "times lower test MAE after the same time"
+        )
         print(f"median: {median(ratios):.1f} {what}")
 
 
-def _potentials(place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict) -> float:
+def _potentials(
+    place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict
+) -> float:
     """Print the times to the best held-out force MAE of MACE, and return their ratio."""
     theirs = mace("potential", place, seed, energies, environment)
     runs = [("MACE", EPOCHS, theirs)]
-    runs += [("palirs", epochs, ours("potential", place, seed, epochs, environment)) for epochs in (EPOCHS, LONGER)]
+    runs += [
+        ("palirs", epochs, ours("potential", place, seed, epochs, environment))
+        for epochs in (EPOCHS, LONGER)
+    ]
     goal = min(error for _, error in theirs["curve"])
     times = []
     for name, epochs, run in runs:
@@ -218,13 +320,22 @@ def _potentials(place: Path, seed: int, energies: dict[int, float], test: list[A
     return times[0] / min(times[1:])
 
 
-def _dipoles(place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict) -> float:
+def _dipoles(
+    place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict
+) -> float:
     """Print the test errors after MACE's time, and return their ratio."""
-    theirs, short = mace("dipole", place, seed, energies, environment), ours("dipole", place, seed, EPOCHS, environment)
+    theirs, short = (
+        mace("dipole", place, seed, energies, environment),
+        ours("dipole", place, seed, EPOCHS, environment),
+    )
     longer = max(EPOCHS, int(EPOCHS * 0.9 * theirs["seconds"] / short["seconds"]))
     mine = ours("dipole", place, seed, longer, environment)
     found = []
-    for name, epochs, contestant in (("MACE", EPOCHS, theirs), ("palirs", EPOCHS, short), ("palirs", longer, mine)):
+    for name, epochs, contestant in (
+        ("MACE", EPOCHS, theirs),
+        ("palirs", EPOCHS, short),
+        ("palirs", longer, mine),
+    ):
         e = errors("dipole", contestant["model"], test, name == "MACE")
         print(
             f"seed {seed}: {name:7s} {epochs:4d} epochs {contestant['seconds']:6.1f} s; test MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} mD",
@@ -235,7 +346,14 @@ def _dipoles(place: Path, seed: int, energies: dict[int, float], test: list[Atom
 
 
 GRID = [
-    Architecture(channels=channels, max_L=order, max_ell=ell, correlation=correlation, cutoff=cutoff, dtype=dtype)
+    Architecture(
+        channels=channels,
+        max_L=order,
+        max_ell=ell,
+        correlation=correlation,
+        cutoff=cutoff,
+        dtype=dtype,
+    )
     for channels, order, ell, correlation, cutoff, dtype in [
         (8, 1, 2, 2, 5.0, "float32"),
         (16, 1, 2, 3, 5.0, "float32"),
@@ -269,13 +387,25 @@ def presets(which: str, updates: int) -> None:
         print(
             f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {updates} updates of {BATCH}, one thread"
         )
-        print("channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]")
+        print(
+            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]"
+        )
         for number, a in enumerate(GRID):
-            job = Job("potential", Path(folder) / f"{number}.safetensors", parts["train"], parts["valid"], a, PRESET, 1)
+            job = Job(
+                "potential",
+                Path(folder) / f"{number}.safetensors",
+                parts["train"],
+                parts["valid"],
+                a,
+                PRESET,
+                1,
+            )
             started = time.perf_counter()
             train_model(replace(job, training=replace(PRESET, updates=updates)))
             seconds = time.perf_counter() - started
-            log = [json.loads(line) for line in job.path.with_suffix(".jsonl").read_text().splitlines()]
+            log = [
+                json.loads(line) for line in job.path.with_suffix(".jsonl").read_text().splitlines()
+            ]
             e = errors("potential", job.path, parts["test"], False)
             committee = load(job.path)
             batch = committee.kernel().batch(*_all(parts["test"], committee.elements))
@@ -302,12 +432,24 @@ def steps() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         frames = data("mixed", Path(folder))["train"][:40]
-    print("kind       channels  correlation  cutoff  dtype    threads  compiled, autograd [ms]  ratio")
-    sizes = [(16, 2, 3, 5.0, "float32"), (32, 3, 2, 3.0, "float32"), (128, 3, 2, 3.0, "float32"), (128, 3, 2, 3.0, "float64")]
+    print(
+        "kind       channels  correlation  cutoff  dtype    threads  compiled, autograd [ms]  ratio"
+    )
+    sizes = [
+        (16, 2, 3, 5.0, "float32"),
+        (32, 3, 2, 3.0, "float32"),
+        (128, 3, 2, 3.0, "float32"),
+        (128, 3, 2, 3.0, "float64"),
+    ]
     for kind in ("potential", "dipole"):
         for channels, ell, correlation, cutoff, dtype in sizes:
-            a = Architecture(channels=channels, max_ell=ell, correlation=correlation, cutoff=cutoff, dtype=dtype)
-            shape_of, objective_of = {"potential": (PotentialShape, PotentialObjective), "dipole": (DipoleShape, DipoleObjective)}[kind]
+            a = Architecture(
+                channels=channels, max_ell=ell, correlation=correlation, cutoff=cutoff, dtype=dtype
+            )
+            shape_of, objective_of = {
+                "potential": (PotentialShape, PotentialObjective),
+                "dipole": (DipoleShape, DipoleObjective),
+            }[kind]
             for threads in (1, 2):
                 torch.set_num_threads(threads)
                 contestants = []

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.updates ../other-checkout
 
-Each contestant is a process of its own with the palirs of its checkout, one thread, in turn. Data: GFN2-xTB frames of methanol at 300 and
-700 K (:mod:`tests.benchmarks.training`). The time of an update is that of the fastest of the epochs, validation included.
-"""
+Each contestant is a process of its own with the palirs of its checkout, one thread, in turn. Data:
+GFN2-xTB frames of methanol at 300 and 700 K (:mod:`tests.benchmarks.training`). The time of an
+update is that of the fastest of the epochs, validation included."""
 
 import json
 import os
@@ -39,30 +39,71 @@ print(json.dumps([seconds * 1e3, history[-1][f"valid_{name}_mae"] * 1e3]))
 SIZES = {
     "small": {"channels": 16, "max_ell": 2, "correlation": 3},
     "medium": {"channels": 32, "max_ell": 3, "correlation": 3},
-    "paper": {"channels": 128, "max_ell": 3, "correlation": 2, "cutoff": 3.0, "residual_first": True},
+    "paper": {
+        "channels": 128,
+        "max_ell": 3,
+        "correlation": 2,
+        "cutoff": 3.0,
+        "residual_first": True,
+    },
 }
-CASES = [("potential", "small", 4000, 5), ("dipole", "small", 2000, 3), ("potential", "medium", 480, 3), ("potential", "paper", 144, 2)]
+CASES = [
+    ("potential", "small", 4000, 5),
+    ("dipole", "small", 2000, 3),
+    ("potential", "medium", 480, 3),
+    ("potential", "paper", 144, 2),
+]
 
 
 def main(other: Path) -> None:
     """Print one row per case."""
     with tempfile.TemporaryDirectory() as folder:
         data("methanol", Path(folder))
-        print("kind      size    updates  ms/update: other, this  ratio  MAE of the seeds [meV/Å or me·Å]: other, this")
+        print(
+            "kind      size    updates  ms/update: other, this  ratio  MAE of the seeds [meV/Å or me·Å]: other, this"
+        )
         for kind, size, updates, seeds in CASES:
             found: dict[Path, list[list[float]]] = {other: [], Path.cwd(): []}
             for seed in range(seeds):
                 for checkout, mine in found.items():
-                    settings = {"channels": 16, **SIZES[size], **({"correlation": 2} if kind == "dipole" else {})}
-                    command = [sys.executable, "-c", CHILD, folder, kind, json.dumps(settings), str(updates), str(seed)]
-                    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-                    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
+                    settings = {
+                        "channels": 16,
+                        **SIZES[size],
+                        **({"correlation": 2} if kind == "dipole" else {}),
+                    }
+                    command = [
+                        sys.executable,
+                        "-c",
+                        CHILD,
+                        folder,
+                        kind,
+                        json.dumps(settings),
+                        str(updates),
+                        str(seed),
+                    ]
+                    environment = {
+                        **os.environ,
+                        "PYTHONPATH": str(checkout),
+                        "OMP_NUM_THREADS": "1",
+                    }
+                    done = subprocess.run(
+                        command,
+                        env=environment,
+                        cwd=folder,
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                    )
                     mine.append(json.loads(done.stdout.splitlines()[-1]))
             before, now = (min(time for time, _ in mine) for mine in found.values())
             errors = [
-                f"{statistics.mean(e):.2f} ± {statistics.stdev(e):.2f}" for e in ([error for _, error in mine] for mine in found.values())
+                f"{statistics.mean(e):.2f} ± {statistics.stdev(e):.2f}"
+                for e in ([error for _, error in mine] for mine in found.values())
             ]
-            print(f"{kind:9s} {size:7s} {updates:7d} {before:10.3f}, {now:.3f} {before / now:12.2f}  {errors[0]}, {errors[1]}", flush=True)
+            print(
+                f"{kind:9s} {size:7s} {updates:7d} {before:10.3f}, {now:.3f} {before / now:12.2f}  {errors[0]}, {errors[1]}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -33,12 +33,17 @@ def targets(node, path=""):
         if "_target_" in node:
             yield path, node
         for key in node:
-            yield from targets(node[key] if not OmegaConf.is_missing(node, key) else None, f"{path}.{key}".strip("."))
+            yield from targets(
+                node[key] if not OmegaConf.is_missing(node, key) else None,
+                f"{path}.{key}".strip("."),
+            )
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds_and_its_keys_are_those_of_its_target(group, option):
-    config = compose(f"workers@executor.labels={option}" if group == "workers" else f"{group}={option}")
+    config = compose(
+        f"workers@executor.labels={option}" if group == "workers" else f"{group}={option}"
+    )
     for place, node in targets(config):
         target = get_object(node._target_)
         accepted = set(inspect.signature(target).parameters)
@@ -47,14 +52,23 @@ def test_every_option_builds_and_its_keys_are_those_of_its_target(group, option)
         if inspect.isclass(target):
             assert given == accepted, f"{place}: the file does not show {accepted - given}"
     for key in config:
-        if isinstance(config[key], DictConfig) and "_target_" in config[key] and not OmegaConf.missing_keys(config[key]):
+        if (
+            isinstance(config[key], DictConfig)
+            and "_target_" in config[key]
+            and not OmegaConf.missing_keys(config[key])
+        ):
             built = instantiate(config[key], _convert_="object")
             assert "_partial_" in config[key] or isinstance(built, get_class(config[key]._target_))
 
 
 def test_every_number_with_a_unit_says_it():
     """Where the recipe knows a unit, the comment beside the value in the file that defines it names it."""
-    for file in [CONF / "sampler/paper.yaml", CONF / "spectrum/paper.yaml", CONF / "config.yaml", CONF / "engine/gfn2.yaml"]:
+    for file in [
+        CONF / "sampler/paper.yaml",
+        CONF / "spectrum/paper.yaml",
+        CONF / "config.yaml",
+        CONF / "engine/gfn2.yaml",
+    ]:
         for line in file.read_text().splitlines():
             if re.match(QUANTITY, line):
                 assert re.search(r"#.*(ps⁻¹|ps|fs|K|cm⁻¹|meV/Å)", line), f"{file.name}: {line}"
@@ -66,7 +80,9 @@ def test_sweeps_compose(sweep):
     assert done.returncode == 0, done.stderr
     params = [line for line in done.stdout.splitlines() if not line.startswith("#")]
     assert params
-    assert all("," in line.partition(": ")[2] for line in params), "every parameter has several values"
+    assert all("," in line.partition(": ")[2] for line in params), (
+        "every parameter has several values"
+    )
 
 
 def test_presets_are_short():
@@ -75,7 +91,13 @@ def test_presets_are_short():
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,12 +125,24 @@ def run(*arguments):
         ("engine=pyscf_pbe engine.functional=pbee", ["engine.functional = 'pbee'"]),
         ("engine=pyscf_pbe engine.grid=12", ["engine.grid = 12", "less than or equal to 9"]),
         ("engine=ase", ["engine.calculator._target_", "needs a value"]),
-        ("engine=ase engine.calculator._target_=ase.calculators.emt.EMTT", ["engine.calculator", "EMTT"]),
-        ("engine=ase engine.calculator._target_=tblite.ase.TBLite engine.units.energy=cal", ["engine.units.energy = 'cal'", "Hartree"]),
+        (
+            "engine=ase engine.calculator._target_=ase.calculators.emt.EMTT",
+            ["engine.calculator", "EMTT"],
+        ),
+        (
+            "engine=ase engine.calculator._target_=tblite.ase.TBLite engine.units.energy=cal",
+            ["engine.units.energy = 'cal'", "Hartree"],
+        ),
         ("engine=aims_pbe", ["engine.command", "engine.species_directory"]),
-        ("engine=aims_pbe engine.command=aims.x engine.species_directory=/nowhere", ["/nowhere/light", "01_H_default"]),
+        (
+            "engine=aims_pbe engine.command=aims.x engine.species_directory=/nowhere",
+            ["/nowhere/light", "01_H_default"],
+        ),
         ("executor=slurm executor.labels.walltime=4h", ["executor.labels.walltime = '4h'"]),
-        ("executor=slurm executor.labels.cores=3 executor.labels.workers_per_job=2", ["3 cores", "workers_per_job=2"]),
+        (
+            "executor=slurm executor.labels.cores=3 executor.labels.workers_per_job=2",
+            ["3 cores", "workers_per_job=2"],
+        ),
         ("labels.attempts=0", ["labels.attempts = 0", "greater than or equal to 1"]),
         ("task=import", ["task.file"]),
         ("task=import file=/absent.xyz study=/tmp/palirs-absent", ["/absent.xyz", "no such file"]),
@@ -126,17 +160,29 @@ def run(*arguments):
         ("spectrum.complete=1.5", ["spectrum.complete = 1.5"]),
         ("model.potential.cutoff=1.2", ["model.potential.cutoff = 1.2 Å", "C0-O1", "1.42 Å"]),
         ("model.dipole.cutoff=0.3", ["model.dipole.cutoff = 0.3", "greater than or equal to 1"]),
-        ("training.potential.learning_rate=1e9", ["training.potential.learning_rate = 1000000000.0", "less than or equal to 1"]),
+        (
+            "training.potential.learning_rate=1e9",
+            ["training.potential.learning_rate = 1000000000.0", "less than or equal to 1"],
+        ),
         ("training.dipole.clip_gradient=1e30", ["training.dipole.clip_gradient"]),
         ("temperature=1e7", ["temperature = 10000000.0", "5000"]),
         ("committee.size=1", ["committee.size = 1", "spread", "selector=random"]),
         ("committee.size=1 selector=random", ["committee.size = 1", "learning.forces_mae=null"]),
         ("evaluation.device=cuda", ["evaluation.device = 'cuda'", "use cpu"]),
         ("training.potential.device=cuda:3", ["training.potential.device = 'cuda:3'"]),
-        ("engine=ase engine.calculator._target_=mace.calculators.MACECalculator", ["engine.calculator", "MACECalculator", "model_paths"]),
-        ("engine=ase engine.calculator._target_=os.system engine.calculator.command=ls", ["'os.system'", "ASE's calculators"]),
+        (
+            "engine=ase engine.calculator._target_=mace.calculators.MACECalculator",
+            ["engine.calculator", "MACECalculator", "model_paths"],
+        ),
+        (
+            "engine=ase engine.calculator._target_=os.system engine.calculator.command=ls",
+            ["'os.system'", "ASE's calculators"],
+        ),
         ("engine._target_=os.system", ["engine._target_ = 'os.system'", "recipes of palirs"]),
-        ("+hydra.callbacks.mine._target_=os.system", ["hydra.callbacks.mine._target_ = 'os.system'"]),
+        (
+            "+hydra.callbacks.mine._target_=os.system",
+            ["hydra.callbacks.mine._target_ = 'os.system'"],
+        ),
         ("engine=pyscf_pbe engine.bassis=6-31G(d,p)", ["Did you mean engine.basis"]),
         ("größe=3", ["größe: there is no such key", "Allowed: committee, engine"]),
         ("spectrum.experiment.Mölln=x.jdx", ["write 'spectrum.experiment={Mölln: x.jdx}'"]),
@@ -156,7 +202,10 @@ def run(*arguments):
         ("-m committee.size=2,x", ["committee.size = 'x'", "integer"]),
         ("-m sampler.timestep=0.5,50", ["sampler.timestep = 50"]),
         ("-cd sweeps -cn committee_size temperature=-3", ["temperature = -3"]),
-        ("-cd sweeps -cn committee_sizes", ["committee_sizes", "there are acquisition, architecture, committee_size"]),
+        (
+            "-cd sweeps -cn committee_sizes",
+            ["committee_sizes", "there are acquisition, architecture, committee_size"],
+        ),
         ("task=label", ["task.frames"]),
     ],
 )
@@ -208,9 +257,25 @@ def test_mistakes_end_the_command_at_once(override, says):
 
 
 def test_two_molecules_in_one_are_told_apart_unless_meant(tmp_path):
-    pair = Atoms("OH2OH2", positions=[[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0], [0, 0, 3], [0.76, 0.59, 3], [-0.76, 0.59, 3]])
+    pair = Atoms(
+        "OH2OH2",
+        positions=[
+            [0, 0, 0],
+            [0.76, 0.59, 0],
+            [-0.76, 0.59, 0],
+            [0, 0, 3],
+            [0.76, 0.59, 3],
+            [-0.76, 0.59, 3],
+        ],
+    )
     pair.write(tmp_path / "pair.xyz")
-    arguments = [f"molecules.files=[{tmp_path}/pair.xyz]", "molecules.names=[]", "task=check", f"study={tmp_path}/s", "tracker=none"]
+    arguments = [
+        f"molecules.files=[{tmp_path}/pair.xyz]",
+        "molecules.names=[]",
+        "task=check",
+        f"study={tmp_path}/s",
+        "tracker=none",
+    ]
     done = run(*arguments)
     assert done.returncode == 1
     assert "OH2 and OH2 are not bonded" in done.stderr
@@ -219,16 +284,26 @@ def test_two_molecules_in_one_are_told_apart_unless_meant(tmp_path):
 
 
 def test_check_prints_a_plan_and_computes_nothing(tmp_path):
-    done = run("task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules=ethanol,water")
+    done = run(
+        "task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules=ethanol,water"
+    )
     assert done.returncode == 1, "molecules=a,b is a sweep and needs -m"
-    done = run("task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules.names=[ethanol,H2O]")
+    done = run(
+        "task=check", f"study={tmp_path / 'plan'}", "tracker=none", "molecules.names=[ethanol,H2O]"
+    )
     assert done.returncode == 0, done.stderr
     assert "2: ethanol, H2O" in done.stdout
     assert not (tmp_path / "plan" / "iterations").exists()
 
 
 def test_the_plan_tells_what_a_pretraining_and_a_choice_per_molecule_will_ask_for(tmp_path):
-    done = run("experiment=dft", "molecules.names=[H2CO,H2O]", "task=check", f"study={tmp_path / 'plan'}", "tracker=none")
+    done = run(
+        "experiment=dft",
+        "molecules.names=[H2CO,H2O]",
+        "task=check",
+        f"study={tmp_path / 'plan'}",
+        "tracker=none",
+    )
     assert done.returncode == 0, done.stderr
     assert "GFN2-xTB, 2 × 600 structures of each molecule" in done.stdout
     assert "at most 120 (12 per molecule × 5 iterations)" in done.stdout
@@ -238,7 +313,10 @@ def test_the_plan_tells_what_a_pretraining_and_a_choice_per_molecule_will_ask_fo
     ("overrides", "says"),
     [
         ("pretraining=gfn2", "pretraining.engine is the reference engine"),
-        ("pretraining=gfn1 training.potential.start=a.safetensors", "training.potential.start names a model"),
+        (
+            "pretraining=gfn1 training.potential.start=a.safetensors",
+            "training.potential.start names a model",
+        ),
         ("pretraining=gfn1 pretraining.frames=3", "pretraining.frames = 3"),
         ("selector.per=atom", "selector.per = 'atom'"),
         ("initial.thermal.turned=1.5", "initial.thermal.turned = 1.5"),
@@ -284,7 +362,9 @@ def test_mistakes_in_molecules_and_goals(override, says):
 )
 def test_molecules_as_people_write_them(given, means):
     arguments = script.check_overrides(script.short_forms([given]))
-    assert [atoms.info["molecule"] for atoms in script.build(compose(*arguments)).checked_molecules()] == means
+    assert [
+        atoms.info["molecule"] for atoms in script.build(compose(*arguments)).checked_molecules()
+    ] == means
 
 
 HOME = Path.home()
@@ -297,7 +377,11 @@ HOME = Path.home()
         (["study=1e3"], "study", "1e3"),
         (["study=~/x"], "study", f"{HOME}/x"),
         (["engine=pyscf_pbe", "engine.basis=6-31G(d,p)"], "engine.basis", "6-31G(d,p)"),
-        (["spectrum.experiment={M: ~/a (1).jdx}"], "spectrum.experiment", {"M": f"{HOME}/a (1).jdx"}),
+        (
+            ["spectrum.experiment={M: ~/a (1).jdx}"],
+            "spectrum.experiment",
+            {"M": f"{HOME}/a (1).jdx"},
+        ),
         (["spectrum.experiment={Mölln: b.jdx}"], "spectrum.experiment", {"Mölln": "b.jdx"}),
         (["spectrum.experiment.M=a=b (1).jdx"], "spectrum.experiment", {"M": "a=b (1).jdx"}),
         (["tracker.uri=http://h:5000/a?b=c"], "tracker.uri", "http://h:5000/a?b=c"),

@@ -63,12 +63,17 @@ ENGINES = {
 
 
 SLOW = "PBE without fitting"
-PARAMS = [pytest.param(name, marks=pytest.mark.thorough) if name == SLOW else name for name in (*ENGINES, "teacher")]
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.thorough) if name == SLOW else name
+    for name in (*ENGINES, "teacher")
+]
 
 
 @pytest.fixture(params=PARAMS, ids=str)
 def engine(request):
-    return ENGINES[request.param] if request.param in ENGINES else request.getfixturevalue("teacher")
+    return (
+        ENGINES[request.param] if request.param in ENGINES else request.getfixturevalue("teacher")
+    )
 
 
 def test_every_engine_fulfils_the_contract(engine):
@@ -153,7 +158,14 @@ def test_an_engine_without_dipole_is_checked_without():
 
 def test_the_fingerprint_tells_settings_apart_and_nothing_else():
     assert TBLite().fingerprint == TBLite().fingerprint
-    others = [*ENGINES.values(), TBLite(accuracy=1.0), PySCF(), PySCF(grid=4), PySCF(functional="pbe0"), PySCF(auxiliary_basis="weigend")]
+    others = [
+        *ENGINES.values(),
+        TBLite(accuracy=1.0),
+        PySCF(),
+        PySCF(grid=4),
+        PySCF(functional="pbe0"),
+        PySCF(auxiliary_basis="weigend"),
+    ]
     assert len({engine.fingerprint for engine in others}) == len(others)
     assert PySCF(memory=1.0, max_cycles=99, guess="minao").fingerprint == PySCF().fingerprint
 

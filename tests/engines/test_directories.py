@@ -28,7 +28,9 @@ def species(tmp_path):
     folder = tmp_path / "species_defaults" / "light"
     folder.mkdir(parents=True)
     for name in ("01_H", "06_C", "08_O"):
-        (folder / f"{name}_default").write_text(f"  species        {name[3:]}\n    nucleus        {int(name[:2])}\n")
+        (folder / f"{name}_default").write_text(
+            f"  species        {name[3:]}\n    nucleus        {int(name[:2])}\n"
+        )
     return tmp_path / "species_defaults"
 
 
@@ -39,7 +41,12 @@ def genuine(name):
 
 
 def test_the_input_of_aims_line_by_line(species, tmp_path):
-    engine = Aims(command="false", species_directory=str(species), directory=str(tmp_path / "run"), control={"charge_mix_param": 0.05})
+    engine = Aims(
+        command="false",
+        species_directory=str(species),
+        directory=str(tmp_path / "run"),
+        control={"charge_mix_param": 0.05},
+    )
     with pytest.raises(EngineFailure, match=r"files in .*H2O-"):
         engine.calculate([molecule("H2O")])
     place = next((tmp_path / "run").glob("H2O-*"))
@@ -55,25 +62,47 @@ def test_the_input_of_aims_line_by_line(species, tmp_path):
         "charge_mix_param": "0.05",
     }.items():
         assert control[key] == value.split(), key
-    for key, value in {"charge": 0, "sc_accuracy_rho": 1e-6, "sc_accuracy_etot": 1e-6, "sc_accuracy_forces": 1e-5}.items():
+    for key, value in {
+        "charge": 0,
+        "sc_accuracy_rho": 1e-6,
+        "sc_accuracy_etot": 1e-6,
+        "sc_accuracy_forces": 1e-5,
+    }.items():
         assert float(control[key][0]) == value, key
     assert {line[1] for line in lines if line[:1] == ["species"]} == {"H", "O"}
     assert not {"k_grid", "relax_geometry"} & set(control)
-    geometry = [line.split() for line in (place / "geometry.in").read_text().splitlines() if line.startswith("atom")]
+    geometry = [
+        line.split()
+        for line in (place / "geometry.in").read_text().splitlines()
+        if line.startswith("atom")
+    ]
     assert [line[4] for line in geometry] == ["O", "H", "H"]
-    np.testing.assert_allclose([[float(x) for x in line[1:4]] for line in geometry], molecule("H2O").positions, atol=1e-10)
+    np.testing.assert_allclose(
+        [[float(x) for x in line[1:4]] for line in geometry], molecule("H2O").positions, atol=1e-10
+    )
 
 
 def test_a_genuine_output_of_aims_is_read(species):
-    """ASE's own copy of a molecular-dynamics run of water; the last step counts. Energy, dipole and forces as printed there."""
+    """ASE's own copy of a molecular-dynamics run of water; the last step counts.
+
+    Energy, dipole and forces as printed there.
+    """
     file = genuine("md.out")
     text = file.read_text()
     engine = Aims(command=f"cat {shlex.quote(str(file))}", species_directory=str(species))
-    found = engine.calculate([Atoms("OHH", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])])[0]
-    energies = [float(line.split()[5]) for line in text.splitlines() if "| Total energy uncorrected" in line]
-    dipoles = [line.split()[6:9] for line in text.splitlines() if "| Total dipole moment [eAng]" in line]
+    found = engine.calculate([Atoms("OHH", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])])[
+        0
+    ]
+    energies = [
+        float(line.split()[5]) for line in text.splitlines() if "| Total energy uncorrected" in line
+    ]
+    dipoles = [
+        line.split()[6:9] for line in text.splitlines() if "| Total dipole moment [eAng]" in line
+    ]
     assert found.energy in energies
-    np.testing.assert_array_equal(found.dipole, np.array(dipoles[energies.index(found.energy)], dtype=float))
+    np.testing.assert_array_equal(
+        found.dipole, np.array(dipoles[energies.index(found.energy)], dtype=float)
+    )
     assert 1.5 < np.linalg.norm(found.dipole) / Debye < 2.5, "water, in e·Å"
     assert found.forces.shape == (3, 3)
     assert abs(found.forces.sum(axis=0)).max() < 0.01
@@ -82,7 +111,9 @@ def test_a_genuine_output_of_aims_is_read(species):
 def test_an_output_of_aims_without_dipole_is_a_failure(species):
     file = genuine("relax.out")
     with pytest.raises(EngineFailure):
-        Aims(command=f"cat {shlex.quote(str(file))}", species_directory=str(species)).calculate([molecule("H2O")])
+        Aims(command=f"cat {shlex.quote(str(file))}", species_directory=str(species)).calculate(
+            [molecule("H2O")]
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,11 +130,23 @@ def test_an_output_of_aims_without_dipole_is_a_failure(species):
         ({"control": {"spin": "collinear"}}, "engine.control.spin: .*closed shells"),
         ({"control": {"compute_forces": False}}, "engine.control.compute_forces"),
         ({"control": {"output": ["hirshfeld"]}}, "engine.control.output: dipole"),
-        ({"control": {"relax_geometry": "bfgs 1e-2"}}, "engine.control.relax_geometry: .*as it stands"),
+        (
+            {"control": {"relax_geometry": "bfgs 1e-2"}},
+            "engine.control.relax_geometry: .*as it stands",
+        ),
         ({"control": {"k_grid": "1 1 1"}}, "engine.control.k_grid"),
-        ({"control": {"many_body_dispersion": ""}}, "van_der_waals=hirshfeld adds dispersion already"),
-        ({"van_der_waals": "nonlocal_mbd", "control": {"vdw_correction_hirshfeld": True}}, "nonlocal_mbd adds dispersion already"),
-        ({"functional": "pbe_vdw"}, "engine.van_der_waals = hirshfeld: functional=pbe_vdw has dispersion"),
+        (
+            {"control": {"many_body_dispersion": ""}},
+            "van_der_waals=hirshfeld adds dispersion already",
+        ),
+        (
+            {"van_der_waals": "nonlocal_mbd", "control": {"vdw_correction_hirshfeld": True}},
+            "nonlocal_mbd adds dispersion already",
+        ),
+        (
+            {"functional": "pbe_vdw"},
+            "engine.van_der_waals = hirshfeld: functional=pbe_vdw has dispersion",
+        ),
         ({"functional": "xyg3", "van_der_waals": None}, "no forces"),
     ],
 )
@@ -114,7 +157,11 @@ def test_mistakes_in_aims_are_found_before_anything_runs(species, fields, says):
 
 def test_lines_of_aims_that_say_nothing_else_pass(species):
     """Dispersion by a line of one's own where the setting is off, a further output beside the dipole."""
-    control = {"many_body_dispersion": "", "output": ["dipole", "hirshfeld"], "charge_mix_param": 0.05}
+    control = {
+        "many_body_dispersion": "",
+        "output": ["dipole", "hirshfeld"],
+        "charge_mix_param": 0.05,
+    }
     Aims(command="aims.x", species_directory=str(species), van_der_waals=None, control=control)
     Aims(command="aims.x", species_directory=str(species), van_der_waals=None, functional="pbe_vdw")
 
@@ -135,8 +182,14 @@ class InHartree(PairSprings):
 
 
 def test_units_of_an_ase_calculator_are_converted():
-    declared = ASE(calculator_of=InHartree, units={"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"})
-    ours, theirs = declared.calculate([molecule("CH3OH")])[0], Toy().calculate([molecule("CH3OH")])[0]
+    declared = ASE(
+        calculator_of=InHartree,
+        units={"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"},
+    )
+    ours, theirs = (
+        declared.calculate([molecule("CH3OH")])[0],
+        Toy().calculate([molecule("CH3OH")])[0],
+    )
     assert ours.energy == pytest.approx(theirs.energy, rel=1e-12)
     np.testing.assert_allclose(ours.forces, theirs.forces, rtol=1e-12)
     np.testing.assert_allclose(ours.dipole, theirs.dipole, rtol=1e-12)
@@ -145,7 +198,9 @@ def test_units_of_an_ase_calculator_are_converted():
 def test_an_ase_calculator_gives_what_the_engine_of_its_own_gives():
     from tblite.ase import TBLite as Calculator
 
-    made = functools.partial(Calculator, method="GFN1-xTB", accuracy=0.01, verbosity=0, cache_api=False)
+    made = functools.partial(
+        Calculator, method="GFN1-xTB", accuracy=0.01, verbosity=0, cache_api=False
+    )
     any_ase = ASE(calculator_of=made).calculate([molecule("CH3OH")])[0]
     own = TBLite(method="GFN1-xTB").calculate([molecule("CH3OH")])[0]
     assert any_ase.energy == own.energy
@@ -174,7 +229,9 @@ def test_calculations_have_directories_of_their_own_and_failed_ones_keep_them(tm
     with pytest.raises(EngineFailure, match=r"crashed; files in .*NH3|H3N"):
         engine.calculate([molecule("NH3")])
     assert [file.name for file in tmp_path.glob("*/*")] == ["output"]
-    ASE(calculator_of=Writes, own_directory=True, directory=str(tmp_path), keep=True).calculate([molecule("H2O")] * 2)
+    ASE(calculator_of=Writes, own_directory=True, directory=str(tmp_path), keep=True).calculate(
+        [molecule("H2O")] * 2
+    )
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -189,7 +246,9 @@ class Forgets(PairSprings):
 def test_a_property_that_does_not_come_is_named():
     with pytest.raises(EngineFailure, match="gave no dipole"):
         ASE(calculator_of=Forgets).calculate([molecule("H2O")])
-    found = ASE(calculator_of=Forgets, properties=("energy", "forces")).calculate([molecule("H2O")])[0]
+    found = ASE(calculator_of=Forgets, properties=("energy", "forces")).calculate(
+        [molecule("H2O")]
+    )[0]
     assert found.dipole is None
 
 
@@ -204,7 +263,9 @@ class Tells(PairSprings):
 
 
 def test_a_property_that_a_calculator_does_not_have_is_found_when_it_is_made():
-    with pytest.raises(PalirsError, match=r"Tells does not give dipole; give engine.properties=\[energy,forces\]"):
+    with pytest.raises(
+        PalirsError, match=r"Tells does not give dipole; give engine.properties=\[energy,forces\]"
+    ):
         ASE(calculator_of=Tells).prepare()
     ASE(calculator_of=Tells, properties=("energy", "forces")).prepare()
 
@@ -217,13 +278,31 @@ def test_a_property_that_a_calculator_does_not_have_is_found_when_it_is_made():
         ({"properties": ("energy", "dipole")}, "energy and forces are needed"),
         ({"units": {"energy": "cal"}}, "engine.units.energy = 'cal'"),
         ({"elements_covered": ("H", "Xx")}, "'Xx' is no element"),
-        ({"calculator_of": functools.partial(PairSprings, stifness=2.0)}, "engine.calculator.stifness.*stiffness"),
-        ({"calculator_of": EMT}, r"EMT does not give dipole; give engine.properties=\[energy,forces\]"),
-        ({"properties": ("energy", "forces"), "units": {"dipole": "Debye"}}, "engine.units.dipole = 'Debye'.*properties"),
-        ({"calculator_of": ORCA}, "engine.own_directory = false: ORCA writes files.*own_directory=true"),
+        (
+            {"calculator_of": functools.partial(PairSprings, stifness=2.0)},
+            "engine.calculator.stifness.*stiffness",
+        ),
+        (
+            {"calculator_of": EMT},
+            r"EMT does not give dipole; give engine.properties=\[energy,forces\]",
+        ),
+        (
+            {"properties": ("energy", "forces"), "units": {"dipole": "Debye"}},
+            "engine.units.dipole = 'Debye'.*properties",
+        ),
+        (
+            {"calculator_of": ORCA},
+            "engine.own_directory = false: ORCA writes files.*own_directory=true",
+        ),
         ({"calculator_of": Gaussian}, "engine.own_directory = false: Gaussian writes files"),
-        ({"own_directory": True}, "engine.own_directory = true: PairSprings has no argument directory"),
-        ({"calculator_of": functools.partial(Gaussian, directory="here"), "own_directory": True}, "engine.calculator.directory"),
+        (
+            {"own_directory": True},
+            "engine.own_directory = true: PairSprings has no argument directory",
+        ),
+        (
+            {"calculator_of": functools.partial(Gaussian, directory="here"), "own_directory": True},
+            "engine.calculator.directory",
+        ),
         ({"directory": "there"}, "engine.directory.*own_directory=true"),
         ({"keep": True}, "engine.keep.*own_directory=true"),
     ],
@@ -235,8 +314,17 @@ def test_mistakes_in_an_ase_engine_are_found_before_anything_runs(fields, says):
 
 def test_units_of_ase_itself_may_stand_for_what_is_not_given():
     """They are the defaults of the configuration, dipole or not."""
-    ASE(calculator_of=EMT, properties=("energy", "forces"), units={"energy": "eV", "forces": "eV/Å", "dipole": "e·Å"})
-    ASE(calculator_of=functools.partial(ORCA, profile=None), own_directory=True, directory="there", keep=True)
+    ASE(
+        calculator_of=EMT,
+        properties=("energy", "forces"),
+        units={"energy": "eV", "forces": "eV/Å", "dipole": "e·Å"},
+    )
+    ASE(
+        calculator_of=functools.partial(ORCA, profile=None),
+        own_directory=True,
+        directory="there",
+        keep=True,
+    )
 
 
 def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):
@@ -251,11 +339,18 @@ def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):
     assert fingerprint(model=model, xc="PBE") != before
     (tmp_path / "model").write_text("other weights")
     assert fingerprint(model=model) != before
-    assert fingerprint(inp="a" * 5000) != fingerprint(inp="a" * 4999 + "b"), "a long text is no file name"
+    assert fingerprint(inp="a" * 5000) != fingerprint(inp="a" * 4999 + "b"), (
+        "a long text is no file name"
+    )
     assert fingerprint(charges=np.arange(3)) != fingerprint(charges=np.arange(3) + 1)
-    positional = [ASE(calculator_of=functools.partial(dict, {name: 1})).fingerprint for name in "ab"]
+    positional = [
+        ASE(calculator_of=functools.partial(dict, {name: 1})).fingerprint for name in "ab"
+    ]
     assert positional[0] != positional[1]
-    with_dipole, without = ASE(calculator_of=dict), ASE(calculator_of=dict, properties=("energy", "forces"))
+    with_dipole, without = (
+        ASE(calculator_of=dict),
+        ASE(calculator_of=dict, properties=("energy", "forces")),
+    )
     assert with_dipole.fingerprint != without.fingerprint
 
 

@@ -80,17 +80,26 @@ def test_vv10_gives_forces_that_are_the_slope_of_its_energies():
 def test_a_functional_that_has_dispersion_in_place_of_vv10_is_that_of_pyscf():
     from pyscf import dft, gto
 
-    molecule_ = gto.M(atom=[(s, p) for s, p in zip(FLUORIDE.symbols, FLUORIDE.positions, strict=True)], basis="sto-3g", verbose=0)
+    molecule_ = gto.M(
+        atom=[(s, p) for s, p in zip(FLUORIDE.symbols, FLUORIDE.positions, strict=True)],
+        basis="sto-3g",
+        verbose=0,
+    )
     method = dft.RKS(molecule_, xc="wb97m-v").density_fit()
     method.nlc, method.disp, method.grids.level, method.conv_tol = 0, "d3bj", 0, 1e-10
     engine = PySCF(functional="wb97m-d3bj", dispersion="d3bj", **SMALL)
-    assert engine.calculate([FLUORIDE])[0].energy == pytest.approx(method.kernel() * 27.211386, abs=1e-4)
+    assert engine.calculate([FLUORIDE])[0].energy == pytest.approx(
+        method.kernel() * 27.211386, abs=1e-4
+    )
     assert engine.name == "WB97M-D3BJ/sto-3g"
     assert engine.settings["pyscf-dispersion"]
 
 
 @pytest.mark.parametrize("model", ["d3bj", "d3zero", "d4"])
-@pytest.mark.parametrize("functional", ["wb97m-v", "WB97X_V", "b97m-v", "vv10", "lc-vv10", "scan_vv10", "revscan_vv10", "gas22"])
+@pytest.mark.parametrize(
+    "functional",
+    ["wb97m-v", "WB97X_V", "b97m-v", "vv10", "lc-vv10", "scan_vv10", "revscan_vv10", "gas22"],
+)
 def test_dispersion_is_not_counted_twice(functional, model):
     with pytest.raises(PalirsError, match=r"VV10.*twice; give dispersion=null"):
         PySCF(functional=functional, dispersion=model)
@@ -221,7 +230,11 @@ def test_what_is_no_functional_for_energies_and_forces_is_refused(functional, sa
         ("cc-pvtz-jkfit", "hf", ""),
         ("def2-universal-jfit", "pbe", ""),
         ("weigend", "m11-l", ""),
-        ("def2-universal-jfit", "b3lyp", "Coulomb part only, and functional=b3lyp has exact exchange"),
+        (
+            "def2-universal-jfit",
+            "b3lyp",
+            "Coulomb part only, and functional=b3lyp has exact exchange",
+        ),
         ("def2-universal-jfit", "hf", "Coulomb part only"),
         ("weigend", "wb97m-v", "Coulomb part only"),
         ("ahlrichs", "cam-b3lyp", "Coulomb part only"),
@@ -237,7 +250,10 @@ def test_an_auxiliary_set_fits_what_it_is_taken_for(auxiliary, functional, says)
     if not says:
         PySCF(auxiliary_basis=auxiliary, functional=functional)
         return
-    with pytest.raises(PalirsError, match=f"^engine.auxiliary_basis = {auxiliary!r}: .*{says}".replace("*'", r"\*'")):
+    with pytest.raises(
+        PalirsError,
+        match=f"^engine.auxiliary_basis = {auxiliary!r}: .*{says}".replace("*'", r"\*'"),
+    ):
         PySCF(auxiliary_basis=auxiliary, functional=functional)
 
 
@@ -246,7 +262,9 @@ def test_an_auxiliary_set_without_density_fitting_is_refused():
         PySCF(auxiliary_basis="def2-universal-jkfit", density_fitting=False)
 
 
-@pytest.mark.parametrize("basis", ["def2-universal-jkfit", "weigend", "cc-pvdz-ri", "demon", "cc-pvtz_fit"])
+@pytest.mark.parametrize(
+    "basis", ["def2-universal-jkfit", "weigend", "cc-pvdz-ri", "demon", "cc-pvtz_fit"]
+)
 def test_an_auxiliary_set_has_no_orbitals(basis):
     with pytest.raises(PalirsError, match=f"engine.basis = '{basis}': .*auxiliary"):
         PySCF(basis=basis)
@@ -255,13 +273,22 @@ def test_an_auxiliary_set_has_no_orbitals(basis):
 @pytest.mark.parametrize(
     ("fields", "lacks"),
     [
-        ({"functional": "b3lyp", "basis": "cc-pvdz"}, "cc-pvdz-jkfit.*no Na; give engine.auxiliary_basis=def2-universal-jkfit"),
+        (
+            {"functional": "b3lyp", "basis": "cc-pvdz"},
+            "cc-pvdz-jkfit.*no Na; give engine.auxiliary_basis=def2-universal-jkfit",
+        ),
         ({"functional": "hf", "basis": "aug-cc-pvdz"}, "aug-cc-pvdz-jkfit.*no Na"),
-        ({"functional": "pbe", "basis": "cc-pvdz", "auxiliary_basis": "cc-pvdz-jkfit"}, "cc-pvdz-jkfit.*no Na"),
+        (
+            {"functional": "pbe", "basis": "cc-pvdz", "auxiliary_basis": "cc-pvdz-jkfit"},
+            "cc-pvdz-jkfit.*no Na",
+        ),
         ({"functional": "pbe", "basis": "cc-pvdz"}, ""),
         ({"functional": "b3lyp", "basis": "def2-svp"}, ""),
         ({"functional": "b3lyp", "basis": "cc-pvdz", "density_fitting": False}, ""),
-        ({"functional": "b3lyp", "basis": "cc-pvdz", "auxiliary_basis": "def2-universal-jkfit"}, ""),
+        (
+            {"functional": "b3lyp", "basis": "cc-pvdz", "auxiliary_basis": "def2-universal-jkfit"},
+            "",
+        ),
     ],
 )
 def test_elements_that_the_auxiliary_set_lacks_are_found_before_the_first_label(fields, lacks):
@@ -276,7 +303,10 @@ def test_elements_that_the_auxiliary_set_lacks_are_found_before_the_first_label(
 
 
 def test_exact_exchange_is_told_from_none():
-    exact = {name: functionals.exact_exchange(name) for name in ("hf", "pbe", "b3lyp", "m11-l", "m11,m11", "hse06", "0.2*hf+0.8*pbe,pbe")}
+    exact = {
+        name: functionals.exact_exchange(name)
+        for name in ("hf", "pbe", "b3lyp", "m11-l", "m11,m11", "hse06", "0.2*hf+0.8*pbe,pbe")
+    }
     assert [name for name, has in exact.items() if not has] == ["pbe", "m11-l"]
 
 

@@ -15,7 +15,11 @@ def test_a_plain_script_gives_the_same():
     from pyscf import dft, gto
 
     atoms = molecule("H2O")
-    mol = gto.M(atom=[(s, p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)], basis="def2-svpd", verbose=0)
+    mol = gto.M(
+        atom=[(s, p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)],
+        basis="def2-svpd",
+        verbose=0,
+    )
     method = dft.RKS(mol, xc="pbe").density_fit()
     method.kernel()
     ours = PySCF(dispersion=None).calculate([atoms])[0]
@@ -30,7 +34,9 @@ def test_dispersion_pulls_methanes_together():
     other = molecule("CH4")
     other.translate([0, 0, 4.0])
     pair += other
-    plain, d3, d4 = (PySCF(basis="sto-3g", dispersion=kind).calculate([pair])[0] for kind in (None, "d3bj", "d4"))
+    plain, d3, d4 = (
+        PySCF(basis="sto-3g", dispersion=kind).calculate([pair])[0] for kind in (None, "d3bj", "d4")
+    )
     for corrected in (d3, d4):
         assert corrected.energy < plain.energy
         assert (corrected.forces - plain.forces)[5:, 2].sum() < 0, "the upper one is drawn down"
@@ -43,7 +49,9 @@ def test_a_start_from_the_last_frame_saves_steps_and_keeps_the_numbers():
         atoms = molecule("CH3OH")
         atoms.positions += rng.normal(0, 0.02, atoms.positions.shape)
         structures.append(atoms)
-    carried, fresh = (PySCF(guess=guess, **SMALL).calculate(structures) for guess in ("previous", "minao"))
+    carried, fresh = (
+        PySCF(guess=guess, **SMALL).calculate(structures) for guess in ("previous", "minao")
+    )
     for a, b in zip(carried, fresh, strict=True):
         assert a.energy == pytest.approx(b.energy, abs=1e-7)
         np.testing.assert_allclose(a.forces, b.forces, atol=2e-5)
@@ -59,7 +67,11 @@ def test_a_start_is_carried_over_only_when_that_is_safe():
         calculator.atoms = atoms
         return calculator._carried() is not None
 
-    near, far, other = water.copy(), water.copy(), Atoms("HOH", positions=water.positions[[1, 0, 2]])
+    near, far, other = (
+        water.copy(),
+        water.copy(),
+        Atoms("HOH", positions=water.positions[[1, 0, 2]]),
+    )
     near.positions[1] += 0.05
     far.rotate(90, "x")
     assert carried(near)
@@ -75,19 +87,31 @@ def test_the_ladder_is_climbed(monkeypatch):
     climbed = []
     for name in ("_shifted", "_second_order"):
         step = getattr(PySCFCalculator, name)
-        monkeypatch.setattr(PySCFCalculator, name, lambda self, failed, step=step, name=name: (climbed.append(name), step(self, failed))[1])
+        monkeypatch.setattr(
+            PySCFCalculator,
+            name,
+            lambda self, failed, step=step, name=name: (climbed.append(name), step(self, failed))[
+                1
+            ],
+        )
     found = PySCF(max_cycles=7, guess="minao", **SMALL).calculate([stretched])[0]
     assert climbed == ["_shifted", "_second_order"]
     assert found.energy == pytest.approx(reference.energy, abs=1e-6)
     np.testing.assert_allclose(found.forces, reference.forces, atol=1e-4)
-    with pytest.raises(EngineFailure, match=r"not converged with DIIS, level shift and second-order.*gap") as failure:
+    with pytest.raises(
+        EngineFailure, match=r"not converged with DIIS, level shift and second-order.*gap"
+    ) as failure:
         PySCF(max_cycles=1, guess="minao", **SMALL).calculate([stretched])
     assert failure.value.final
 
 
 def test_core_potentials_come_with_the_basis_set_that_needs_them():
     """Iodine in def2-SVP has 25 electrons and -298 Hartree; with all 53 in the same functions it would have -4000 or so."""
-    energy = PySCF(basis="def2-svp", dispersion=None).calculate([Atoms("HI", [[0, 0, 0], [0, 0, 1.6]])])[0].energy
+    energy = (
+        PySCF(basis="def2-svp", dispersion=None)
+        .calculate([Atoms("HI", [[0, 0, 0], [0, 0, 1.6]])])[0]
+        .energy
+    )
     assert -300 < energy / 27.2114 < -296
 
 

@@ -10,7 +10,9 @@ from palirs.executors.dask import MEMORY, SETTINGS, settings, worker_variables
 def in_worker() -> tuple[dict[str, object], dict[str, str | None]]:
     import dask
 
-    return {key: dask.config.get(key) for key in SETTINGS}, {key: os.environ.get(key) for key in MEMORY}
+    return {key: dask.config.get(key) for key in SETTINGS}, {
+        key: os.environ.get(key) for key in MEMORY
+    }
 
 
 def test_local_workers_have_our_settings_and_keep_their_memory():
@@ -28,6 +30,8 @@ def test_workers_elsewhere_read_the_same_settings_from_their_environment():
         assert {key: dask.config.get(key) for key in SETTINGS} == SETTINGS
 
 
-@pytest.mark.parametrize("key", [*MEMORY, "OMP_NUM_THREADS", "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL"])
+@pytest.mark.parametrize(
+    "key", [*MEMORY, "OMP_NUM_THREADS", "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL"]
+)
 def test_job_scripts_set_them(key):
     assert f"export {key}={worker_variables(2)[key]}\n" in Slurm(cores=2).script

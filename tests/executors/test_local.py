@@ -102,7 +102,9 @@ def test_shares_cost_about_the_same():
         parts = shares(costs, Three(), lambda cost: cost)  # type: ignore[arg-type]
         assert sorted(cost for part in parts for cost in part) == sorted(costs)
         assert max(map(sum, parts)) - min(map(sum, parts)) <= 3.0
-    assert shares([5.0, 0.0, 0.0], Three(), lambda cost: cost) == [[5.0], [0.0], [0.0]], "nobody idle"  # type: ignore[arg-type]
+    assert shares([5.0, 0.0, 0.0], Three(), lambda cost: cost) == [[5.0], [0.0], [0.0]], (
+        "nobody idle"
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

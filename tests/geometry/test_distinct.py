@@ -14,7 +14,9 @@ def shaken(rng, atoms, size=0.1):
 def images(rng, atoms):
     """The same structure moved and turned, mirrored, and with its hydrogen atoms exchanged."""
     turned = atoms.copy()
-    turned.positions = turned.positions @ Rotation.random(random_state=7).as_matrix().T + rng.normal(size=3)
+    turned.positions = turned.positions @ Rotation.random(
+        random_state=7
+    ).as_matrix().T + rng.normal(size=3)
     mirrored = atoms.copy()
     mirrored.positions[:, 0] *= -1
     order = np.arange(len(atoms))
@@ -34,7 +36,10 @@ def test_other_structures_are_others():
     rng = np.random.default_rng(1)
     frames = [shaken(rng, molecule("CH3OH"), 0.02) for _ in range(700)]
     assert distinct(frames) == frames, "more than what is looked at row by row"
-    assert distinct([molecule("CH3OH"), molecule("C2H6"), molecule("H2O")], [molecule("H2O")]) == [molecule("CH3OH"), molecule("C2H6")]
+    assert distinct([molecule("CH3OH"), molecule("C2H6"), molecule("H2O")], [molecule("H2O")]) == [
+        molecule("CH3OH"),
+        molecule("C2H6"),
+    ]
     assert len(distinct([molecule("CH3CH2OH"), molecule("CH3OCH3")])) == 2, "isomers"
 
 

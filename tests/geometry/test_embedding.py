@@ -19,14 +19,19 @@ CYCLOPHANE = "C1CC2=CC=C(CCC3=CC=C1C=C3)C=C2"
 
 def test_a_molecule_without_geometry_is_given_up(monkeypatch):
     monkeypatch.setattr(embedding, "PATIENCE", 1.0)
-    with pytest.raises(PalirsError, match=r"within 1 s of CPU time, no geometry of the SMILES .*files=\[my.xyz\]"):
+    with pytest.raises(
+        PalirsError, match=r"within 1 s of CPU time, no geometry of the SMILES .*files=\[my.xyz\]"
+    ):
         conformers(f"{CYCLOPHANE} cyclophane")
 
 
 def test_one_that_takes_too_long_is_given_up_and_a_word_comes_before(monkeypatch, caplog):
     monkeypatch.setattr(embedding, "SILENT", 0.2)
     monkeypatch.setattr(embedding, "LONGEST", 1.0)
-    with caplog.at_level(logging.INFO), pytest.raises(PalirsError, match="does not come to an end within 1 s"):
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(PalirsError, match="does not come to an end within 1 s"),
+    ):
         conformers(f"{CYCLOPHANE} cyclophane")
     assert "cyclophane: RDKit has been making geometries" in caplog.text
 
@@ -39,7 +44,9 @@ def test_an_interrupt_ends_program_and_process():
         f"smiles.conformers('{CYCLOPHANE} x')\n"
         "print('went on')\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
         assert any("has been making geometries" in line for line in process.stderr)
         children = psutil.Process(process.pid).children()

@@ -44,7 +44,9 @@ def isomer(atoms):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_isotopes_become_masses(tmp_path, version, dimensions):
     (atoms,) = load(tmp_path, block("[2H]O[13CH3]", dimensions, version=version))
-    assert sorted(atoms.get_masses()) == pytest.approx([1.008, 1.008, 1.008, 2.014, 13.003, 15.999], abs=1e-3)
+    assert sorted(atoms.get_masses()) == pytest.approx(
+        [1.008, 1.008, 1.008, 2.014, 13.003, 15.999], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("version", [2000, 3000])
@@ -82,14 +84,18 @@ def test_charges_that_add_up_to_none_are_fine(tmp_path, smiles, dimensions):
 
 
 @pytest.mark.parametrize("hydrogen", [True, False])
-@pytest.mark.parametrize("smiles", ["CCO", "C/C=C\\C", "C[C@H](O)[C@@H](F)Cl", "c1ccncc1", "[2H]OC", "C"])
+@pytest.mark.parametrize(
+    "smiles", ["CCO", "C/C=C\\C", "C[C@H](O)[C@@H](F)Cl", "c1ccncc1", "[2H]OC", "C"]
+)
 def test_a_sketch_is_embedded_like_the_smiles(tmp_path, smiles, hydrogen, caplog):
     with caplog.at_level(logging.INFO):
         found = load(tmp_path, block(smiles, 2, hydrogen), conformers=5)
     assert "sketch in two dimensions" in caplog.text
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     expected = conformers(f"{smiles} mine", 5)
-    assert [atoms.info[keys.MOLECULE] for atoms in found] == [atoms.info[keys.MOLECULE] for atoms in expected]
+    assert [atoms.info[keys.MOLECULE] for atoms in found] == [
+        atoms.info[keys.MOLECULE] for atoms in expected
+    ]
     assert {isomer(atoms) for atoms in found} == {isomer(atoms) for atoms in expected}
 
 
@@ -103,7 +109,9 @@ def test_a_flat_molecule_without_a_flag_is_taken_as_it_is_and_a_flat_drawing_is_
     for length, same in ((0.96, True), (1.5, False)):
         positions = np.array([[0, 0, 0], [length, 0, 0], [-0.25 * length, 0.97 * length, 0]])
         rows = zip(positions, "OHH", strict=True)
-        atoms = "".join(f"{x:10.4f}{y:10.4f}{z:10.4f} {symbol:<3} 0  0\n" for (x, y, z), symbol in rows)
+        atoms = "".join(
+            f"{x:10.4f}{y:10.4f}{z:10.4f} {symbol:<3} 0  0\n" for (x, y, z), symbol in rows
+        )
         (read,) = load(tmp_path, lines.format(atoms))
         assert np.allclose(read.positions, positions) is same
 
@@ -121,29 +129,44 @@ def test_hydrogen_that_a_geometry_leaves_out_is_added(tmp_path, smiles, caplog):
 def test_a_part_of_the_hydrogen_is_refused(tmp_path):
     molecule = Chem.RWMol(Chem.MolFromMolBlock(block("OCCO"), removeHs=False))
     molecule.RemoveAtom(6)
-    with pytest.raises(PalirsError, match=r"leave room for more \(1 at C2\); give all of them or none"):
-        load(tmp_path, Chem.MolToMolBlock(molecule).replace("  0  0  0  0  0  1  0", "  0  0  0  0  0  0  0"))
+    with pytest.raises(
+        PalirsError, match=r"leave room for more \(1 at C2\); give all of them or none"
+    ):
+        load(
+            tmp_path,
+            Chem.MolToMolBlock(molecule).replace("  0  0  0  0  0  1  0", "  0  0  0  0  0  0  0"),
+        )
 
 
 @pytest.mark.parametrize("smiles", ["c1ccccc1", "CC=O", "C[N+](=O)[O-]", "CC#N"])
 def test_a_whole_geometry_without_orders_of_its_bonds_gets_no_more_hydrogen(tmp_path, smiles):
     text = block(smiles, single=True)
-    (atoms,) = load(tmp_path, "\n".join(line for line in text.split("\n") if not line.startswith("M  CHG")))
+    (atoms,) = load(
+        tmp_path, "\n".join(line for line in text.split("\n") if not line.startswith("M  CHG"))
+    )
     assert len(atoms) == Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
 
 
 def test_several_molecules_are_called_by_titles_that_can_be_names(tmp_path):
     titles = ["ethanol", "twice", "twice", "", "a/b", "my water"]
-    text = "".join(block(smiles, title=title) + "$$$$\n" for smiles, title in zip(["CCO", "C", "CC", "CO", "N", "O"], titles, strict=True))
+    text = "".join(
+        block(smiles, title=title) + "$$$$\n"
+        for smiles, title in zip(["CCO", "C", "CC", "CO", "N", "O"], titles, strict=True)
+    )
     names = [atoms.info[keys.MOLECULE] for atoms in load(tmp_path, text, "sdf")]
     assert names == ["ethanol", "mine-1", "mine-2", "mine-3", "mine-4", "my_water"]
 
 
 def test_one_molecule_is_called_by_its_file(tmp_path):
-    assert load(tmp_path, block("CCO", title="702") + "$$$$\n", "sdf")[0].info[keys.MOLECULE] == "mine"
+    assert (
+        load(tmp_path, block("CCO", title="702") + "$$$$\n", "sdf")[0].info[keys.MOLECULE] == "mine"
+    )
 
 
-@pytest.mark.parametrize(("tag", "value"), [("charge", "1"), ("Total Charge", "-2"), ("multiplicity", "3"), ("spin", "3")])
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("charge", "1"), ("Total Charge", "-2"), ("multiplicity", "3"), ("spin", "3")],
+)
 def test_data_of_a_record_count(tmp_path, tag, value):
     with pytest.raises(PalirsError, match=r"charge [+-]|open shell"):
         load(tmp_path, f"{block('CCO')}> <{tag}>\n{value}\n\n$$$$\n", "sdf")

@@ -26,7 +26,9 @@ def test_the_geometry_of_a_smiles_is_that_molecule(name):
     shipped = table()[name]
     made = conformers(f"{shipped.info['smiles']} x")[0]
     assert bonds(made) == bonds(shipped)
-    assert np.sort(distances(made))[: len(bonds(made))] == pytest.approx(np.sort(distances(shipped))[: len(bonds(made))], abs=0.2)
+    assert np.sort(distances(made))[: len(bonds(made))] == pytest.approx(
+        np.sort(distances(shipped))[: len(bonds(made))], abs=0.2
+    )
 
 
 def test_a_shipped_molecule_is_known_by_any_of_its_smiles():
@@ -39,7 +41,10 @@ def test_names_come_first_and_smiles_where_they_are_meant():
     assert len(Molecules(names=("CO",)).load()[0]) == 2, "carbon monoxide of the G2 set"
     assert Molecules(smiles=("CO",)).load()[0].info[keys.MOLECULE] == "methanol"
     assert Molecules(smiles=("CC(C)=O acetone",)).load()[0].info[keys.MOLECULE] == "acetone"
-    names = [one.info[keys.MOLECULE] for one in Molecules(names=("C1CC1=O", r"F/C=C/F", r"F/C=C\F", "[2H]OC")).load()]
+    names = [
+        one.info[keys.MOLECULE]
+        for one in Molecules(names=("C1CC1=O", r"F/C=C/F", r"F/C=C\F", "[2H]OC")).load()
+    ]
     assert names[0] == "C3H4O-VBBRYJ", "cyclopropanone has the InChIKey VBBRYJMZLIYUJQ"
     assert len(set(names)) == 4, "cis and trans are two molecules"
     assert names[3].startswith("CH3DO-")
@@ -53,7 +58,9 @@ def test_a_smiles_is_the_same_geometry_every_time_and_isotopes_have_their_masses
 
 def test_conformers_differ_and_are_of_one_isomer(caplog):
     butanes = Molecules(smiles=("CCCC butane",), conformers=5).load()
-    assert [one.info[keys.MOLECULE] for one in butanes] == ["butane", "butane-2"], "anti and gauche; mirror images are one"
+    assert [one.info[keys.MOLECULE] for one in butanes] == ["butane", "butane-2"], (
+        "anti and gauche; mirror images are one"
+    )
     angles = [abs(one.get_dihedral(0, 1, 2, 3) - 180) for one in butanes]
     assert angles[0] < 2, "the lowest is anti"
     assert 105 < angles[1] < 125
@@ -66,7 +73,9 @@ def test_conformers_differ_and_are_of_one_isomer(caplog):
     from rdkit.Chem import rdDetermineBonds
 
     def isomer(atoms):
-        block = f"{len(atoms)}\n\n" + "\n".join(f"{s} {x} {y} {z}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True))
+        block = f"{len(atoms)}\n\n" + "\n".join(
+            f"{s} {x} {y} {z}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
+        )
         molecule = Chem.MolFromXYZBlock(block)
         rdDetermineBonds.DetermineBonds(molecule)
         Chem.AssignStereochemistryFrom3D(molecule)
@@ -96,7 +105,10 @@ def test_what_is_not_treated_is_said(smiles, says):
         Molecules(smiles=(smiles,)).load()
 
 
-@pytest.mark.parametrize("name", ["metanol", "propanone", "benzen", "water", "", "C C", "ethnaol", "none", "Phenol", "IR"])
+@pytest.mark.parametrize(
+    "name",
+    ["metanol", "propanone", "benzen", "water", "", "C C", "ethnaol", "none", "Phenol", "IR"],
+)
 def test_a_misspelt_name_is_no_smiles(name):
     if name == "C C":
         assert canonical(name) == "C"

@@ -27,8 +27,16 @@ def test_turning_changes_the_torsion_and_no_length_or_angle_else():
         turned = atoms.copy()
         turn(turned, rotor, 60.0)
         assert intact(turned, atoms)
-        end = next(k for k in range(9) if k not in (*rotor.side, rotor.fixed, rotor.moving) and atoms.get_distance(k, rotor.fixed) < 1.7)
-        before, after = (one.get_dihedral(end, rotor.fixed, rotor.moving, rotor.side[0]) for one in (atoms, turned))
+        end = next(
+            k
+            for k in range(9)
+            if k not in (*rotor.side, rotor.fixed, rotor.moving)
+            and atoms.get_distance(k, rotor.fixed) < 1.7
+        )
+        before, after = (
+            one.get_dihedral(end, rotor.fixed, rotor.moving, rotor.side[0])
+            for one in (atoms, turned)
+        )
         assert min(abs((after - before) % 360 - 60), abs((before - after) % 360 - 60)) < 1e-6
         rest = [k for k in range(9) if k not in rotor.side]
         np.testing.assert_array_equal(turned.positions[rest], atoms.positions[rest])

@@ -50,7 +50,9 @@ def browser():
         pytest.skip(found.stdout.strip())
     assert found.returncode == 0, found.stderr
     with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
+        yield playwright.chromium.launch(
+            executable_path=found.stdout.strip(), args=["--no-sandbox"]
+        )
 
 
 def free_port():
@@ -63,8 +65,21 @@ def free_port():
 def server(store, port=None):
     """A real MLflow server with its pages; its address."""
     port = port or free_port()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "-p", str(port), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        store,
+        "-p",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     try:
         while True:

@@ -20,11 +20,22 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def command(study, *more):
-    return [sys.executable, "run.py", "experiment=tiny", f"study={study}", "tracker=none", "executor=serial", "committee.size=2", *more]
+    return [
+        sys.executable,
+        "run.py",
+        "experiment=tiny",
+        f"study={study}",
+        "tracker=none",
+        "executor=serial",
+        "committee.size=2",
+        *more,
+    ]
 
 
 def run(study, *more):
-    done = subprocess.run(command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -54,7 +65,9 @@ def test_bands_and_modes_are_in_the_report(study):
     assert all(float(row["area_km_per_mol"]) > 0 and row["assignment"] for row in bands)
     report = (study / "report.html").read_text()
     assert "assigned by how much each mode moves there (MD)" in report
-    densities = np.loadtxt(study / "spectra/methanol-300K-predicted-modes.csv", delimiter=",", skiprows=1)
+    densities = np.loadtxt(
+        study / "spectra/methanol-300K-predicted-modes.csv", delimiter=",", skiprows=1
+    )
     assert densities.shape[1] == 13
     assert np.trapezoid(densities[:, 1:], densities[:, 0], axis=0) == pytest.approx(1, rel=1e-3)
 
@@ -63,14 +76,27 @@ def test_intensities_end_the_loop_where_they_are_asked_for(study, tmp_path):
     """A study that ended without them goes on: each iteration then has a dipole model of its own, which later stages take."""
     grown = tmp_path / "study"
     shutil.copytree(study, grown)
-    done = run(grown, "task=active_learning", "learning.intensities=0.0001", "learning.iterations=3")
+    done = run(
+        grown, "task=active_learning", "learning.intensities=0.0001", "learning.iterations=3"
+    )
     assert "intensities of strong modes off by" in done.stderr
     found = json.loads((grown / "iterations/002/metrics.json").read_text())["metrics"]
-    assert {"harmonic.intensity_relative", "harmonic.intensity_mae_km_per_mol.methanol", "dipole.mae_mD", "time.dipole_s"} <= set(found)
+    assert {
+        "harmonic.intensity_relative",
+        "harmonic.intensity_mae_km_per_mol.methanol",
+        "dipole.mae_mD",
+        "time.dipole_s",
+    } <= set(found)
     again = run(grown, "task=dipole")
     assert not (grown / "dipole-002.safetensors").exists()
     assert f"MAE {found['dipole.mae_mD']:.1f} mDebye" in again.stderr
-    cleared = run(grown, "task=active_learning", "learning.intensities=100", "learning.harmonic_mae=5000", "learning.forces_mae=null")
+    cleared = run(
+        grown,
+        "task=active_learning",
+        "learning.intensities=100",
+        "learning.harmonic_mae=5000",
+        "learning.forces_mae=null",
+    )
     assert "learning.iterations" not in cleared.stderr, "what was measured is good enough"
     assert not (grown / "iterations/003").exists()
 
@@ -79,17 +105,26 @@ def test_several_temperatures_in_one_figure(study):
     done = run(study, "task=temperatures", "task.temperatures=[250,350]")
     assert "hotter than the exploration" not in done.stderr
     table = rows(study / "spectra/temperatures.csv")
-    assert [row["temperature_K"] for row in table] == ["250", "300", "350"], "what the study has at 300 K is drawn too"
+    assert [row["temperature_K"] for row in table] == ["250", "300", "350"], (
+        "what the study has at 300 K is drawn too"
+    )
     assert all(row["pcc_ml_ref"] for row in table)
     assert (study / "figures/methanol-temperatures.png").stat().st_size > 10_000
-    wrong = subprocess.run(command(study, "task=temperatures", "task.temperatures=[300,-1]"), cwd=ROOT, capture_output=True, text=True)
+    wrong = subprocess.run(
+        command(study, "task=temperatures", "task.temperatures=[300,-1]"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert wrong.returncode == 1 and "above 0" in wrong.stderr
 
 
 def test_molecules_that_were_not_learnt(study):
     """Killed on the way, it goes on; what was labelled is not labelled again."""
     arguments = ["task=transfer", "task.names=[H2O,CH3OH]", "task.frames=3", "spectrum.complete=0"]
-    driver = subprocess.Popen(command(study, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        command(study, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.time() + 300
     while not list((study / "transfer").rglob("*.npz")):
         assert driver.poll() is None and time.time() < deadline
@@ -109,17 +144,29 @@ def test_molecules_that_were_not_learnt(study):
 
 
 def test_elements_that_the_committee_has_never_seen(study):
-    done = subprocess.run(command(study, "task=transfer", "task.names=[NH3]"), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command(study, "task=transfer", "task.names=[NH3]"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert "the committee has never seen N" in done.stderr
 
 
 def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(study):
-    arguments = ["task=spectra", "temperature=320", "spectrum.production.until=0.01", "spectrum.production.longest=1.2"]
+    arguments = [
+        "task=spectra",
+        "temperature=320",
+        "spectrum.production.until=0.01",
+        "spectrum.production.longest=1.2",
+    ]
     done = run(study, *arguments)
     assert "going on to" in done.stderr
     assert "after 1.2 ps the bands are not sure to 1.0 %" in done.stderr
-    assert "2 × 1.2 ps" in (study / "spectra/methanol-320K-predicted.csv").read_text().splitlines()[0]
+    assert (
+        "2 × 1.2 ps" in (study / "spectra/methanol-320K-predicted.csv").read_text().splitlines()[0]
+    )
     size = (study / "trajectories/methanol-320K-001/0.dipoles").stat().st_size
     assert size == 24 * 600  # every 2 fs
     run(study, *arguments)
@@ -128,7 +175,12 @@ def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(stud
 
 @pytest.mark.thorough
 def test_a_temperature_that_fails_does_not_keep_the_others(study):
-    done = subprocess.run(command(study, "task=temperatures", "task.temperatures=[5000,270]"), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command(study, "task=temperatures", "task.temperatures=[5000,270]"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert "production at 5000 K is hotter than the exploration (700 K at most)" in done.stderr
     assert "5000 K: methanol: 0 of 2 trajectories ended well" in done.stderr

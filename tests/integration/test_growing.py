@@ -26,12 +26,21 @@ MORE = ("molecules.names=[H2O,HCN]", "sampler.temperatures=[300,500,900]")
 
 
 def command(study, *more):
-    settings = {key: value for key, _, value in (text.partition("=") for text in (*SETTINGS.split(), *more))}
-    return [sys.executable, "run.py", *(f"{key}={value}" for key, value in settings.items()), f"study={study}"]
+    settings = {
+        key: value for key, _, value in (text.partition("=") for text in (*SETTINGS.split(), *more))
+    }
+    return [
+        sys.executable,
+        "run.py",
+        *(f"{key}={value}" for key, value in settings.items()),
+        f"study={study}",
+    ]
 
 
 def run(study, *more):
-    return subprocess.run(command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
 
 
 def iterations(study):
@@ -39,7 +48,11 @@ def iterations(study):
 
 
 def files(study):
-    return {str(file.relative_to(study)): file.read_bytes() for file in sorted(study.rglob("*")) if file.suffix in (".xyz", ".safetensors")}
+    return {
+        str(file.relative_to(study)): file.read_bytes()
+        for file in sorted(study.rglob("*"))
+        if file.suffix in (".xyz", ".safetensors")
+    }
 
 
 @pytest.fixture
@@ -50,7 +63,12 @@ def small(once, tmp_path):
 
 
 def finished(place):
-    done = run(place / "study", "task=active_learning", "molecules.names=[H2O]", "sampler.temperatures=[300,500]")
+    done = run(
+        place / "study",
+        "task=active_learning",
+        "molecules.names=[H2O]",
+        "sampler.temperatures=[300,500]",
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -71,17 +89,31 @@ def test_a_study_grows(small, grown):
     study, before = grown, files(small)
     had = len(iterations(small))
     assert growth(study) == [f"HCN; sampler.temperatures=[300, 500, 900] after {had} iterations"]
-    assert {name: data for name, data in files(study).items() if name in before} == before, "nothing that was finished has changed"
+    assert {name: data for name, data in files(study).items() if name in before} == before, (
+        "nothing that was finished has changed"
+    )
 
     came = read_frames(iterations(study)[had] / "sampling.xyz")
-    assert {atoms.info[keys.ORIGIN] for atoms in came if atoms.info[keys.MOLECULE] == "HCN"} == {"optimum", "thermal"}
-    assert {atoms.info[keys.TEMPERATURE] for atoms in came if atoms.info[keys.MOLECULE] == "H2O"} == {300.0, 500.0, 900.0}
+    assert {atoms.info[keys.ORIGIN] for atoms in came if atoms.info[keys.MOLECULE] == "HCN"} == {
+        "optimum",
+        "thermal",
+    }
+    assert {
+        atoms.info[keys.TEMPERATURE] for atoms in came if atoms.info[keys.MOLECULE] == "H2O"
+    } == {300.0, 500.0, 900.0}
     later = json.loads((iterations(study)[had + 1] / "sampling.json").read_text())["stopped"]
-    assert {name.partition(" #")[0] for name in later} == {f"{name} {kelvin} K" for name in ("H2O", "HCN") for kelvin in (300, 500, 900)}
+    assert {name.partition(" #")[0] for name in later} == {
+        f"{name} {kelvin} K" for name in ("H2O", "HCN") for kelvin in (300, 500, 900)
+    }
     learnt = read_frames(iterations(study)[-1] / "train.xyz")
     assert {atoms.info[keys.MOLECULE] for atoms in learnt} == {"H2O", "HCN"}
-    assert set(json.loads((iterations(study)[-1] / "metrics.json").read_text())["frequencies_cm1"]) == {"H2O", "HCN"}
-    trained = {atoms.info[keys.MOLECULE] for atoms in read_frames(iterations(study / "pretraining")[-1] / "train.xyz")}
+    assert set(
+        json.loads((iterations(study)[-1] / "metrics.json").read_text())["frequencies_cm1"]
+    ) == {"H2O", "HCN"}
+    trained = {
+        atoms.info[keys.MOLECULE]
+        for atoms in read_frames(iterations(study / "pretraining")[-1] / "train.xyz")
+    }
     assert trained == {"H2O", "HCN"}, "members start from models that know both"
 
 
@@ -115,7 +147,9 @@ def test_it_grows_to_the_same_when_it_is_killed_on_the_way(small, grown):
 
 
 def test_a_study_does_not_grow_by_the_way(small):
-    done = run(small, "task=dipole", "molecules.names=[H2O,HCN]", "sampler.temperatures=[300,500,900]")
+    done = run(
+        small, "task=dipole", "molecules.names=[H2O,HCN]", "sampler.temperatures=[300,500,900]"
+    )
     assert done.returncode == 1
     assert "does not have HCN" in done.stderr
     assert "Traceback" not in done.stderr

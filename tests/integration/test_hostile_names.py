@@ -39,14 +39,25 @@ def logged(place):
 
 def test_every_entry_arrives(place):
     client, found = logged(place)
-    entries = [json.loads(line) for line in (place / "study/tracking.jsonl").read_text().splitlines()]
+    entries = [
+        json.loads(line) for line in (place / "study/tracking.jsonl").read_text().splitlines()
+    ]
     given = [key for entry in entries if entry["kind"] == "metrics" for key in entry["values"]]
-    given += [key for entry in entries if entry["kind"] == "series" for _, part in entry["steps"] for key in part]
+    given += [
+        key
+        for entry in entries
+        if entry["kind"] == "series"
+        for _, part in entry["steps"]
+        for key in part
+    ]
     assert sum(NAME in key for key in given) > 10
     names = Names()
     assert {folded(names.accepted(key)) for key in given} <= set(found.data.metrics)
     for entry in (entry for entry in entries if entry["kind"] == "artifact"):
-        listed = {os.path.basename(item.path) for item in client.list_artifacts(found.info.run_id, entry["folder"] or None)}
+        listed = {
+            os.path.basename(item.path)
+            for item in client.list_artifacts(found.info.run_id, entry["folder"] or None)
+        }
         assert os.path.basename(entry["path"]) in listed
     assert json.loads(found.data.tags["palirs.names"]) == {"a_b_c__d____": NAME}
     assert "palirs.missing" not in found.data.tags
@@ -64,7 +75,9 @@ def test_they_are_seen_in_the_pages(place, browser):
         picture = page.locator("img[src^='get-artifact?path=figures/a']").first
         picture.wait_for(timeout=30_000)
         page.wait_for_function("image => image.complete", arg=picture.element_handle())
-        assert picture.evaluate("image => image.naturalWidth") > 100, "the spectrum in the description is drawn"
+        assert picture.evaluate("image => image.naturalWidth") > 100, (
+            "the spectrum in the description is drawn"
+        )
         shot(page, "hostile_run")
         page.goto(f"{base}/model-metrics")
         page.get_by_placeholder("Search metric charts").fill("pcc_ml_ref")

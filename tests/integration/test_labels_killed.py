@@ -35,9 +35,15 @@ if __name__ == "__main__":
 
 def finished(path: Path) -> set[str]:
     """Return the keys whose result is on disk, in the database or in the spool."""
-    found = {row.label_key for row in connect(path, use_lock_file=False).select("energy>-1e9")} if path.exists() else set()
+    found = (
+        {row.label_key for row in connect(path, use_lock_file=False).select("energy>-1e9")}
+        if path.exists()
+        else set()
+    )
     for file in path.with_name("labels.db.spool").glob("*.jsonl"):
-        with suppress(FileNotFoundError):  # taken in meanwhile, and then found in the database at the next look
+        with suppress(
+            FileNotFoundError
+        ):  # taken in meanwhile, and then found in the database at the next look
             found |= {json.loads(line)["key"] for line in file.read_text().split("\n")[:-1] if line}
     return found
 
@@ -45,7 +51,12 @@ def finished(path: Path) -> set[str]:
 def workers(log: Path) -> list[int]:
     """Return the processes that calculated something lately and live."""
     recent = {int(line.split()[2]) for line in log.read_text().splitlines()[-8:]}
-    return [pid for pid in recent if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"]
+    return [
+        pid
+        for pid in recent
+        if Path(f"/proc/{pid}/stat").exists()
+        and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    ]
 
 
 @pytest.mark.slow
@@ -57,13 +68,18 @@ def test_twenty_kills(tmp_path):
     print(f"seed {seed}")
     store, log = tmp_path / "labels.db", tmp_path / "log"
     (tmp_path / "driver.py").write_text(DRIVER)
-    keys = {f"{on_grid(atoms).positions[0, 0]:.8f}": label_key(Toy(), on_grid(atoms)) for atoms in frames(200)}
+    keys = {
+        f"{on_grid(atoms).positions[0, 0]:.8f}": label_key(Toy(), on_grid(atoms))
+        for atoms in frames(200)
+    }
     kills, driver = 0, None
     while driver is None or driver.poll() != 0:
         if driver is None or driver.poll() is not None:
             begun = len(lines(log, "begin"))
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(store), str(log)], env=environment)
+            driver = subprocess.Popen(
+                [sys.executable, str(tmp_path / "driver.py"), str(store), str(log)], env=environment
+            )
             while driver.poll() is None and len(lines(log, "begin")) == begun:
                 time.sleep(0.01)
         if kills == KILLS:
@@ -85,13 +101,20 @@ def test_twenty_kills(tmp_path):
             time.sleep(0.3)
         for structure in lines(log, "begin")[len(before) :]:
             assert keys[structure] not in done, f"{structure} was finished and is calculated again"
-    again = [structure for structure in set(lines(log, "begin")) if lines(log, "end").count(structure) > 1]
+    again = [
+        structure
+        for structure in set(lines(log, "begin"))
+        if lines(log, "end").count(structure) > 1
+    ]
     assert kills == KILLS, f"labelling ended after {kills} kills"
-    # What is on disk is never paid for again (above). A kill between the last digit of a result and its write loses that one; the write
-    # waits while the file system synchronises the database, so this is some milliseconds of the forty, for both workers.
+    # What is on disk is never paid for again (above). A kill between the last digit of a result and
+    # its write loses that one; the write waits while the file system synchronises the database, so
+    # this is some milliseconds of the forty, for both workers.
     assert len(again) <= KILLS // 2
     assert connect(store).count() == 200
-    Labeller(Toy(), LabelStore(tmp_path / "undisturbed.db"), SerialExecutor()).label(frames(200), title="")
+    Labeller(Toy(), LabelStore(tmp_path / "undisturbed.db"), SerialExecutor()).label(
+        frames(200), title=""
+    )
     mine, theirs = LabelStore(store), LabelStore(tmp_path / "undisturbed.db")
     for atoms in frames(200):
         a, b = mine.get(Toy(), on_grid(atoms)), theirs.get(Toy(), on_grid(atoms))

@@ -25,17 +25,38 @@ SETTINGS = (
 
 def start(study):
     command = [sys.executable, "run.py", *SETTINGS.split(), f"study={study}"]
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def weights(study):
-    return {str(file.relative_to(study)): file.read_bytes() for file in sorted(study.rglob("*")) if file.suffix in (".xyz", ".safetensors")}
+    return {
+        str(file.relative_to(study)): file.read_bytes()
+        for file in sorted(study.rglob("*"))
+        if file.suffix in (".xyz", ".safetensors")
+    }
 
 
 def metrics(study):
     """Metrics of each iteration, without times and without what was calculated by which run."""
-    found = [json.loads(file.read_text())["metrics"] for file in sorted((study / "iterations").glob("*/metrics.json"))]
-    return [{key: value for key, value in one.items() if not key.startswith(("time.", "labels.computed", "labels.found"))} for one in found]
+    found = [
+        json.loads(file.read_text())["metrics"]
+        for file in sorted((study / "iterations").glob("*/metrics.json"))
+    ]
+    return [
+        {
+            key: value
+            for key, value in one.items()
+            if not key.startswith(("time.", "labels.computed", "labels.found"))
+        }
+        for one in found
+    ]
 
 
 @pytest.mark.thorough
@@ -62,7 +83,9 @@ def test_many_kills_change_nothing(tmp_path):
     assert last.wait(600) == 0, last.communicate()[1]
     ours, theirs = weights(tmp_path / "killed"), weights(tmp_path / "whole")
     assert list(ours) == list(theirs)
-    trained = [name for name in ours if name.startswith("pretraining") and name.endswith(".safetensors")]
+    trained = [
+        name for name in ours if name.startswith("pretraining") and name.endswith(".safetensors")
+    ]
     assert len(trained) == 5, "two members in each of two iterations, and a dipole model"
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")

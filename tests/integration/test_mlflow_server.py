@@ -9,7 +9,9 @@ from tests.integration.conftest import free_port, server
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def test_a_server_that_is_killed_midway_and_started_again_has_everything(tmp_path, monkeypatch, caplog):
+def test_a_server_that_is_killed_midway_and_started_again_has_everything(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(mlflow_outbox, "PAUSE", 0.0)
     store, port = f"sqlite:///{tmp_path}/server.db", free_port()
@@ -32,7 +34,9 @@ def test_a_server_that_is_killed_midway_and_started_again_has_everything(tmp_pat
     client = mlflow.MlflowClient(tracking_uri=address)
     (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
     history = client.get_metric_history(run.info.run_id, "harmonic.mae_cm1")
-    assert [(entry.step, entry.value) for entry in history] == [(step, 10.0 - step) for step in range(6)]
+    assert [(entry.step, entry.value) for entry in history] == [
+        (step, 10.0 - step) for step in range(6)
+    ]
     assert run.info.status == "FINISHED"
     assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["report.html"]
     second.__exit__(None, None, None)

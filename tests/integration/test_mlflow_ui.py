@@ -62,7 +62,9 @@ def test_a_run_its_curves_its_spectra_and_its_model(once, browser, tmp_path):
         page.get_by_text("harmonic.mae_cm1").first.wait_for(timeout=30_000)
         page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
         picture(page, "curves")
-        page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}/artifacts/spectra/spectra-300K.html")
+        page.goto(
+            f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}/artifacts/spectra/spectra-300K.html"
+        )
         frame = page.frame_locator("iframe.mlflow-html-iframe")
         frame.locator(".main-svg").first.wait_for(timeout=60_000)
         assert frame.get_by_text("wavenumber (cm⁻¹)").count() >= 1

@@ -15,7 +15,9 @@ NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 
 def outputs(notebook):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
 
 
 def test_the_copy_in_the_repository_was_run_from_top_to_bottom():
@@ -23,7 +25,11 @@ def test_the_copy_in_the_repository_was_run_from_top_to_bottom():
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
-    pictures = [output.data["image/png"] for output in outputs(notebook) if "image/png" in output.get("data", {})]
+    pictures = [
+        output.data["image/png"]
+        for output in outputs(notebook)
+        if "image/png" in output.get("data", {})
+    ]
     assert pictures and all(base64.b64decode(one).startswith(b"\x89PNG") for one in pictures)
 
 
@@ -37,7 +43,15 @@ def test_it_runs(once, tmp_path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source = cell.source.replace('"studies/methanol-gfn2"', repr(str(study)))
-            cell.source = cell.source.replace('predict("methanol", STUDY', 'predict("methanol", STUDY, length=0.5, replicas=2')
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
-    text = "".join(output.text for output in outputs(notebook) if output.output_type == "stream" and output.name == "stdout")
+            cell.source = cell.source.replace(
+                'predict("methanol", STUDY', 'predict("methanol", STUDY, length=0.5, replicas=2'
+            )
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    text = "".join(
+        output.text
+        for output in outputs(notebook)
+        if output.output_type == "stream" and output.name == "stdout"
+    )
     assert "PCC" in text and "km/mol" in text

@@ -80,14 +80,41 @@ def test_what_is_no_predictor(tmp_path):
 
 
 def test_by_run_py_from_the_registry(study, registry, tmp_path):
-    command = [sys.executable, "run.py", "task=predict", "model=models:/palirs-study/1", "molecules=methanol", "length=0.5", "replicas=2"]
-    done = subprocess.run([*command, f"output={tmp_path}"], cwd=ROOT, env=registry, capture_output=True, text=True, timeout=300)
+    command = [
+        sys.executable,
+        "run.py",
+        "task=predict",
+        "model=models:/palirs-study/1",
+        "molecules=methanol",
+        "length=0.5",
+        "replicas=2",
+    ]
+    done = subprocess.run(
+        [*command, f"output={tmp_path}"],
+        cwd=ROOT,
+        env=registry,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     stem = tmp_path / "methanol" / "methanol-300K"
-    assert {file.suffix for file in stem.parent.glob("methanol-300K.*")} == {".csv", ".html", ".pdf", ".png"}
+    assert {file.suffix for file in stem.parent.glob("methanol-300K.*")} == {
+        ".csv",
+        ".html",
+        ".pdf",
+        ".png",
+    }
     page = stem.with_suffix(".html").read_text()
     assert "https://cdn" not in page[:5000] and page.count("Plotly.newPlot(") >= 1
-    wrong = subprocess.run([*command[:3], "model=models:/nothing/1"], cwd=ROOT, env=registry, capture_output=True, text=True, timeout=300)
+    wrong = subprocess.run(
+        [*command[:3], "model=models:/nothing/1"],
+        cwd=ROOT,
+        env=registry,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert wrong.returncode == 1
     assert "MLflow at" in wrong.stderr and "Traceback" not in wrong.stderr
 
@@ -97,11 +124,27 @@ def server(study, registry, tmp_path_factory):
     """A real ``mlflow models serve`` on loopback."""
     port = free_port()
     said = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/palirs-study/1", "--env-manager", "local", "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/palirs-study/1",
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+    ]
     with said.open("w") as stream:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         process = subprocess.Popen(
-            [*command, "-h", "127.0.0.1", "-w", "1"], env={**registry, "PATH": path}, stdout=stream, stderr=stream, start_new_session=True
+            [*command, "-h", "127.0.0.1", "-w", "1"],
+            env={**registry, "PATH": path},
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 180
@@ -129,37 +172,119 @@ def ask(address, body, kind="application/json"):
 
 
 def test_a_server_answers_a_smiles_with_a_spectrum(server):
-    status, text = ask(server, {"dataframe_records": [{"molecule": "CO methanol"}], "params": {"length": 0.5, "replicas": 2}})
+    status, text = ask(
+        server,
+        {
+            "dataframe_records": [{"molecule": "CO methanol"}],
+            "params": {"length": 0.5, "replicas": 2},
+        },
+    )
     assert status == 200, text
     (row,) = json.loads(text)["predictions"]
     assert row["molecule"] == "methanol"
-    assert len(row["wavenumber_cm1"]) == len(row["intensity_km_per_mol_cm"]) == len(row["error_km_per_mol_cm"]) > 100
+    assert (
+        len(row["wavenumber_cm1"])
+        == len(row["intensity_km_per_mol_cm"])
+        == len(row["error_km_per_mol_cm"])
+        > 100
+    )
     assert json.loads(row["bands"])
 
 
 def hostile():
     """Two hundred requests that should be refused."""
     draw = random.Random(3)
-    words = ["", " ", "/etc/passwd", "../../etc/passwd", "file:///etc/passwd", "C" * 9_000, "C" * 200_000, "[Fe]", "[Na+].[Cl-]"]
-    words += ["CC#N", "[CH3]", "${jndi:ldap://x}", "'; DROP TABLE runs; --", "__import__('os').system('id')", "\x00", "🙂", "organics24"]
-    words += ["C1CC", "c1cccc1", "*", "3\n\nH 0 0 0\nH 0 0 0\nO 0 0 0\n", "3\nx\nO 0 0 0\nH nan 0 0\nH 0 1 0\n", "2\n\nX 0 0 0\nH 0 0 1\n"]
-    words += ["999999999\n\nH 0 0 0\n", "%s%s%s%n", "<script>alert(1)</script>", "C" + "(C)" * 300, "[" * 500, "(" * 500, "1e400", "-1"]
+    words = [
+        "",
+        " ",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "file:///etc/passwd",
+        "C" * 9_000,
+        "C" * 200_000,
+        "[Fe]",
+        "[Na+].[Cl-]",
+    ]
+    words += [
+        "CC#N",
+        "[CH3]",
+        "${jndi:ldap://x}",
+        "'; DROP TABLE runs; --",
+        "__import__('os').system('id')",
+        "\x00",
+        "🙂",
+        "organics24",
+    ]
+    words += [
+        "C1CC",
+        "c1cccc1",
+        "*",
+        "3\n\nH 0 0 0\nH 0 0 0\nO 0 0 0\n",
+        "3\nx\nO 0 0 0\nH nan 0 0\nH 0 1 0\n",
+        "2\n\nX 0 0 0\nH 0 0 1\n",
+    ]
+    words += [
+        "999999999\n\nH 0 0 0\n",
+        "%s%s%s%n",
+        "<script>alert(1)</script>",
+        "C" + "(C)" * 300,
+        "[" * 500,
+        "(" * 500,
+        "1e400",
+        "-1",
+    ]
     words += ["null", "C%99", "[999C]", "[C@@@H]", "O=C=O.O", "1\n\nH 0 0 0"]
     good = "methanol"
-    bodies = [{"dataframe_records": [{"molecule": word}], "params": {"length": 0.5, "replicas": 2}} for word in words]
+    bodies = [
+        {"dataframe_records": [{"molecule": word}], "params": {"length": 0.5, "replicas": 2}}
+        for word in words
+    ]
     for params in (
         *({"temperature": one} for one in (-1, 0, 1e9, "hot", None, [300], {"a": 1})),
         *({"length": one} for one in (0, -1, 1e12, "long", [1])),
         *({"replicas": one} for one in (0, -3, 10**9, "many", 1.5)),
         *({"seed": "x"}, {"seed": 1.5}),
     ):
-        bodies.append({"dataframe_records": [{"molecule": good}], "params": {"length": 0.5, "replicas": 2, **params}})
-    bodies += [{"dataframe_records": [{"molecule": one}]} for one in (None, 1, 1.5, True, ["C"], {"a": "b"}, [[]], 10**400)]
-    bodies += [{"dataframe_records": [{"smiles": good}]}, {"dataframe_records": []}, {"dataframe_records": [{}]}, {"dataframe_records": {}}]
+        bodies.append(
+            {
+                "dataframe_records": [{"molecule": good}],
+                "params": {"length": 0.5, "replicas": 2, **params},
+            }
+        )
+    bodies += [
+        {"dataframe_records": [{"molecule": one}]}
+        for one in (None, 1, 1.5, True, ["C"], {"a": "b"}, [[]], 10**400)
+    ]
+    bodies += [
+        {"dataframe_records": [{"smiles": good}]},
+        {"dataframe_records": []},
+        {"dataframe_records": [{}]},
+        {"dataframe_records": {}},
+    ]
     bodies += [{"dataframe_records": [{"molecule": good}] * count} for count in (9, 1000, 100_000)]
-    bodies += [{}, [], "x", 1, None, {"inputs": 1}, {"instances": []}, {"dataframe_split": {"columns": ["molecule"], "data": [[]]}}]
-    raw = [b"", b"{", b"\xff\xfe", b"null", b"[" * 100_000, b'{"dataframe_records": [', b"0" * 5_000_000, b'{"a":' * 2000]
-    whole = json.dumps({"dataframe_records": [{"molecule": "/x"}], "params": {"length": 0.5}}).encode()
+    bodies += [
+        {},
+        [],
+        "x",
+        1,
+        None,
+        {"inputs": 1},
+        {"instances": []},
+        {"dataframe_split": {"columns": ["molecule"], "data": [[]]}},
+    ]
+    raw = [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[" * 100_000,
+        b'{"dataframe_records": [',
+        b"0" * 5_000_000,
+        b'{"a":' * 2000,
+    ]
+    whole = json.dumps(
+        {"dataframe_records": [{"molecule": "/x"}], "params": {"length": 0.5}}
+    ).encode()
     while len(bodies) + len(raw) < 200:
         part = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
@@ -175,11 +300,18 @@ def test_two_hundred_hostile_requests_are_refused_and_it_lives(server):
     for body in requests:
         status, text = ask(server, body)
         nested = isinstance(body, bytes) and max(body.count(b"["), body.count(b"{")) > 900
-        assert 400 <= status < (600 if nested else 500), (body if not isinstance(body, bytes) else body[:200], status, text[:500])
+        assert 400 <= status < (600 if nested else 500), (
+            body if not isinstance(body, bytes) else body[:200],
+            status,
+            text[:500],
+        )
         assert len(text) > 10
         answers.append(text)
     assert not any("root:x" in text for text in answers), "no file is ever read"
     assert ask(server, b"x", "text/csv")[0] in range(400, 500)
     assert ask(server, b"x", "application/x-nothing")[0] in range(400, 500)
-    status, _ = ask(server, {"dataframe_records": [{"molecule": "methanol"}], "params": {"length": 0.5, "replicas": 2}})
+    status, _ = ask(
+        server,
+        {"dataframe_records": [{"molecule": "methanol"}], "params": {"length": 0.5, "replicas": 2}},
+    )
     assert status == 200

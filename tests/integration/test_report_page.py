@@ -16,8 +16,16 @@ def opened(browser):
     def page_of(file):
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
+        page.on(
+            "console",
+            lambda message: complaints.append(message.text) if message.type == "error" else None,
+        )
+        page.on(
+            "request",
+            lambda request: (
+                complaints.append(request.url) if request.url.startswith("http") else None
+            ),
+        )
         page.goto(f"file://{file}")
         return page
 
@@ -26,7 +34,9 @@ def opened(browser):
 
 
 def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("document.documentElement.clientWidth")
+    return page.evaluate("document.documentElement.scrollWidth") <= page.evaluate(
+        "document.documentElement.clientWidth"
+    )
 
 
 def test_the_report_of_a_study(once, opened, tmp_path):
@@ -56,10 +66,16 @@ def test_the_report_of_a_study(once, opened, tmp_path):
 def test_on_paper_there_are_pictures_in_place_of_plots(once, opened, tmp_path):
     place, _ = once("undisturbed", lambda place: run(place / "study"))
     page = opened(copied(place, tmp_path / "copy") / "study" / "report.html")
-    shown = "[...document.querySelectorAll('{}')].map(one => one.getBoundingClientRect().height > 0)"
-    assert all(page.evaluate(shown.format(".screen"))) and not any(page.evaluate(shown.format("img.paper")))
+    shown = (
+        "[...document.querySelectorAll('{}')].map(one => one.getBoundingClientRect().height > 0)"
+    )
+    assert all(page.evaluate(shown.format(".screen"))) and not any(
+        page.evaluate(shown.format("img.paper"))
+    )
     page.emulate_media(media="print")
-    assert not any(page.evaluate(shown.format(".screen"))) and all(page.evaluate(shown.format("img.paper")))
+    assert not any(page.evaluate(shown.format(".screen"))) and all(
+        page.evaluate(shown.format("img.paper"))
+    )
     page.set_viewport_size({"width": 688, "height": 900})  # A4 less its margins
     assert fits(page)
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")

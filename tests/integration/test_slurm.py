@@ -23,9 +23,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.integration]
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
     """Start Slurm for these tests; the environment that its commands need."""
-    directory = Path("/tmp") / f"slurm-{os.getpid()}"  # short: sockets allow about a hundred characters
-    with open(tmp_path_factory.mktemp("slurm") / "start.txt", "w+") as output:  # daemons would hold a pipe open
-        done = subprocess.run(["bash", str(SCRIPT), "start", str(directory)], stdout=output, stderr=subprocess.STDOUT, check=False)
+    directory = (
+        Path("/tmp") / f"slurm-{os.getpid()}"
+    )  # short: sockets allow about a hundred characters
+    with open(
+        tmp_path_factory.mktemp("slurm") / "start.txt", "w+"
+    ) as output:  # daemons would hold a pipe open
+        done = subprocess.run(
+            ["bash", str(SCRIPT), "start", str(directory)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         output.seek(0)
         said = output.read()
     if done.returncode == 77:
@@ -40,7 +49,10 @@ def slurm(tmp_path_factory):
 
 def jobs():
     return subprocess.run(
-        ["squeue", "--me", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True
+        ["squeue", "--me", "--noheader", "--format=%i %T"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
 
 
@@ -59,9 +71,26 @@ def test_labels_arrive_once_though_a_job_is_cancelled(slurm, tmp_path):
     structures = frames(60)
     ase.io.write(tmp_path / "frames.xyz", structures)
     command = [
-        *(sys.executable, str(ROOT / "run.py"), "task=label", f"frames={tmp_path / 'frames.xyz'}", f"study={tmp_path / 'study'}"),
-        *("engine=pyscf_pbe", "engine.functional=hf", "engine.basis=6-31g", "engine.dispersion=null", "engine.memory=0.5"),
-        *("executor=slurm", "executor.labels.jobs=2", "executor.labels.cores=1", "executor.labels.memory=1GB"),
+        *(
+            sys.executable,
+            str(ROOT / "run.py"),
+            "task=label",
+            f"frames={tmp_path / 'frames.xyz'}",
+            f"study={tmp_path / 'study'}",
+        ),
+        *(
+            "engine=pyscf_pbe",
+            "engine.functional=hf",
+            "engine.basis=6-31g",
+            "engine.dispersion=null",
+            "engine.memory=0.5",
+        ),
+        *(
+            "executor=slurm",
+            "executor.labels.jobs=2",
+            "executor.labels.cores=1",
+            "executor.labels.memory=1GB",
+        ),
         *("executor.labels.walltime='00:10:00'", f"executor.labels.logs={tmp_path / 'logs'}"),
     ]
     with open(tmp_path / "output.txt", "w") as output:
@@ -111,7 +140,9 @@ def slowly(number):
     return number
 
 
-def test_jobs_that_end_at_once_are_reported_and_not_submitted_for_ever(slurm, tmp_path, monkeypatch):
+def test_jobs_that_end_at_once_are_reported_and_not_submitted_for_ever(
+    slurm, tmp_path, monkeypatch
+):
     monkeypatch.setattr(watch, "PATIENCE", 2.0)
     with Slurm(jobs=1, memory="1GB", prologue=("exit 3",), logs=str(tmp_path)).open() as executor:
         future = executor.submit(slowly, 1)
@@ -142,7 +173,15 @@ def test_the_job_script_says_what_was_asked_for(tmp_path):
         directives=("--constraint=icelake",),
     )
     script = recipe.script
-    for line in ("-p short", "-A chem", "--cpus-per-task=8", "--mem=15G", "-t 1-02:00:00", "--gres=gpu:1", "--constraint=icelake"):
+    for line in (
+        "-p short",
+        "-A chem",
+        "--cpus-per-task=8",
+        "--mem=15G",
+        "-t 1-02:00:00",
+        "--gres=gpu:1",
+        "--constraint=icelake",
+    ):
         assert f"#SBATCH {line}" in script, script
     assert "module load aims" in script
     assert "export OMP_NUM_THREADS=4" in script

@@ -22,7 +22,12 @@ def runs(study):
 
 def started(study, signs):
     process = subprocess.Popen(
-        command(study), cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command(study),
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 300
     while not any(study.glob(signs)):
@@ -31,13 +36,18 @@ def started(study, signs):
     return process
 
 
-def test_sigterm_ends_it_at_once_and_is_shown_as_killed_and_sigkill_too_when_the_next_one_looks(tmp_path):
+def test_sigterm_ends_it_at_once_and_is_shown_as_killed_and_sigkill_too_when_the_next_one_looks(
+    tmp_path,
+):
     study = tmp_path / "study"
     first = started(study, "iterations/000.partial/potential-0.jsonl")
     first.terminate()
     said = first.communicate(timeout=30)[1]
     assert first.returncode == 143
-    assert "palirs: stopped by SIGTERM; what was done is kept, the same command goes on from there" in said
+    assert (
+        "palirs: stopped by SIGTERM; what was done is kept, the same command goes on from there"
+        in said
+    )
     assert "Traceback" not in said
     assert not (study / "lock").exists()
     assert [run.info.status for run in runs(study)] == ["KILLED"]
@@ -49,4 +59,7 @@ def test_sigterm_ends_it_at_once_and_is_shown_as_killed_and_sigkill_too_when_the
     third = started(tmp_path / "other", "labels.db")
     third.terminate()
     third.communicate(timeout=60)
-    assert {run.info.run_name: run.info.status for run in runs(study)} == {"study": "KILLED", "other": "KILLED"}
+    assert {run.info.run_name: run.info.status for run in runs(study)} == {
+        "study": "KILLED",
+        "other": "KILLED",
+    }

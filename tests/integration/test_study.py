@@ -28,23 +28,45 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 def command(study, *more):
     store = f"tracker.uri=sqlite:///{study.parent}/mlflow.db"
-    return [sys.executable, "run.py", "experiment=tiny", f"study={study}", store, "committee.size=2", *more]
+    return [
+        sys.executable,
+        "run.py",
+        "experiment=tiny",
+        f"study={study}",
+        store,
+        "committee.size=2",
+        *more,
+    ]
 
 
 def run(study, *more):
-    return subprocess.run(command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command(study, *more), cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
 
 
 def start(study):
     """Start the study in a process group of its own; return it and the file of what it says."""
     said = study.parent / f"said-{time.monotonic_ns()}"
     with said.open("w") as stream:
-        return subprocess.Popen(command(study), cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stream), said
+        return subprocess.Popen(
+            command(study),
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+        ), said
 
 
 def kill_when(study, condition, timeout=300):
     """Start the study in a process group of its own and kill all of it, workers too, as soon as the condition holds."""
-    process = subprocess.Popen(command(study), cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(study),
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.time() + timeout
     while not condition():
         assert process.poll() is None, "the study ended before it could be killed"
@@ -94,7 +116,12 @@ def test_no_label_was_computed_twice(killed):
     structures = [structure_key(row.toatoms()) for row in rows]
     assert len(structures) == len(set(structures))
     assert counts[0] >= 20
-    computed = [json.loads((study / f"iterations/00{i}/metrics.json").read_text())["metrics"]["labels.computed"] for i in (0, 1)]
+    computed = [
+        json.loads((study / f"iterations/00{i}/metrics.json").read_text())["metrics"][
+            "labels.computed"
+        ]
+        for i in (0, 1)
+    ]
     assert max(computed) < len(rows), "the last run found most labels in the store"
 
 
@@ -107,7 +134,10 @@ def undisturbed(once, tmp_path_factory):
 
 def same(ours, theirs):
     """Same data, weights, frames, trajectories and spectra: files equal byte for byte."""
-    names = [f"iterations/001/{name}" for name in ("train.xyz", "test.xyz", "sampling.xyz", "potential-0.safetensors")]
+    names = [
+        f"iterations/001/{name}"
+        for name in ("train.xyz", "test.xyz", "sampling.xyz", "potential-0.safetensors")
+    ]
     names += ["iterations/001/potential-1.safetensors", "dipole-001.safetensors"]
     names += [
         str(file.relative_to(theirs))
@@ -129,7 +159,9 @@ def test_warnings_mean_something(undisturbed):
     lines = undisturbed[1].stderr.splitlines()
     assert any(" INFO " in line for line in lines)
     suspicious = [line for line in lines if "warn" in line.lower() or " ERROR " in line]
-    assert [line for line in suspicious if "learning.harmonic_mae=5 is not reached" not in line] == []
+    assert [
+        line for line in suspicious if "learning.harmonic_mae=5 is not reached" not in line
+    ] == []
 
 
 @pytest.mark.thorough
@@ -155,7 +187,9 @@ def test_two_drivers_on_one_study(undisturbed, tmp_path):
                 if driver.returncode == 0:
                     ended = True
                 else:
-                    assert re.search(r"process \d+ on \S+ works here \(task=study\) since", said.read_text()), said.read_text()
+                    assert re.search(
+                        r"process \d+ on \S+ works here \(task=study\) since", said.read_text()
+                    ), said.read_text()
                     told += 1
             time.sleep(0.5)
         for driver, _ in drivers:
@@ -167,7 +201,13 @@ def test_two_drivers_on_one_study(undisturbed, tmp_path):
 
 def test_the_study_directory_and_the_run_hold_what_the_design_names(killed):
     study, _, _ = killed
-    for name in ("config.yaml", "labels.db", "report.html", "figures/learning_curves.png", "figures/energy_distribution.png"):
+    for name in (
+        "config.yaml",
+        "labels.db",
+        "report.html",
+        "figures/learning_curves.png",
+        "figures/energy_distribution.png",
+    ):
         assert (study / name).is_file(), name
     frames = read(study / "iterations/001/train.xyz", index=":")
     assert {keys.ENERGY, keys.DIPOLE, keys.MOLECULE, keys.ORIGIN} <= set(frames[0].info)
@@ -177,18 +217,44 @@ def test_the_study_directory_and_the_run_hold_what_the_design_names(killed):
     found = client.search_runs([client.get_experiment_by_name("palirs").experiment_id])
     assert len(found) == 1, "four starts of one study are one run"
     metrics = found[0].data.metrics
-    named = ["harmonic.mae_cm1", "harmonic.rmse_cm1", "energy.mae_meV", "energy.rmse_meV", "forces.mae_meV_per_A", "forces.rmse_meV_per_A"]
-    named += ["dipole.mae_mD", "dipole.rmse_mD", "committee.force_std_max_eV_per_A", "dataset.size", "labels.computed", "labels.failed"]
-    named += ["spectrum.methanol.pcc_ml_ref", "spectrum.methanol.wd_ml_ref", "time.training_s", "time.production_s"]
+    named = [
+        "harmonic.mae_cm1",
+        "harmonic.rmse_cm1",
+        "energy.mae_meV",
+        "energy.rmse_meV",
+        "forces.mae_meV_per_A",
+        "forces.rmse_meV_per_A",
+    ]
+    named += [
+        "dipole.mae_mD",
+        "dipole.rmse_mD",
+        "committee.force_std_max_eV_per_A",
+        "dataset.size",
+        "labels.computed",
+        "labels.failed",
+    ]
+    named += [
+        "spectrum.methanol.pcc_ml_ref",
+        "spectrum.methanol.wd_ml_ref",
+        "time.training_s",
+        "time.production_s",
+    ]
     assert set(named) <= set(metrics)
-    assert [entry.step for entry in client.get_metric_history(found[0].info.run_id, "harmonic.mae_cm1")] == [0, 1]
+    assert [
+        entry.step for entry in client.get_metric_history(found[0].info.run_id, "harmonic.mae_cm1")
+    ] == [0, 1]
     top = {item.path for item in client.list_artifacts(found[0].info.run_id)}
     assert {"config.yaml", "dataset", "figures", "models", "report.html", "spectra"} <= top
 
 
 def test_a_later_stage_of_an_existing_study(killed, shared):
     study, _, _ = killed
-    done = run(study, "task=spectra", "temperature=500", f"spectrum.experiment={shared / 'experiment' / 'methanol.jdx'}")
+    done = run(
+        study,
+        "task=spectra",
+        "temperature=500",
+        f"spectrum.experiment={shared / 'experiment' / 'methanol.jdx'}",
+    )
     assert done.returncode == 0, done.stderr
     assert (study / "spectra" / "methanol-500K-predicted.csv").is_file()
     assert "pcc_ml_exp" in done.stderr
@@ -197,8 +263,20 @@ def test_a_later_stage_of_an_existing_study(killed, shared):
 def test_a_study_named_by_its_directory_keeps_its_settings(killed):
     """No preset, no committee size: they are the study's own; only what is said changes."""
     study, _, _ = killed
-    arguments = ["task=spectra", f"study={study}", "temperature=400", "spectrum.max_lag=150", "tracker=none"]
-    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    arguments = [
+        "task=spectra",
+        f"study={study}",
+        "temperature=400",
+        "spectrum.max_lag=150",
+        "tracker=none",
+    ]
+    done = subprocess.run(
+        [sys.executable, "run.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     resolved = (study / "config.yaml").read_text()
     for line in ("max_lag: 150", "size: 2", "length: 0.5"):
@@ -220,12 +298,17 @@ def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
         assert "at work now" in run(study, "task=check").stdout
         done = run(study, "task=spectra")
         assert done.returncode == 1
-        assert re.search(rf"process {os.getpid()} on \S+ works here \(task=study\) since", done.stderr)
+        assert re.search(
+            rf"process {os.getpid()} on \S+ works here \(task=study\) since", done.stderr
+        )
 
 
 def test_a_study_that_was_made_before_a_setting_existed_goes_on(killed):
     study, _, _ = killed
-    for file, line in (("config.yaml", "  complexes: false\n"), ("identity.json", ' "molecules.complexes": false,\n')):
+    for file, line in (
+        ("config.yaml", "  complexes: false\n"),
+        ("identity.json", ' "molecules.complexes": false,\n'),
+    ):
         text = (study / file).read_text()
         assert line in text
         (study / file).write_text(text.replace(line, ""))
@@ -237,7 +320,13 @@ def test_a_study_that_was_made_before_a_setting_existed_goes_on(killed):
 def test_looking_at_a_study_calculates_nothing(killed, tmp_path):
     study, _, _ = killed
     shutil.copytree(study, tmp_path / "sent", ignore=shutil.ignore_patterns("labels.db*"))
-    command = [sys.executable, "run.py", "task=analyse", f"study={tmp_path / 'sent'}", "tracker=none"]
+    command = [
+        sys.executable,
+        "run.py",
+        "task=analyse",
+        f"study={tmp_path / 'sent'}",
+        "tracker=none",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "run task=harmonic" in done.stderr
@@ -280,7 +369,11 @@ def test_a_sweep_is_told_apart(once):
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     assert {run.data.params["committee.size"] for run in children} == {"1", "2"}
     (parent,) = {run.data.tags["mlflow.parentRunId"] for run in children}
-    assert {item.path for item in client.list_artifacts(parent)} == {"sweep.html", "sweep.csv", "sweep.png"}
+    assert {item.path for item in client.list_artifacts(parent)} == {
+        "sweep.html",
+        "sweep.csv",
+        "sweep.png",
+    }
     assert "sweep.html" in client.get_run(parent).data.tags["mlflow.note.content"]
 
 
@@ -290,8 +383,13 @@ def test_a_sweep_pays_for_a_label_once_and_says_so(once):
     used = [float(row.split(",")[-2]) for row in (base / "sweep.csv").read_text().splitlines()[1:]]
     assert len(used) == 2
     assert not list(base.glob("*/labels.db"))
-    assert len(connect(base / "labels.db")) == used[0], "the second one learns from the same structures before it explores"
-    assert f"used {sum(used):.0f} labels, of which {used[0]:.0f} were calculated" in (base / "sweep.html").read_text()
+    assert len(connect(base / "labels.db")) == used[0], (
+        "the second one learns from the same structures before it explores"
+    )
+    assert (
+        f"used {sum(used):.0f} labels, of which {used[0]:.0f} were calculated"
+        in (base / "sweep.html").read_text()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -307,12 +405,16 @@ def test_a_test_set_is_labelled_and_every_iteration_evaluated_on_it(tested):
     frames = read(place / "test_set.xyz", ":")
     assert len(frames) == 6
     assert all(keys.ENERGY in atoms.info and keys.FORCES in atoms.arrays for atoms in frames)
-    learnt = {structure_key(atoms) for atoms in read(place.parent / "iterations/001/train.xyz", ":")}
+    learnt = {
+        structure_key(atoms) for atoms in read(place.parent / "iterations/001/train.xyz", ":")
+    }
     assert not learnt & {structure_key(atoms) for atoms in frames}
     rows = (place / "errors.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["iteration", "0", "1"]
     assert "dipole.mae_mD" in rows[0]
-    assert float(dict(zip(rows[0].split(","), rows[2].split(","), strict=True))["labels.used"]) > len(frames)
+    assert float(
+        dict(zip(rows[0].split(","), rows[2].split(","), strict=True))["labels.used"]
+    ) > len(frames)
 
 
 def test_a_test_set_is_not_drawn_again(tested, undisturbed):
@@ -326,7 +428,12 @@ def test_a_test_set_is_not_drawn_again(tested, undisturbed):
 
 
 def test_studies_are_compared(tested, undisturbed, tmp_path):
-    done = run(undisturbed[0], "task=compare", f"task.studies={{tiny: '{undisturbed[0]}'}}", f"task.output={tmp_path}/out")
+    done = run(
+        undisturbed[0],
+        "task=compare",
+        f"task.studies={{tiny: '{undisturbed[0]}'}}",
+        f"task.output={tmp_path}/out",
+    )
     assert done.returncode == 0, done.stderr
     assert "methanol" in done.stdout
     assert (tmp_path / "out/labels.png").stat().st_size > 10_000

@@ -11,7 +11,13 @@ from palirs.engines import Properties, TBLite
 from palirs.engines.consistency import consistency
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.labels.exchange import check_labels, export_labels, import_labels, read_labels, verify_labels
+from palirs.labels.exchange import (
+    check_labels,
+    export_labels,
+    import_labels,
+    read_labels,
+    verify_labels,
+)
 from palirs.recipes import PalirsError
 
 UNITS = {"energy": "eV", "forces": "eV/Å", "dipole": "e·Å"}
@@ -46,9 +52,15 @@ def test_out_and_in_again_is_the_same(tmp_path, labelled):
     assert import_labels(two, ENGINE, labels) == 20
     assert import_labels(two, ENGINE, labels) == 0
     for atoms in labelled:
-        assert two.get(ENGINE, atoms).energy == pytest.approx(one.get(ENGINE, atoms).energy, abs=1e-7)
-        np.testing.assert_allclose(two.get(ENGINE, atoms).forces, one.get(ENGINE, atoms).forces, atol=1e-7)
-        np.testing.assert_allclose(two.get(ENGINE, atoms).dipole, one.get(ENGINE, atoms).dipole, atol=1e-7)
+        assert two.get(ENGINE, atoms).energy == pytest.approx(
+            one.get(ENGINE, atoms).energy, abs=1e-7
+        )
+        np.testing.assert_allclose(
+            two.get(ENGINE, atoms).forces, one.get(ENGINE, atoms).forces, atol=1e-7
+        )
+        np.testing.assert_allclose(
+            two.get(ENGINE, atoms).dipole, one.get(ENGINE, atoms).dipole, atol=1e-7
+        )
     labeller = Labeller(ENGINE, two, SerialExecutor())
     assert len(labeller.label(labelled, title="")) == 20
     assert labeller.computed == 0, "what was imported need not be paid for"
@@ -59,7 +71,10 @@ def test_an_ase_database_and_ases_own_results_are_read(tmp_path, labelled):
     for atoms in labelled:
         theirs = Atoms(atoms.numbers, positions=atoms.positions)
         theirs.calc = SinglePointCalculator(
-            theirs, energy=atoms.info["REF_energy"], forces=atoms.arrays["REF_forces"], dipole=atoms.info["REF_dipole"]
+            theirs,
+            energy=atoms.info["REF_energy"],
+            forces=atoms.arrays["REF_forces"],
+            dipole=atoms.info["REF_dipole"],
         )
         database.write(theirs, molecule=atoms.info["molecule"])
     labels = read_labels(tmp_path / "theirs.db", None, None, None, UNITS)
@@ -77,7 +92,13 @@ def test_other_units_are_converted(tmp_path, labelled):
         atoms.arrays["F"] = atoms.arrays.pop("REF_forces") / (Hartree / Bohr)
         atoms.info["mu"] = atoms.info.pop("REF_dipole") / Debye
     ase.io.write(tmp_path / "theirs.xyz", theirs)
-    labels = read_labels(tmp_path / "theirs.xyz", "E", "F", "mu", {"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"})
+    labels = read_labels(
+        tmp_path / "theirs.xyz",
+        "E",
+        "F",
+        "mu",
+        {"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"},
+    )
     check_labels(labels)
     for (_, properties), atoms in zip(labels, labelled, strict=True):
         assert properties.energy == pytest.approx(atoms.info["REF_energy"], abs=1e-5)
@@ -87,7 +108,14 @@ def test_other_units_are_converted(tmp_path, labelled):
 
 def wrong(labelled, energy=1.0, forces=1.0, dipole=1.0):
     return [
-        (atoms, Properties(atoms.info["REF_energy"] * energy, atoms.arrays["REF_forces"] * forces, atoms.info["REF_dipole"] * dipole))
+        (
+            atoms,
+            Properties(
+                atoms.info["REF_energy"] * energy,
+                atoms.arrays["REF_forces"] * forces,
+                atoms.info["REF_dipole"] * dipole,
+            ),
+        )
         for atoms in labelled
     ]
 
@@ -99,7 +127,9 @@ def test_right_labels_agree_with_themselves(labelled):
         atoms = molecule("CH3OH")
         atoms.positions += rng.normal(0, 0.005, atoms.positions.shape)
         near.append(atoms)
-    assert consistency(list(zip(near, ENGINE.calculate(near), strict=True))) == pytest.approx(1.0, abs=0.02)
+    assert consistency(list(zip(near, ENGINE.calculate(near), strict=True))) == pytest.approx(
+        1.0, abs=0.02
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +149,9 @@ def test_wrong_units_are_recognised(labelled, factors, says):
 
 
 def test_forces_of_something_else_are_recognised(labelled):
-    shifted = [(atoms, Properties(p.energy, p.forces + 0.3, p.dipole)) for atoms, p in wrong(labelled)]
+    shifted = [
+        (atoms, Properties(p.energy, p.forces + 0.3, p.dipole)) for atoms, p in wrong(labelled)
+    ]
     with pytest.raises(PalirsError, match="forces of a frame sum to"):
         check_labels(shifted)
 
@@ -133,10 +165,16 @@ def test_labels_of_another_method_are_recognised(labelled):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda atoms: atoms.info.pop("REF_energy"), "frame 3 .*no energy under the key 'REF_energy'.*REF_dipole"),
+        (
+            lambda atoms: atoms.info.pop("REF_energy"),
+            "frame 3 .*no energy under the key 'REF_energy'.*REF_dipole",
+        ),
         (lambda atoms: atoms.arrays.pop("REF_forces"), "frame 3 .*no forces"),
         (lambda atoms: atoms.info.update(REF_energy=np.nan), "frame 3 .*not finite"),
-        (lambda atoms: atoms.info.update(REF_dipole=np.zeros(2)), "frame 3 .*2 numbers, it should have 3"),
+        (
+            lambda atoms: atoms.info.update(REF_dipole=np.zeros(2)),
+            "frame 3 .*2 numbers, it should have 3",
+        ),
         (lambda atoms: atoms.set_pbc(True), "frame 3 .*periodic"),
     ],
 )

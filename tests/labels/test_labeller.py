@@ -31,7 +31,9 @@ def labeller(path, engine=None, **options):
 def test_labels_are_what_the_engine_says(tmp_path, structures):
     for atoms, label in zip(structures, Toy().calculate(structures), strict=True):
         labelled = labeller(tmp_path / "labels.db").label([atoms], title="")[0]
-        assert labelled.info[keys.ENERGY] == pytest.approx(label.energy, abs=1e-6)  # positions are rounded to 1e-8 Å
+        assert labelled.info[keys.ENERGY] == pytest.approx(
+            label.energy, abs=1e-6
+        )  # positions are rounded to 1e-8 Å
         np.testing.assert_allclose(labelled.arrays[keys.FORCES], label.forces, atol=1e-6)
         np.testing.assert_allclose(labelled.info[keys.DIPOLE], label.dipole, atol=1e-6)
         assert labelled.info[keys.MOLECULE] == "methanol"
@@ -98,14 +100,21 @@ def test_an_engine_that_always_fails_stops_the_study(tmp_path):
         atoms.positions[0, 0] = FAIL
         atoms.positions[0, 1] = number
     PairSprings.calls = 0
-    with pytest.raises(PalirsError, match="first 10 calculations with Toy all failed, the last with: RuntimeError: SCF not converged"):
+    with pytest.raises(
+        PalirsError,
+        match="first 10 calculations with Toy all failed, the last with: RuntimeError: SCF not converged",
+    ):
         labeller(tmp_path / "labels.db", attempts=1).label(structures, title="")
     assert PairSprings.calls == 10
     assert len(LabelStore(tmp_path / "labels.db")) == 10, "with their reasons"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [Processes(workers=1, time_limit=5.0), Dask(workers=1, time_limit=5.0)], ids=["processes", "dask"])
+@pytest.mark.parametrize(
+    "recipe",
+    [Processes(workers=1, time_limit=5.0), Dask(workers=1, time_limit=5.0)],
+    ids=["processes", "dask"],
+)
 def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
     structures = frames(6)
     structures[1].positions[0, 0], structures[3].positions[0, 0] = HANG, DIE
@@ -145,9 +154,14 @@ def test_two_studies_share_the_work_on_one_store(tmp_path):
     results = {}
 
     def work(name, order):
-        results[name] = labeller(tmp_path / "labels.db", Toy(delay=0.01)).label(structures[::order], title="")
+        results[name] = labeller(tmp_path / "labels.db", Toy(delay=0.01)).label(
+            structures[::order], title=""
+        )
 
-    threads = [threading.Thread(target=work, args=("there", 1)), threading.Thread(target=work, args=("back", -1))]
+    threads = [
+        threading.Thread(target=work, args=("there", 1)),
+        threading.Thread(target=work, args=("back", -1)),
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -29,10 +29,15 @@ def label(energy=1.0, atoms=6, dipole=True):
 def test_a_structure_that_went_through_a_file_is_the_same(tmp_path):
     original = [on_grid(atoms) for atoms in frames(5)]
     ase.io.write(tmp_path / "frames.xyz", original, format="extxyz")
-    assert [structure_key(atoms) for atoms in ase.io.read(tmp_path / "frames.xyz", index=":")] == [structure_key(a) for a in original]
+    assert [structure_key(atoms) for atoms in ase.io.read(tmp_path / "frames.xyz", index=":")] == [
+        structure_key(a) for a in original
+    ]
 
 
-@pytest.mark.parametrize("result", [label(), label(dipole=False), EngineFailure("no convergence", final=True), EngineFailure("")])
+@pytest.mark.parametrize(
+    "result",
+    [label(), label(dipole=False), EngineFailure("no convergence", final=True), EngineFailure("")],
+)
 def test_what_is_put_is_got(tmp_path, result):
     atoms = frames(1)[0]
     LabelStore(tmp_path / "labels.db").put(Toy(), atoms, result)
@@ -100,7 +105,10 @@ def test_many_writers_lose_nothing(tmp_path):
     [
         (lambda path: path.write_text("this is not a database"), "not a readable ASE database"),
         (lambda path: sqlite3.connect(path).execute("CREATE TABLE mine (x)"), "not one of ASE"),
-        (lambda path: connect(path, use_lock_file=False).write(frames(1)[0]), "none of them a label of palirs.*task=import"),
+        (
+            lambda path: connect(path, use_lock_file=False).write(frames(1)[0]),
+            "none of them a label of palirs.*task=import",
+        ),
     ],
     ids=["text", "sqlite", "ase"],
 )
@@ -150,7 +158,9 @@ def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
                 raise sqlite3.OperationalError("database or disk is full")
             super().commit()
 
-    monkeypatch.setattr(kept._database, "_connect", lambda *a: sqlite3.connect(kept.path, factory=Failing))
+    monkeypatch.setattr(
+        kept._database, "_connect", lambda *a: sqlite3.connect(kept.path, factory=Failing)
+    )
     monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
     kept.take_in([Record("x-1", frames(1)[0], {}, label())])
     monkeypatch.setattr(kept._database, "_connect", plain)
@@ -171,7 +181,9 @@ def test_what_a_disk_that_stays_full_keeps_out_is_taken_in_later(tmp_path):
         "try:\n    Labeller(Toy(delay=0.01), store, SerialExecutor()).label(frames(90), title='')\n"
         "except PalirsError as error:\n    print(PairSprings.calls); sys.exit(str(error))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "full. Free space" in done.stderr
     assert "run again" in done.stderr
@@ -232,7 +244,9 @@ def test_a_read_only_store_is_refused_before_anything_is_calculated(tmp_path):
         "try:\n    Labeller(Toy(), s, SerialExecutor()).label(frames(3), title='')\n"
         "except PalirsError as error:\n    print(error, tests.toy.PairSprings.calls)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     os.chmod(tmp_path, 0o755)
     if "Permission denied" in done.stderr and "readonly" not in done.stdout:
         pytest.skip("another user cannot even read this checkout")

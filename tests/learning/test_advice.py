@@ -10,7 +10,13 @@ def history(loss, *cycles):
     """A log whose validation error at the end of each length is given."""
     last = len(cycles) - 1
     return [
-        {"updates": 400 * (number + 1), "loss": loss, "valid_loss": valid, "cycle": number, "longest": float(number == last)}
+        {
+            "updates": 400 * (number + 1),
+            "loss": loss,
+            "valid_loss": valid,
+            "cycle": number,
+            "longest": float(number == last),
+        }
         for number, valid in enumerate(cycles)
     ]
 
@@ -35,7 +41,9 @@ def test_what_still_gets_better_at_its_longest_needs_training(tmp_path):
     assert "lowered it by 30%" in text
     assert "training.potential.updates=800" in text
     ended = [{**entry, "longest": 0.0} for entry in history(0.3, 0.5, 0.35)]
-    assert "more training" not in told(tmp_path, ended), "it was not at its longest, so it ended because doubling did not pay"
+    assert "more training" not in told(tmp_path, ended), (
+        "it was not at its longest, so it ended because doubling did not pay"
+    )
 
 
 def test_a_training_that_was_not_doubled_says_nothing_of_its_length(tmp_path):
@@ -45,5 +53,8 @@ def test_a_training_that_was_not_doubled_says_nothing_of_its_length(tmp_path):
 
 
 def test_without_held_out_frames_nothing_is_advised(tmp_path):
-    plain = [{key: value for key, value in entry.items() if key != "valid_loss"} for entry in history(0.1, 0.5, 0.49)]
+    plain = [
+        {key: value for key, value in entry.items() if key != "valid_loss"}
+        for entry in history(0.1, 0.5, 0.49)
+    ]
     assert told(tmp_path, plain) == "800 updates on all that is not kept for tests"

@@ -22,7 +22,9 @@ def test_one_frame_far_out_does_not_decide():
     spread = rng.uniform(0.003, 0.01, size=30)
     error = 0.6 * spread * rng.lognormal(sigma=0.3, size=30)
     plain = Calibration(spread, error).factor
-    assert Calibration(np.append(spread, 0.12), np.append(error, 0.32)).factor == pytest.approx(plain, rel=0.12)
+    assert Calibration(np.append(spread, 0.12), np.append(error, 0.32)).factor == pytest.approx(
+        plain, rel=0.12
+    )
 
 
 def test_coverage_holds_on_average_over_small_sets():

@@ -7,7 +7,11 @@ from palirs.learning.errors import Parity, above, standard_error
 def parity(reference, predicted, molecule, origin="md", stretch=None):
     count = len(reference)
     stretch = np.arange(count) if stretch is None else stretch
-    return Parity(reference, predicted, *(np.broadcast_to(what, count).astype(str) for what in (molecule, origin, stretch)))
+    return Parity(
+        reference,
+        predicted,
+        *(np.broadcast_to(what, count).astype(str) for what in (molecule, origin, stretch)),
+    )
 
 
 def test_errors_by_molecule_are_those_of_its_values_alone():
@@ -18,7 +22,9 @@ def test_errors_by_molecule_are_those_of_its_values_alone():
     found = all_of_them.by(all_of_them.molecule, "forces", "meV_per_A")
     assert list(found) == ["ethanol", "methanol"]
     assert found["ethanol"]["forces.mae_meV_per_A"] == pytest.approx(np.abs(noise[:20]).mean())
-    assert found["methanol"]["forces.rmse_meV_per_A"] == pytest.approx(np.sqrt((noise[20:] ** 2).mean()))
+    assert found["methanol"]["forces.rmse_meV_per_A"] == pytest.approx(
+        np.sqrt((noise[20:] ** 2).mean())
+    )
     whole = all_of_them.metrics("forces", "meV_per_A")["forces.mae_meV_per_A"]
     parts = [found[name]["forces.mae_meV_per_A"] * all_of_them.count(name) for name in found]
     assert whole == pytest.approx(sum(parts) / 60)

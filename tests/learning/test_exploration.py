@@ -15,7 +15,9 @@ from palirs.molecules import Molecules
 from palirs.settings import Sampler
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
 
-SHORT = Sampler(temperatures=(30.0, 70.0), replicas=2, length=0.02, interval=2.0, relative_force_error=1e9)
+SHORT = Sampler(
+    temperatures=(30.0, 70.0), replicas=2, length=0.02, interval=2.0, relative_force_error=1e9
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,13 @@ def test_there_is_a_walker_for_every_combination(group):
 
 def test_exploration_records_and_goes_on(committee, first):
     assert all(len(trajectory.times) == 10 and not trajectory.stopped for trajectory in first)
-    assert all((trajectory.spread > trajectory.mean_spread).all() and (trajectory.mean_spread > 0).all() for trajectory in first)
-    second = explore(committee, [trajectory.walker for trajectory in first], SHORT, seed=1, iteration=2)
+    assert all(
+        (trajectory.spread > trajectory.mean_spread).all() and (trajectory.mean_spread > 0).all()
+        for trajectory in first
+    )
+    second = explore(
+        committee, [trajectory.walker for trajectory in first], SHORT, seed=1, iteration=2
+    )
     for before, after in zip(first, second, strict=True):
         jump = np.abs(after.positions[0] - before.positions[-1]).max()
         assert jump < 0.5, "2 fs later the molecule is where it was, not at its optimum again"
@@ -62,12 +69,18 @@ def test_a_walker_moves_the_same_in_any_company(committee, group, first):
 
 def test_walkers_keep_their_order_when_workers_share_them_out(committee):
     """Large molecules are shared out first, wherever they stand."""
-    mixed = walkers(Molecules(names=("methanol", "acetone", "formamide")).load(), replace(SHORT, length=0.004))
+    mixed = walkers(
+        Molecules(names=("methanol", "acetone", "formamide")).load(), replace(SHORT, length=0.004)
+    )
 
     class Three(SerialExecutor):
         workers = 3
 
-    shared = in_shares(mixed, Three(), lambda part: explore(committee, part, replace(SHORT, length=0.004), seed=1, iteration=1))
+    shared = in_shares(
+        mixed,
+        Three(),
+        lambda part: explore(committee, part, replace(SHORT, length=0.004), seed=1, iteration=1),
+    )
     assert [trajectory.walker.name for trajectory in shared] == [walker.name for walker in mixed]
 
 
@@ -78,7 +91,9 @@ def test_the_sanity_stop_ends_one_trajectory_and_says_why(committee, group):
         assert "relative force error" in trajectory.stopped
         assert len(trajectory.times) == 0
         assert trajectory.walker.velocities is None
-        np.testing.assert_array_equal(trajectory.walker.molecule.positions, trajectory.walker.optimum.positions)
+        np.testing.assert_array_equal(
+            trajectory.walker.molecule.positions, trajectory.walker.optimum.positions
+        )
 
 
 def test_frames_know_where_they_come_from(first):
@@ -129,8 +144,18 @@ def test_a_trajectory_that_starts_at_the_optimum_has_its_temperature_at_once(fra
     shape = replace(PotentialShape.of(frames, small), scale=1e-9)
     weak = Committee.of([(shape, shape.build()) for _ in range(2)])
     settings = replace(SHORT, temperatures=(300.0,), replicas=64, length=0.001, interval=0.5)
-    moved = explore(weak, walkers(Molecules(names=("methanol",)).load(), settings), settings, seed=1, iteration=1)
+    moved = explore(
+        weak,
+        walkers(Molecules(names=("methanol",)).load(), settings),
+        settings,
+        seed=1,
+        iteration=1,
+    )
     velocities = np.array([trajectory.walker.velocities for trajectory in moved])
     masses = moved[0].walker.molecule.get_masses()
-    kelvin = (masses[:, None] * velocities**2).sum(axis=(1, 2)) * EV_PER_AMU_A2_FS2 / (15 * BOLTZMANN)
-    assert kelvin.mean() == pytest.approx(600, rel=0.1), "nothing has been taken up yet where there is no potential"
+    kelvin = (
+        (masses[:, None] * velocities**2).sum(axis=(1, 2)) * EV_PER_AMU_A2_FS2 / (15 * BOLTZMANN)
+    )
+    assert kelvin.mean() == pytest.approx(600, rel=0.1), (
+        "nothing has been taken up yet where there is no potential"
+    )

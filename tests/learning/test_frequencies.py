@@ -77,7 +77,9 @@ def test_another_minimum_is_not_the_optimum():
 
 def test_remarks_name_lost_modes_and_the_worst():
     reference = {"a": np.array([100.0, 1000.0]), "b": np.array([200.0, 3000.0])}
-    found = FrequencyComparison(reference, {"a": np.array([-30.0, 1001.0]), "b": np.array([199.0, 3009.0])})
+    found = FrequencyComparison(
+        reference, {"a": np.array([-30.0, 1001.0]), "b": np.array([199.0, 3009.0])}
+    )
     assert found.remarks() == [
         "a: lost mode 100 cm⁻¹ (now imaginary); furthest off 100 → -30 cm⁻¹",
         "b: furthest off 3000 → 3009 cm⁻¹",
@@ -100,7 +102,8 @@ def test_another_source_has_others_in_the_order_of_the_first(water):
 
 def test_errors_by_molecule_and_of_strong_modes():
     found = IntensityComparison(
-        {"a": np.array([100.0, 1.0]), "b": np.array([50.0])}, {"a": np.array([90.0, 3.0]), "b": np.array([55.0])}
+        {"a": np.array([100.0, 1.0]), "b": np.array([50.0])},
+        {"a": np.array([90.0, 3.0]), "b": np.array([55.0])},
     ).metrics()
     assert found["harmonic.intensity_mae_km_per_mol"] == pytest.approx(17 / 3)
     assert found["harmonic.intensity_relative"] == pytest.approx(0.1)

@@ -7,7 +7,12 @@ from palirs.recipes import PalirsError
 
 def blobs(counts):
     rng = np.random.default_rng(0)
-    return np.concatenate([rng.normal(scale=0.01, size=(count, 3)) + 10 * number for number, count in enumerate(counts)])
+    return np.concatenate(
+        [
+            rng.normal(scale=0.01, size=(count, 3)) + 10 * number
+            for number, count in enumerate(counts)
+        ]
+    )
 
 
 def test_every_cluster_is_drawn_from():
@@ -15,7 +20,9 @@ def test_every_cluster_is_drawn_from():
     taken = spread_out(blobs(counts), 5, 4, np.random.default_rng(1))
     assert len(set(taken)) == 20
     assert list(taken) == sorted(taken)
-    np.testing.assert_array_equal(np.bincount(np.searchsorted(np.cumsum(counts), taken, side="right")), [4] * 5)
+    np.testing.assert_array_equal(
+        np.bincount(np.searchsorted(np.cumsum(counts), taken, side="right")), [4] * 5
+    )
 
 
 def test_a_small_cluster_gives_all_it_has_and_others_make_up_for_it():

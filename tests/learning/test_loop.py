@@ -38,7 +38,10 @@ def plan(selector, tmp_path, temperature=300.0):
     return Plan(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
 
 
-@pytest.mark.parametrize("selector", [Selector(choice=choice, frames=8) for choice in (MostUncertain(), Distant(), RandomFrames())])
+@pytest.mark.parametrize(
+    "selector",
+    [Selector(choice=choice, frames=8) for choice in (MostUncertain(), Distant(), RandomFrames())],
+)
 def test_no_structure_twice_no_neighbours_none_that_is_labelled(selector, tmp_path):
     found = trajectories(velocities=np.zeros((6, 3)))
     state = State(1, [], [trajectory.walker for trajectory in found])
@@ -47,9 +50,15 @@ def test_no_structure_twice_no_neighbours_none_that_is_labelled(selector, tmp_pa
     apart = np.abs(rows[:, None] - rows[None]).max(axis=-1) + np.eye(len(rows))
     assert apart.min() > 1e-4, "a mirror image of a chosen one is left out"
     again = choose(found, plan(selector, tmp_path), replace(state, dataset=chosen))
-    assert not any(np.abs(rows - distances(atoms)).max(axis=1).min() < 1e-4 for atoms in again), "nor is a labelled one taken again"
-    begin = [np.flatnonzero((found[0].positions == atoms.positions).all(axis=(1, 2))) for atoms in chosen]
-    assert all(found[0].times[where].min(initial=1e9) >= selector.separation for where in begin), "beside the end of the iteration before"
+    assert not any(np.abs(rows - distances(atoms)).max(axis=1).min() < 1e-4 for atoms in again), (
+        "nor is a labelled one taken again"
+    )
+    begin = [
+        np.flatnonzero((found[0].positions == atoms.positions).all(axis=(1, 2))) for atoms in chosen
+    ]
+    assert all(found[0].times[where].min(initial=1e9) >= selector.separation for where in begin), (
+        "beside the end of the iteration before"
+    )
 
 
 def test_a_fresh_trajectory_may_be_labelled_from_its_first_frame(tmp_path):
@@ -65,20 +74,41 @@ def explored(name, kelvin, spread, stopped=""):
     atoms = molecule("H2O")
     atoms.info[keys.MOLECULE] = name
     ones = np.ones(2)
-    return Trajectory(Walker(atoms, atoms, kelvin, 0), 5 * ones, np.stack([atoms.positions] * 2), 3 * spread * ones, spread * ones, stopped)
+    return Trajectory(
+        Walker(atoms, atoms, kelvin, 0),
+        5 * ones,
+        np.stack([atoms.positions] * 2),
+        3 * spread * ones,
+        spread * ones,
+        stopped,
+    )
 
 
 def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
-    found, state = [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)], State(1, [], [], {"committee.calibration": 2.0})
+    found, state = (
+        [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)],
+        State(1, [], [], {"committee.calibration": 2.0}),
+    )
     assert expected_errors(found, plan(None, tmp_path), state) == pytest.approx({"water": 6.0})
-    assert expected_errors(found, plan(None, tmp_path, 600.0), state) == pytest.approx({"water": 40.0})
-    assert expected_errors(found, plan(None, tmp_path), replace(state, metrics={})) == {"water": np.inf}
+    assert expected_errors(found, plan(None, tmp_path, 600.0), state) == pytest.approx(
+        {"water": 40.0}
+    )
+    assert expected_errors(found, plan(None, tmp_path), replace(state, metrics={})) == {
+        "water": np.inf
+    }
     broken = [explored("water", 300.0, 0.003, "dissociated"), explored("steam", 300.0, 0.001)]
-    assert expected_errors(broken, plan(None, tmp_path), state) == pytest.approx({"water": np.inf, "steam": 2.0})
+    assert expected_errors(broken, plan(None, tmp_path), state) == pytest.approx(
+        {"water": np.inf, "steam": 2.0}
+    )
 
 
 def test_a_molecule_that_is_good_gets_no_more_labels(tmp_path):
-    metrics = {"harmonic.mae_cm1": 5.5, "harmonic.failed": 0.0, "harmonic.mae_cm1.a": 2.0, "harmonic.mae_cm1.b": 9.0}
+    metrics = {
+        "harmonic.mae_cm1": 5.5,
+        "harmonic.failed": 0.0,
+        "harmonic.mae_cm1.a": 2.0,
+        "harmonic.mae_cm1.b": 9.0,
+    }
     state, expected = State(1, [], [], metrics), {"a": 5.0, "b": 5.0, "c": 5.0}
 
     def spared(expected, metrics=metrics, **goals):
@@ -95,30 +125,53 @@ def test_a_molecule_that_is_good_gets_no_more_labels(tmp_path):
     near = {**metrics, "harmonic.mae_cm1": 4.0}
     assert spared(expected, near, converge="together") == {"a", "b", "c"}
     assert spared({**expected, "a": 50.0}, near, converge="together") == set(), "20 on average"
-    assert spared(expected, near, converge="together", forces_mae=None) == set(), "as published: the loop ends by itself"
+    assert spared(expected, near, converge="together", forces_mae=None) == set(), (
+        "as published: the loop ends by itself"
+    )
 
 
 def test_each_molecule_or_their_average(tmp_path):
-    metrics = {"harmonic.mae_cm1": 4.0, "harmonic.failed": 0.0, "harmonic.mae_cm1.a": 2.0, "harmonic.mae_cm1.b": 6.0}
+    metrics = {
+        "harmonic.mae_cm1": 4.0,
+        "harmonic.failed": 0.0,
+        "harmonic.mae_cm1.a": 2.0,
+        "harmonic.mae_cm1.b": 6.0,
+    }
     state = State(1, [], [], metrics)
     assert state.near(Learning(converge="together"))
     assert not state.near(Learning(converge="each"))
     assert state.near(Learning(converge="each", harmonic_mae=7.0))
-    assert not replace(state, metrics={**metrics, "harmonic.failed": 1.0}).near(Learning(converge="together", harmonic_mae=7.0))
+    assert not replace(state, metrics={**metrics, "harmonic.failed": 1.0}).near(
+        Learning(converge="together", harmonic_mae=7.0)
+    )
 
 
 def test_intensities_count_where_they_are_asked_for(tmp_path):
     shares, off = "harmonic.intensity_relative", "harmonic.intensity_mae_km_per_mol"
-    modes = {"harmonic.failed": 0.0, **dict.fromkeys(["harmonic.mae_cm1", "harmonic.mae_cm1.a", "harmonic.mae_cm1.b"], 2.0)}
-    bright = {shares: 0.06, f"{shares}.a": 0.03, f"{shares}.b": 0.09, off: 1.0, f"{off}.a": 1.0, f"{off}.b": 1.0}
+    modes = {
+        "harmonic.failed": 0.0,
+        **dict.fromkeys(["harmonic.mae_cm1", "harmonic.mae_cm1.a", "harmonic.mae_cm1.b"], 2.0),
+    }
+    bright = {
+        shares: 0.06,
+        f"{shares}.a": 0.03,
+        f"{shares}.b": 0.09,
+        off: 1.0,
+        f"{off}.a": 1.0,
+        f"{off}.b": 1.0,
+    }
     state, asked = State(1, [], [], modes | bright), Learning(intensities=0.05)
     assert state.near(Learning())
     assert not state.near(asked)
     assert state.near(replace(asked, intensities=0.1))
     assert not state.near(replace(asked, converge="together"))
     assert state.near(replace(asked, converge="together", intensities=0.07))
-    assert not replace(state, metrics=modes).near(asked), "of an iteration that did not look at them they are not known"
-    without = {key: value for key, value in bright.items() if key not in (shares, f"{shares}.b")} | {shares: 0.03}
+    assert not replace(state, metrics=modes).near(asked), (
+        "of an iteration that did not look at them they are not known"
+    )
+    without = {
+        key: value for key, value in bright.items() if key not in (shares, f"{shares}.b")
+    } | {shares: 0.03}
     assert replace(state, metrics=modes | without).near(asked), "no mode of b is strong"
     chosen = replace(plan(None, tmp_path), learning=replace(asked, forces_mae=10.0))
     assert content({"a": 5.0, "b": 5.0}, chosen, state) == {"a"}
@@ -126,14 +179,21 @@ def test_intensities_count_where_they_are_asked_for(tmp_path):
 
 def test_the_loop_ends_when_frequencies_and_forces_are_good():
     good = State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0})
-    both, frequencies = Learning(iterations=5, forces_mae=10.0), Learning(iterations=5, forces_mae=None)
+    both, frequencies = (
+        Learning(iterations=5, forces_mae=10.0),
+        Learning(iterations=5, forces_mae=None),
+    )
     assert good.finished(frequencies)
     assert not good.finished(both)
     assert replace(good, enough=True).finished(both)
     assert not replace(good, enough=True, metrics={"harmonic.mae_cm1": 9.0}).finished(both)
     assert State(5, [], [], {}).finished(both)
-    assert not replace(good, lacking=True).finished(frequencies), "what has come to the study is not sampled"
-    assert not State(5, [], [], {}, since=1).finished(both), "the limit counts from when the last molecule came"
+    assert not replace(good, lacking=True).finished(frequencies), (
+        "what has come to the study is not sampled"
+    )
+    assert not State(5, [], [], {}, since=1).finished(both), (
+        "the limit counts from when the last molecule came"
+    )
     assert State(6, [], [], {}, lacking=True, since=1).finished(both)
 
 

@@ -26,7 +26,9 @@ from palirs.settings import Learning, Models, Pretraining, Sampler
 from palirs.units import MILLIDEBYE
 
 SMALL = Architecture(channels=8, max_ell=1, correlation=2, max_L=0)
-HOW = Pretraining(engine=TBLite(method="GFN1-xTB"), frames=60, training=Training(updates=600, learning_rate=0.02))
+HOW = Pretraining(
+    engine=TBLite(method="GFN1-xTB"), frames=60, training=Training(updates=600, learning_rate=0.02)
+)
 SAMPLER = Sampler(temperatures=(300.0, 600.0), replicas=2, length=0.2)
 
 
@@ -35,7 +37,9 @@ def cheap(tmp_path_factory):
     """Water by GFN1: its labeller and vibrations."""
     water = molecule("H2O")
     water.info[keys.MOLECULE] = "water"
-    labeller = Labeller(HOW.engine, LabelStore(tmp_path_factory.mktemp("cheap") / "labels.db"), SerialExecutor())
+    labeller = Labeller(
+        HOW.engine, LabelStore(tmp_path_factory.mktemp("cheap") / "labels.db"), SerialExecutor()
+    )
     return labeller, reference_vibrations([water], labeller)
 
 
@@ -62,18 +66,35 @@ def test_models_have_learnt_the_cheap_engine(cheap, made):
     labelled = labeller.label(frames)
     forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled])
     errors = np.abs(
-        np.array(load(complete_iterations(made)[-1] / "potential-0.safetensors").evaluate(labelled).forces)[:, 0] - forces
+        np.array(
+            load(complete_iterations(made)[-1] / "potential-0.safetensors")
+            .evaluate(labelled)
+            .forces
+        )[:, 0]
+        - forces
     ).mean()
     assert errors < 0.15 * np.abs(forces).mean()
     dipoles = np.array([atoms.info[keys.DIPOLE] for atoms in labelled])
     assert (
-        np.abs(load_dipoles([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(labelled)[0] - dipoles).mean() * MILLIDEBYE
+        np.abs(
+            load_dipoles([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(
+                labelled
+            )[0]
+            - dipoles
+        ).mean()
+        * MILLIDEBYE
         < 60
     )
     last = complete_iterations(made)[-1]
     assert last.name == "001", "thermal samples, then exploration"
-    assert {atoms.info[keys.ORIGIN] for atoms in read_frames(last / "train.xyz")} == {"optimum", "thermal", "exploration"}
-    assert (last / "potential-0.safetensors").read_bytes() != (last / "potential-1.safetensors").read_bytes(), "members differ"
+    assert {atoms.info[keys.ORIGIN] for atoms in read_frames(last / "train.xyz")} == {
+        "optimum",
+        "thermal",
+        "exploration",
+    }
+    assert (last / "potential-0.safetensors").read_bytes() != (
+        last / "potential-1.safetensors"
+    ).read_bytes(), "members differ"
 
 
 def test_what_is_there_is_not_made_again(cheap, made):
@@ -96,7 +117,9 @@ def test_a_few_labels_of_the_other_engine_are_worth_more(cheap, made, tmp_path):
     found = {}
     for name, start in (("scratch", None), ("pretrained", complete_iterations(made)[-1])):
         (tmp_path / name).mkdir()
-        one = train_committee(tmp_path / name, labelled[:10], 1, SMALL, how, 1, 0, SerialExecutor(), None, start)
+        one = train_committee(
+            tmp_path / name, labelled[:10], 1, SMALL, how, 1, 0, SerialExecutor(), None, start
+        )
         forces = np.array([atoms.arrays[keys.FORCES] for atoms in labelled[10:]])
         found[name] = np.abs(np.array(one.evaluate(labelled[10:]).forces)[:, 0] - forces).mean()
     assert found["pretrained"] < 0.4 * found["scratch"], found
@@ -108,7 +131,10 @@ def test_where_a_member_starts(tmp_path):
     assert starting_point(scratch, tmp_path, None, 1) is None
     assert starting_point(scratch, tmp_path, first, 1) == first
     assert starting_point(previous, None, first, 1) == first
-    assert starting_point(previous, tmp_path / "000", first, 1) == tmp_path / "000" / "potential-1.safetensors"
+    assert (
+        starting_point(previous, tmp_path / "000", first, 1)
+        == tmp_path / "000" / "potential-1.safetensors"
+    )
     with pytest.raises(PalirsError, match="no such file"):
         starting_point(Training(start="gone.safetensors"), None, None, 0)
 

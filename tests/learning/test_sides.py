@@ -10,7 +10,11 @@ from palirs.learning.sides import settle, sides
 def frames(name, origin, stretches, each=1, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        Atoms("H2", positions=rng.normal(size=(2, 3)), info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.STRETCH: f"{origin} {number}"})
+        Atoms(
+            "H2",
+            positions=rng.normal(size=(2, 3)),
+            info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.STRETCH: f"{origin} {number}"},
+        )
         for number in range(stretches)
         for _ in range(each)
     ]
@@ -22,11 +26,20 @@ def shares(found):
 
 
 def test_every_molecule_and_origin_has_its_share_on_each_side():
-    arrived = [frame for name in ("a", "b") for origin in ("thermal", "exploration") for frame in frames(name, origin, 60)]
+    arrived = [
+        frame
+        for name in ("a", "b")
+        for origin in ("thermal", "exploration")
+        for frame in frames(name, origin, 60)
+    ]
     found = settle(arrived, [], 0.2, 0.1)
     for name in ("a", "b"):
         for origin in ("thermal", "exploration"):
-            part = [atoms for atoms in found if (atoms.info[keys.MOLECULE], atoms.info[keys.ORIGIN]) == (name, origin)]
+            part = [
+                atoms
+                for atoms in found
+                if (atoms.info[keys.MOLECULE], atoms.info[keys.ORIGIN]) == (name, origin)
+            ]
             np.testing.assert_allclose(shares(part), [0.2, 0.08, 0.72], atol=0.02)
     learnt, tested = sides(found)
     assert len(learnt) + len(tested) == len(found)
@@ -62,7 +75,9 @@ def test_the_line_does_not_depend_on_the_order():
 
 def test_the_optimum_is_learnt():
     optimum = frames("a", "optimum", 1)
-    assert settle([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SIDE] == "train"
+    assert (
+        settle([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SIDE] == "train"
+    )
 
 
 def test_frames_without_a_stretch_stand_alone():

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 import torch
 from mace.calculators import MACECalculator
-from mace.modules import AtomicDipolesMACE, RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
+from mace.modules import (
+    AtomicDipolesMACE,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    ScaleShiftMACE,
+)
 
 from palirs.mace import export_mace, import_mace, load
 from palirs.mace.backend import building, o3
@@ -41,7 +46,10 @@ def by_mace(model, kind, frames, tmp_path):
 
     ase.io.write(tmp_path / "frames.traj", [atoms.copy() for atoms in frames])
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(model), kind, str(tmp_path / "frames.traj")], capture_output=True, text=True, check=False
+        [sys.executable, "-c", OPEN, str(model), kind, str(tmp_path / "frames.traj")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.rpartition("RESULT")[2])
@@ -52,17 +60,23 @@ def test_an_exported_potential_is_the_same_in_maces_calculator(small, frames, tm
     save(tmp_path / "a.safetensors", shape, shape.build())
     export_mace(tmp_path / "a.safetensors", tmp_path / "out" / "a.model")
     ours = load(tmp_path / "a.safetensors").evaluate(frames[18:22])
-    for number, (energy, forces) in enumerate(by_mace(tmp_path / "out" / "a.model", "MACE", frames[18:22], tmp_path)):
+    for number, (energy, forces) in enumerate(
+        by_mace(tmp_path / "out" / "a.model", "MACE", frames[18:22], tmp_path)
+    ):
         assert energy == pytest.approx(ours.energy[0, number], abs=1e-9)
         np.testing.assert_allclose(forces, ours.forces[number][0], atol=1e-9)
 
 
-def test_an_exported_dipole_model_is_the_same_in_maces_calculator_and_comes_back(small, frames, tmp_path):
+def test_an_exported_dipole_model_is_the_same_in_maces_calculator_and_comes_back(
+    small, frames, tmp_path
+):
     shape = DipoleShape.of(frames, small)
     save(tmp_path / "d.safetensors", shape, shape.build())
     export_mace(tmp_path / "d.safetensors", tmp_path / "d.model")
     ours = load(tmp_path / "d.safetensors").evaluate(frames[18:22])[0]
-    np.testing.assert_allclose(by_mace(tmp_path / "d.model", "DipoleMACE", frames[18:22], tmp_path), ours, atol=1e-10)
+    np.testing.assert_allclose(
+        by_mace(tmp_path / "d.model", "DipoleMACE", frames[18:22], tmp_path), ours, atol=1e-10
+    )
     assert import_mace(tmp_path / "d.model", tmp_path / "back.safetensors") == shape
     assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "d.safetensors").read_bytes()
 
@@ -85,7 +99,11 @@ def stock(kind=ScaleShiftMACE, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"interaction_cls_first": RealAgnosticInteractionBlock}, {"hidden_irreps": o3.Irreps("6x0e"), "correlation": 2}],
+    [
+        {},
+        {"interaction_cls_first": RealAgnosticInteractionBlock},
+        {"hidden_irreps": o3.Irreps("6x0e"), "correlation": 2},
+    ],
     ids=["MACE's default", "first interaction without residual", "scalars only"],
 )
 def test_an_imported_potential_is_what_it_was_and_runs_as_compiled_code(changes, frames, tmp_path):
@@ -111,7 +129,9 @@ class Bomb:
         return (exec, ("import os; os.environ['PALIRS_BOMB'] = 'exploded'",))
 
 
-def test_load_does_not_open_a_pickle_and_import_says_that_it_runs_code(tmp_path, monkeypatch, caplog):
+def test_load_does_not_open_a_pickle_and_import_says_that_it_runs_code(
+    tmp_path, monkeypatch, caplog
+):
     import os
 
     monkeypatch.delenv("PALIRS_BOMB", raising=False)

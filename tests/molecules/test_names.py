@@ -24,7 +24,10 @@ from palirs.recipes import PalirsError
 def test_a_formula_that_is_read_as_a_smiles_is_warned_of(name, formula, instead, caplog):
     named(name)
     (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
-    assert f"{name} is no known name and was read as a SMILES, which is {formula}" in record.getMessage()
+    assert (
+        f"{name} is no known name and was read as a SMILES, which is {formula}"
+        in record.getMessage()
+    )
     assert instead in record.getMessage()
 
 

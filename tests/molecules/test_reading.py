@@ -15,7 +15,11 @@ from palirs.recipes import PalirsError
 GAUSSIAN = "%chk=a.chk\n# B3LYP/6-31G(d) opt\n\na title\n\n{}\nO 0.0 0.0 0.119\nH{} 0.0 0.763 -0.477\nH 0.0 -0.763 -0.477\n\n"
 PDB = "".join(
     f"HETATM    {number}  {label:<4}HOH A   1       0.000{y:8.3f}{z:8.3f}  1.00  0.00           {label[0]}{{}}\n"
-    for number, label, y, z in ((1, "O", 0.0, 0.119), (2, "H1", 0.763, -0.477), (3, "H2", -0.763, -0.477))
+    for number, label, y, z in (
+        (1, "O", 0.0, 0.119),
+        (2, "H1", 0.763, -0.477),
+        (3, "H2", -0.763, -0.477),
+    )
 )
 NWCHEM = "charge {}\ngeometry units angstrom\n O 0 0 0.119\n H 0 0.763 -0.477\n H 0 -0.763 -0.477\nend\n\ndft\n mult {}\nend\n"
 CJSON = (
@@ -41,7 +45,11 @@ def load(tmp_path, name, text):
         ("a.cjson", CJSON.format(2, 1), r"charge \+2 e"),
         ("a.cjson", CJSON.format(0, 3), "open shell"),
         ("a.pdb", PDB.format("2+", "", ""), r"charge \+2 e"),
-        ("geometry.in", "atom 0 0 0.119 O\n initial_charge 2\natom 0 0.763 -0.477 H\natom 0 -0.763 -0.477 H\n", r"charge \+2 e"),
+        (
+            "geometry.in",
+            "atom 0 0 0.119 O\n initial_charge 2\natom 0 0.763 -0.477 H\natom 0 -0.763 -0.477 H\n",
+            r"charge \+2 e",
+        ),
     ],
 )
 def test_inputs_that_state_a_charge_or_a_spin_are_refused(tmp_path, name, text, says):
@@ -76,7 +84,11 @@ def test_inputs_of_neutral_molecules_pass(tmp_path, name, text):
             " Total Charge           Charge          ....   -1\n Multiplicity           Mult            ....    3\n",
             {"charge": -1, "multiplicity": 3},
         ),
-        ("nwchem-out", "          Charge           :     1\n          Spin multiplicity:     2\n", {"charge": 1, "multiplicity": 2}),
+        (
+            "nwchem-out",
+            "          Charge           :     1\n          Spin multiplicity:     2\n",
+            {"charge": 1, "multiplicity": 2},
+        ),
         (
             "gamess-us-out",
             " CHARGE OF MOLECULE                     =   -1\n SPIN MULTIPLICITY                      =    1\n",
@@ -90,7 +102,9 @@ def test_headers_of_outputs(kind, text, stated):
 
 
 def test_isotopes_of_a_gaussian_input_become_masses(tmp_path):
-    assert load(tmp_path, "a.gjf", GAUSSIAN.format("0 1", "(Iso=2)")).get_masses()[1] == pytest.approx(2.014, abs=1e-3)
+    assert load(tmp_path, "a.gjf", GAUSSIAN.format("0 1", "(Iso=2)")).get_masses()[
+        1
+    ] == pytest.approx(2.014, abs=1e-3)
     assert load(tmp_path, "a.gjf", GAUSSIAN.format("0 1", "(Iso=2.5)")).get_masses()[1] == 2.5
     assert not load(tmp_path, "a.gjf", GAUSSIAN.format("0 1", "")).has("masses")
 
@@ -101,7 +115,11 @@ def test_isotopes_of_a_gaussian_input_become_masses(tmp_path):
         ("a.mol2", "@<TRIPOS>MOLECULE\n", "no format"),
         ("a.xyz", "", "is empty"),
         ("a.xyz", "3\nx\nO 0 0 0.119\nD 0 0.763 -0.477\nH 0 -0.763 -0.477\n", "column"),
-        ("a.xyz", "3\nx\nO 0 0 0.119\nQq 0 0.763 -0.477\nH 0 -0.763 -0.477\n", "'Qq' is no element"),
+        (
+            "a.xyz",
+            "3\nx\nO 0 0 0.119\nQq 0 0.763 -0.477\nH 0 -0.763 -0.477\n",
+            "'Qq' is no element",
+        ),
         ("a.xyz", "5\nx\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n", "expected 5"),
     ],
 )
@@ -113,7 +131,10 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path, name, text, says):
 
 def test_blanks_in_the_name_of_a_file_are_no_hindrance(tmp_path):
     ase.io.write(tmp_path / "water (1).xyz", molecule("H2O"))
-    assert Molecules(files=(str(tmp_path / "water (1).xyz"),)).load()[0].info[keys.MOLECULE] == "water_(1)"
+    assert (
+        Molecules(files=(str(tmp_path / "water (1).xyz"),)).load()[0].info[keys.MOLECULE]
+        == "water_(1)"
+    )
 
 
 def test_compressed_files(tmp_path):
@@ -137,9 +158,13 @@ def test_carbon_without_hydrogen_is_asked_about(tmp_path, caplog):
 def test_isotopes_of_a_file_are_told(tmp_path, caplog):
     atoms = molecule("H2O")
     atoms.set_masses([15.9994, 1.00794, 1.00794])
-    ase.io.write(tmp_path / "light.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"])
+    ase.io.write(
+        tmp_path / "light.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"]
+    )
     atoms.set_masses([15.999, 2.014, 1.008])
-    ase.io.write(tmp_path / "heavy.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"])
+    ase.io.write(
+        tmp_path / "heavy.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"]
+    )
     with caplog.at_level(logging.INFO):
         Molecules(files=(str(tmp_path / "light.xyz"),)).load()
         assert not caplog.text

@@ -48,16 +48,22 @@ def load(tmp_path, comment, *column):
 def test_names_are_what_the_file_writes(tmp_path, written, name):
     atoms = load(tmp_path, f"{COLUMNS} molecule={written} iteration=1")
     assert atoms.info == {keys.MOLECULE: name}
-    ase.io.write(tmp_path / "again.xyz", atoms, format="extxyz") if written != "1,2" else None  # ASE cannot write that one
+    ase.io.write(
+        tmp_path / "again.xyz", atoms, format="extxyz"
+    ) if written != "1,2" else None  # ASE cannot write that one
     frames = read_frames(tmp_path / ("again.xyz" if written != "1,2" else "mine.xyz"))
     assert frames[0].info[keys.MOLECULE] == name
 
 
 def test_words_of_a_sentence_are_no_metadata(tmp_path):
-    assert load(tmp_path, "a molecule of water, charge 0, multiplicity 1").info == {keys.MOLECULE: "mine"}
+    assert load(tmp_path, "a molecule of water, charge 0, multiplicity 1").info == {
+        keys.MOLECULE: "mine"
+    }
 
 
-@pytest.mark.parametrize("written", ['"1 2 3"', '"a b"', "a/b", "..", ".hidden", '"a\x07b"', "x" * 200, '"_JSON [1]"'])
+@pytest.mark.parametrize(
+    "written", ['"1 2 3"', '"a b"', "a/b", "..", ".hidden", '"a\x07b"', "x" * 200, '"_JSON [1]"']
+)
 def test_names_that_files_cannot_have_are_refused(tmp_path, written):
     with pytest.raises(PalirsError, match="becomes part of file names"):
         load(tmp_path, f"{COLUMNS} molecule={written}")
@@ -148,7 +154,9 @@ OBJECTS = [0, 3, 1.5, True, np.True_, None, "", "abc", [], [1, 2, 3], [1, [2]], 
            object(), 1j, 10**400]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [keys.MOLECULE, "charge", "spin", "multiplicity", "uhf", "key_value_pairs"])
+@pytest.mark.parametrize(
+    "key", [keys.MOLECULE, "charge", "spin", "multiplicity", "uhf", "key_value_pairs"]
+)
 def test_odd_metadata_of_a_structure_are_told(key):
     for value in OBJECTS:
         atoms = molecule("H2O")
@@ -174,7 +182,17 @@ def test_statements_of_databases_and_calculators(tmp_path):
 
 @pytest.mark.parametrize(
     ("symbols", "length"),
-    [("O2", 1.21), ("S2", 1.89), ("SO", 1.48), ("Si2", 2.25), ("NH", 1.04), ("PH", 1.42), ("NF", 1.32), ("SeO", 1.65), ("AsH", 1.53)],
+    [
+        ("O2", 1.21),
+        ("S2", 1.89),
+        ("SO", 1.48),
+        ("Si2", 2.25),
+        ("NH", 1.04),
+        ("PH", 1.42),
+        ("NF", 1.32),
+        ("SeO", 1.65),
+        ("AsH", 1.53),
+    ],
 )
 def test_triplets_are_refused_however_they_come(symbols, length):
     with pytest.raises(PalirsError, match="open shell"):
@@ -189,7 +207,25 @@ def test_triplets_are_refused_as_smiles(smiles):
 
 
 @pytest.mark.parametrize(
-    "name", ["CO", "N2", "F2", "Cl2", "LiF", "NaCl", "HF", "CS", "P2", "LiH", "SiO", "H2", "CH2_s1A1d", "SiH2_s1A1d", "O3", "SO2"]
+    "name",
+    [
+        "CO",
+        "N2",
+        "F2",
+        "Cl2",
+        "LiF",
+        "NaCl",
+        "HF",
+        "CS",
+        "P2",
+        "LiH",
+        "SiO",
+        "H2",
+        "CH2_s1A1d",
+        "SiH2_s1A1d",
+        "O3",
+        "SO2",
+    ],
 )
 def test_singlets_pass(name):
     assert len(Molecules(names=(name,)).load()) == 1

@@ -32,29 +32,45 @@ def words(made, molecules=("methanol",), done=("predicted", "reference")):
 def test_numbers_are_those_of_the_settings():
     made = study("temperature=450")
     plain, cited = words(made)
-    for part in ("GFN2-xTB", "at 450 K", "after 2 trainings, with 99 reference calculations", f"committee of {made.committee.size} MACE"):
+    for part in (
+        "GFN2-xTB",
+        "at 450 K",
+        "after 2 trainings, with 99 reference calculations",
+        f"committee of {made.committee.size} MACE",
+    ):
         assert part in plain
     other, _ = words(replace(made, temperature=77.0))
     assert "at 77 K" in other and "at 450 K" not in other
-    numbers = [int(one) for found in re.findall(r"\[([\d, ]+)\]", plain) for one in found.split(",")]
-    assert sorted(set(numbers)) == list(range(1, len(cited) + 1)), "every source is cited, and every number has its source"
+    numbers = [
+        int(one) for found in re.findall(r"\[([\d, ]+)\]", plain) for one in found.split(",")
+    ]
+    assert sorted(set(numbers)) == list(range(1, len(cited) + 1)), (
+        "every source is cited, and every number has its source"
+    )
     firsts = list(dict.fromkeys(numbers))
     assert firsts == sorted(firsts), "in the order in which they are cited"
 
 
 def test_what_was_not_done_is_not_told():
     made = study()
-    without = replace(made, spectrum=replace(made.spectrum, reference=None, thermostat="nose_hoover"))
+    without = replace(
+        made, spectrum=replace(made.spectrum, reference=None, thermostat="nose_hoover")
+    )
     plain, cited = words(without)
     assert "engine's own MD" not in plain
     assert CITED["nose_hoover"] in cited
-    with_reference, _ = words(replace(made, spectrum=replace(made.spectrum, reference=MD(replicas=4, length=12.0))))
+    with_reference, _ = words(
+        replace(made, spectrum=replace(made.spectrum, reference=MD(replicas=4, length=12.0)))
+    )
     assert "own MD, 4 × 12 ps" in with_reference
 
 
 @pytest.mark.parametrize(
     ("engine", "wanted"),
-    [(TBLite(method="GFN1-xTB"), "acs.jctc.7b00118"), (PySCF(functional="PBE", basis="def2-SVPD"), "PhysRevLett.77.3865")],
+    [
+        (TBLite(method="GFN1-xTB"), "acs.jctc.7b00118"),
+        (PySCF(functional="PBE", basis="def2-SVPD"), "PhysRevLett.77.3865"),
+    ],
 )
 def test_the_engine_is_cited(engine, wanted):
     _, cited = words(replace(study(), engine=engine))
@@ -64,11 +80,19 @@ def test_the_engine_is_cited(engine, wanted):
 @pytest.mark.parametrize(
     "overrides",
     [
-        *([f"{group}={file.stem}", *EXTRA.get(file.stem, [])] for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))),
+        *(
+            [f"{group}={file.stem}", *EXTRA.get(file.stem, [])]
+            for group in GROUPS
+            for file in sorted((CONF / group).glob("*.yaml"))
+        ),
         ["spectrum.method=schnetpack", "spectrum.dipole_interval=0.5"],
         ["spectrum.conformers=md"],
         ["training.potential.start=previous", "learning.intensities=0.1", "committee.size=2"],
-        ["engine=ase", "+engine.calculator._target_=ase.calculators.emt.EMT", "engine.properties=[energy,forces]"],
+        [
+            "engine=ase",
+            "+engine.calculator._target_=ase.calculators.emt.EMT",
+            "engine.properties=[energy,forces]",
+        ],
     ],
     ids=" ".join,
 )

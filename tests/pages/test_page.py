@@ -11,7 +11,10 @@ from palirs.report.tables import write_table
 
 
 def test_a_table_comes_back_from_its_file(tmp_path):
-    rows = [{"molecule": "methanol", "n": 3, "energy.mae_meV": 1.23456789}, {"molecule": "N,N-x", "n": 4, "energy.mae_meV": 2.0}]
+    rows = [
+        {"molecule": "methanol", "n": 3, "energy.mae_meV": 1.23456789},
+        {"molecule": "N,N-x", "n": 4, "energy.mae_meV": 2.0},
+    ]
     write_table(tmp_path / "errors.csv", rows)
     with (tmp_path / "errors.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
@@ -20,7 +23,9 @@ def test_a_table_comes_back_from_its_file(tmp_path):
 
 
 def written(tmp_path, *chapters, warnings=()):
-    return page.write(tmp_path / "report.html", "Study <x>", ["One < two."], warnings, chapters).read_text()
+    return page.write(
+        tmp_path / "report.html", "Study <x>", ["One < two."], warnings, chapters
+    ).read_text()
 
 
 def test_chapters_stand_in_their_order_and_nothing_is_markup(tmp_path):
@@ -29,7 +34,13 @@ def test_chapters_stand_in_their_order_and_nothing_is_markup(tmp_path):
         tmp_path,
         Chapter("First & foremost", [Section("Look", figure=tmp_path / "a.png", note="a > b")]),
         Chapter(
-            "Errors", [Section("Ended early", rows=[{"trajectory": "x/1", "reason": "<b>dissociated</b>"}]), Section("Empty", rows=[])]
+            "Errors",
+            [
+                Section(
+                    "Ended early", rows=[{"trajectory": "x/1", "reason": "<b>dissociated</b>"}]
+                ),
+                Section("Empty", rows=[]),
+            ],
         ),
         Chapter("Settings", [Section("Settings", code="seed: 1 # <")]),
         warnings=["Beware of <script>"],
@@ -47,12 +58,16 @@ def test_chapters_stand_in_their_order_and_nothing_is_markup(tmp_path):
     assert places == sorted(places)
     assert "&lt;b&gt;dissociated" in text
     assert not list(tmp_path.glob("*.part"))
-    assert set(re.findall(r'<a href="#([^"]+)"', text)) == set(re.findall(r'<section id="([^"]+)"', text)), "every link has its chapter"
+    assert set(re.findall(r'<a href="#([^"]+)"', text)) == set(
+        re.findall(r'<section id="([^"]+)"', text)
+    ), "every link has its chapter"
 
 
 def test_a_page_without_plots_is_small_and_one_with_them_needs_no_network(tmp_path):
     assert len(written(tmp_path, Chapter("A", [Section("x", rows=[{"a": 1.0}])]))) < 10_000
-    plots = [Section(str(number), plot=go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))) for number in range(2)]
+    plots = [
+        Section(str(number), plot=go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))) for number in range(2)
+    ]
     text = written(tmp_path, Chapter("A", plots))
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', text)
     names = re.findall(r'<div id="(plot-[^"]+)"', text)

@@ -39,9 +39,14 @@ def test_gauche_butane_is_there_twice():
     anti, gauche = conformers(butane, TBLite())
     per_well = gauche.log_weight - anti.log_weight - np.log(2)
     assert abs(per_well) < 0.7
-    assert populations([anti, gauche], 1e6)[1] == pytest.approx(2 * np.exp(per_well) / (1 + 2 * np.exp(per_well)), rel=1e-3)
+    assert populations([anti, gauche], 1e6)[1] == pytest.approx(
+        2 * np.exp(per_well) / (1 + 2 * np.exp(per_well)), rel=1e-3
+    )
 
 
 def test_populations_are_those_of_boltzmann():
-    two = [Conformer(named("ethanol")[0], 1.0, 3.0), Conformer(named("ethanol")[0], 1.0 + kB * 500 * np.log(4), 3.0)]
+    two = [
+        Conformer(named("ethanol")[0], 1.0, 3.0),
+        Conformer(named("ethanol")[0], 1.0 + kB * 500 * np.log(4), 3.0),
+    ]
     assert populations(two, 500.0) == pytest.approx([0.8, 0.2])

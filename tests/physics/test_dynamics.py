@@ -23,7 +23,10 @@ class Dimers:
         pairs = positions.reshape(self.count, 2, 3)
         arm = pairs[:, 1] - pairs[:, 0]
         force = self.stiffness * arm
-        return Found(0.5 * self.stiffness * (arm**2).sum(dim=1), torch.stack([force, -force], dim=1).reshape(-1, 3))
+        return Found(
+            0.5 * self.stiffness * (arm**2).sum(dim=1),
+            torch.stack([force, -force], dim=1).reshape(-1, 3),
+        )
 
 
 def dimers(count, field, temperature, seed=0):
@@ -36,8 +39,8 @@ def dimers(count, field, temperature, seed=0):
 def test_equipartition_of_kinetic_and_potential_energy():
     """After thermalisation a spring of three components holds 3/2 k_B T, and the momenta have the temperature.
 
-    BAOAB samples positions of a harmonic oscillator exactly and its momenta with 1 − x²/4, x = ωΔt (Leimkuhler, Matthews 2013); here 2 %.
-    """
+    BAOAB samples positions of a harmonic oscillator exactly and its momenta with 1 − x²/4, x = ωΔt
+    (Leimkuhler, Matthews 2013); here 2 %."""
     count, temperature, stiffness = 600, 300.0, 30.0
     field = Dimers(count, stiffness)
     state, noise, target = dimers(count, field, temperature)
@@ -49,8 +52,12 @@ def test_equipartition_of_kinetic_and_potential_energy():
         if step > 1000 and step % 50 == 0:
             kinetic.append(kinetic_temperature(state).mean())
             potential.append(state.energy.mean())
-    assert float(torch.stack(kinetic).mean()) == pytest.approx(temperature * (1 - x**2 / 4), rel=0.015)
-    assert float(torch.stack(potential).mean()) == pytest.approx(1.5 * BOLTZMANN * temperature, rel=0.02)
+    assert float(torch.stack(kinetic).mean()) == pytest.approx(
+        temperature * (1 - x**2 / 4), rel=0.015
+    )
+    assert float(torch.stack(potential).mean()) == pytest.approx(
+        1.5 * BOLTZMANN * temperature, rel=0.02
+    )
 
 
 def test_each_trajectory_has_its_own_temperature():
@@ -137,9 +144,13 @@ def test_the_engine_drives_md_and_gives_dipoles():
     noise = Noise([stream(0, "water")], [3])
     target = torch.tensor([300.0], dtype=torch.float64)
     state = initial_state([atoms], field, target, noise)
-    start = float(state.energy.sum() + 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum())
+    start = float(
+        state.energy.sum() + 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum()
+    )
     for _ in range(200):
         state = langevin(state, field, noise, 0.5, 0.0, target)
-    end = float(state.energy.sum() + 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum())
+    end = float(
+        state.energy.sum() + 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * state.velocities**2).sum()
+    )
     assert end == pytest.approx(start, abs=2e-3)
     assert state.dipole.shape == (1, 3)

@@ -25,7 +25,10 @@ def test_area_of_a_harmonic_band_is_its_harmonic_intensity(wavenumber, timestep)
 
 
 def test_intensity_does_not_depend_on_temperature_for_a_harmonic_oscillator():
-    areas = [infrared_spectrum(oscillator(1500, temperature=t), 0.5, temperature=t).area for t in (100.0, 700.0)]
+    areas = [
+        infrared_spectrum(oscillator(1500, temperature=t), 0.5, temperature=t).area
+        for t in (100.0, 700.0)
+    ]
     assert areas[0] == pytest.approx(areas[1], rel=1e-6)
 
 
@@ -42,9 +45,16 @@ def random_dipole(steps=6000):
 def test_turning_the_frame_of_reference_changes_nothing():
     dipole = random_dipole()
     turned = dipole @ Rotation.from_euler("xyz", [30, 50, 70], degrees=True).as_matrix()
-    np.testing.assert_allclose(infrared_spectrum(dipole, 0.5).intensity, infrared_spectrum(turned, 0.5).intensity, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(
+        infrared_spectrum(dipole, 0.5).intensity,
+        infrared_spectrum(turned, 0.5).intensity,
+        rtol=1e-8,
+        atol=1e-8,
+    )
     moved = infrared_spectrum(dipole + np.array([5.0, -2.0, 1.0]), 0.5)
-    np.testing.assert_allclose(infrared_spectrum(dipole, 0.5).intensity, moved.intensity, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        infrared_spectrum(dipole, 0.5).intensity, moved.intensity, rtol=1e-6, atol=1e-8
+    )
 
 
 def test_the_schnetpack_recipe_reproduces_schnetpack(shared):
@@ -58,7 +68,9 @@ def test_the_schnetpack_recipe_reproduces_schnetpack(shared):
 def test_autocorrelation_is_the_sum_it_stands_for():
     signal = np.random.default_rng(2).normal(size=(300, 3))
     direct = np.array([(signal[: 300 - lag] * signal[lag:]).sum() for lag in range(50)])
-    np.testing.assert_allclose(autocorrelation(signal, 50), direct / (300 - np.arange(50)), atol=1e-12)
+    np.testing.assert_allclose(
+        autocorrelation(signal, 50), direct / (300 - np.arange(50)), atol=1e-12
+    )
     np.testing.assert_allclose(autocorrelation(signal, 50, biased=True), direct / 300, atol=1e-12)
 
 
@@ -90,11 +102,18 @@ def test_bad_input_is_explained(dipole, arguments, message):
         infrared_spectrum(dipole, 0.5, **arguments)
 
 
-def baoab(wavenumber, trajectories, picoseconds, seed, timestep=0.5, friction=1.0, temperature=300.0):
+def baoab(
+    wavenumber, trajectories, picoseconds, seed, timestep=0.5, friction=1.0, temperature=300.0
+):
     """Dipoles ``[trajectories, steps, 3]`` of Langevin oscillators of 1 amu with a dipole derivative of 0.5 along x, by BAOAB."""
     rng = np.random.default_rng(seed)
-    omega, heat = 2 * np.pi * SPEED_OF_LIGHT * wavenumber, BOLTZMANN * temperature / EV_PER_AMU_A2_FS2
-    position, velocity = rng.normal(size=(2, trajectories)) * np.sqrt(heat) * np.array([[1 / omega], [1]])
+    omega, heat = (
+        2 * np.pi * SPEED_OF_LIGHT * wavenumber,
+        BOLTZMANN * temperature / EV_PER_AMU_A2_FS2,
+    )
+    position, velocity = (
+        rng.normal(size=(2, trajectories)) * np.sqrt(heat) * np.array([[1 / omega], [1]])
+    )
     steps, kept = round(1e3 * picoseconds / timestep), np.exp(-friction * 1e-3 * timestep)
     dipole = np.zeros((trajectories, steps, 3))
     for step in range(steps):
@@ -113,11 +132,18 @@ def area_of(spectrum):
     return spectrum.area, areas.std(ddof=1) / np.sqrt(len(areas))
 
 
-@pytest.mark.parametrize(("timestep", "wavenumber", "temperature"), [(0.25, 3700, 300), (0.5, 3700, 50), (1.0, 3000, 900), (3.0, 600, 300)])
+@pytest.mark.parametrize(
+    ("timestep", "wavenumber", "temperature"),
+    [(0.25, 3700, 300), (0.5, 3700, 50), (1.0, 3000, 900), (3.0, 600, 300)],
+)
 def test_band_of_a_langevin_oscillator(timestep, wavenumber, temperature):
     """Place, area and line shape of a damped oscillator from MD of it."""
-    dipole = baoab(wavenumber, 200, 25, seed=3, timestep=timestep, friction=5.0, temperature=temperature)
-    spectrum = undo_verlet_shift(infrared_spectrum(dipole, timestep, temperature=temperature), timestep)
+    dipole = baoab(
+        wavenumber, 200, 25, seed=3, timestep=timestep, friction=5.0, temperature=temperature
+    )
+    spectrum = undo_verlet_shift(
+        infrared_spectrum(dipole, timestep, temperature=temperature), timestep
+    )
     area, error = area_of(spectrum)
     assert error < 0.01 * area
     assert area == pytest.approx(0.25 * KM_PER_MOL, abs=3 * error)
@@ -125,7 +151,9 @@ def test_band_of_a_langevin_oscillator(timestep, wavenumber, temperature):
     centre = (band.wavenumber * band.intensity).sum() / band.intensity.sum()
     assert centre == pytest.approx(wavenumber, abs=1.0)
     lags = np.arange(0, 1000, 1.0)
-    decay = np.exp(-2.5e-3 * lags) * np.cos(0.5 * np.pi * lags / 1000) ** 2  # of the line by friction/2, and Hann's window
+    decay = (
+        np.exp(-2.5e-3 * lags) * np.cos(0.5 * np.pi * lags / 1000) ** 2
+    )  # of the line by friction/2, and Hann's window
     offset = 2 * np.pi * SPEED_OF_LIGHT * (band.wavenumber[:, None] - wavenumber)
     shape = (np.cos(offset * lags) * decay).sum(axis=1)
     expected = shape / np.trapezoid(shape, band.wavenumber) * band.area
@@ -148,11 +176,13 @@ def test_the_estimate_depends_neither_on_length_nor_on_the_cut():
     spectra = [infrared_spectrum(dipole.reshape(parts, -1, 3), 1.0) for parts in (1, 4, 16, 160)]
     peak = spectra[0].intensity.argmax()
     for other in spectra[1:3]:
-        assert abs(other.intensity[peak] - spectra[0].intensity[peak]) < 0.5 * spectra[0].error[peak]
+        assert (
+            abs(other.intensity[peak] - spectra[0].intensity[peak]) < 0.5 * spectra[0].error[peak]
+        )
         assert other.error[peak] == pytest.approx(spectra[0].error[peak], rel=0.25)
-    assert abs(spectra[3].intensity[peak] - spectra[0].intensity[peak]) < 1.5 * spectra[0].error[peak], (
-        "of 3 ps each: the biased estimate loses 17 %"
-    )
+    assert (
+        abs(spectra[3].intensity[peak] - spectra[0].intensity[peak]) < 1.5 * spectra[0].error[peak]
+    ), "of 3 ps each: the biased estimate loses 17 %"
 
 
 def test_zero_lag_is_the_mean_square():
@@ -162,7 +192,9 @@ def test_zero_lag_is_the_mean_square():
     damping = np.sinc(spectrum.wavenumber * SPEED_OF_LIGHT) ** 2
     total = np.trapezoid(spectrum.intensity * damping, spectrum.wavenumber)
     square = (flux**2).sum(axis=-1).mean()
-    assert total == pytest.approx(KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * 300.0) * square, rel=1e-6)
+    assert total == pytest.approx(
+        KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * 300.0) * square, rel=1e-6
+    )
 
 
 def test_one_short_trajectory_has_no_error():

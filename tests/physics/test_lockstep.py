@@ -19,26 +19,41 @@ class Counted:
     def calculate(self, frames):
         self.sizes.append(len(frames))
         self.threads.add(threading.get_ident())
-        return self.source.calculate(frames) if self.source else [Properties(float(a.positions[0, 0]), np.zeros((1, 3))) for a in frames]
+        return (
+            self.source.calculate(frames)
+            if self.source
+            else [Properties(float(a.positions[0, 0]), np.zeros((1, 3))) for a in frames]
+        )
 
 
 def asks(*numbers):
     """Ask for one frame after the other, and return the answers."""
-    return lambda source: [source.calculate([Atoms("H", [(number, 0, 0)])])[0].energy for number in numbers]
+    return lambda source: [
+        source.calculate([Atoms("H", [(number, 0, 0)])])[0].energy for number in numbers
+    ]
 
 
 def test_each_gets_its_own_answers_in_shared_batches():
     source = Counted()
-    assert together([asks(1, 2, 3), asks(), asks(10), asks(20, 21)], source) == [[1, 2, 3], [], [10], [20, 21]]
+    assert together([asks(1, 2, 3), asks(), asks(10), asks(20, 21)], source) == [
+        [1, 2, 3],
+        [],
+        [10],
+        [20, 21],
+    ]
     assert source.sizes == [3, 2, 1]
-    assert source.threads == {threading.get_ident()}, "an engine or torch is asked from one thread only"
+    assert source.threads == {threading.get_ident()}, (
+        "an engine or torch is asked from one thread only"
+    )
     assert together([], source) == []
 
 
 def test_molecules_relax_together_as_they_do_alone():
     molecules = [molecule(name) for name in ("H2O", "CH3OH", "NH3")]
     source = Counted(TBLite())
-    found = together([lambda source, atoms=atoms: minimum(atoms, source) for atoms in molecules], source)
+    found = together(
+        [lambda source, atoms=atoms: minimum(atoms, source) for atoms in molecules], source
+    )
     calls = []
     for atoms, known in zip(molecules, found, strict=True):
         alone_source = Counted(TBLite())

@@ -56,7 +56,11 @@ def begin(committee, molecules, numbers=None):
 @pytest.mark.parametrize("which", [range(1), range(5), range(24)])
 def test_every_step_is_the_same_to_the_last_bit(committee, which, friction, threads):
     """Over more than one block of noise, in two stretches, at moments that do not divide them."""
-    molecules = [atoms for number, atoms in enumerate(Molecules(names=("organics24",)).load()) if number in which]
+    molecules = [
+        atoms
+        for number, atoms in enumerate(Molecules(names=("organics24",)).load())
+        if number in which
+    ]
     (state, field, noise, temperature), kept = begin(committee, molecules), {}
     assert field.motion is not None
     for step in range(1, 101):
@@ -74,7 +78,9 @@ def test_every_step_is_the_same_to_the_last_bit(committee, which, friction, thre
     for number, one in enumerate(kept.values()):
         track, place = (first, number) if number < len(first) else (second, number - len(first))
         for name in ("positions", "velocities", "energy", "members"):
-            np.testing.assert_array_equal(getattr(track, name)[place], getattr(one, name), err_msg=name)
+            np.testing.assert_array_equal(
+                getattr(track, name)[place], getattr(one, name), err_msg=name
+            )
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
@@ -84,7 +90,9 @@ def test_a_molecule_moves_the_same_in_any_company(committee, threads):
     together, _, _ = Langevin(0.5, 1.0, temperature).run(state, None, field, noise, 30, range(0))
     pieces = together.positions.split(together.counts)
     for number in (0, 7, 23):
-        state, field, noise, temperature = begin(committee, molecules[number : number + 1], [number])
+        state, field, noise, temperature = begin(
+            committee, molecules[number : number + 1], [number]
+        )
         alone, _, _ = Langevin(0.5, 1.0, temperature).run(state, None, field, noise, 30, range(0))
         np.testing.assert_array_equal(alone.positions, pieces[number])
 
@@ -108,16 +116,22 @@ def test_without_compiled_code_every_step_comes_back(committee):
     found = []
     for backend in ("native", "eager"):
         state, _, noise, temperature = begin(committee, molecules)
-        field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], Evaluation(backend=backend)))
+        field = CommitteeField(
+            committee.evaluator([atoms.numbers for atoms in molecules], Evaluation(backend=backend))
+        )
         assert (field.motion is None) == (backend == "eager")
-        _, _, track = Langevin(0.5, 1.0, temperature).run(state, None, field, noise, 12, range(4, 13, 4))
+        _, _, track = Langevin(0.5, 1.0, temperature).run(
+            state, None, field, noise, 12, range(4, 13, 4)
+        )
         found.append(track)
     assert len(found[0]) == len(found[1]) == 3
     np.testing.assert_allclose(found[0].positions, found[1].positions, rtol=0, atol=1e-10)
     np.testing.assert_allclose(found[0].members, found[1].members, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("counts", [(6,), (3,) * 5, (6,) * 20, (60,) * 3, (3, 60, 3, 3, 12, 30) * 7, (200, 3, 3)])
+@pytest.mark.parametrize(
+    "counts", [(6,), (3,) * 5, (6,) * 20, (60,) * 3, (3, 60, 3, 3, 12, 30) * 7, (200, 3, 3)]
+)
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_each_thread_gets_as_many_blocks(counts, threads):
     parts = cut(counts, threads)

@@ -27,7 +27,8 @@ def methanol():
 
 
 LITERATURE = {
-    # Shimanouchi, Tables of Molecular Vibrational Frequencies, NSRDS-NBS 39 (1972), where GFN2 has the modes in the same order
+    # Shimanouchi, Tables of Molecular Vibrational Frequencies, NSRDS-NBS 39 (1972), where GFN2 has
+    # the modes in the same order
     "formaldehyde": {
         "CH₂ wag": 1, "CH₂ rock": 1, "CH₂ scissor": 1, "C=O stretch": 1, "CH₂ antisymmetric stretch": 1, "CH₂ symmetric stretch": 1,
     },
@@ -56,7 +57,11 @@ def test_methanol(methanol):
     found = characters(methanol)
     words = [str(one) for one in found]
     assert (words[0], words[4], words[-1]) == ("O–H torsion", "C–O–H bend", "O–H stretch")
-    assert words[5:8] == ["CH₃ symmetric deformation", "CH₃ antisymmetric deformation", "CH₃ antisymmetric deformation"]
+    assert words[5:8] == [
+        "CH₃ symmetric deformation",
+        "CH₃ antisymmetric deformation",
+        "CH₃ antisymmetric deformation",
+    ]
     assert "C–O stretch" in words
     for one in found:
         assert sum(one.shares.values()) == pytest.approx(1)
@@ -78,15 +83,25 @@ def motion(methanol, frames=20, seed=0):
     """Positions and velocities of known rates of the modes, near the optimum."""
     rng = np.random.default_rng(seed)
     rates = rng.normal(size=(frames, len(methanol.modes))) * 0.1
-    positions = methanol.atoms.positions + np.einsum("fk,kad->fad", 0.02 * rng.normal(size=rates.shape), methanol.modes)
-    return positions, np.einsum("fk,kad->fad", rates, methanol.modes) / np.sqrt(EV_PER_AMU_A2_FS2), rates
+    positions = methanol.atoms.positions + np.einsum(
+        "fk,kad->fad", 0.02 * rng.normal(size=rates.shape), methanol.modes
+    )
+    return (
+        positions,
+        np.einsum("fk,kad->fad", rates, methanol.modes) / np.sqrt(EV_PER_AMU_A2_FS2),
+        rates,
+    )
 
 
 def test_rates_do_not_depend_on_how_the_molecule_lies(methanol):
     positions, velocities, rates = motion(methanol)
     turns = Rotation.random(len(positions), random_state=1).as_matrix()
     turned = np.einsum("fad,fcd->fac", positions, turns) + np.array([3.0, -1.0, 7.0])
-    np.testing.assert_allclose(Projection(methanol).rates(turned, np.einsum("fad,fcd->fac", velocities, turns)), rates, atol=1e-12)
+    np.testing.assert_allclose(
+        Projection(methanol).rates(turned, np.einsum("fad,fcd->fac", velocities, turns)),
+        rates,
+        atol=1e-12,
+    )
 
 
 def test_a_methyl_group_that_has_turned_by_a_third_is_the_same(methanol):
@@ -94,15 +109,23 @@ def test_a_methyl_group_that_has_turned_by_a_third_is_the_same(methanol):
     projection = Projection(methanol)
     assert len(projection.orders) == 3
     for order in projection.orders:
-        np.testing.assert_allclose(projection.rates(positions[:, order], velocities[:, order]), rates, atol=1e-12)
+        np.testing.assert_allclose(
+            projection.rates(positions[:, order], velocities[:, order]), rates, atol=1e-12
+        )
     hydrogens = [i for i, order in enumerate(np.array(projection.orders).T) if len(set(order)) > 1]
     assert sorted(methanol.atoms.symbols[hydrogens]) == ["H", "H", "H"]
     other = list(range(6))
-    other[hydrogens[0]], other[hydrogens[1]] = hydrogens[1], hydrogens[0]  # two of them exchanged is another handedness
+    other[hydrogens[0]], other[hydrogens[1]] = (
+        hydrogens[1],
+        hydrogens[0],
+    )  # two of them exchanged is another handedness
     assert np.abs(projection.rates(positions[:, other], velocities[:, other]) - rates).max() > 0.05
 
 
-@pytest.mark.parametrize(("name", "orders"), [("acetonitrile", 1), ("methanol", 3), ("ethane", 3), ("NH3", 1), ("acetone", 9)])
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [("acetonitrile", 1), ("methanol", 3), ("ethane", 3), ("NH3", 1), ("acetone", 9)],
+)
 def test_turns_of_methyl_groups_that_turn_the_whole_molecule_are_left_out(name, orders):
     assert len(Projection(known(name)).orders) == orders
 
@@ -115,11 +138,17 @@ def test_degenerate_modes_keep_their_frequency_while_the_molecule_turns(name):
     rate = 2 * np.pi * SPEED_OF_LIGHT * np.abs(one.frequencies)
     phase = np.random.default_rng(0).uniform(0, 2 * np.pi, len(rate))
     q = 0.02 * np.cos(rate * time[:, None] + phase)
-    positions = one.atoms.positions - one.atoms.get_center_of_mass() + np.einsum("fk,kad->fad", q, one.modes)
+    positions = (
+        one.atoms.positions
+        - one.atoms.get_center_of_mass()
+        + np.einsum("fk,kad->fad", q, one.modes)
+    )
     turns = Rotation.from_rotvec(time[:, None] * np.array([[1e-3, 2e-3, -0.5e-3]])).as_matrix()
     positions = np.einsum("fab,fnb->fna", turns, positions)
     velocities = np.gradient(positions, 2.0, axis=0)
-    wavenumber, densities = mode_densities(Projection(one).rates(positions, velocities)[None, 2:-2], 2.0)
+    wavenumber, densities = mode_densities(
+        Projection(one).rates(positions, velocities)[None, 2:-2], 2.0
+    )
     for frequency, density in zip(one.frequencies, densities, strict=True):
         near = np.abs(wavenumber - frequency) < 60
         assert np.trapezoid(density[near], wavenumber[near]) > 0.8, (name, frequency)

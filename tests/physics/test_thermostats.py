@@ -58,11 +58,18 @@ def test_berendsen_draws_each_trajectory_to_its_temperature():
 
     noise = Noise([stream(0, "free", i) for i in range(2)], [2, 2])
     target = torch.tensor([100.0, 700.0], dtype=torch.float64)
-    state = initial_state([Atoms("HO", positions=np.zeros((2, 3)))] * 2, Free(), target * 0 + 300.0, noise)
+    state = initial_state(
+        [Atoms("HO", positions=np.zeros((2, 3)))] * 2, Free(), target * 0 + 300.0, noise
+    )
     before = kinetic_temperature(state) - target
     for _ in range(200):
         state = berendsen(state, Free(), 0.5, 100.0, target)
-    torch.testing.assert_close((kinetic_temperature(state) - target) / before, torch.full((2,), np.exp(-1.0)).double(), rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        (kinetic_temperature(state) - target) / before,
+        torch.full((2,), np.exp(-1.0)).double(),
+        rtol=0.01,
+        atol=0,
+    )
 
 
 def test_nose_hoover_conserves_its_quantity_to_second_order():
@@ -112,7 +119,9 @@ def test_without_rotation_only_vibration_is_left(name):
     state = initial_state([atoms] * 2, Free(), torch.tensor([300.0, 300.0]).double(), noise)
     still = without_rotation(state)
     arms = torch.tensor(atoms.positions - atoms.get_center_of_mass()).repeat(2, 1)
-    momentum = torch.linalg.cross(arms, still.masses * still.velocities).reshape(2, -1, 3).sum(dim=1)
+    momentum = (
+        torch.linalg.cross(arms, still.masses * still.velocities).reshape(2, -1, 3).sum(dim=1)
+    )
     assert float(momentum.abs().max()) < 1e-12
     assert float((still.masses * still.velocities).reshape(2, -1, 3).sum(dim=1).abs().max()) < 1e-12
     assert (kinetic_energy(still) < kinetic_energy(state)).all()

@@ -35,13 +35,17 @@ def test_water_on_gfn2_agrees_with_the_reference_values(shared):
 def test_published_hessian_gives_published_frequencies_and_intensities(shared):
     record = json.loads((shared / "theory" / "vibtools_water.json").read_text())
     atoms = Atoms(record["symbols"], record["positions_angstrom"])
-    frequencies, modes = normal_modes(atoms, np.array(record["hessian_hartree_per_bohr2"]) * HARTREE_PER_BOHR2)
+    frequencies, modes = normal_modes(
+        atoms, np.array(record["hessian_hartree_per_bohr2"]) * HARTREE_PER_BOHR2
+    )
     intensities = infrared_intensities(modes, np.array(record["dipole_gradient_e_3x3N"]).T)
     np.testing.assert_allclose(frequencies, record["reference"]["frequencies_cm1"], atol=0.4)
     np.testing.assert_allclose(intensities, record["reference"]["ir_km_per_mol"], rtol=2e-3)
 
 
-@pytest.mark.parametrize(("name", "modes"), [("C2H2", 7), ("CO2", 4), ("N2", 1), ("H2O", 3), ("CH4", 9)])
+@pytest.mark.parametrize(
+    ("name", "modes"), [("C2H2", 7), ("CO2", 4), ("N2", 1), ("H2O", 3), ("CH4", 9)]
+)
 def test_number_of_vibrations(name, modes):
     atoms = optimise(molecule(name), TBLite())
     atoms.rotate(41, (1, 2, 3))  # a linear molecule is linear in any direction
@@ -73,7 +77,9 @@ def test_modes_are_orthonormal_and_free_of_translation_and_rotation():
     np.testing.assert_allclose(overlap, np.eye(12), atol=1e-10)
     np.testing.assert_allclose(np.einsum("ian,a->in", modes, masses), 0, atol=1e-10)
     arms = atoms.positions - atoms.get_center_of_mass()
-    np.testing.assert_allclose(np.einsum("a,iak->ik", masses, np.cross(arms[None], modes)), 0, atol=1e-9)
+    np.testing.assert_allclose(
+        np.einsum("a,iak->ik", masses, np.cross(arms[None], modes)), 0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["H2O", "CH3OH", "CO2", "C2H6"])
@@ -93,7 +99,9 @@ def test_a_hessian_takes_two_calculations_for_each_vibration_and_is_the_whole_on
     for number, copy in enumerate(moved):
         copy.positions[divmod(number // 2, 3)] += 0.002 * (1 - 2 * (number % 2))
     found = source.calculate(moved)
-    forces = np.array([properties.forces.ravel() for properties in found]).reshape(-1, 2, 3 * len(atoms))
+    forces = np.array([properties.forces.ravel() for properties in found]).reshape(
+        -1, 2, 3 * len(atoms)
+    )
     np.testing.assert_allclose(hessian, -(forces[:, 0] - forces[:, 1]) / 0.004, atol=0.05)
     dipoles = np.array([properties.dipole for properties in found]).reshape(-1, 2, 3)
     modes = normal_modes(atoms, hessian)[1]
@@ -110,7 +118,9 @@ def test_isotopes_follow_teller_and_redlich():
     ratio = np.prod(normal_modes(heavy, hessian)[0] / normal_modes(light, hessian)[0])
     m = [light.get_masses(), heavy.get_masses()]
     inertia = [np.prod(a.get_moments_of_inertia()) for a in (light, heavy)]
-    expected = np.sqrt((m[0][1] / m[1][1]) ** 6 * (m[1].sum() / m[0].sum()) ** 3 * inertia[1] / inertia[0])
+    expected = np.sqrt(
+        (m[0][1] / m[1][1]) ** 6 * (m[1].sum() / m[0].sum()) ** 3 * inertia[1] / inertia[0]
+    )
     assert ratio == pytest.approx(expected, rel=1e-3)
 
 
@@ -134,25 +144,38 @@ def test_normal_mode_samples_are_ases_mode_images():
 
 
 def test_isotopes_in_a_file_reach_the_frequencies(tmp_path):
-    """Harmonic wavenumbers of H2O and D2O from experiment (Benedict, Gailar and Plyler 1956, doi:10.1063/1.1731981): their ratios depend on
-    masses and geometry, hardly on the force field. The product of the ratios is that of Teller and Redlich."""
+    """Harmonic wavenumbers of H2O and D2O from experiment (Benedict, Gailar and Plyler 1956,
+    doi:10.1063/1.1731981): their ratios depend on masses and geometry, hardly on the force field.
+    The product of the ratios is that of Teller and Redlich."""
     light = molecule("H2O")
     heavy = light.copy()
     heavy.set_masses([15.9949, 2.014102, 2.014102])
     light.set_masses([15.9949, 1.007825, 1.007825])
     found = []
     for name, atoms in (("light", light), ("heavy", heavy)):
-        ase.io.write(tmp_path / f"{name}.xyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"])
+        ase.io.write(
+            tmp_path / f"{name}.xyz",
+            atoms,
+            format="extxyz",
+            columns=["symbols", "positions", "masses"],
+        )
         (atoms,) = Molecules(files=(str(tmp_path / f"{name}.xyz"),)).load()
         found.append(minimum(atoms, TBLite()))
     np.testing.assert_allclose(found[1].atoms.get_masses()[1:], 2.014102)
     np.testing.assert_allclose(found[0].atoms.positions, found[1].atoms.positions, atol=1e-6)
     ratio = found[1].frequencies / found[0].frequencies
-    np.testing.assert_allclose(ratio, np.array([1206.39, 2763.80, 2888.78]) / [1648.47, 3832.17, 3942.53], atol=4e-3)
+    np.testing.assert_allclose(
+        ratio, np.array([1206.39, 2763.80, 2888.78]) / [1648.47, 3832.17, 3942.53], atol=4e-3
+    )
     assert ratio[2] != pytest.approx(1.0)
     inertia = [np.prod(known.atoms.get_moments_of_inertia()) for known in found]
     masses = [known.atoms.get_masses() for known in found]
-    product = np.sqrt(inertia[1] / inertia[0] * (masses[1].sum() / masses[0].sum()) ** 3 * np.prod(masses[0] / masses[1]) ** 3)
+    product = np.sqrt(
+        inertia[1]
+        / inertia[0]
+        * (masses[1].sum() / masses[0].sum()) ** 3
+        * np.prod(masses[0] / masses[1]) ** 3
+    )
     assert np.prod(ratio) == pytest.approx(product, rel=2e-3)
 
 
@@ -171,7 +194,11 @@ def eclipsed_ethane():
     return atoms
 
 
-@pytest.mark.parametrize("make", [planar_ammonia, eclipsed_ethane, lambda: table()["acetone"].copy()], ids=["ammonia", "ethane", "acetone"])
+@pytest.mark.parametrize(
+    "make",
+    [planar_ammonia, eclipsed_ethane, lambda: table()["acetone"].copy()],
+    ids=["ammonia", "ethane", "acetone"],
+)
 def test_a_start_that_relaxes_to_a_saddle_point_ends_in_a_minimum(make, caplog):
     atoms = make()
     straight = harmonic(optimise(atoms, TBLite()), TBLite())
@@ -189,7 +216,9 @@ def test_a_minimum_is_left_as_it_is(caplog):
     with caplog.at_level("INFO"):
         found = minimum(molecule("CH3OH"), TBLite())
     assert not caplog.text
-    np.testing.assert_array_equal(found.atoms.positions, on_grid(optimise(molecule("CH3OH"), TBLite())).positions)
+    np.testing.assert_array_equal(
+        found.atoms.positions, on_grid(optimise(molecule("CH3OH"), TBLite())).positions
+    )
 
 
 @pytest.mark.parametrize("name", ["C2H2", "CO2", "HCN"])
@@ -203,9 +232,13 @@ def test_a_linear_molecule_stays_one_however_it_was_relaxed(name):
         assert count_modes(relaxed) == 3 * len(atoms) - 5
     reference = harmonic(optimise(molecule(name), source), source)
     bent = relaxed.copy()
-    bent.positions[0] += 0.15 * np.linalg.svd(bent.positions - bent.positions.mean(axis=0))[2][2]  # as a bad committee would have it
+    bent.positions[0] += (
+        0.15 * np.linalg.svd(bent.positions - bent.positions.mean(axis=0))[2][2]
+    )  # as a bad committee would have it
     assert count_modes(bent) == 3 * len(atoms) - 6
-    assert len(harmonic(bent, source, modes=len(reference.frequencies)).frequencies) == len(reference.frequencies)
+    assert len(harmonic(bent, source, modes=len(reference.frequencies)).frequencies) == len(
+        reference.frequencies
+    )
 
 
 @pytest.mark.parametrize("name", ["H2O", "HCN", "CH3OH", "H2O2", "C2H6"])

@@ -63,7 +63,10 @@ def test_the_plan_multiplies_what_there_is_to_do_by_what_it_takes(tmp_path):
     md = study.spectrum.production
     steps = md.replicas * (md.thermalisation + md.length) * 1e3 / study.spectrum.timestep
     assert f"{steps:,.0f} steps" in stages["production"]
-    assert f"{steps * 1e-4:.0f} s" in stages["production"] or f"{steps * 1e-4 / 60:.0f} min" in stages["production"]
+    assert (
+        f"{steps * 1e-4:.0f} s" in stages["production"]
+        or f"{steps * 1e-4 / 60:.0f} min" in stages["production"]
+    )
     first = study.initial.count(count_modes(molecules[0]))
     assert f"{first * 10 / 60:.0f} min" in stages["first labels"]
     assert any(re.search(r"\d+.* to \d+", line) for line in lines if "earlier work" in line)
@@ -81,22 +84,44 @@ def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):
         return float(hours[1]) * (24 if hours[2] == "days" else 1)
 
     one = seconds("molecules=methanol", "executor=serial")
-    two = seconds("molecules=methanol", "executor.labels.workers=2", "executor.training.workers=2", "executor.md.workers=2")
+    two = seconds(
+        "molecules=methanol",
+        "executor.labels.workers=2",
+        "executor.training.workers=2",
+        "executor.md.workers=2",
+    )
     assert 0.45 < two / one < 0.6
     assert seconds("molecules.names=[ethanol]", "executor=serial") > 1.5 * one
 
 
 def test_the_work_of_a_study_without_dipoles_or_reference_is_left_out():
-    stages = [one.stage for one in work(build(compose("spectrum.reference=null")), build(compose()).checked_molecules())]
+    stages = [
+        one.stage
+        for one in work(
+            build(compose("spectrum.reference=null")), build(compose()).checked_molecules()
+        )
+    ]
     assert "reference MD" not in stages and "production" in stages
-    once = [one.stage for one in work(build(compose("learning.iterations=1")), build(compose()).checked_molecules())]
+    once = [
+        one.stage
+        for one in work(
+            build(compose("learning.iterations=1")), build(compose()).checked_molecules()
+        )
+    ]
     assert "more labels" not in once and "more training" not in once
 
 
 def test_each_molecule_has_its_vibrations_though_two_are_of_one_size():
-    one, two = (build(compose(f"molecules.names=[{names}]")) for names in ("methanol", "methanol,formamide"))
+    one, two = (
+        build(compose(f"molecules.names=[{names}]")) for names in ("methanol", "methanol,formamide")
+    )
     labels = [
-        next(part.labels for part in work(made, made.checked_molecules()) if part.stage == "reference vibrations") for made in (one, two)
+        next(
+            part.labels
+            for part in work(made, made.checked_molecules())
+            if part.stage == "reference vibrations"
+        )
+        for made in (one, two)
     ]
     assert labels[1] == 2 * labels[0], "both have six atoms"
 
@@ -105,8 +130,15 @@ def test_a_member_is_trained_by_one_worker_at_a_time(monkeypatch):
     monkeypatch.setattr("palirs.planning.work.workers", lambda recipe: 16)
     made = build(compose("molecules=methanol", "pretraining=gfn1"))
     shares = {part.stage: part.workers for part in work(made, made.checked_molecules())}
-    assert shares["first training"] == shares["more training"] == shares["pretraining"] == made.committee.size
-    assert shares["dipole model"] == 1 and shares["reference MD"] == 4 and shares["exploration"] == 12
+    assert (
+        shares["first training"]
+        == shares["more training"]
+        == shares["pretraining"]
+        == made.committee.size
+    )
+    assert (
+        shares["dipole model"] == 1 and shares["reference MD"] == 4 and shares["exploration"] == 12
+    )
 
 
 def test_memory_does_not_grow_like_time(tmp_path):
@@ -117,19 +149,34 @@ def test_memory_does_not_grow_like_time(tmp_path):
 def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
     """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs: 180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries."""
     study = build(compose("spectrum.production.replicas=1"))
-    production = next(one for one in work(study, study.checked_molecules()) if one.stage == "production")
+    production = next(
+        one for one in work(study, study.checked_molecules()) if one.stage == "production"
+    )
     assert production.disk == pytest.approx(180_000 + 180_000 + 56_438, rel=0.02)
-    assert [bytes_of(size) for size in (0, 12, 52_000, 1.7e7, 3.2e9)] == ["", "12 B", "52 kB", "17 MB", "3.2 GB"]
+    assert [bytes_of(size) for size in (0, 12, 52_000, 1.7e7, 3.2e9)] == [
+        "",
+        "12 B",
+        "52 kB",
+        "17 MB",
+        "3.2 GB",
+    ]
 
 
 def test_what_is_measured_is_what_a_plan_asks_for(tmp_path, monkeypatch):
     monkeypatch.setattr("palirs.planning.measuring.STEPS", 2000)
-    study = build(compose("experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1"))
+    study = build(
+        compose("experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1")
+    )
     molecules = study.checked_molecules()
     executor = SerialExecutor()
     measure(study, molecules, (executor, executor, executor))
     lines, stages = said(study, molecules, tmp_path)
     assert not any("not known" in line for name, line in stages.items() if name != "report")
-    assert all(np.isfinite(rates.estimate(kind, rate_names(study)[kind], 4)) for kind in ("label", "training", "dipole", "md"))
-    assert 1e-4 < rates.estimate("label", rate_names(study)["label"], 4) < 0.1, "GFN2-xTB takes about a millisecond"
+    assert all(
+        np.isfinite(rates.estimate(kind, rate_names(study)[kind], 4))
+        for kind in ("label", "training", "dipole", "md")
+    )
+    assert 1e-4 < rates.estimate("label", rate_names(study)["label"], 4) < 0.1, (
+        "GFN2-xTB takes about a millisecond"
+    )
     assert any("earlier work" in line for line in lines)

@@ -27,7 +27,9 @@ def test_the_axis_is_that_of_the_molecule_except_by_schnetpacks_recipe():
     ours = spectrum_of(dipoles, Spectroscopy(dipole_interval=0.5), 300.0, "ours")
     assert ours.label == "ours"
     assert highest(ours) == pytest.approx(3681.3, abs=2)
-    theirs = spectrum_of(dipoles, Spectroscopy(method="schnetpack", dipole_interval=0.5), 300.0, "theirs")
+    theirs = spectrum_of(
+        dipoles, Spectroscopy(method="schnetpack", dipole_interval=0.5), 300.0, "theirs"
+    )
     alone = infrared_spectrum(dipoles[0], 0.5, method="schnetpack").within(0, 5000)
     np.testing.assert_array_equal(theirs.intensity, alone.intensity)
     assert highest(theirs) == pytest.approx(3700, abs=5)

@@ -36,7 +36,11 @@ from palirs.vibrations import harmonic
 
 ELEMENTS = (1, 6, 7, 8)
 SETTINGS = Spectroscopy(
-    production=MD(replicas=2, thermalisation=0.05, length=0.4), reference=None, dipole_interval=1.0, geometry_interval=50.0, max_lag=100.0
+    production=MD(replicas=2, thermalisation=0.05, length=0.4),
+    reference=None,
+    dipole_interval=1.0,
+    geometry_interval=50.0,
+    max_lag=100.0,
 )
 
 
@@ -56,14 +60,22 @@ class Here(Executor):
 def source(tmp_path_factory):
     """An untrained committee, too weak to tear molecules apart, and an untrained dipole model."""
     place = tmp_path_factory.mktemp("models")
-    architecture = Architecture(channels=8, max_ell=2, correlation=2, radial_mlp=(16,), cutoff=4.0, dtype="float32")
+    architecture = Architecture(
+        channels=8, max_ell=2, correlation=2, radial_mlp=(16,), cutoff=4.0, dtype="float32"
+    )
     shape = PotentialShape(
-        architecture=architecture, elements=ELEMENTS, atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0), scale=0.0005, mean_neighbours=4.0
+        architecture=architecture,
+        elements=ELEMENTS,
+        atomic_energies=(-13.0, -1030.0, -1485.0, -2042.0),
+        scale=0.0005,
+        mean_neighbours=4.0,
     )
     for member in range(2):
         torch.manual_seed(member)
         save(place / f"potential-{member}.safetensors", shape, shape.build())
-    dipole = DipoleShape(architecture=architecture, elements=ELEMENTS, scale=0.4, mean_neighbours=4.0)
+    dipole = DipoleShape(
+        architecture=architecture, elements=ELEMENTS, scale=0.4, mean_neighbours=4.0
+    )
     save(place / "dipole.safetensors", dipole, dipole.build())
     return place, (place / "dipole.safetensors",)
 
@@ -79,9 +91,20 @@ def vibrating(molecules):
     return [harmonic(atoms, TBLite()) for atoms in molecules]
 
 
-def run(source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, how=None, seed=3):
+def run(
+    source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, how=None, seed=3
+):
     return simulate(
-        source, molecules, settings.production, settings, temperature, seed, Here(workers), directory, "test", how or Evaluation()
+        source,
+        molecules,
+        settings.production,
+        settings,
+        temperature,
+        seed,
+        Here(workers),
+        directory,
+        "test",
+        how or Evaluation(),
     )
 
 
@@ -123,7 +146,9 @@ def test_dipoles_of_every_interval_are_there(undisturbed):
 
 
 @pytest.mark.parametrize("thermostat", ["langevin", "nose_hoover"])
-def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, vibrating, tmp_path, monkeypatch, thermostat):
+def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(
+    source, vibrating, tmp_path, monkeypatch, thermostat
+):
     """Stop the driver in the middle several times, with checkpoints at every chance, and compare files byte for byte."""
     settings = replace(SETTINGS, thermostat=thermostat)
     run(source, vibrating, tmp_path / "whole", settings)
@@ -131,7 +156,10 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(source, vibrating, tm
     for stop in (70, 400, 777):
         with stopped_at(stop, monkeypatch):
             run(source, vibrating, tmp_path / "cut", settings)
-    same(run(source, vibrating, tmp_path / "whole", settings), run(source, vibrating, tmp_path / "cut", settings))
+    same(
+        run(source, vibrating, tmp_path / "whole", settings),
+        run(source, vibrating, tmp_path / "cut", settings),
+    )
     assert len(list((tmp_path / "whole").rglob("*.modes"))) == 4
     for file in (tmp_path / "whole").rglob("*.*"):
         if file.is_dir():
@@ -150,13 +178,30 @@ def test_rates_of_the_modes_are_those_of_the_recorded_trajectory(vibrating, tmp_
     """Half their squares is the kinetic energy in the modes: k_B T/2 in each."""
     warm = replace(SETTINGS, production=MD(replicas=4, thermalisation=0.3, length=0.5))
     for found, known in zip(
-        simulate(TBLite(), vibrating, warm.production, warm, 300.0, 3, Here(), tmp_path, "test", Evaluation()), vibrating, strict=True
+        simulate(
+            TBLite(),
+            vibrating,
+            warm.production,
+            warm,
+            300.0,
+            3,
+            Here(),
+            tmp_path,
+            "test",
+            Evaluation(),
+        ),
+        vibrating,
+        strict=True,
     ):
         assert found.rates.shape == (4, 500, len(known.frequencies))
-        assert 0.5 * (found.rates**2).mean() == pytest.approx(0.5 * BOLTZMANN * found.temperature.mean(), rel=0.25)
+        assert 0.5 * (found.rates**2).mean() == pytest.approx(
+            0.5 * BOLTZMANN * found.temperature.mean(), rel=0.25
+        )
 
 
-def test_a_trajectory_that_began_without_its_modes_goes_on_without(source, molecules, vibrating, tmp_path):
+def test_a_trajectory_that_began_without_its_modes_goes_on_without(
+    source, molecules, vibrating, tmp_path
+):
     short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
     run(source, molecules, tmp_path, short)
     found = run(source, vibrating, tmp_path)
@@ -165,7 +210,9 @@ def test_a_trajectory_that_began_without_its_modes_goes_on_without(source, molec
 
 
 @pytest.mark.thorough
-def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(source, molecules, undisturbed, tmp_path):
+def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
+    source, molecules, undisturbed, tmp_path
+):
     """SIGKILL, several times, at moments that nobody chose."""
     script = tmp_path / "drive.py"
     script.write_text(
@@ -211,12 +258,24 @@ def test_a_trajectory_alone_is_the_one_in_a_batch_of_72(source, tmp_path):
     many = Molecules(names=("organics24",)).load()
     short = replace(SETTINGS, production=MD(replicas=3, thermalisation=0.02, length=0.15))
     batch = run(source, many, tmp_path / "batch", short)
-    alone = run(source, many[7:8], tmp_path / "alone", replace(short, production=replace(short.production, replicas=1)))
+    alone = run(
+        source,
+        many[7:8],
+        tmp_path / "alone",
+        replace(short, production=replace(short.production, replicas=1)),
+    )
     np.testing.assert_array_equal(batch[7].dipoles[0], alone[0].dipoles[0])
 
 
-def test_a_longer_run_goes_on_with_what_there_is(source, molecules, undisturbed, tmp_path, monkeypatch):
-    run(source, molecules, tmp_path, replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1)))
+def test_a_longer_run_goes_on_with_what_there_is(
+    source, molecules, undisturbed, tmp_path, monkeypatch
+):
+    run(
+        source,
+        molecules,
+        tmp_path,
+        replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1)),
+    )
     began, batch = [], Batch.__init__
 
     def watched(self, *args):
@@ -227,26 +286,39 @@ def test_a_longer_run_goes_on_with_what_there_is(source, molecules, undisturbed,
     found = run(source, molecules, tmp_path)
     assert sorted(began) == [0, 500], "second replicas begin, first ones go on"
     for a, b in zip(found, undisturbed, strict=True):
-        np.testing.assert_allclose(a.dipoles, b.dipoles, atol=1e-7)  # dipoles are evaluated in other blocks
+        np.testing.assert_allclose(
+            a.dipoles, b.dipoles, atol=1e-7
+        )  # dipoles are evaluated in other blocks
 
 
-def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints(source, molecules, undisturbed, tmp_path):
+def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints(
+    source, molecules, undisturbed, tmp_path
+):
     """An executor hands the same share to another worker; its trajectories then stand at different steps."""
     short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
     run(source, molecules, tmp_path, short)
     wanted = fingerprint(SETTINGS.production, SETTINGS, 0.1, 3, molecules[0])
     jobs = [
-        Job(atoms, tmp_path / f"{name}-0.1K-test" / str(replica), wanted, stream(3, "production", name, 0.1, replica))
+        Job(
+            atoms,
+            tmp_path / f"{name}-0.1K-test" / str(replica),
+            wanted,
+            stream(3, "production", name, 0.1, replica),
+        )
         for atoms, name in zip(molecules, ("methanol", "formamide"), strict=True)
         for replica in range(2)
     ]
     assert len({Recording(job.place).checkpoint(wanted).step for job in jobs}) == 2
     _share(source, jobs, SETTINGS.production, SETTINGS, 0.1, "test", 0, Evaluation())
     for a, b in zip(run(source, molecules, tmp_path), undisturbed, strict=True):
-        np.testing.assert_allclose(a.dipoles, b.dipoles, atol=1e-7)  # dipoles are evaluated in other blocks
+        np.testing.assert_allclose(
+            a.dipoles, b.dipoles, atol=1e-7
+        )  # dipoles are evaluated in other blocks
 
 
-def test_other_settings_begin_anew_and_what_there_was_is_kept(source, molecules, undisturbed, tmp_path, caplog):
+def test_other_settings_begin_anew_and_what_there_was_is_kept(
+    source, molecules, undisturbed, tmp_path, caplog
+):
     run(source, molecules, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("0.*")}
     with caplog.at_level("WARNING"):
@@ -260,7 +332,12 @@ def test_other_settings_begin_anew_and_what_there_was_is_kept(source, molecules,
 
 
 def test_files_that_lost_something_are_not_gone_on_with(source, molecules, tmp_path):
-    run(source, molecules, tmp_path, replace(SETTINGS, production=replace(SETTINGS.production, length=0.2)))
+    run(
+        source,
+        molecules,
+        tmp_path,
+        replace(SETTINGS, production=replace(SETTINGS.production, length=0.2)),
+    )
     with (tmp_path / "methanol-0.1K-test" / "1.dipoles").open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(PalirsError, match=r"1\.dipoles is shorter.*delete .*1\.npz"):
@@ -277,7 +354,9 @@ def test_geometries_are_for_ase(source, molecules, tmp_path):
     assert np.abs(frames[0].positions - molecules[0].positions).max() < 0.5
 
 
-def test_numbers_that_are_none_end_one_trajectory_and_the_others_go_on(source, molecules, undisturbed, tmp_path):
+def test_numbers_that_are_none_end_one_trajectory_and_the_others_go_on(
+    source, molecules, undisturbed, tmp_path
+):
     """As if the third molecule had never been there, to the last bit."""
     broken = molecules[0].copy()
     broken.info[keys.MOLECULE] = "broken"
@@ -286,19 +365,28 @@ def test_numbers_that_are_none_end_one_trajectory_and_the_others_go_on(source, m
     same(found[:2], undisturbed)
     assert found[2].dipoles.shape == (0, 400, 3)
     assert [reason.startswith("not a number by") for reason in found[2].broken] == [True, True]
-    with pytest.raises(PalirsError, match=r"broken: 0 of 2 trajectories ended well.*not a number(.|\n)*spectrum.complete=0.5"):
+    with pytest.raises(
+        PalirsError,
+        match=r"broken: 0 of 2 trajectories ended well.*not a number(.|\n)*spectrum.complete=0.5",
+    ):
         check_enough(found, 0.5)
     check_enough(found[:2], 1.0)
 
 
-def test_a_molecule_that_falls_apart_is_left_out(source, molecules, undisturbed, tmp_path, caplog, monkeypatch):
+def test_a_molecule_that_falls_apart_is_left_out(
+    source, molecules, undisturbed, tmp_path, caplog, monkeypatch
+):
     """One replica is torn apart on the way: it ends there, for good, and the other one is the one it would have been."""
     langevin = Batch.advance
 
     def torn(batch, steps):
         langevin(batch, min(steps, 600 - batch.step) if batch.step < 600 else steps)
         for number, job in enumerate(batch.jobs):
-            if batch.step == 600 and job.place.name == "1" and job.molecule.info[keys.MOLECULE] == "methanol":
+            if (
+                batch.step == 600
+                and job.place.name == "1"
+                and job.molecule.info[keys.MOLECULE] == "methanol"
+            ):
                 batch.state.positions[sum(batch.counts[: number + 1]) - 1] += 9.0
 
     monkeypatch.setattr(Batch, "advance", torn)
@@ -328,14 +416,27 @@ class Failing(TBLite):
         return super().run(calculator, atoms)
 
 
-def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_with_it(molecules, tmp_path, monkeypatch):
+def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_with_it(
+    molecules, tmp_path, monkeypatch
+):
     """What is gone on with later is what an engine that never failed gives, and so are the others."""
     short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.12))
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(Failing, "sign", str(tmp_path / "sign"))
 
     def go(directory):
-        return simulate(Failing(), molecules, short.production, short, 300.0, 1, Here(), directory, "reference", Evaluation())
+        return simulate(
+            Failing(),
+            molecules,
+            short.production,
+            short,
+            300.0,
+            1,
+            Here(),
+            directory,
+            "reference",
+            Evaluation(),
+        )
 
     whole = go(tmp_path / "whole")
     (tmp_path / "sign").touch()
@@ -354,13 +455,17 @@ def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_wit
 
 
 def test_thermalisation_is_checkpointed_too(source, molecules, tmp_path, monkeypatch):
-    long = replace(SETTINGS, production=replace(SETTINGS.production, thermalisation=0.2, length=0.11))
+    long = replace(
+        SETTINGS, production=replace(SETTINGS.production, thermalisation=0.2, length=0.11)
+    )
     whole = run(source, molecules, tmp_path / "whole", long)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
     with stopped_at(300, monkeypatch):
         run(source, molecules, tmp_path / "cut", long)
     advance, began = Batch.advance, []
-    monkeypatch.setattr(Batch, "advance", lambda batch, steps: (began.append(batch.step), advance(batch, steps)))
+    monkeypatch.setattr(
+        Batch, "advance", lambda batch, steps: (began.append(batch.step), advance(batch, steps))
+    )
     same(run(source, molecules, tmp_path / "cut", long), whole)
     assert began[0] == 300
 
@@ -380,12 +485,16 @@ def test_two_programs_on_one_trajectory_are_told(source, molecules, tmp_path):
 def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
     """Neither company nor a kill shows: to the last bit with one thread (several sum up in any order)."""
     engine = PySCF(functional="hf", basis="sto-3g", density_fitting=False, guess="previous")
-    short = replace(SETTINGS, production=MD(replicas=2, thermalisation=0.002, length=0.11), dipole_interval=2.0)
+    short = replace(
+        SETTINGS, production=MD(replicas=2, thermalisation=0.002, length=0.11), dipole_interval=2.0
+    )
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
 
     def go(directory, replicas=2):
         md = replace(short.production, replicas=replicas)
-        return simulate(engine, [water], md, short, 300.0, 1, Here(), directory, "reference", Evaluation())
+        return simulate(
+            engine, [water], md, short, 300.0, 1, Here(), directory, "reference", Evaluation()
+        )
 
     with pyscf_lib.with_omp_threads(1):
         whole = go(tmp_path / "whole")
@@ -397,7 +506,18 @@ def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
 
 def test_the_engines_own_md_is_driven_by_the_same_integrators(molecules, tmp_path):
     short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.11))
-    found = simulate(TBLite(), molecules[:1], short.production, short, 300.0, 1, Here(), tmp_path, "reference", Evaluation())
+    found = simulate(
+        TBLite(),
+        molecules[:1],
+        short.production,
+        short,
+        300.0,
+        1,
+        Here(),
+        tmp_path,
+        "reference",
+        Evaluation(),
+    )
     assert found[0].dipoles.shape == (1, 110, 3)
     assert np.linalg.norm(found[0].dipoles[0, 0]) > 0.1
     assert abs(found[0].drift[0]) < 0.05, "eV/ps"

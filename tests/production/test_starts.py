@@ -12,7 +12,12 @@ def starts(shares, weighted):
     from ase.build import molecule
 
     water = molecule("H2O")
-    return Starts(Harmonic(water, np.zeros(3), np.zeros((3, 3, 3))), (water,) * len(shares), tuple(shares), weighted)
+    return Starts(
+        Harmonic(water, np.zeros(3), np.zeros((3, 3, 3))),
+        (water,) * len(shares),
+        tuple(shares),
+        weighted,
+    )
 
 
 def test_replicas_are_shared_out_in_proportion_and_more_change_none_before():
@@ -35,16 +40,22 @@ def noise(seed, scale):
 def test_a_weighted_spectrum_is_the_weighted_mean_of_those_of_the_kinds():
     first, second = noise(1, 1.0), noise(2, 3.0)
     members = (0,) * 8 + (1,) * 8
-    both = infrared_spectrum(np.concatenate([first, second]), 1.0, strata=Strata(members, (0.9, 0.1)))
+    both = infrared_spectrum(
+        np.concatenate([first, second]), 1.0, strata=Strata(members, (0.9, 0.1))
+    )
     one, other = (infrared_spectrum(part, 1.0) for part in (first, second))
-    np.testing.assert_allclose(both.intensity, 0.9 * one.intensity + 0.1 * other.intensity, rtol=1e-9)
+    np.testing.assert_allclose(
+        both.intensity, 0.9 * one.intensity + 0.1 * other.intensity, rtol=1e-9
+    )
     np.testing.assert_allclose(both.error, np.hypot(0.9 * one.error, 0.1 * other.error), rtol=1e-9)
 
 
 def test_the_error_of_few_trajectories_of_each_kind_is_that_of_their_means():
     """Three of one kind and two of the other: each variance has one less than there are in its denominator."""
     first, second = noise(1, 1.0)[:3], noise(2, 3.0)[:2]
-    both = infrared_spectrum(np.concatenate([first, second]), 1.0, strata=Strata((0, 0, 0, 1, 1), (0.7, 0.3)))
+    both = infrared_spectrum(
+        np.concatenate([first, second]), 1.0, strata=Strata((0, 0, 0, 1, 1), (0.7, 0.3))
+    )
     one, other = (infrared_spectrum(part, 1.0) for part in (first, second))
     np.testing.assert_allclose(both.error, np.hypot(0.7 * one.error, 0.3 * other.error), rtol=1e-9)
 
@@ -58,7 +69,10 @@ def test_one_stretch_of_a_kind_says_nothing_of_its_error():
 def test_shares_as_many_as_trajectories_change_nothing_but_the_error():
     """Stratified, the difference between the kinds is no part of the error."""
     values = np.concatenate([noise(1, 1.0), noise(2, 3.0)])
-    plain, same = infrared_spectrum(values, 1.0), infrared_spectrum(values, 1.0, strata=Strata((0,) * 8 + (1,) * 8, (0.5, 0.5)))
+    plain, same = (
+        infrared_spectrum(values, 1.0),
+        infrared_spectrum(values, 1.0, strata=Strata((0,) * 8 + (1,) * 8, (0.5, 0.5))),
+    )
     np.testing.assert_allclose(plain.intensity, same.intensity, rtol=1e-9)
     assert (same.error < plain.error).mean() > 0.9
 

@@ -21,7 +21,9 @@ def formaldehyde():
 
 
 def broadened(frequencies, intensities, width=15.0):
-    lines = np.exp(-0.5 * ((GRID - frequencies[:, None]) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    lines = np.exp(-0.5 * ((GRID - frequencies[:, None]) / width) ** 2) / (
+        width * np.sqrt(2 * np.pi)
+    )
     return Spectrum(GRID, intensities @ lines)
 
 
@@ -29,15 +31,23 @@ def test_a_band_is_called_by_what_gives_most_of_it():
     assert assignment(["a", "b"], np.array([9.0, 1.0])) == ("a", pytest.approx(0.9))
     assert assignment(["a", "b"], np.array([5.0, 4.0])) == ("a; b", pytest.approx(1.0))
     assert assignment(["a", "a", "b"], np.array([4.0, 4.0, 2.0])) == ("a", pytest.approx(0.8))
-    assert assignment(["X symmetric stretch", "X antisymmetric stretch"], np.array([5.0, 4.0])) == ("X stretch", pytest.approx(1.0))
-    assert assignment(["X symmetric stretch", "X antisymmetric stretch"], np.array([9.0, 1.0]))[0] == "X symmetric stretch"
+    assert assignment(["X symmetric stretch", "X antisymmetric stretch"], np.array([5.0, 4.0])) == (
+        "X stretch",
+        pytest.approx(1.0),
+    )
+    assert (
+        assignment(["X symmetric stretch", "X antisymmetric stretch"], np.array([9.0, 1.0]))[0]
+        == "X symmetric stretch"
+    )
     assert assignment(["a"], np.array([0.0])) == ("", 0.0)
 
 
 def test_the_harmonic_spectrum_is_assigned_to_its_own_modes(formaldehyde):
     shown = broadened(formaldehyde.frequencies, formaldehyde.intensities)
     experiment = broadened(np.array([1249.0, 1746.0, 2800.0]), np.array([10.0, 60.0, 100.0]))
-    rows = table({"predicted": shown, "experiment": experiment}, (500.0, 4000.0), formaldehyde, None, None)
+    rows = table(
+        {"predicted": shown, "experiment": experiment}, (500.0, 4000.0), formaldehyde, None, None
+    )
     named = {row["assignment"]: row for row in rows}
     assert {"CH₂ rock", "C=O stretch"} <= set(named)
     row = named["C=O stretch"]
@@ -51,7 +61,9 @@ def test_the_harmonic_spectrum_is_assigned_to_its_own_modes(formaldehyde):
 
 def test_the_motion_of_modes_decides_where_it_is_known(formaldehyde):
     """The mode at 1203 cm⁻¹ moves at 1806 in this MD, and that at 1806 at 1203."""
-    lines = np.array([broadened(np.array([one]), np.array([1.0])).intensity for one in formaldehyde.frequencies])
+    lines = np.array(
+        [broadened(np.array([one]), np.array([1.0])).intensity for one in formaldehyde.frequencies]
+    )
     lines[[1, 3]] = lines[[3, 1]]
     shown = Spectrum(GRID, formaldehyde.intensities @ lines)
     rows = table({"predicted": shown}, (500.0, 4000.0), formaldehyde, None, (GRID, lines))
@@ -59,7 +71,9 @@ def test_the_motion_of_modes_decides_where_it_is_known(formaldehyde):
 
 
 def test_a_band_that_no_mode_explains_is_said(formaldehyde):
-    overtone = broadened(np.append(formaldehyde.frequencies, 2200.0), np.append(formaldehyde.intensities, 40.0))
+    overtone = broadened(
+        np.append(formaldehyde.frequencies, 2200.0), np.append(formaldehyde.intensities, 40.0)
+    )
     rows = table({"predicted": overtone}, (500.0, 4000.0), formaldehyde, None, None)
     (row,) = [row for row in rows if abs(row["position_cm1"] - 2200) < 5]
     assert row["assignment"].startswith("no fundamental")

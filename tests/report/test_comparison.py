@@ -14,13 +14,21 @@ GRID = np.arange(0.0, 5000.0, 2.0)
 
 def bands(*heights):
     """Bands at 1000, 2000, 3000 cm⁻¹, 20 wide."""
-    return sum(height * np.exp(-(((GRID - 1000 * (i + 1)) / 20) ** 2)) for i, height in enumerate(heights))
+    return sum(
+        height * np.exp(-(((GRID - 1000 * (i + 1)) / 20) ** 2)) for i, height in enumerate(heights)
+    )
 
 
 def test_the_error_of_the_bands_is_that_of_the_mean():
     """Bands of known relative noise: the standard error over many draws is what is told from one draw, and low bands do not count."""
     rng = np.random.default_rng(0)
-    draws = [[Spectrum(GRID, bands(1.0, 0.8 * (1 + 0.3 * x), 0.3 * (1 + 2.0 * x))) for x in rng.normal(size=64)] for _ in range(60)]
+    draws = [
+        [
+            Spectrum(GRID, bands(1.0, 0.8 * (1 + 0.3 * x), 0.3 * (1 + 2.0 * x)))
+            for x in rng.normal(size=64)
+        ]
+        for _ in range(60)
+    ]
     told = [band_error(mean_spectrum(draw), (500.0, 4000.0)) for draw in draws]
     means = [mean_spectrum(draw).on(np.array([2000.0]))[0] for draw in draws]
     assert np.mean(told) == pytest.approx(np.std(means) / 0.8, rel=0.25)
@@ -29,7 +37,12 @@ def test_the_error_of_the_bands_is_that_of_the_mean():
 
 def noisy(rng, parts, noise=0.3):
     """A spectrum of as many parts, whose bands have this relative noise each."""
-    return mean_spectrum([Spectrum(GRID, bands(*(np.array([1.0, 0.8, 0.3]) * (1 + noise * rng.normal(size=3))))) for _ in range(parts)])
+    return mean_spectrum(
+        [
+            Spectrum(GRID, bands(*(np.array([1.0, 0.8, 0.3]) * (1 + noise * rng.normal(size=3)))))
+            for _ in range(parts)
+        ]
+    )
 
 
 def test_intervals_hold_what_other_draws_give(tmp_path):
@@ -42,13 +55,17 @@ def test_intervals_hold_what_other_draws_give(tmp_path):
         shelf.put("a", "predicted", truth)
         shelf.put("a", "reference", noisy(rng, 16))
         found = shelf.compare("a")
-        inside.append(found["spectrum.a.pcc_ml_ref_low"] <= usual <= found["spectrum.a.pcc_ml_ref_high"])
+        inside.append(
+            found["spectrum.a.pcc_ml_ref_low"] <= usual <= found["spectrum.a.pcc_ml_ref_high"]
+        )
         floors.append(found["spectrum.a.pcc_ref_ref"])
     assert np.mean(inside) > 0.7
     assert 1 - np.median(floors) == pytest.approx(1 - apart, rel=0.5)
     assert " to " in in_words(found)
     shelf.put("a", "reference", truth)
-    assert not any(key.endswith("_low") for key in shelf.compare("a")), "nothing is known of how sure these are"
+    assert not any(key.endswith("_low") for key in shelf.compare("a")), (
+        "nothing is known of how sure these are"
+    )
 
 
 def test_what_is_on_the_shelf_is_compared(tmp_path):
@@ -62,12 +79,16 @@ def test_what_is_on_the_shelf_is_compared(tmp_path):
     assert found["spectrum.a.pcc_ml_ref"] == pytest.approx(1.0)
     assert found["spectrum.a.wd_ml_ref"] == pytest.approx(0.0, abs=1e-9)
     assert in_words(found) == "pcc_ml_ref 1.000, wd_ml_ref 0.000"
-    assert Shelf(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).known("a") == {}, "of another temperature"
+    assert Shelf(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).known("a") == {}, (
+        "of another temperature"
+    )
 
 
 def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
     """Bands of the prediction lie 1/0.95 too high, at the same areas: scaled they are those of the experiment."""
-    spectrum = Spectrum(GRID, bands(1.0, 0.5, 0.2)).with_blocks(np.array([bands(1.0, 0.5, 0.2), bands(1.0, 0.5, 0.2)]))
+    spectrum = Spectrum(GRID, bands(1.0, 0.5, 0.2)).with_blocks(
+        np.array([bands(1.0, 0.5, 0.2), bands(1.0, 0.5, 0.2)])
+    )
     file = tmp_path / "measured.txt"
     np.savetxt(file, np.column_stack([GRID, spectrum.intensity]))
     high = spectrum.scaled(1 / 0.95)
@@ -75,7 +96,12 @@ def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
     assert high.blocks.mean(axis=0) == pytest.approx(high.intensity)
     found = {}
     for scale in (None, 0.95):
-        shelf = Shelf(tmp_path, Spectroscopy(experiment=str(file), frequency_scale=scale, max_lag=4000.0), 300.0, ["a"])
+        shelf = Shelf(
+            tmp_path,
+            Spectroscopy(experiment=str(file), frequency_scale=scale, max_lag=4000.0),
+            300.0,
+            ["a"],
+        )
         shelf.put("a", "predicted", high)
         found[scale] = shelf.compare("a")
     assert "spectrum.a.pcc_ml_exp_equal_scaled" not in found[None]
@@ -87,16 +113,28 @@ def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
 def test_too_few_trajectories_are_told_with_the_reason():
     def run(*broken):
         whole = sum(not reason for reason in broken)
-        return Run("a", np.zeros((whole, 5, 3)), np.zeros(whole), np.zeros(whole), np.zeros(whole), list(broken))
+        return Run(
+            "a",
+            np.zeros((whole, 5, 3)),
+            np.zeros(whole),
+            np.zeros(whole),
+            np.zeros(whole),
+            list(broken),
+        )
 
     check_enough([run("", ""), run("", "dissociated")], 0.5)
-    with pytest.raises(PalirsError, match=r"a: 1 of 3 trajectories ended well; one that did not: gone"):
+    with pytest.raises(
+        PalirsError, match=r"a: 1 of 3 trajectories ended well; one that did not: gone"
+    ):
         check_enough([run("", "gone", "gone")], 0.5)
     with pytest.raises(PalirsError, match="0 of 1"):
         check_enough([run("gone")], 0.0)
 
 
-@pytest.mark.parametrize(("seconds", "says"), [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")])
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")],
+)
 def test_times_are_said_as_people_say_them(seconds, says):
     assert duration(seconds) == says
 
@@ -104,7 +142,9 @@ def test_times_are_said_as_people_say_them(seconds, says):
 def test_a_spectrum_made_in_another_way_is_not_compared(tmp_path, caplog):
     shelf = Shelf(tmp_path, Spectroscopy(max_lag=500.0), 300.0, ["x"])
     shelf.put("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=shelf.settings.made))
-    shelf.put("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=Spectroscopy(max_lag=1000.0).made))
+    shelf.put(
+        "x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=Spectroscopy(max_lag=1000.0).made)
+    )
     with caplog.at_level("WARNING"):
         assert set(shelf.known("x")) == {"predicted"}
     assert "hann over 1000 fs" in caplog.text and "hann over 500 fs" in caplog.text
@@ -131,7 +171,12 @@ def test_how_alike_spectra_of_less_md_are(tmp_path):
     assert set(curves) == {"predicted against reference"}, "nobody knows how long the other is"
     time, middle, low, high = np.array(curves["predicted against reference"]).T
     assert (time[0], time[-1]) == (2.0, 58.0)
-    assert (np.diff(time) > 0).all() and middle[0] < middle[-1] and (low <= middle).all() and (middle <= high).all()
+    assert (
+        (np.diff(time) > 0).all()
+        and middle[0] < middle[-1]
+        and (low <= middle).all()
+        and (middle <= high).all()
+    )
 
 
 def test_temperatures_of_a_molecule_are_not_those_of_its_isotopologue(tmp_path):

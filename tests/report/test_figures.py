@@ -14,5 +14,7 @@ def test_drawing_neither_chooses_a_backend_nor_keeps_figures_open():
         "assert plt.get_backend().lower() == 'svg', plt.get_backend()\n"
         "assert not plt.get_fignums()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,9 @@ def test_coverage_is_the_share_of_md_as_near_as_data_are_to_one_another():
 
 
 def test_molecules_are_counted_apart():
-    sets = {name: frames("a", 4) + frames("b", 4) for name in (ENGINES, "initial data", "final data")}
+    sets = {
+        name: frames("a", 4) + frames("b", 4) for name in (ENGINES, "initial data", "final data")
+    }
     same, far = np.arange(4.0), np.arange(4.0) + 100
     rows = {name: np.concatenate([same, far])[:, None] for name in sets}
     rows[ENGINES] = np.concatenate([same + 100, far])[:, None]  # a where b is

@@ -15,18 +15,28 @@ GOALS = dict(zip(ERRORS, (5.0, 10.0), strict=True))
 
 def course(way, seed, labels, harmonic, forces, molecule="methanol"):
     columns = zip(labels, harmonic, forces, strict=True)
-    rows = [{"labels.used": float(n), "harmonic.mae_cm1": h, "forces.mae_meV_per_A": f} for n, h, f in columns]
+    rows = [
+        {"labels.used": float(n), "harmonic.mae_cm1": h, "forces.mae_meV_per_A": f}
+        for n, h, f in columns
+    ]
     return Course(way, molecule, str(seed), rows)
 
 
 def test_labels_until_both_goals_are_met_at_once():
-    assert course("a", 1, [50, 80, 110], [4.0, 6.0, 3.0], [20.0, 9.0, 8.0]).labels_until(GOALS) == 110
+    assert (
+        course("a", 1, [50, 80, 110], [4.0, 6.0, 3.0], [20.0, 9.0, 8.0]).labels_until(GOALS) == 110
+    )
     assert course("a", 1, [50, 80], [4.0, 4.0], [20.0, 11.0]).labels_until(GOALS) == np.inf
-    assert course("a", 1, [50, 80], [np.nan, 4.0], [1.0, 1.0]).labels_until(GOALS) == 80, "no molecule had an optimum at first"
+    assert course("a", 1, [50, 80], [np.nan, 4.0], [1.0, 1.0]).labels_until(GOALS) == 80, (
+        "no molecule had an optimum at first"
+    )
 
 
 def test_the_table_says_which_seed_did_not_get_there_and_then_gives_no_mean():
-    good, bad = course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]), course("a", 2, [50, 90], [9.0, 6.0], [9.0, 8.0])
+    good, bad = (
+        course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]),
+        course("a", 2, [50, 90], [9.0, 6.0], [9.0, 8.0]),
+    )
     other = course("b", 1, [40], [1.0], [2.0], "ethanol")
     first, second = table([good, bad, other], GOALS)
     assert (first["labels"], first["mean"]) == ("80, > 90", "")
@@ -39,10 +49,17 @@ def test_studies_are_read_by_pattern(tmp_path):
         place = tmp_path / f"mine=[x],seed={seed}"
         (place / "test_set").mkdir(parents=True)
         (place / "config.yaml").write_text("")
-        (place / "identity.json").write_text(json.dumps({"molecule methanol": "CH4O", "molecule own": "H2O", "seed": seed}))
-        write_table(place / "test_set" / "errors.csv", course("a", seed, [50], [4.0], [9.0 + seed]).rows)
+        (place / "identity.json").write_text(
+            json.dumps({"molecule methanol": "CH4O", "molecule own": "H2O", "seed": seed})
+        )
+        write_table(
+            place / "test_set" / "errors.csv", course("a", seed, [50], [4.0], [9.0 + seed]).rows
+        )
     found = read_courses(find_studies({"ours": f"{tmp_path}/mine*"}), _described)
-    assert [(one.way, one.molecule, one.seed) for one in found] == [("ours", "methanol, own", "1"), ("ours", "methanol, own", "2")]
+    assert [(one.way, one.molecule, one.seed) for one in found] == [
+        ("ours", "methanol, own", "1"),
+        ("ours", "methanol, own", "2"),
+    ]
     np.testing.assert_array_equal(found[1].values("forces.mae_meV_per_A"), [11.0])
     with pytest.raises(PalirsError, match="no study directory of this name"):
         find_studies({"ours": f"{tmp_path}/theirs*"})
@@ -59,7 +76,10 @@ def test_a_study_whose_name_has_brackets_is_found_by_its_name(tmp_path):
 
 
 def test_the_figure_has_a_column_for_each_molecule_and_a_line_for_each_study():
-    courses = [course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]), course("b", 1, [40, 60], [1.0, 1.0], [2.0, 2.0], "acetic_acid")]
+    courses = [
+        course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]),
+        course("b", 1, [40, 60], [1.0, 1.0], [2.0, 2.0], "acetic_acid"),
+    ]
     drawn = figure(courses, GOALS)
     titles = [axis.get_title() for axis in drawn.axes[:2]]
     assert titles == ["methanol", "acetic acid"]

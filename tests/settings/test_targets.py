@@ -17,18 +17,41 @@ ROOT = Path(__file__).parents[2]
     "config",
     [
         {"engine": {"_target_": "os.system", "command": "touch {sign}"}},
-        {"engine": {"_target_": "palirs.engines.from_ase", "calculator": {"_target_": "os.system", "_args_": ["touch {sign}"]}}},
         {
             "engine": {
                 "_target_": "palirs.engines.from_ase",
-                "calculator": {"_target_": "subprocess.Popen", "args": "touch {sign}", "shell": True},
+                "calculator": {"_target_": "os.system", "_args_": ["touch {sign}"]},
             }
         },
-        {"tracker": {"_target_": "palirs.executors.local.subprocess.Popen", "args": ["touch", "{sign}"]}},
+        {
+            "engine": {
+                "_target_": "palirs.engines.from_ase",
+                "calculator": {
+                    "_target_": "subprocess.Popen",
+                    "args": "touch {sign}",
+                    "shell": True,
+                },
+            }
+        },
+        {
+            "tracker": {
+                "_target_": "palirs.executors.local.subprocess.Popen",
+                "args": ["touch", "{sign}"],
+            }
+        },
         {"tracker": {"_target_": "palirs.executors.local.os.system", "command": "touch {sign}"}},
-        {"molecules": {"names": [{"_target_": "builtins.eval", "_args_": ["open('{sign}', 'w')"]}]}},
+        {
+            "molecules": {
+                "names": [{"_target_": "builtins.eval", "_args_": ["open('{sign}', 'w')"]}]
+            }
+        },
         {"engine": {"_target_": "palirs.tasks.export_model"}},
-        {"engine": {"_target_": "palirs.engines.from_ase", "calculator": {"_target_": "ase.calculators.abc.namedtuple"}}},
+        {
+            "engine": {
+                "_target_": "palirs.engines.from_ase",
+                "calculator": {"_target_": "ase.calculators.abc.namedtuple"},
+            }
+        },
         {"sampler": {"_target_": "palirs.mace.exchange.import_mace", "path": "evil.model"}},
         {"x": {"_target_": ["os.system"]}},
         {"x": {"_target_": "os."}},
@@ -44,7 +67,11 @@ def test_what_is_not_a_recipe_is_refused_before_it_is_called(config, tmp_path):
     if set(config) <= {"engine", "molecules", "sampler"}:
         (study / "config.yaml").write_text(text)
         done = subprocess.run(
-            [sys.executable, "run.py", "task=check", f"study={study}", "tracker=none"], cwd=ROOT, capture_output=True, text=True, timeout=60
+            [sys.executable, "run.py", "task=check", f"study={study}", "tracker=none"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 1
         assert "_target_" in done.stderr
@@ -65,7 +92,13 @@ def test_calculators_of_ase_and_their_profiles_may_be_named():
     check_targets(engine({"_target_": "tblite.ase.TBLite", "_partial_": True}))
     for wrong in (
         engine(calculator),  # would be made while settings are built
-        engine({"_target_": "tblite.ase.TBLite", "_partial_": True, "inner": {"_target_": "tblite.ase.TBLite"}}),
+        engine(
+            {
+                "_target_": "tblite.ase.TBLite",
+                "_partial_": True,
+                "inner": {"_target_": "tblite.ase.TBLite"},
+            }
+        ),
         {"tracker": {**calculator, "_partial_": True}},
     ):
         with pytest.raises(PalirsError):
@@ -74,7 +107,9 @@ def test_calculators_of_ase_and_their_profiles_may_be_named():
 
 def test_a_module_that_comes_with_the_study_is_not_even_imported(tmp_path, monkeypatch):
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "evil.py").write_text(f"open({str(tmp_path / 'sign')!r}, 'w')\nfrom ase.calculators.emt import EMT as C\n")
+    (tmp_path / "study" / "evil.py").write_text(
+        f"open({str(tmp_path / 'sign')!r}, 'w')\nfrom ase.calculators.emt import EMT as C\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     calculator = {"_target_": "study.evil.C", "_partial_": True}
     with pytest.raises(PalirsError, match="no installed package 'study'"):

@@ -30,12 +30,16 @@ def test_neighbours_are_parted_where_it_is_lowest_between_them():
 
 
 def test_what_is_small_a_shoulder_or_noise_is_no_band():
-    shown = Spectrum(GRID, line(1000, 100.0) + line(1035, 30.0) + line(3000, 1.0) + line(2000, 10.0))
+    shown = Spectrum(
+        GRID, line(1000, 100.0) + line(1035, 30.0) + line(3000, 1.0) + line(2000, 10.0)
+    )
     assert len(bands(shown, (500.0, 4000.0))) == 2
     noisy = Spectrum(GRID, shown.intensity, np.where(GRID > 1500, 1.0, 0.01))
     assert [band.position for band in bands(noisy, (500.0, 4000.0))] == pytest.approx([1000], abs=5)
     assert bands(Spectrum(GRID, 0 * GRID), (500.0, 4000.0)) == []
-    assert bands(Spectrum(GRID, line(2000, 10.0), np.full(len(GRID), 1.0)), (500.0, 4000.0)) == [], "all of it is noise"
+    assert (
+        bands(Spectrum(GRID, line(2000, 10.0), np.full(len(GRID), 1.0)), (500.0, 4000.0)) == []
+    ), "all of it is noise"
     assert bands(Spectrum(GRID, GRID + 1.0), (500.0, 4000.0)) == []
 
 
@@ -49,16 +53,23 @@ def test_errors_of_position_and_area_cover_the_truth():
     """Of 300 spectra, each the mean of twelve parts that scatter, two thirds lie within one standard error."""
     rng, inside = np.random.default_rng(0), np.zeros(2)
     for _ in range(300):
-        parts = np.array([line(1500 + rng.normal() * 5, 50 * (1 + 0.3 * rng.normal())) for _ in range(12)])
+        parts = np.array(
+            [line(1500 + rng.normal() * 5, 50 * (1 + 0.3 * rng.normal())) for _ in range(12)]
+        )
         (band,) = bands(Spectrum(GRID, parts.mean(axis=0)).with_blocks(parts), (1000.0, 2000.0))
-        inside += [abs(band.position - 1500) < band.position_error, abs(band.area - 50) < band.area_error]
+        inside += [
+            abs(band.position - 1500) < band.position_error,
+            abs(band.area - 50) < band.area_error,
+        ]
     assert (np.abs(inside / 300 - 0.66) < 0.09).all(), inside / 300
 
 
 def test_a_mode_moves_at_its_frequency():
     time = np.arange(8000) * 1.0
     wanted = [400.0, 1500.0, 3700.0]
-    rates = np.stack([np.cos(2 * np.pi * SPEED_OF_LIGHT * one * time + one) for one in wanted], axis=-1)
+    rates = np.stack(
+        [np.cos(2 * np.pi * SPEED_OF_LIGHT * one * time + one) for one in wanted], axis=-1
+    )
     wavenumber, densities = mode_densities(rates.reshape(4, 2000, 3), 1.0)
     assert wavenumber[densities.argmax(axis=1)] == pytest.approx(wanted, abs=5)
     assert np.trapezoid(densities, wavenumber, axis=1) == pytest.approx(1)
@@ -70,7 +81,9 @@ def test_a_mode_moves_at_its_frequency():
 @pytest.mark.parametrize("friction", [0.0, 2.5])
 def test_a_sharp_line_becomes_as_wide_as_that_of_an_oscillator(max_lag, friction):
     time, rate = np.arange(200_000), 2 * np.pi * SPEED_OF_LIGHT * 1500
-    computed = infrared_spectrum(np.stack([np.sin(rate * time), 0 * time, 0 * time], axis=-1), 1.0, max_lag=max_lag)
+    computed = infrared_spectrum(
+        np.stack([np.sin(rate * time), 0 * time, 0 * time], axis=-1), 1.0, max_lag=max_lag
+    )
     measured = Spectrum(np.arange(500, 4000, 0.5), np.zeros(7000), measured=True)
     measured.intensity[2000] = 2.0
     found = at_resolution(measured, max_lag, friction=friction)
@@ -79,7 +92,13 @@ def test_a_sharp_line_becomes_as_wide_as_that_of_an_oscillator(max_lag, friction
     width = np.ptp(found.wavenumber[found.intensity > 0.5 * found.intensity.max()])
     assert width == pytest.approx(line_width(max_lag, "hann", friction), abs=1.1)
     if not friction:
-        assert np.abs(found.on(computed.wavenumber) / found.intensity.max() - computed.intensity / computed.intensity.max()).max() < 0.02
+        assert (
+            np.abs(
+                found.on(computed.wavenumber) / found.intensity.max()
+                - computed.intensity / computed.intensity.max()
+            ).max()
+            < 0.02
+        )
 
 
 def test_broadening_neither_moves_nor_rings_at_the_ends():

@@ -11,7 +11,14 @@ GRID = np.arange(0.0, 4500.0, 0.7)
 
 def bands(*centres, width=15.0, heights=None, grid=GRID, **kwargs):
     heights = heights or [1.0] * len(centres)
-    return Spectrum(grid, sum(h * np.exp(-0.5 * ((grid - c) / width) ** 2) for c, h in zip(centres, heights, strict=True)), **kwargs)
+    return Spectrum(
+        grid,
+        sum(
+            h * np.exp(-0.5 * ((grid - c) / width) ** 2)
+            for c, h in zip(centres, heights, strict=True)
+        ),
+        **kwargs,
+    )
 
 
 def test_a_spectrum_is_like_itself_in_any_unit():
@@ -51,7 +58,10 @@ def test_only_the_window_counts():
 
 
 def test_spectra_that_do_not_meet_are_refused():
-    left, right = bands(1000, grid=np.arange(500.0, 1500.0)), bands(3000, grid=np.arange(2500.0, 3500.0))
+    left, right = (
+        bands(1000, grid=np.arange(500.0, 1500.0)),
+        bands(3000, grid=np.arange(2500.0, 3500.0)),
+    )
     with pytest.raises(ValueError, match="do not overlap"):
         pearson(left, right)
     with pytest.raises(ValueError, match="flat"):
@@ -71,7 +81,9 @@ def test_a_sloping_baseline_goes_and_the_bands_stay(noise):
     clean = bands(1100, 2900, width=12.0, grid=np.arange(500.0, 4000.0, 2.0))
     slope = 0.3 + 0.2 * (clean.wavenumber / 4000) ** 2
     noise = noise * np.random.default_rng(0).normal(size=len(slope))
-    corrected = subtract_baseline(Spectrum(clean.wavenumber, clean.intensity + slope + noise, measured=True))
+    corrected = subtract_baseline(
+        Spectrum(clean.wavenumber, clean.intensity + slope + noise, measured=True)
+    )
     assert pearson(corrected, clean) > 0.998
     assert corrected.area == pytest.approx(clean.area, rel=0.05)
 

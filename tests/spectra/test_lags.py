@@ -44,7 +44,9 @@ def test_the_width_of_hann_is_that_of_the_textbook():
 
 def test_friction_alone_makes_a_lorentzian():
     """γ/(2πc): 5.2 cm⁻¹ for 0.98 ps⁻¹."""
-    assert line_width(1e6, "none", 0.98) == pytest.approx(0.98e-3 / (2 * np.pi * SPEED_OF_LIGHT), rel=0.01)
+    assert line_width(1e6, "none", 0.98) == pytest.approx(
+        0.98e-3 / (2 * np.pi * SPEED_OF_LIGHT), rel=0.01
+    )
 
 
 def test_an_unknown_name_is_refused():
@@ -61,7 +63,9 @@ def test_quantum_corrections(temperature):
     wavenumber = x * temperature * 0.6950348
     harmonic = x / (1 - np.exp(-x))
     assert (correction("harmonic", wavenumber, temperature) == 1).all()
-    standard, schofield = (correction(name, wavenumber, temperature) * harmonic for name in ("standard", "schofield"))
+    standard, schofield = (
+        correction(name, wavenumber, temperature) * harmonic for name in ("standard", "schofield")
+    )
     np.testing.assert_allclose(standard, 2 / (1 + np.exp(-x)), rtol=1e-5)
     np.testing.assert_allclose(schofield**2, np.exp(x), rtol=1e-4)
     assert correction("standard", wavenumber[:1], temperature) == pytest.approx(1, abs=1e-3)
@@ -69,7 +73,10 @@ def test_quantum_corrections(temperature):
 
 
 def test_the_correction_is_in_the_spectrum():
-    plain, other = (infrared_spectrum(oscillator(), 1.0, quantum_correction=name) for name in ("harmonic", "standard"))
+    plain, other = (
+        infrared_spectrum(oscillator(), 1.0, quantum_correction=name)
+        for name in ("harmonic", "standard")
+    )
     factor = correction("standard", np.array([1500.0]), 300.0)[0]
     assert other.area / plain.area == pytest.approx(factor, rel=0.01)
     assert other.intensity.max() / plain.intensity.max() == pytest.approx(factor, rel=0.01)
@@ -77,7 +84,9 @@ def test_the_correction_is_in_the_spectrum():
 
 def test_zeros_bring_points_closer_and_change_none():
     dipole = oscillator(steps=4000)
-    few, many = (infrared_spectrum(dipole, 1.0, max_lag=512.0, padding=padding) for padding in (1, 8))
+    few, many = (
+        infrared_spectrum(dipole, 1.0, max_lag=512.0, padding=padding) for padding in (1, 8)
+    )
     assert len(many.wavenumber) == 8 * (len(few.wavenumber) - 1) + 1
     np.testing.assert_allclose(many.wavenumber[::8], few.wavenumber)
     np.testing.assert_allclose(many.intensity[::8], few.intensity, atol=1e-9 * few.intensity.max())
@@ -89,6 +98,8 @@ def test_molar_absorption(tmp_path):
     area = np.trapezoid(found.molar_absorption, found.wavenumber)
     assert np.log(10) * 1e3 * area == pytest.approx(1e5 * found.area)
     write_csv(tmp_path / "x.csv", found)
-    np.testing.assert_allclose(read_csv(tmp_path / "x.csv").intensity, found.intensity, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        read_csv(tmp_path / "x.csv").intensity, found.intensity, rtol=1e-6, atol=1e-12
+    )
     header = (tmp_path / "x.csv").read_text().splitlines()[1]
     assert header == "wavenumber_cm1,intensity,standard_error,molar_absorption_L_per_mol_cm"

@@ -17,8 +17,15 @@ def named(name):
 
 
 def whole(**changed):
-    values = {key: {"x": 1} for key in ("engine", "model", "pretraining", "initial", "selector", "committee")}
-    values |= {"training": {"backend": "auto", "rate": 0.1}, "sampler": {"temperatures": [300.0, 500.0], "replicas": 2}, "seed": 1}
+    values = {
+        key: {"x": 1}
+        for key in ("engine", "model", "pretraining", "initial", "selector", "committee")
+    }
+    values |= {
+        "training": {"backend": "auto", "rate": 0.1},
+        "sampler": {"temperatures": [300.0, 500.0], "replicas": 2},
+        "seed": 1,
+    }
     values |= {"molecules": {"complexes": False}, "learning": {"split": "groups"}}
     for key, value in changed.items():
         group, _, name = key.partition("__")
@@ -78,9 +85,18 @@ def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
 
 def test_a_study_grows_and_says_when(study):
     claim(study, settings("H2O", "CH4", "NH3"), "active_learning", True, 2)
-    claim(study, settings("H2O", "CH4", "NH3", sampler__temperatures=[300.0, 500.0, 700.0]), "study", True, 5)
+    claim(
+        study,
+        settings("H2O", "CH4", "NH3", sampler__temperatures=[300.0, 500.0, 700.0]),
+        "study",
+        True,
+        5,
+    )
     assert molecules_of(study) == ["H2O", "CH4", "NH3"]
-    assert growth(study) == ["NH3 after 2 iterations", "sampler.temperatures=[300.0, 500.0, 700.0] after 5 iterations"]
+    assert growth(study) == [
+        "NH3 after 2 iterations",
+        "sampler.temperatures=[300.0, 500.0, 700.0] after 5 iterations",
+    ]
     with pytest.raises(PalirsError, match="molecule NH3"):
         claim(study, settings("H2O", "CH4"), "study", True, 5)
 

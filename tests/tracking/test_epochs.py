@@ -23,12 +23,21 @@ def test_epochs_arrive_while_the_training_runs_and_once(store, tmp_path, monkeyp
 
     def write(numbers):
         log.write_text(
-            "".join(json.dumps({"epoch": e, "updates": 5 * e, "valid_loss": 1.0 / (1 + e), "seconds": 0.1}) + "\n" for e in numbers)
+            "".join(
+                json.dumps(
+                    {"epoch": e, "updates": 5 * e, "valid_loss": 1.0 / (1 + e), "seconds": 0.1}
+                )
+                + "\n"
+                for e in numbers
+            )
         )
 
     def arrived():
         runs = client.search_runs([client.get_experiment_by_name("test").experiment_id])
-        return [entry.step for entry in client.get_metric_history(runs[0].info.run_id, "training/000/valid_loss.1")]
+        return [
+            entry.step
+            for entry in client.get_metric_history(runs[0].info.run_id, "training/000/valid_loss.1")
+        ]
 
     with store.open(tmp_path, "methanol", {}, None) as tracker, following(tmp_path, tracker):
         write(range(5))
@@ -58,5 +67,8 @@ def test_a_line_that_is_not_complete_is_left_for_later(tmp_path):
     (tmp_path / "iterations/002.partial/dipole-0.jsonl").write_text('{"epoch": 3, "loss": 2.0}\n')
     with following(tmp_path, kept):
         pass
-    assert sorted(kept) == [(0, {"training.dipole-001.loss": 1.0}), (3, {"training.002.dipole-0.loss": 2.0})]
+    assert sorted(kept) == [
+        (0, {"training.dipole-001.loss": 1.0}),
+        (3, {"training.002.dipole-0.loss": 2.0}),
+    ]
     assert epochs.PAUSE >= 1, "an edge: it must not take time from trainings"

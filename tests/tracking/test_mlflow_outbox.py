@@ -43,7 +43,9 @@ def test_the_epochs_of_a_training_are_logged_in_one_call(store, tmp_path):
         assert tracker.series(epochs)  # as when a study goes on
     client, found = runs(store)
     history = client.get_metric_history(found[0].info.run_id, "loss")
-    assert [(entry.step, entry.value) for entry in history] == [(number, values["loss"]) for number, values in epochs]
+    assert [(entry.step, entry.value) for entry in history] == [
+        (number, values["loss"]) for number, values in epochs
+    ]
 
 
 def test_a_study_that_fails_is_marked(store, tmp_path):
@@ -56,7 +58,9 @@ def test_jobs_of_a_sweep_share_a_parent(store, tmp_path):
     for size in (2, 3):
         study = tmp_path / str(size)
         study.mkdir()
-        with store.open(study, f"size={size}", {"committee.size": size}, "committee_size") as tracker:
+        with store.open(
+            study, f"size={size}", {"committee.size": size}, "committee_size"
+        ) as tracker:
             tracker.metrics({"x": size})
     _, found = runs(store)
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
@@ -83,7 +87,9 @@ def test_artifacts_arrive(store, tmp_path):
     with store.open(tmp_path, "x", {}, None) as tracker:
         tracker.artifact(tmp_path / "figure.png", "figures")
     client, found = runs(store)
-    assert [item.path for item in client.list_artifacts(found[0].info.run_id, "figures")] == ["figures/figure.png"]
+    assert [item.path for item in client.list_artifacts(found[0].info.run_id, "figures")] == [
+        "figures/figure.png"
+    ]
 
 
 def test_no_tracking(tmp_path):
@@ -94,7 +100,9 @@ def test_no_tracking(tmp_path):
 
 def test_data_sets_descriptions_and_where_a_run_comes_from(store, tmp_path):
     (tmp_path / "train.xyz").write_text("2\n\nH 0 0 0\nH 0 0 1\n")
-    with store.open(tmp_path, "x", {"seed": 0, "model._target_": "x", "executor.workers": 2}, None) as tracker:
+    with store.open(
+        tmp_path, "x", {"seed": 0, "model._target_": "x", "executor.workers": 2}, None
+    ) as tracker:
         tracker.dataset(tmp_path / "train.xyz", "x 000 train", "training", "{}")
         tracker.describe("![spectrum](get-artifact?path=a.png&run_uuid={run})")
         tracker.metrics({"training.000.1.loss": 2.0, "harmonic.mae_cm1": 3.0})
@@ -118,10 +126,16 @@ def test_runs_that_nobody_works_on_are_ended_by_the_next_one(store, tmp_path):
         client.update_run(run.info.run_id, status="RUNNING")
     with locked(tmp_path / "alive", "task=study"), store.open(tmp_path, "third", {}, None):
         pass
-    assert {run.info.run_name: run.info.status for run in runs(store)[1]} == {"dead": "KILLED", "alive": "RUNNING", "third": "FINISHED"}
+    assert {run.info.run_name: run.info.status for run in runs(store)[1]} == {
+        "dead": "KILLED",
+        "alive": "RUNNING",
+        "third": "FINISHED",
+    }
 
 
-def test_an_entry_that_mlflow_refuses_holds_up_nothing_and_the_run_says_so(store, tmp_path, monkeypatch, caplog):
+def test_an_entry_that_mlflow_refuses_holds_up_nothing_and_the_run_says_so(
+    store, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(mlflow_outbox, "PAUSE", 0.0)
     (tmp_path / "figure.png").write_bytes(b"picture")
     with store.open(tmp_path, "x", {}, None) as tracker:
@@ -153,13 +167,17 @@ def test_of_many_metrics_only_the_refused_ones_are_left_out(store, tmp_path, mon
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
     with store.open(tmp_path, "x", {}, None) as tracker:
-        tracker.metrics({f"{kind}-{number}": 1.0 for number in range(20) for kind in ("odd", "even")})
+        tracker.metrics(
+            {f"{kind}-{number}": 1.0 for number in range(20) for kind in ("odd", "even")}
+        )
     _, (run,) = runs(store)
     assert set(run.data.metrics) == {f"even-{number}" for number in range(20)}
     assert "odd-7 (not this one)" in run.data.tags["palirs.missing"]
 
 
-def test_what_failed_arrives_later_and_the_run_no_longer_says_that_it_is_missing(store, tmp_path, monkeypatch):
+def test_what_failed_arrives_later_and_the_run_no_longer_says_that_it_is_missing(
+    store, tmp_path, monkeypatch
+):
     (tmp_path / "figure.png").write_bytes(b"picture")
     send = mlflow.MlflowClient.log_artifact
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", _fails)
@@ -175,7 +193,10 @@ def test_what_failed_arrives_later_and_the_run_no_longer_says_that_it_is_missing
     with store.open(tmp_path, "x", {}, None):
         pass
     client, (run,) = runs(store)
-    assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["figure.png", "figures"]
+    assert [item.path for item in client.list_artifacts(run.info.run_id)] == [
+        "figure.png",
+        "figures",
+    ]
     assert "palirs.missing" not in run.data.tags
     assert "missing" not in run.data.tags.get("mlflow.note.content", "")
 

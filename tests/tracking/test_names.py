@@ -26,7 +26,16 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("molecule", HOSTILE)
-@pytest.mark.parametrize("shape", ["spectrum.{}.pcc_ml_ref", "harmonic.mae_cm1.{}", "md.{}.drift", "transfer.{}.x", "training.{}.0.loss"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "spectrum.{}.pcc_ml_ref",
+        "harmonic.mae_cm1.{}",
+        "md.{}.drift",
+        "transfer.{}.x",
+        "training.{}.0.loss",
+    ],
+)
 def test_mlflow_takes_every_name_and_it_can_be_translated_back(molecule, shape):
     names, name = Names(), shape.format(molecule)
     accepted = names.accepted(name)
@@ -39,7 +48,12 @@ def test_mlflow_takes_every_name_and_it_can_be_translated_back(molecule, shape):
 
 def test_names_that_mlflow_takes_stay_as_they_are():
     names = Names()
-    for name in ("harmonic.mae_cm1", "spectrum.methanol.pcc_ml_ref", "training.000.0.loss", "spectrum.C3H6O-CSCPPA.band_error"):
+    for name in (
+        "harmonic.mae_cm1",
+        "spectrum.methanol.pcc_ml_ref",
+        "training.000.0.loss",
+        "spectrum.C3H6O-CSCPPA.band_error",
+    ):
         assert names.accepted(name) == name
     assert names.changed == {}
 

@@ -13,7 +13,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c", "gate.h")}
 """What is compiled: the first file, which includes the others."""
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+)
 EXACT = ("-O2", "-ffp-contract=off", "-std=gnu11", "-shared", "-fPIC")
 """Flags of what has to round as it is written."""
 VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
@@ -27,25 +36,44 @@ class CompilerError(Exception):
 @lru_cache(maxsize=32)
 def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
     """Return the code for one architecture, see :func:`built`."""
-    wide = ("-mprefer-vector-width=512",) if vector_bytes() == 64 and "avx512f" in _processor() else ()
+    wide = (
+        ("-mprefer-vector-width=512",) if vector_bytes() == 64 and "avx512f" in _processor() else ()
+    )
     return built(tuple(HERE / name for name in PURPOSES[purpose]), (*FLAGS, *wide), header)
 
 
 def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -> ctypes.CDLL:
     """Compile the first of these files, which includes the others and ``shape.h``, and load it.
 
-    What was compiled before on this kind of machine is taken from the cache, ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``).
-    ``$CC`` names the compiler, else ``cc``, ``gcc`` or ``clang`` is taken.
+    What was compiled before on this kind of machine is taken from the cache,
+    ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). ``$CC`` names the compiler, else ``cc``,
+    ``gcc`` or ``clang`` is taken.
 
     Raises
     ------
     CompilerError
         If there is no compiler or it fails.
     """
-    compiler = next((found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))), None)
+    compiler = next(
+        (
+            found
+            for name in (os.environ.get("CC"), "cc", "gcc", "clang")
+            if name and (found := shutil.which(name))
+        ),
+        None,
+    )
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
-    key = "\n".join([header, *(source.read_text() for source in sources), *flags, compiler, _version(compiler), _processor()])
+    key = "\n".join(
+        [
+            header,
+            *(source.read_text() for source in sources),
+            *flags,
+            compiler,
+            _version(compiler),
+            _processor(),
+        ]
+    )
     place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if not place.exists():
         _compile([compiler, *flags], header, sources[0], place)
@@ -59,7 +87,10 @@ def _compile(command: list[str], header: str, source: Path, place: Path) -> None
             (Path(folder) / "shape.h").write_text(header)
             target = Path(folder) / "built.so"
             done = subprocess.run(
-                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(target), "-lm"], capture_output=True, text=True, check=False
+                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(target), "-lm"],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
@@ -90,7 +121,9 @@ def _cache() -> Path:
 
 @lru_cache(maxsize=4)
 def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True, check=False
+    ).stdout
 
 
 @lru_cache(maxsize=1)
@@ -100,4 +133,12 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()} {platform.node()}"
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
+    return "\n".join(
+        sorted(
+            {
+                line
+                for line in lines
+                if line.startswith(("model name", "flags", "Features", "CPU part"))
+            }
+        )
+    )

@@ -15,36 +15,62 @@ class UnsupportedError(Exception):
 
 def mixing(linear: Any, sizes: Sizes, dims: int) -> np.ndarray:
     """Matrices ``[l, C, C]`` of an equivariant linear map of the first ``dims`` orders."""
-    weights = {int(i.i_in): i.path_weight * numbers(w) for _, i, w in linear.weight_views(yield_instruction=True)}
+    weights = {
+        int(i.i_in): i.path_weight * numbers(w)
+        for _, i, w in linear.weight_views(yield_instruction=True)
+    }
     return sizes.pad(np.array([weights[order] for order in range(dims)]), 1, 2)
 
 
-def radial_network(network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer) -> list[Place]:
+def radial_network(
+    network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer
+) -> list[Place]:
     """Write the layers of the radial network and return their places; what e3nn multiplies activations with goes into the next matrix."""
     places, gain = [], 1.0
     layers = list(network)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
-        weight = gain * numbers(layer.weight) / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
+        weight = (
+            gain
+            * numbers(layer.weight)
+            / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
+        )
         if last:
             paths = weight.reshape(len(weight), len(order), sizes.channels)
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
-        weight = padded(weight, [sizes.up(len(weight)) - len(weight), sizes.up(weight.shape[1]) - weight.shape[1]])
+        weight = padded(
+            weight,
+            [sizes.up(len(weight)) - len(weight), sizes.up(weight.shape[1]) - weight.shape[1]],
+        )
         places.append(writer.put(weight))
-    shape["radial"], shape["radial_back"] = [place.start for place in places], [writer.turn(place) for place in places]
+    shape["radial"], shape["radial_back"] = (
+        [place.start for place in places],
+        [writer.turn(place) for place in places],
+    )
     return places
 
 
 def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:
     """Write the mixing of paths; without a residual with the matrix of the receiver's element behind it."""
-    views = [(i.i_in, i.i_out, i.path_weight * numbers(w)) for _, i, w in interaction.linear.weight_views(yield_instruction=True)]
+    views = [
+        (i.i_in, i.i_out, i.path_weight * numbers(w))
+        for _, i, w in interaction.linear.weight_views(yield_instruction=True)
+    ]
     out = interaction.linear.irreps_out
     shape["linear"], shape["linear_back"] = [], []
-    elements = None if type(interaction) is RealAgnosticResidualInteractionBlock else of_elements(interaction.skip_tp)
+    elements = (
+        None
+        if type(interaction) is RealAgnosticResidualInteractionBlock
+        else of_elements(interaction.skip_tp)
+    )
     for end in range(sizes.ell + 1):
-        mine = [sizes.pad(w, 0) for i_in, i_out, w in sorted(views, key=lambda v: v[0]) if out[i_out].ir.l == end]
+        mine = [
+            sizes.pad(w, 0)
+            for i_in, i_out, w in sorted(views, key=lambda v: v[0])
+            if out[i_out].ir.l == end
+        ]
         matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
         if len(mine) != count[end]:
             raise UnsupportedError("mixing of messages")
@@ -52,7 +78,9 @@ def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writ
         if elements is None:
             place = writer.put(matrix)
         else:
-            place = writer.put_product(writer.factor(matrix), writer.factor(sizes.pad(elements[:, end], 1, 2)))
+            place = writer.put_product(
+                writer.factor(matrix), writer.factor(sizes.pad(elements[:, end], 1, 2))
+            )
         shape["linear"].append(place.start)
         shape["linear_back"].append(writer.turn(place))
 
@@ -62,11 +90,15 @@ def of_elements(skip: Any) -> np.ndarray:
     found = []
     for _, instruction, weight in skip.weight_views(yield_instruction=True):
         order = skip.irreps_in1[instruction.i_in1].ir.l
-        found.append(instruction.path_weight / np.sqrt(2 * order + 1) * numbers(weight).transpose(1, 0, 2))
+        found.append(
+            instruction.path_weight / np.sqrt(2 * order + 1) * numbers(weight).transpose(1, 0, 2)
+        )
     return np.array(found).transpose(1, 0, 2, 3)
 
 
-def first_features(embedding: Any, up: np.ndarray, interaction: Any, sizes: Sizes, shape: dict, writer: Writer) -> None:
+def first_features(
+    embedding: Any, up: np.ndarray, interaction: Any, sizes: Sizes, shape: dict, writer: Writer
+) -> None:
     """Write the features of each element; with a residual also what the skip connection adds, which is fixed by the element."""
     (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
     vectors = writer.factor(sizes.pad(instruction.path_weight * numbers(weight), 1)[None])
@@ -74,12 +106,21 @@ def first_features(embedding: Any, up: np.ndarray, interaction: Any, sizes: Size
     shape["up"], shape["up_back"] = place.start, writer.turn(place)
     if shape["residual"]:
         matrices = writer.factor(sizes.pad(of_elements(interaction.skip_tp)[:, 0], 1, 2))
-        shape["table"] = writer.put_product(Place(vectors.start, (sizes.elements, 1, sizes.padded)), matrices).start
+        shape["table"] = writer.put_product(
+            Place(vectors.start, (sizes.elements, 1, sizes.padded)), matrices
+        ).start
 
 
-def contraction(symmetric: Any, mixed: np.ndarray, sizes: Sizes, shape: dict, writer: Writer) -> None:
+def contraction(
+    symmetric: Any, mixed: np.ndarray, sizes: Sizes, shape: dict, writer: Writer
+) -> None:
     """Write the weights of the terms of the symmetric contraction, given the matrix of :func:`palirs.mace.compiled.tables.contraction`."""
-    stacked = [numbers(weight) for part in symmetric.contractions for nu, weight in orders(part) if bool(part.U_tensors(nu).any())]
+    stacked = [
+        numbers(weight)
+        for part in symmetric.contractions
+        for nu, weight in orders(part)
+        if bool(part.U_tensors(nu).any())
+    ]
     factors = writer.factor(sizes.pad(np.concatenate(stacked, axis=1), 2))
     shape["poly"] = writer.put_product(Place(0, mixed.shape, mixed), factors).start
 
@@ -94,12 +135,16 @@ def linear_readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer:
 
 
 def hidden_readout(readout: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> int:
-    """Write a read-out of scalars with a hidden layer; ``None`` reads nothing. Return the padded width of the hidden layer."""
+    """Write a read-out of scalars with a hidden layer; ``None`` reads nothing.
+
+    Return the padded width of the hidden layer.
+    """
     shape["inner"] = shape["inner_back"] = shape["outer"] = 0
     if readout is None:
         return sizes.up(1)
     (_, first, inner), (_, second, outer) = (
-        next(iter(linear.weight_views(yield_instruction=True))) for linear in (readout.linear_1, readout.linear_2)
+        next(iter(linear.weight_views(yield_instruction=True)))
+        for linear in (readout.linear_1, readout.linear_2)
     )
     width, gain = sizes.up(inner.shape[1]), float(readout.non_linearity.acts[0].cst)
     into, out = np.zeros((sizes.padded, width)), np.zeros(width)

@@ -15,7 +15,8 @@ from palirs.mace.compiled.radial import table
 from palirs.mace.compiled.weights import Program
 
 BLOCK = 48
-"""Atoms that are worked on together: enough rows for the matrix products, little enough for the cache."""
+"""Atoms that are worked on together: enough rows for the matrix products, little enough for the
+cache."""
 
 
 class Memory:
@@ -35,7 +36,12 @@ class Memory:
 class _Struct(ctypes.Structure):
     """``struct model`` of ``mace.c``."""
 
-    _fields_ = [("weight", ctypes.c_void_p), ("table", ctypes.c_void_p), ("cutoff", ctypes.c_double), ("knots", ctypes.c_int)]
+    _fields_ = [
+        ("weight", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+        ("cutoff", ctypes.c_double),
+        ("knots", ctypes.c_int),
+    ]
 
 
 class Model:
@@ -43,7 +49,9 @@ class Model:
 
     def __init__(self, program: Program, radial: np.ndarray | None, knots: int):
         self._radial = radial
-        self.struct = _Struct(None, None if radial is None else radial.ctypes.data, program.cutoff, knots)
+        self.struct = _Struct(
+            None, None if radial is None else radial.ctypes.data, program.cutoff, knots
+        )
         self.set(program.weights(program.factors))
 
     def set(self, weights: np.ndarray) -> None:
@@ -72,9 +80,14 @@ class Kernel:
 
     def __init__(self, modules: Sequence[Any], radial: str = "table"):
         self.programs = [program(module) for module in modules]
-        self._models = [Model(one, *(table(one) if radial == "table" else (None, 0))) for one in self.programs]
+        self._models = [
+            Model(one, *(table(one) if radial == "table" else (None, 0))) for one in self.programs
+        ]
         libraries = [library(one.header) for one in self.programs]
-        self._call = [each.palirs_dipoles if is_dipole(modules[0]) else each.palirs_forces for each in libraries]
+        self._call = [
+            each.palirs_dipoles if is_dipole(modules[0]) else each.palirs_forces
+            for each in libraries
+        ]
         for each, call in zip(libraries, self._call, strict=True):
             each.palirs_work.restype = ctypes.c_size_t
             call.restype = None
@@ -90,13 +103,19 @@ class Kernel:
     def addresses(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where each member's function and ``struct model`` lie."""
         calls = [ctypes.cast(call, ctypes.c_void_p).value for call in self._call]
-        return np.array(calls, dtype=np.uintp), np.array([ctypes.addressof(model.struct) for model in self._models], dtype=np.uintp)
+        return np.array(calls, dtype=np.uintp), np.array(
+            [ctypes.addressof(model.struct) for model in self._models], dtype=np.uintp
+        )
 
     def room(self, block: "Block") -> int:
         """Return the bytes of scratch memory for one block."""
-        return max(work(ctypes.c_int(block.atoms), ctypes.c_int(block.pairs)) for work in self._work)
+        return max(
+            work(ctypes.c_int(block.atoms), ctypes.c_int(block.pairs)) for work in self._work
+        )
 
-    def arguments(self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int) -> tuple:
+    def arguments(
+        self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int
+    ) -> tuple:
         """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
         return (
             ctypes.byref(self._models[member].struct),
@@ -127,13 +146,15 @@ class Compiled(NamedTuple):
 class Batch:
     """One batch of molecules that moves.
 
-    Its molecules are cut into blocks; blocks times members are the pieces of work that threads take one after the other. What comes out for
-    a molecule does not depend on its block.
+    Its molecules are cut into blocks; blocks times members are the pieces of work that threads take
+    one after the other. What comes out for a molecule does not depend on its block.
     """
 
     def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
         self.kernel, self.species, self.counts, self._memory = kernel, species, counts, Memory()
-        self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))  # two for each thread if there are enough
+        self._blocks = blocks(
+            counts, max(1, sum(counts) // (2 * torch.get_num_threads()))
+        )  # two for each thread if there are enough
         self._memory_size = max(kernel.room(block) for block in self._blocks)
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +173,10 @@ class Batch:
             Shape ``[members, N, 3]`` [eV/Å].
         """
         x = np.ascontiguousarray(positions, dtype=np.float64)
-        energy, forces = np.empty((len(self.kernel), len(self.counts))), np.empty((len(self.kernel), *x.shape))
+        energy, forces = (
+            np.empty((len(self.kernel), len(self.counts))),
+            np.empty((len(self.kernel), *x.shape)),
+        )
 
         def piece(member: int, block: Block, memory: int) -> None:
             self.kernel._call[member](
@@ -166,7 +190,10 @@ class Batch:
 
     def dipoles(self, positions: np.ndarray) -> np.ndarray:
         """Return the dipoles that dipole networks give, shape ``[members, B, 3]`` [e·Å]."""
-        x, dipoles = np.ascontiguousarray(positions, dtype=np.float64), np.empty((len(self.kernel), len(self.counts), 3))
+        x, dipoles = (
+            np.ascontiguousarray(positions, dtype=np.float64),
+            np.empty((len(self.kernel), len(self.counts), 3)),
+        )
 
         def piece(member: int, block: Block, memory: int) -> None:
             place = ctypes.c_void_p(dipoles[member].ctypes.data + 24 * block.first)
@@ -180,7 +207,9 @@ class Batch:
 
     def _run(self, piece) -> None:
         """Let threads take the pieces of work one after the other."""
-        pieces = iter([(member, block) for block in self._blocks for member in range(len(self.kernel))])
+        pieces = iter(
+            [(member, block) for block in self._blocks for member in range(len(self.kernel))]
+        )
 
         def thread(number: int) -> None:
             memory = self._memory.of(number, self._memory_size)
@@ -191,7 +220,10 @@ class Batch:
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Call ``work(0)`` here and ``work(1)``, ... in other threads; the compiled code lets go of the interpreter's lock."""
+    """Call ``work(0)`` here and ``work(1)``, ...
+
+    in other threads; the compiled code lets go of the interpreter's lock.
+    """
     others = [_pool(count - 1).submit(work, number) for number in range(1, count)]
     work(0)
     for other in others:

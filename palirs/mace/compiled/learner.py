@@ -62,8 +62,9 @@ class Loss:
 class Steps:
     """What an optimiser does in the next updates.
 
-    Its kind (a key of :data:`OPTIMISERS`) and numbers; per update the learning rate, the
-    decay of the first moment, and that of the average of the parameters. Average and moments are changed in place.
+    Its kind (a key of :data:`OPTIMISERS`) and numbers; per update the learning rate, the decay of
+    the first moment, and that of the average of the parameters. Average and moments are changed in
+    place.
     """
 
     kind: str = "none"
@@ -82,14 +83,56 @@ class _Training(ctypes.Structure):
     """The same as in ``update.c``."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("x", "target", "forces", "start", "species", "parameter", "factor", "constant", "scale")),
-        *((name, ctypes.c_void_p) for name in ("factors", "by_factors", "weight", "by_weight", "vector", "gradient")),
-        *((name, ctypes.c_void_p) for name in ("average", "first", "second", "largest", "partial", "results", "slopes", "memory")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "x",
+                "target",
+                "forces",
+                "start",
+                "species",
+                "parameter",
+                "factor",
+                "constant",
+                "scale",
+            )
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("factors", "by_factors", "weight", "by_weight", "vector", "gradient")
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "average",
+                "first",
+                "second",
+                "largest",
+                "partial",
+                "results",
+                "slopes",
+                "memory",
+            )
+        ),
         *((name, ctypes.c_size_t) for name in ("memory_size", "room")),
-        *((name, ctypes.c_double) for name in ("cutoff", "delta", "unit", "energy_weight", "forces_weight", "clip", "decay")),
+        *(
+            (name, ctypes.c_double)
+            for name in (
+                "cutoff",
+                "delta",
+                "unit",
+                "energy_weight",
+                "forces_weight",
+                "clip",
+                "decay",
+            )
+        ),
         *((name, ctypes.c_double) for name in ("beta", "epsilon")),
         ("done", ctypes.c_long),
-        *((name, ctypes.c_int) for name in ("parameters", "all_factors", "weights", "batch", "block", "threads")),
+        *(
+            (name, ctypes.c_int)
+            for name in ("parameters", "all_factors", "weights", "batch", "block", "threads")
+        ),
         *((name, ctypes.c_int) for name in ("norm", "optimiser", "arrived", "turn")),
     ]
 
@@ -114,45 +157,118 @@ class Learner:
         self.kernel = Kernel([module], radial="network")
         self._program, self._vector, self._gradient = self.kernel.programs[0], vector, gradient
         self._library = library(self._program.header, "train")
-        self._library.palirs_train_work.restype, self._library.palirs_update.restype = ctypes.c_size_t, None
+        self._library.palirs_train_work.restype, self._library.palirs_update.restype = (
+            ctypes.c_size_t,
+            None,
+        )
         self._parameter, self._constant, self._factor = _origins(module, vector)
         self._scale = self._constant[self._factor]
         factors, dtype = len(self._parameter), self._program.dtype
-        self._factors, self._by_factors = np.zeros(factors + self._program.room, dtype), np.zeros(factors, dtype)
-        self._weights, self._memory = np.zeros(self._program.size + len(self._program.turned), dtype), Memory()
+        self._factors, self._by_factors = (
+            np.zeros(factors + self._program.room, dtype),
+            np.zeros(factors, dtype),
+        )
+        self._weights, self._memory = (
+            np.zeros(self._program.size + len(self._program.turned), dtype),
+            Memory(),
+        )
 
     def batch(self, frames: Frames) -> Batch:
         """Return what evaluates the module on frames, with the present values of the parameters."""
-        self.kernel.set_weights(0, self._program.weights(self._vector.numpy()[self._parameter] * self._constant))
+        self.kernel.set_weights(
+            0, self._program.weights(self._vector.numpy()[self._parameter] * self._constant)
+        )
         return self.kernel.batch(frames.species, tuple(map(int, frames.counts)))
 
     def update(self, frames: Frames, order: np.ndarray, loss: Loss, steps: Steps) -> np.ndarray:
         """Do the updates, one for each row of frames in ``order [updates, batch]``; return the losses.
 
-        The gradient of the last batch is left in the room for it. Without an optimiser nothing else happens.
+        The gradient of the last batch is left in the room for it. Without an optimiser nothing else
+        happens.
         """
-        order, threads = np.ascontiguousarray(order, dtype=np.int32), min(torch.get_num_threads(), order.shape[1])
+        order, threads = (
+            np.ascontiguousarray(order, dtype=np.int32),
+            min(torch.get_num_threads(), order.shape[1]),
+        )
         atoms = int(frames.counts.max()) * order.shape[1]
         room, largest = 7 * atoms + 4 * order.shape[1], max(BLOCK, int(frames.counts.max()))
-        size = -(-self._library.palirs_train_work(ctypes.c_int(largest), ctypes.c_int(_most_pairs(frames.counts, largest))) // 64) * 64
-        scratch = [np.zeros((threads, self._program.size), self._program.dtype), *(np.zeros((threads, n)) for n in (1, room, room))]
+        size = (
+            -(
+                -self._library.palirs_train_work(
+                    ctypes.c_int(largest), ctypes.c_int(_most_pairs(frames.counts, largest))
+                )
+                // 64
+            )
+            * 64
+        )
+        scratch = [
+            np.zeros((threads, self._program.size), self._program.dtype),
+            *(np.zeros((threads, n)) for n in (1, room, room)),
+        ]
         moments = [moment.numpy() for moment in steps.moments]
         moments += [None] * (4 - len(moments))
-        arrays = [frames.positions, frames.target, frames.forces, frames.start, frames.species, self._parameter, self._factor]
-        arrays += [self._constant, self._scale, self._factors, self._by_factors, self._weights, scratch[0], self._vector.numpy()]
+        arrays = [
+            frames.positions,
+            frames.target,
+            frames.forces,
+            frames.start,
+            frames.species,
+            self._parameter,
+            self._factor,
+        ]
+        arrays += [
+            self._constant,
+            self._scale,
+            self._factors,
+            self._by_factors,
+            self._weights,
+            scratch[0],
+            self._vector.numpy(),
+        ]
         arrays += [self._gradient.numpy(), *moments, *scratch[1:]]
         task = _Training(
             *(None if array is None else array.ctypes.data for array in arrays),
             self._memory.of(0, size * threads),
-            *(size, room, self._program.cutoff, loss.delta, loss.unit, loss.energy_weight, loss.forces_weight),
-            *(steps.clip, steps.weight_decay, steps.beta, steps.epsilon, steps.done, len(self._vector), len(self._parameter)),
-            *(self._program.size, order.shape[1], BLOCK, threads, NORMS[loss.norm], OPTIMISERS[steps.kind], 0, 0),
+            *(
+                size,
+                room,
+                self._program.cutoff,
+                loss.delta,
+                loss.unit,
+                loss.energy_weight,
+                loss.forces_weight,
+            ),
+            *(
+                steps.clip,
+                steps.weight_decay,
+                steps.beta,
+                steps.epsilon,
+                steps.done,
+                len(self._vector),
+                len(self._parameter),
+            ),
+            *(
+                self._program.size,
+                order.shape[1],
+                BLOCK,
+                threads,
+                NORMS[loss.norm],
+                OPTIMISERS[steps.kind],
+                0,
+                0,
+            ),
         )
         losses = np.zeros(len(order))
-        columns = [ctypes.c_void_p(each.ctypes.data) for each in (order, steps.rates, steps.momenta, steps.decays, losses)]
+        columns = [
+            ctypes.c_void_p(each.ctypes.data)
+            for each in (order, steps.rates, steps.momenta, steps.decays, losses)
+        ]
         update, count = self._library.palirs_update, ctypes.c_int(len(order))
-        # threads of its own: they wait for each other, for ever if in a pool the work of another training stood before theirs
-        calls = [(ctypes.byref(task), ctypes.c_int(number), count, *columns) for number in range(threads)]
+        # threads of its own: they wait for each other, for ever if in a pool the work of another
+        # training stood before theirs
+        calls = [
+            (ctypes.byref(task), ctypes.c_int(number), count, *columns) for number in range(threads)
+        ]
         others = [threading.Thread(target=update, args=call) for call in calls[1:]]
         for other in others:
             other.start()
@@ -183,7 +299,8 @@ def flat(module: nn.Module) -> Tensor:
 def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each factor the parameter that it is a multiple of, and the constant; for each parameter its factor, or −1 if it has none.
 
-    They are found by laying out a module whose parameters are all one, and one whose parameters are 1, 2, 3, ...
+    They are found by laying out a module whose parameters are all one, and one whose parameters are
+    1, 2, 3, ...
     """
     kept = vector.clone()
     try:
@@ -194,7 +311,11 @@ def _origins(module: nn.Module, vector: Tensor) -> tuple[np.ndarray, np.ndarray,
     finally:
         vector.copy_(kept)
     nothing = constant == 0
-    parameter = np.where(nothing, 0, np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1)
+    parameter = np.where(
+        nothing,
+        0,
+        np.rint(np.divide(multiple, constant, where=~nothing, out=np.ones_like(constant))) - 1,
+    )
     parameter, places = parameter.astype(np.int32), np.full(len(vector), -1, np.int32)
     places[parameter[~nothing]] = np.flatnonzero(~nothing)
     if np.count_nonzero(places >= 0) != np.count_nonzero(~nothing):

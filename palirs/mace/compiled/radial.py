@@ -1,8 +1,9 @@
 """Radial weights of a trained model as a table over the distance, for MD.
 
-The radial network of a layer is a function of the distance alone. At equally spaced knots its value, slope and curvature are tabulated;
-between them the compiled code takes the quintic polynomial that has those at both ends. Energies then have two continuous derivatives, and
-forces are their exact derivative.
+The radial network of a layer is a function of the distance alone. At equally spaced knots its
+value, slope and curvature are tabulated; between them the compiled code takes the quintic
+polynomial that has those at both ends. Energies then have two continuous derivatives, and forces
+are their exact derivative.
 """
 
 import logging
@@ -15,7 +16,8 @@ from palirs.mace.compiled.weights import Program
 log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-9}
-"""Largest error of a radial weight, relative to its largest value over all distances; that of its slope is a hundred times this."""
+"""Largest error of a radial weight, relative to its largest value over all distances; that of its
+slope is a hundred times this."""
 KNOTS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 BETWEEN = np.array([0.11, 0.3, 0.5, 0.75])
 """Where between two knots the table is compared with the network."""
@@ -24,7 +26,8 @@ BETWEEN = np.array([0.11, 0.3, 0.5, 0.75])
 def table(program: Program) -> tuple[np.ndarray, int]:
     """Return the table ``[layer][knots + 1][value, slope, curvature][radial weights]``, flat, and the number of intervals.
 
-    It has as few knots as :data:`TOLERANCE` allows. A network that needs more than 1024 has no table: the number is zero, the log says so.
+    It has as few knots as :data:`TOLERANCE` allows. A network that needs more than 1024 has no
+    table: the number is zero, the log says so.
     """
     tolerance = TOLERANCE[program.dtype.name]
     for knots in KNOTS:
@@ -32,15 +35,25 @@ def table(program: Program) -> tuple[np.ndarray, int]:
         nodes = networks(program, np.arange(knots + 1) * width)
         scaled = [layer * np.array([1, width, width**2])[:, None, None] for layer in nodes]
         between = ((np.arange(knots)[:, None] + BETWEEN) * width).ravel()
-        if all(_error(mine, exact[:2], width) < tolerance for mine, exact in zip(scaled, networks(program, between), strict=True)):
-            return np.concatenate([layer.transpose(1, 0, 2).ravel() for layer in scaled]).astype(program.dtype), knots
-    log.warning("the radial network turns too sharply for a table of %d knots; MD takes the network, which is slower", KNOTS[-1])
+        if all(
+            _error(mine, exact[:2], width) < tolerance
+            for mine, exact in zip(scaled, networks(program, between), strict=True)
+        ):
+            return np.concatenate([layer.transpose(1, 0, 2).ravel() for layer in scaled]).astype(
+                program.dtype
+            ), knots
+    log.warning(
+        "the radial network turns too sharply for a table of %d knots; MD takes the network, which is slower",
+        KNOTS[-1],
+    )
     return np.zeros(0, program.dtype), 0
 
 
 def _error(nodes: np.ndarray, exact: np.ndarray, width: float) -> float:
     """Return the largest relative error of values, and a hundredth of that of slopes, between the nodes ``[3, knots + 1, n]``."""
-    found = np.einsum("stj,jkn->sktn", _hermite(BETWEEN), np.concatenate([nodes[:, :-1], nodes[:, 1:]]))
+    found = np.einsum(
+        "stj,jkn->sktn", _hermite(BETWEEN), np.concatenate([nodes[:, :-1], nodes[:, 1:]])
+    )
     found = found.reshape(2, -1, nodes.shape[2]) * np.array([1, 1 / width])[:, None, None]
     tolerated = np.array([1, 100])[:, None, None]
     size = np.abs(exact).max(axis=1, keepdims=True)
@@ -78,11 +91,18 @@ def _silu(z: np.ndarray) -> np.ndarray:
 def _basis(program: Program, r: np.ndarray) -> np.ndarray:
     """Bessel functions times the envelope, with their first two derivatives, ``[3, R, basis]``."""
     p, x = program.envelope, r[:, None] / program.cutoff
-    terms = [(0.0, 1.0), (p, -(p + 1) * (p + 2) / 2), (p + 1, p * (p + 2)), (p + 2, -p * (p + 1) / 2)]
+    terms = [
+        (0.0, 1.0),
+        (p, -(p + 1) * (p + 2) / 2),
+        (p + 1, p * (p + 2)),
+        (p + 2, -p * (p + 1) / 2),
+    ]
     u0 = sum(c * x**e for e, c in terms)
     u1 = sum(c * e * x ** (e - 1) for e, c in terms if e) / program.cutoff
     u2 = sum(c * e * (e - 1) * x ** (e - 2) for e, c in terms if e) / program.cutoff**2
-    b0, b1, b2 = _waves(np.pi / program.cutoff * np.arange(1, program.basis + 1), r[:, None]) * np.sqrt(2 / program.cutoff)
+    b0, b1, b2 = _waves(
+        np.pi / program.cutoff * np.arange(1, program.basis + 1), r[:, None]
+    ) * np.sqrt(2 / program.cutoff)
     return np.stack([b0 * u0, b1 * u0 + b0 * u1, b2 * u0 + 2 * b1 * u1 + b0 * u2])
 
 

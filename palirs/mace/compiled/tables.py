@@ -62,7 +62,12 @@ def paths(product_: Any, shape: dict, tables: Tables) -> tuple[list[int], list[i
     """Write paths and couplings; return the instruction of each path, in our order, and the paths that end in each order."""
     instructions = list(enumerate(product_.instructions))
     ls = [
-        (product_.irreps_in1[i.i_in1].ir.l, product_.irreps_in2[i.i_in2].ir.l, product_.irreps_out[i.i_out].ir.l) for _, i in instructions
+        (
+            product_.irreps_in1[i.i_in1].ir.l,
+            product_.irreps_in2[i.i_in2].ir.l,
+            product_.irreps_out[i.i_out].ir.l,
+        )
+        for _, i in instructions
     ]
     count = [sum(l3 == end for _, _, l3 in ls) for end in range(max(l3 for *_, l3 in ls) + 1)]
     shape["paths"], shape["couplings"], tensor = len(tables.paths), len(tables.couplings), 0
@@ -71,22 +76,31 @@ def paths(product_: Any, shape: dict, tables: Tables) -> tuple[list[int], list[i
         kind = tables.triples.setdefault((l1, l3), len(tables.triples))
         row = sum(count[k] * (2 * k + 1) for k in range(l3)) + seen[l3]
         tables.paths.append(f"{{{kind}, {l1}, {l2}, {tensor}, {row}, {count[l3]}}}")
-        coefficients = instruction.path_weight * numbers(o3.wigner_3j(l1, l2, l3, dtype=torch.float64))
+        coefficients = instruction.path_weight * numbers(
+            o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+        )
         for m1, m2, m3 in product(*map(range, coefficients.shape)):
             if abs(coefficients[m1, m2, m3]) > 1e-12:
                 place = tensor + m1 * (2 * l3 + 1) + m3
-                tables.couplings.append(f"{{{place}, {l2 * l2 + m2}, {float(coefficients[m1, m2, m3])!r}}}")
+                tables.couplings.append(
+                    f"{{{place}, {l2 * l2 + m2}, {float(coefficients[m1, m2, m3])!r}}}"
+                )
         seen[l3] += 1
         tensor += (2 * l1 + 1) * (2 * l3 + 1)
-    shape["paths_end"], shape["couplings_end"], shape["tensor"] = len(tables.paths), len(tables.couplings), tensor
+    shape["paths_end"], shape["couplings_end"], shape["tensor"] = (
+        len(tables.paths),
+        len(tables.couplings),
+        tensor,
+    )
     return [number for number, _ in instructions], count
 
 
 def contraction(symmetric: Any, shape: dict, sizes: Sizes, tables: Tables) -> np.ndarray:
     """Write the symmetric contraction as a polynomial: monomials, and the outputs each goes to.
 
-    Σ_ν Σ_k w_νk Σ U_ν[M, i.., k] x_i.. (Batatia et al. 2022, eq. 10), with equal monomials collected. Return the matrix
-    ``[1, terms, weights of all parts and orders]`` that makes the weights of the terms of those of the module.
+    Σ_ν Σ_k w_νk Σ U_ν[M, i.., k] x_i.. (Batatia et al. 2022, eq. 10), with equal monomials
+    collected. Return the matrix ``[1, terms, weights of all parts and orders]`` that makes the
+    weights of the terms of those of the module.
     """
     gathered, columns = _terms(symmetric, (sizes.ell + 1) ** 2)
     keys = sorted(gathered)
@@ -98,7 +112,9 @@ def contraction(symmetric: Any, shape: dict, sizes: Sizes, tables: Tables) -> np
     previous: tuple[int, ...] | None = None
     for factors, output in keys:
         if previous is None or factors[:-1] != previous[:-1]:
-            tables.heads.append(f"{{{{{', '.join(map(str, factors[:-1])) or '0'}}}, {len(tables.monomials)}}}")
+            tables.heads.append(
+                f"{{{{{', '.join(map(str, factors[:-1])) or '0'}}}, {len(tables.monomials)}}}"
+            )
         if factors != previous:
             tables.monomials.append(f"{{{factors[-1]}, {len(tables.terms)}}}")
         previous = factors
@@ -123,7 +139,10 @@ def _terms(symmetric: Any, one: int) -> tuple[Terms, int]:
                 continue
             components = len(u)
             for place in np.argwhere(np.abs(u).sum(axis=-1) > 1e-12):
-                key = (tuple(sorted(map(int, place[1:]))) + (one,) * (part.correlation - nu), row + int(place[0]))
+                key = (
+                    tuple(sorted(map(int, place[1:]))) + (one,) * (part.correlation - nu),
+                    row + int(place[0]),
+                )
                 before = gathered.get(key, (column, 0))[1]
                 gathered[key] = (column, before + u[tuple(place)])
             column += weight.shape[1]
@@ -143,17 +162,25 @@ def _ladder(ell: int) -> list[str]:
     entries = []
     for order in range(2, ell + 1):
         cg = o3.wigner_3j(1, order - 1, order, dtype=torch.float64)
-        low = o3.spherical_harmonics(order - 1, direction, normalize=True, normalization="component")[0]
-        high = o3.spherical_harmonics(order, direction, normalize=True, normalization="component")[0]
+        low = o3.spherical_harmonics(
+            order - 1, direction, normalize=True, normalization="component"
+        )[0]
+        high = o3.spherical_harmonics(order, direction, normalize=True, normalization="component")[
+            0
+        ]
         raw = torch.einsum("abm,a,b->m", cg, 3**0.5 * direction[0], low)
         factor = float((high @ raw) / (raw @ raw))
         for a, b, m in product(*map(range, cg.shape)):
             if abs(cg[a, b, m]) > 1e-12:
-                entries.append(f"{{{order**2 + m}, {1 + a}, {(order - 1) ** 2 + b}, {factor * float(cg[a, b, m])!r}}}")
+                entries.append(
+                    f"{{{order**2 + m}, {1 + a}, {(order - 1) ** 2 + b}, {factor * float(cg[a, b, m])!r}}}"
+                )
     return entries
 
 
-def header_of(sizes: Sizes, tables: Tables, correlation: int, dtype: torch.dtype, envelope: float) -> str:
+def header_of(
+    sizes: Sizes, tables: Tables, correlation: int, dtype: torch.dtype, envelope: float
+) -> str:
     """Return ``shape.h`` but for what the :class:`Writer` says; ``envelope`` is the order of the cutoff's polynomial."""
     single = dtype == torch.float32
     widths = [sizes.up(width) for width in sizes.widths]
@@ -182,16 +209,23 @@ def header_of(sizes: Sizes, tables: Tables, correlation: int, dtype: torch.dtype
     lines = [f"#define {name} {value}" for name, value in values.items()]
     lines += [
         f"static const int WIDTH[] = {c(widths)};",
-        "static const struct { int m, a, b; double factor; } LADDER[] = {" + ", ".join(ladder or ["{0, 0, 0, 0}"]) + "};",
+        "static const struct { int m, a, b; double factor; } LADDER[] = {"
+        + ", ".join(ladder or ["{0, 0, 0, 0}"])
+        + "};",
         "struct path { int kind, l1, l2, t, row, stride; };",
         "static const struct path PATH[] = {" + ", ".join(tables.paths) + "};",
-        "static const struct { int t, y; REAL factor; } COUPLING[] = {" + ", ".join(tables.couplings) + "};",
+        "static const struct { int t, y; REAL factor; } COUPLING[] = {"
+        + ", ".join(tables.couplings)
+        + "};",
         "static const struct { int factor[CORRELATION > 1 ? CORRELATION - 1 : 1], monomials; } HEAD[] = {"
         + ", ".join([*tables.heads, f"{{{{0}}, {len(tables.monomials)}}}"])
         + "};",
-        "static const struct { int last, terms; } MONOMIAL[] = {" + ", ".join([*tables.monomials, f"{{0, {len(tables.terms)}}}"]) + "};",
+        "static const struct { int last, terms; } MONOMIAL[] = {"
+        + ", ".join([*tables.monomials, f"{{0, {len(tables.terms)}}}"])
+        + "};",
         f"static const int TERM[] = {c(tables.terms)};",
-        "#define FOR_TRIPLES(X) " + " ".join(f"X({kind}, {l1}, {l3})" for (l1, l3), kind in tables.triples.items()),
+        "#define FOR_TRIPLES(X) "
+        + " ".join(f"X({kind}, {l1}, {l3})" for (l1, l3), kind in tables.triples.items()),
         "struct shape { int l_in, rows_in, l_out, rows_out, paths, paths_end, couplings, couplings_end, tensor, middle, heads, "
         f"heads_end, terms, terms_end, groups, residual, row[{many}], count[{many}]; size_t up, up_back, "
         f"linear[{many}], linear_back[{many}], "

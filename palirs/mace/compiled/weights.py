@@ -15,7 +15,8 @@ class Program:
     header : str
         ``shape.h``; the same for all models of one architecture.
     factors : numpy.ndarray
-        Multiples of single parameters, float64; :meth:`weights` makes of them what the compiled code takes.
+        Multiples of single parameters, float64; :meth:`weights` makes of them what the compiled
+        code takes.
     dtype : numpy.dtype
         Precision of the model.
     products : list of Product
@@ -49,7 +50,10 @@ class Program:
         """Return the weights with their transposed copies, given factors like :attr:`factors`."""
         weights = factors[: self.size].copy()
         for product_ in self.products:
-            left, right = product_.left.of(factors[self.size :]), product_.right.of(factors[self.size :])
+            left, right = (
+                product_.left.of(factors[self.size :]),
+                product_.right.of(factors[self.size :]),
+            )
             product_.out.of(weights)[...] = left @ right
         return np.concatenate([weights, weights[self.turned]]).astype(self.dtype, copy=False)
 
@@ -69,7 +73,11 @@ class Place:
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """Return a view of them."""
-        return self.constant if self.constant is not None else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
+        return (
+            self.constant
+            if self.constant is not None
+            else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,15 @@ class Writer:
 
     def put_product(self, left: Place, right: Place) -> Place:
         """Put the product of matrices that are factors or constants."""
-        place = self.put(np.zeros((*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])))
+        place = self.put(
+            np.zeros(
+                (
+                    *np.broadcast_shapes(left.shape[:-2], right.shape[:-2]),
+                    left.shape[-2],
+                    right.shape[-1],
+                )
+            )
+        )
         self.products.append(Product(place, left, right))
         return place
 
@@ -115,7 +131,13 @@ class Writer:
 
     def turn(self, place: Place) -> str:
         """Put the transposed matrices, which the backward pass needs, behind everything else; return the C expression of where."""
-        back, places = self.turned_size, (place.start + np.arange(math.prod(place.shape))).reshape(place.shape).swapaxes(-1, -2).ravel()
+        back, places = (
+            self.turned_size,
+            (place.start + np.arange(math.prod(place.shape)))
+            .reshape(place.shape)
+            .swapaxes(-1, -2)
+            .ravel(),
+        )
         self.turned.append(np.pad(places, (0, -len(places) % 16), constant_values=place.start))
         self.turned_size += len(self.turned[-1])
         *many, rows, columns = place.shape
@@ -134,11 +156,16 @@ class Writer:
             (batch, m, n), begin, steps = one.out.shape, len(mixes), []
             if one.left.constant is not None:
                 rows, columns = np.nonzero(one.left.constant[0])
-                mixes += [f"{{{i}, {j}, {float(one.left.constant[0, i, j])!r}}}" for i, j in zip(rows, columns, strict=True)]
+                mixes += [
+                    f"{{{i}, {j}, {float(one.left.constant[0, i, j])!r}}}"
+                    for i, j in zip(rows, columns, strict=True)
+                ]
             for side in (one.left, one.right):
                 steps.append(0 if side.shape[0] < batch else math.prod(side.shape[1:]))
             places = f"{one.out.start}, {one.left.start}, {one.right.start}, {steps[0]}, {steps[1]}"
-            products.append(f"{{{batch}, {m}, {one.right.shape[1]}, {n}, {begin}, {len(mixes)}, {places}}}")
+            products.append(
+                f"{{{batch}, {m}, {one.right.shape[1]}, {n}, {begin}, {len(mixes)}, {places}}}"
+            )
         return (
             f"#define PRODUCTS {len(products)}\n#define TURNS {len(self.turns)}\n"
             "struct product { int batch, m, k, n, mix, mix_end; size_t out, left, right, left_step, right_step; };\n"

@@ -13,4 +13,6 @@ def check_device(key: str, device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise PalirsError(f"{key} = {device!r}: torch cannot use it ({str(error).splitlines()[0]}); use cpu") from error
+        raise PalirsError(
+            f"{key} = {device!r}: torch cannot use it ({str(error).splitlines()[0]}); use cpu"
+        ) from error

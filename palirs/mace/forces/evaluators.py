@@ -1,7 +1,8 @@
 """Ways to evaluate all members of a committee on one batch of molecules that moves.
 
-``native`` is compiled C code for the CPU (:mod:`palirs.mace.compiled`), the fastest by far. ``recorded`` replays a recording of MACE's own
-operations, ``eager`` calls MACE itself; both also run on a GPU. All give the same numbers to rounding.
+``native`` is compiled C code for the CPU (:mod:`palirs.mace.compiled`), the fastest by far.
+``recorded`` replays a recording of MACE's own operations, ``eager`` calls MACE itself; both also
+run on a GPU. All give the same numbers to rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,11 @@ from palirs.recipes import PalirsError
 
 
 def evaluator(
-    committee: Members, kernel: Callable[[str], Kernel | None], numbers: Sequence[np.ndarray], how: Evaluation, once: bool = False
+    committee: Members,
+    kernel: Callable[[str], Kernel | None],
+    numbers: Sequence[np.ndarray],
+    how: Evaluation,
+    once: bool = False,
 ) -> Evaluator:
     """Choose the evaluator of a batch.
 
@@ -27,13 +32,15 @@ def evaluator(
     committee : Members
         The members.
     kernel : callable
-        Returns them as compiled code, given where radial weights come from; ``None`` where that cannot be had.
+        Returns them as compiled code, given where radial weights come from; ``None`` where that
+        cannot be had.
     numbers : sequence of arrays
         Atomic numbers of each molecule.
     how : Evaluation
         Backend and device; ``auto`` is native where possible, else recorded.
     once : bool
-        The batch will be evaluated once only, so neither a recording pays nor a table: radial weights come from the network.
+        The batch will be evaluated once only, so neither a recording pays nor a table: radial
+        weights come from the network.
 
     Raises
     ------
@@ -46,5 +53,7 @@ def evaluator(
         if (ready := kernel("network" if once else how.radial)) is not None:
             return Native(committee, ready, numbers)
         if how.backend == "native":
-            raise PalirsError("evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'")
+            raise PalirsError(
+                "evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'"
+            )
     return Static(committee, numbers, how.backend != "eager" and not once, how.device)

@@ -25,14 +25,19 @@ def checked_kernel(committee: Members, radial: str = "table") -> Kernel | None:
     places = np.array([[i % 2, i // 2 % 2, i // 4] for i in range(len(numbers))])
     positions = 1.2 * places + rng.uniform(-0.1, 0.1, (len(numbers), 3))
     kinds = committee.species([numbers])
-    energy, forces = committee.interaction(committee.graph([numbers]), torch.tensor(positions, dtype=committee.dtype))
+    energy, forces = committee.interaction(
+        committee.graph([numbers]), torch.tensor(positions, dtype=committee.dtype)
+    )
     expected = energy.double() + committee.isolated(kinds, [len(numbers)]), forces
     found = Native(committee, kernel, [numbers])(torch.tensor(positions))
     tolerance = 1e-3 if committee.dtype == torch.float32 else 1e-7
     for a, b in zip(found, expected, strict=True):
         b = b.double()
         if not bool(((a - b).abs() <= tolerance * (1 + b.abs().max())).all()):
-            log.warning("MD takes the slower path: compiled code and MACE differ by %.1e on this machine", float((a - b).abs().max()))
+            log.warning(
+                "MD takes the slower path: compiled code and MACE differ by %.1e on this machine",
+                float((a - b).abs().max()),
+            )
             return None
     return kernel
 
@@ -46,7 +51,9 @@ class Native:
         counts = [len(z) for z in numbers]
         self._batch = kernel.batch(kinds, counts)
         self._isolated = committee.isolated(kinds, counts)
-        self.compiled = Compiled(kernel, self._batch.species, self._batch.counts, self._isolated.numpy())
+        self.compiled = Compiled(
+            kernel, self._batch.species, self._batch.counts, self._isolated.numpy()
+        )
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member."""

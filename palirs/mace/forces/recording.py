@@ -1,10 +1,11 @@
 """Recording a computation on fixed shapes once, gradients included, and replaying it without Python or autograd.
 
-Isolated molecules have static graphs, so the same few thousand small tensor operations run at every step of MD where there is
-no compiled code (:mod:`palirs.mace.compiled`). On a
-CPU, dispatching them through Python and building the autograd graph takes longer than the arithmetic. ``make_fx`` records the plain
-operations, those of the backward passes too, and TorchScript replays them: the same numbers bit for bit, two to three times faster, for
-a few seconds of recording (``docs/results/recording.md``).
+Isolated molecules have static graphs, so the same few thousand small tensor operations run at every
+step of MD where there is no compiled code (:mod:`palirs.mace.compiled`). On a CPU, dispatching them
+through Python and building the autograd graph takes longer than the arithmetic. ``make_fx`` records
+the plain operations, those of the backward passes too, and TorchScript replays them: the same
+numbers bit for bit, two to three times faster, for a few seconds of recording
+(``docs/results/recording.md``).
 """
 
 import warnings
@@ -16,14 +17,16 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 
-def record(function: Callable[..., Any], examples: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+def record(
+    function: Callable[..., Any], examples: Sequence[Tensor]
+) -> Callable[..., tuple[Tensor, ...]]:
     """Record a function of tensors.
 
     Parameters
     ----------
     function : callable
-        Takes tensors, returns a tuple of tensors. It may call :func:`torch.autograd.grad`. Which operations run may depend on shapes, not
-        on values.
+        Takes tensors, returns a tuple of tensors. It may call :func:`torch.autograd.grad`. Which
+        operations run may depend on shapes, not on values.
     examples : sequence of Tensor
         Arguments of the shapes and types that the recording will be replayed with.
 

@@ -14,7 +14,8 @@ from palirs.recipes import PalirsError
 log = logging.getLogger(__name__)
 
 BATCH_ATOMS = 4000
-"""Atoms that eager and recorded evaluation take at once; a batch that is larger, or does not fit the memory, is cut."""
+"""Atoms that eager and recorded evaluation take at once; a batch that is larger, or does not fit
+the memory, is cut."""
 
 
 class Static:
@@ -22,7 +23,9 @@ class Static:
 
     compiled = None
 
-    def __init__(self, committee: Members, numbers: Sequence[np.ndarray], recorded: bool, device: str = "cpu"):
+    def __init__(
+        self, committee: Members, numbers: Sequence[np.ndarray], recorded: bool, device: str = "cpu"
+    ):
         self._committee = committee.to(device)
         self._recorded, self._device = recorded, device
         self._numbers = list(numbers)
@@ -38,18 +41,31 @@ class Static:
         while number < len(self._parts):
             part = self._parts[number]
             try:
-                found.append(self._run(part, positions[self._starts[part.start] : self._starts[part.stop]]))
+                found.append(
+                    self._run(part, positions[self._starts[part.start] : self._starts[part.stop]])
+                )
                 number += 1
             except RuntimeError as error:
-                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):  # a replay gives it no type
+                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(
+                    error
+                ):  # a replay gives it no type
                     raise
                 self._ready.pop(part, None)
                 if len(part) == 1:
                     atoms = len(self._numbers[part[0]])
-                    raise PalirsError(f"evaluation.device = {self._device}: not enough memory for one molecule of {atoms} atoms") from error
+                    raise PalirsError(
+                        f"evaluation.device = {self._device}: not enough memory for one molecule of {atoms} atoms"
+                    ) from error
                 middle = (part.start + part.stop) // 2
-                log.warning("%s is out of memory with %d molecules at once; going on with half as many", self._device, len(part))
-                self._parts[number : number + 1] = [range(part.start, middle), range(middle, part.stop)]
+                log.warning(
+                    "%s is out of memory with %d molecules at once; going on with half as many",
+                    self._device,
+                    len(part),
+                )
+                self._parts[number : number + 1] = [
+                    range(part.start, middle),
+                    range(middle, part.stop),
+                ]
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
         energy, forces = (torch.cat(pieces, dim=1) for pieces in zip(*found, strict=True))
@@ -76,7 +92,9 @@ class _Some:
 
     def __init__(self, whole: Static, molecules: list[int], starts: np.ndarray):
         self._whole, self._molecules, self._starts = whole, molecules, starts
-        self._atoms = torch.tensor(np.concatenate([np.arange(starts[i], starts[i + 1]) for i in molecules]))
+        self._atoms = torch.tensor(
+            np.concatenate([np.arange(starts[i], starts[i + 1]) for i in molecules])
+        )
         self._positions: Tensor | None = None
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +112,9 @@ class _Some:
 
 def _spread_out(atoms: int) -> Tensor:
     """Harmless positions: a row of atoms 1.5 Å apart."""
-    return torch.arange(atoms, dtype=torch.float64)[:, None] * torch.tensor([[1.5, 0.0, 0.0]], dtype=torch.float64)
+    return torch.arange(atoms, dtype=torch.float64)[:, None] * torch.tensor(
+        [[1.5, 0.0, 0.0]], dtype=torch.float64
+    )
 
 
 def chunks(counts: Sequence[int], most: int) -> list[range]:

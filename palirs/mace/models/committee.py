@@ -75,12 +75,15 @@ class Committee:
     def double(self) -> "Committee":
         """Return the committee in float64, for finite differences.
 
-        The modules are built in float64 and given the weights: constants (couplings, Bessel frequencies) then have all their digits, as
-        they have in compiled code.
+        The modules are built in float64 and given the weights: constants (couplings, Bessel
+        frequencies) then have all their digits, as they have in compiled code.
         """
         if self.dtype == torch.float64:
             return self
-        shapes = [replace(shape, architecture=replace(shape.architecture, dtype="float64")) for shape in self.shapes]
+        shapes = [
+            replace(shape, architecture=replace(shape.architecture, dtype="float64"))
+            for shape in self.shapes
+        ]
         copies = [shape.build() for shape in shapes]
         with torch.no_grad():
             for copy, member in zip(copies, self.members, strict=True):
@@ -106,10 +109,13 @@ class Committee:
     def isolated(self, kinds: np.ndarray, counts: Sequence[int]) -> Tensor:
         """Return the sums of the atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
 
-        Interaction energies are added to them in double precision: a total energy of thousands of eV has no meV left in single precision.
+        Interaction energies are added to them in double precision: a total energy of thousands of
+        eV has no meV left in single precision.
         """
         e0 = np.array([shape.atomic_energies for shape in self.shapes])[:, kinds]
-        return torch.tensor(np.add.reduceat(e0, np.concatenate([[0], np.cumsum(counts)[:-1]]), axis=1))
+        return torch.tensor(
+            np.add.reduceat(e0, np.concatenate([[0], np.cumsum(counts)[:-1]]), axis=1)
+        )
 
     def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
@@ -131,7 +137,9 @@ class Committee:
         energy, forces = self.interaction(batch, positions.to(self.dtype))
         return energy.double() + self.isolated(batch.species.numpy(), batch.counts), forces
 
-    def evaluator(self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False) -> Evaluator:
+    def evaluator(
+        self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False
+    ) -> Evaluator:
         """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
 
         Parameters
@@ -153,19 +161,33 @@ class Committee:
 
     def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""
-        found = [member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members]
-        return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack([out["forces"].detach() for out in found])
+        found = [
+            member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members
+        ]
+        return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack(
+            [out["forces"].detach() for out in found]
+        )
 
     def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
         """Evaluate structures of any mixture of molecules, all in one batch; what does not fit the memory is cut."""
-        centred = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
-        energy, forces = self.evaluator([atoms.numbers for atoms in frames], once=True)(torch.tensor(centred))
-        return Predictions(energy.numpy(), [piece.numpy() for piece in forces.split([len(atoms) for atoms in frames], dim=1)])
+        centred = np.concatenate(
+            [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
+        )
+        energy, forces = self.evaluator([atoms.numbers for atoms in frames], once=True)(
+            torch.tensor(centred)
+        )
+        return Predictions(
+            energy.numpy(),
+            [piece.numpy() for piece in forces.split([len(atoms) for atoms in frames], dim=1)],
+        )
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Return the committee mean of each structure, in the form that engines give (no dipole)."""
         found = self.evaluate(frames)
-        return [Properties(float(found.energy[:, i].mean()), forces.mean(axis=0)) for i, forces in enumerate(found.forces)]
+        return [
+            Properties(float(found.energy[:, i].mean()), forces.mean(axis=0))
+            for i, forces in enumerate(found.forces)
+        ]
 
 
 def force_spread(forces: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """A MACE dipole model in which both layers are read out and every parameter is alive.
 
-The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that layer's read-out at zero and more
-than half of the weights without a gradient. Here both layers keep scalars and vectors. Each layer gives every atom a vector and a
-latent charge; the charges are shifted so that they sum to the charge of the molecule, zero:
+The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that
+layer's read-out at zero and more than half of the weights without a gradient. Here both layers keep
+scalars and vectors. Each layer gives every atom a vector and a latent charge; the charges are
+shifted so that they sum to the charge of the molecule, zero:
 
     μ = Σ_i (d_i + q_i r_i),   Σ_i q_i = 0.
 
@@ -52,7 +53,9 @@ class DipoleShape(Shape):
     def of(cls, frames: Sequence[Atoms], architecture: Architecture) -> "DipoleShape":
         """Derive elements and scales from labelled frames."""
         dipoles = np.array([atoms.info[keys.DIPOLE] / np.sqrt(len(atoms)) for atoms in frames])
-        return cls(**of_data(frames, architecture), scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3)))
+        return cls(
+            **of_data(frames, architecture), scale=float(max(np.sqrt((dipoles**2).mean()), 1e-3))
+        )
 
     def build(self) -> "DipoleNetwork":
         """Make the module with fresh weights drawn from torch's global generator."""
@@ -74,12 +77,18 @@ class DipoleNetwork(nn.Module):
         self.embedding = LinearNodeEmbeddingBlock(attributes, scalars)
         self.radial = RadialEmbeddingBlock(a.cutoff, a.bessel, 5)
         self.spherical = o3.SphericalHarmonics(edge, normalize=True, normalization="component")
-        self.interactions, self.products, self.vectors, self.charges = (nn.ModuleList() for _ in range(4))
+        self.interactions, self.products, self.vectors, self.charges = (
+            nn.ModuleList() for _ in range(4)
+        )
         before = scalars
         for layer in range(a.layers):
-            after = hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")  # what nobody reads would be dead
+            after = (
+                hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")
+            )  # what nobody reads would be dead
             residual = layer > 0 or a.residual_first
-            block = RealAgnosticResidualInteractionBlock if residual else RealAgnosticInteractionBlock
+            block = (
+                RealAgnosticResidualInteractionBlock if residual else RealAgnosticInteractionBlock
+            )
             self.interactions.append(
                 block(
                     node_attrs_irreps=attributes,
@@ -93,15 +102,27 @@ class DipoleNetwork(nn.Module):
                 )
             )
             self.products.append(
-                EquivariantProductBasisBlock(messages, after, a.correlation, use_sc=residual, num_elements=len(shape.elements))
+                EquivariantProductBasisBlock(
+                    messages,
+                    after,
+                    a.correlation,
+                    use_sc=residual,
+                    num_elements=len(shape.elements),
+                )
             )
             self.vectors.append(o3.Linear(after, o3.Irreps("1x1o")))
-            self.charges.append(NonLinearReadoutBlock(after, o3.Irreps("16x0e"), nn.functional.silu))
+            self.charges.append(
+                NonLinearReadoutBlock(after, o3.Irreps("16x0e"), nn.functional.silu)
+            )
             before = after
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the dipole of each molecule, ``[B, 3]`` [e·Å]."""
-        positions, system, (sender, receiver) = inputs["positions"], inputs["batch"], inputs["edge_index"]
+        positions, system, (sender, receiver) = (
+            inputs["positions"],
+            inputs["batch"],
+            inputs["edge_index"],
+        )
         molecules = inputs["ptr"].numel() - 1
         arms = positions[receiver] - positions[sender]
         lengths = torch.linalg.norm(arms, dim=-1, keepdim=True)
@@ -121,7 +142,9 @@ class DipoleNetwork(nn.Module):
             of_layers.append(features)
         return self.read(of_layers, positions, system, molecules)
 
-    def read(self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int) -> Tensor:
+    def read(
+        self, of_layers: Sequence[Tensor], positions: Tensor, system: Tensor, molecules: int
+    ) -> Tensor:
         """Return the dipoles from the features of every layer, each ``[N, irreps]``."""
         vectors, charges = torch.zeros_like(positions), torch.zeros_like(positions[:, 0])
         for features, vector, charge in zip(of_layers, self.vectors, self.charges, strict=True):
@@ -152,8 +175,12 @@ class DipoleModel:
         self.shapes = [shape for shape, _ in members]
         self.networks = [network.eval() for _, network in members]
         if len({shape.elements for shape in self.shapes}) != 1:
-            raise PalirsError("the members of a committee of dipole models must know the same elements")
-        for parameter in (parameter for network in self.networks for parameter in network.parameters()):
+            raise PalirsError(
+                "the members of a committee of dipole models must know the same elements"
+            )
+        for parameter in (
+            parameter for network in self.networks for parameter in network.parameters()
+        ):
             parameter.requires_grad_(False)
 
     def __len__(self) -> int:
@@ -171,11 +198,18 @@ class DipoleModel:
     def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
         """Return dipoles of the frames, shape ``[members, B, 3]`` [e·Å]; their spread over the members is the uncertainty."""
         parts = chunks([len(atoms) for atoms in frames], batch_atoms)
-        found = [self.of_positions([frames[i].numbers for i in part], [frames[i].positions for i in part]) for part in parts]
+        found = [
+            self.of_positions(
+                [frames[i].numbers for i in part], [frames[i].positions for i in part]
+            )
+            for part in parts
+        ]
         return np.concatenate(found, axis=1)
 
     @torch.no_grad()
-    def of_positions(self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]) -> np.ndarray:
+    def of_positions(
+        self, numbers: Sequence[np.ndarray], positions: Sequence[np.ndarray]
+    ) -> np.ndarray:
         """Return dipoles ``[members, B, 3]`` [e·Å] of one batch given as arrays."""
         elements, counts = self.shapes[0].elements, [len(z) for z in numbers]
         centred = np.concatenate([x - x.mean(axis=0) for x in positions])

@@ -1,4 +1,7 @@
-"""Model files: weights in safetensors, everything else as JSON in the header of the same file. Reading one runs no code."""
+"""Model files: weights in safetensors, everything else as JSON in the header of the same file.
+
+Reading one runs no code.
+"""
 
 import json
 import os
@@ -23,9 +26,14 @@ _SHAPES: dict[str, type[Shape]] = {"potential": PotentialShape, "dipole": Dipole
 
 def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
     """Write a module atomically: the file is complete or absent."""
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in module.state_dict().items()
+    }
     part = path.with_name(path.name + ".part")
-    save_file(weights, part, metadata={FORMAT: json.dumps(shape.as_dict())})  # one key, so equal models are equal files
+    save_file(
+        weights, part, metadata={FORMAT: json.dumps(shape.as_dict())}
+    )  # one key, so equal models are equal files
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -37,7 +45,8 @@ def read(path: Path) -> tuple[Shape, Any]:
     Raises
     ------
     PalirsError
-        If the file is missing, is not a palirs model file, or its weights do not fit its own description.
+        If the file is missing, is not a palirs model file, or its weights do not fit its own
+        description.
     """
     if not path.is_file():
         raise PalirsError(f"model file {path}: there is no such file")
@@ -48,14 +57,18 @@ def read(path: Path) -> tuple[Shape, Any]:
     except SafetensorError as error:
         raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
     if FORMAT not in metadata:
-        raise PalirsError(f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs")
+        raise PalirsError(
+            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs"
+        )
     description = json.loads(metadata[FORMAT])
     shape = _SHAPES[description["kind"]].from_dict(description)
     module = shape.build()
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise PalirsError(f"model file {path}: the weights do not fit the architecture in its header: {error}") from error
+        raise PalirsError(
+            f"model file {path}: the weights do not fit the architecture in its header: {error}"
+        ) from error
     return shape, module
 
 
@@ -65,8 +78,8 @@ def load(path: str | Path) -> Committee | DipoleModel:
     Parameters
     ----------
     path : path
-        A model file; or a directory: an iteration with ``potential-*.safetensors``, or a study, whose last complete iteration is
-        taken.
+        A model file; or a directory: an iteration with ``potential-*.safetensors``, or a study,
+        whose last complete iteration is taken.
     """
     path = Path(path)
     if path.is_dir():
@@ -108,9 +121,15 @@ def potential_files(directory: Path) -> list[Path]:
     PalirsError
         If there are none.
     """
-    iterations = sorted(child for child in (directory / "iterations").glob("*") if re.fullmatch(r"\d+", child.name))
+    iterations = sorted(
+        child for child in (directory / "iterations").glob("*") if re.fullmatch(r"\d+", child.name)
+    )
     place = iterations[-1] if iterations else directory
-    files = sorted(place.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2]))
+    files = sorted(
+        place.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2])
+    )
     if not files:
-        raise PalirsError(f"{directory}: no trained committee here (potential-0.safetensors, ...); run task=active_learning first")
+        raise PalirsError(
+            f"{directory}: no trained committee here (potential-0.safetensors, ...); run task=active_learning first"
+        )
     return files

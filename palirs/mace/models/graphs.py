@@ -1,7 +1,7 @@
 """Static graphs of isolated molecules: every ordered pair of atoms of a molecule is an edge for ever.
 
-The cutoff envelope makes the messages of pairs beyond the cutoff exactly zero, so no neighbour list is needed and shapes never change
-while a batch of molecules moves.
+The cutoff envelope makes the messages of pairs beyond the cutoff exactly zero, so no neighbour list
+is needed and shapes never change while a batch of molecules moves.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,12 @@ class Graph:
         }
 
 
-def graph(numbers: Sequence[np.ndarray], elements: Sequence[int], dtype: torch.dtype = torch.float32, device: str = "cpu") -> Graph:
+def graph(
+    numbers: Sequence[np.ndarray],
+    elements: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Graph:
     """Make the graph of a batch.
 
     Parameters
@@ -75,7 +80,9 @@ def graph(numbers: Sequence[np.ndarray], elements: Sequence[int], dtype: torch.d
 
 
 @lru_cache(maxsize=256)
-def _graph(numbers: tuple[tuple[int, ...], ...], elements: tuple[int, ...], dtype: torch.dtype, device: str) -> Graph:
+def _graph(
+    numbers: tuple[tuple[int, ...], ...], elements: tuple[int, ...], dtype: torch.dtype, device: str
+) -> Graph:
     counts = tuple(len(molecule) for molecule in numbers)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     pairs = [_pairs(count) + offset for count, offset in zip(counts, offsets[:-1], strict=True)]
@@ -97,8 +104,12 @@ def join(parts: Sequence[Graph]) -> Graph:
     return Graph(
         species=torch.cat([part.species for part in parts]),
         one_hot=torch.cat([part.one_hot for part in parts]),
-        edges=torch.cat([part.edges + int(start) for part, start in zip(parts, atoms[:-1], strict=True)], dim=1),
-        system=torch.cat([part.system + int(start) for part, start in zip(parts, systems[:-1], strict=True)]),
+        edges=torch.cat(
+            [part.edges + int(start) for part, start in zip(parts, atoms[:-1], strict=True)], dim=1
+        ),
+        system=torch.cat(
+            [part.system + int(start) for part, start in zip(parts, systems[:-1], strict=True)]
+        ),
         counts=counts,
     )
 
@@ -114,7 +125,9 @@ def species(numbers: Sequence[np.ndarray], elements: Sequence[int]) -> np.ndarra
     every = np.concatenate([np.asarray(z) for z in numbers])
     unknown = sorted(map(int, set(every) - set(elements)))
     if unknown:
-        raise PalirsError(f"the model knows the elements {list(elements)} (atomic numbers), not {unknown}; train it on molecules with them")
+        raise PalirsError(
+            f"the model knows the elements {list(elements)} (atomic numbers), not {unknown}; train it on molecules with them"
+        )
     return np.searchsorted(np.array(elements), every)
 
 
@@ -126,5 +139,7 @@ def _pairs(count: int) -> np.ndarray:
 
 def mean_neighbours(positions: Sequence[np.ndarray], cutoff: float) -> float:
     """Average number of atoms within the cutoff [Å] of an atom, the normalisation of MACE's messages."""
-    near = [(np.linalg.norm(x[:, None] - x[None], axis=-1) < cutoff).sum(axis=1) - 1 for x in positions]
+    near = [
+        (np.linalg.norm(x[:, None] - x[None], axis=-1) < cutoff).sum(axis=1) - 1 for x in positions
+    ]
     return float(max(np.concatenate(near).mean(), 1.0))

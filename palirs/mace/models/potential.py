@@ -10,7 +10,13 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from palirs import keys
-from palirs.mace.backend import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE, building, o3
+from palirs.mace.backend import (
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    ScaleShiftMACE,
+    building,
+    o3,
+)
 from palirs.mace.models.shape import Shape, of_data
 from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
@@ -38,14 +44,21 @@ class PotentialShape(Shape):
     envelope: int = 5
 
     @classmethod
-    def of(cls, frames: Sequence[Atoms], architecture: Architecture, energies: dict[str, float] | None = None) -> "PotentialShape":
+    def of(
+        cls,
+        frames: Sequence[Atoms],
+        architecture: Architecture,
+        energies: dict[str, float] | None = None,
+    ) -> "PotentialShape":
         """Derive elements, scales and, unless given by symbol [eV], E0s from labelled frames."""
         known = of_data(frames, architecture)
         forces = np.concatenate([atoms.arrays[keys.FORCES].ravel() for atoms in frames])
         return cls(
             **known,
             atomic_energies=(
-                fitted_energies(frames, known["elements"]) if energies is None else given_energies(energies, known["elements"])
+                fitted_energies(frames, known["elements"])
+                if energies is None
+                else given_energies(energies, known["elements"])
             ),
             scale=float(max(np.sqrt((forces**2).mean()), 1e-3)),
         )
@@ -62,7 +75,9 @@ class PotentialShape(Shape):
                 num_polynomial_cutoff=self.envelope,
                 max_ell=a.max_ell,
                 interaction_cls=RealAgnosticResidualInteractionBlock,
-                interaction_cls_first=RealAgnosticResidualInteractionBlock if a.residual_first else RealAgnosticInteractionBlock,
+                interaction_cls_first=RealAgnosticResidualInteractionBlock
+                if a.residual_first
+                else RealAgnosticInteractionBlock,
                 num_interactions=a.layers,
                 num_elements=len(self.elements),
                 hidden_irreps=hidden_irreps(a),
@@ -78,22 +93,35 @@ class PotentialShape(Shape):
 
 def hidden_irreps(architecture: Architecture) -> "o3.Irreps":
     """Irreps of the messages: ``channels`` of each order up to ``max_L`` with natural parity."""
-    text = "+".join(f"{architecture.channels}x{order}{'eo'[order % 2]}" for order in range(architecture.max_L + 1))
+    text = "+".join(
+        f"{architecture.channels}x{order}{'eo'[order % 2]}"
+        for order in range(architecture.max_L + 1)
+    )
     return o3.Irreps(text)  # pyright: ignore[reportReturnType]
 
 
 def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> tuple[float, ...]:
     """Atomic energies E0 [eV] by least squares of the total energies on the compositions, see :func:`least_norm`."""
-    return tuple(map(float, least_norm(frames, elements, np.array([atoms.info[keys.ENERGY] for atoms in frames]))))
+    return tuple(
+        map(
+            float,
+            least_norm(frames, elements, np.array([atoms.info[keys.ENERGY] for atoms in frames])),
+        )
+    )
 
 
-def least_norm(frames: Sequence[Atoms], elements: Sequence[int], energies: np.ndarray) -> np.ndarray:
+def least_norm(
+    frames: Sequence[Atoms], elements: Sequence[int], energies: np.ndarray
+) -> np.ndarray:
     """Energy of each element [eV] whose sums are nearest to the energies of the frames.
 
-    One molecule, or molecules of one composition, leave the problem singular; the solution of least norm is then taken, which still
-    reproduces the mean energy of each composition, so that the network has only the differences to learn.
+    One molecule, or molecules of one composition, leave the problem singular; the solution of least
+    norm is then taken, which still reproduces the mean energy of each composition, so that the
+    network has only the differences to learn.
     """
-    counts = np.array([[(atoms.numbers == z).sum() for z in elements] for atoms in frames], dtype=float)
+    counts = np.array(
+        [[(atoms.numbers == z).sum() for z in elements] for atoms in frames], dtype=float
+    )
     return np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
 
 
@@ -107,5 +135,7 @@ def given_energies(energies: dict[str, float], elements: Sequence[int]) -> tuple
     """
     missing = [chemical_symbols[z] for z in elements if chemical_symbols[z] not in energies]
     if missing:
-        raise PalirsError(f"training.atomic_energies: no energy of {', '.join(missing)}; give it, or atomic_energies=fitted")
+        raise PalirsError(
+            f"training.atomic_energies: no energy of {', '.join(missing)}; give it, or atomic_energies=fitted"
+        )
     return tuple(float(energies[chemical_symbols[z]]) for z in elements)

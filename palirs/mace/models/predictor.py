@@ -29,4 +29,7 @@ class Predictor:
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Return energy [eV], forces [eV/Å] and dipole [e·Å] of each frame."""
         dipoles = self.dipole.evaluate(frames).mean(axis=0)
-        return [replace(found, dipole=mu) for found, mu in zip(self.committee.calculate(frames), dipoles, strict=True)]
+        return [
+            replace(found, dipole=mu)
+            for found, mu in zip(self.committee.calculate(frames), dipoles, strict=True)
+        ]

@@ -40,7 +40,11 @@ class Shape(ABC):
     @classmethod
     def from_dict(cls, values: dict) -> Self:
         """Rebuild from :meth:`as_dict`."""
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name != "kind"}
+        plain = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if name != "kind"
+        }
         return cls(**{**plain, "architecture": Architecture(**values["architecture"])})
 
     @abstractmethod
@@ -53,5 +57,7 @@ def of_data(frames: Sequence[Atoms], architecture: Architecture) -> dict[str, An
     return {
         "architecture": architecture,
         "elements": tuple(sorted({int(z) for atoms in frames for z in atoms.numbers})),
-        "mean_neighbours": mean_neighbours([atoms.positions for atoms in frames], architecture.cutoff),
+        "mean_neighbours": mean_neighbours(
+            [atoms.positions for atoms in frames], architecture.cutoff
+        ),
     }

@@ -19,10 +19,12 @@ MINIMUM_FRAMES = 10
 LARGEST_FORCE = 1000.0
 """No sane frame has a larger force on an atom [eV/Å]; GROMACS's kJ/mol/nm and the like do."""
 AGREEMENT = 1.8
-"""Factor between energies and forces that anharmonicity may make in frames far from each other; the smallest of a wrong unit is 1.89."""
+"""Factor between energies and forces that anharmonicity may make in frames far from each other; the
+smallest of a wrong unit is 1.89."""
 LARGE_DIPOLE = 0.6
-"""Median dipole over the extent of a neutral molecule [e]; more is told, not refused. In e·Å molecules without metals have less (HF 0.53,
-water 0.31, formamide 0.29); in Debye, 4.8 times as much, what is more polar than 0.13 is found."""
+"""Median dipole over the extent of a neutral molecule [e]; more is told, not refused. In e·Å
+molecules without metals have less (HF 0.53, water 0.31, formamide 0.29); in Debye, 4.8 times as
+much, what is more polar than 0.13 is found."""
 FAR_OUT = ("normal_mode", "thermal")
 """Origins of samples that lie far out on purpose."""
 OUTLIER = 20.0
@@ -42,27 +44,39 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     Returns
     -------
     list of str
-        What is odd, but may be right: frames far outside of the others of their molecule, large dipoles. It is logged, not refused; as a
-        warning unless it is one of the first samples, which lie far out on purpose.
+        What is odd, but may be right: frames far outside of the others of their molecule, large
+        dipoles. It is logged, not refused; as a warning unless it is one of the first samples,
+        which lie far out on purpose.
 
     Raises
     ------
     PalirsError
-        If a label is missing, has the wrong shape, is not finite, or is of a size that only a wrong unit explains.
+        If a label is missing, has the wrong shape, is not finite, or is of a size that only a wrong
+        unit explains.
     """
     if len(frames) < MINIMUM_FRAMES:
-        raise PalirsError(f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; sample or label more")
+        raise PalirsError(
+            f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; sample or label more"
+        )
     for number, atoms in enumerate(frames):
         _check_frame(number, atoms, dipoles)
     groups: dict[tuple[str, bytes], list[int]] = {}
     for number, atoms in enumerate(frames):
-        groups.setdefault((str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()), []).append(number)
+        groups.setdefault((str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()), []).append(
+            number
+        )
     found = []
     for (name, _), members in groups.items():
         far = _outliers(name, frames, members)
         _check_units(name, [frames[i] for i in members if i not in far])
         for number, line in far.items():
-            log.log(logging.INFO if frames[number].info.get(keys.ORIGIN) in FAR_OUT else logging.WARNING, "labels: %s", line)
+            log.log(
+                logging.INFO
+                if frames[number].info.get(keys.ORIGIN) in FAR_OUT
+                else logging.WARNING,
+                "labels: %s",
+                line,
+            )
         large = _large_dipoles(name, [frames[i] for i in members]) if dipoles else []
         for line in large:
             log.warning("labels: %s", line)
@@ -82,12 +96,16 @@ def _check_frame(number: int, atoms: Atoms, dipoles: bool) -> None:
         if value is None:
             raise PalirsError(f"{place}: no {key}; label the frame or remove it")
         if np.shape(value) != shape:
-            raise PalirsError(f"{place}: {key} has shape {np.shape(value)}, it should have {shape}; label the frame again or remove it")
+            raise PalirsError(
+                f"{place}: {key} has shape {np.shape(value)}, it should have {shape}; label the frame again or remove it"
+            )
         if not np.isfinite(value).all():
             raise PalirsError(f"{place}: {key} is not finite; remove the frame")
     largest = float(np.abs(atoms.arrays[keys.FORCES]).max())
     if largest > LARGEST_FORCE:
-        raise PalirsError(f"{place}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the frame")
+        raise PalirsError(
+            f"{place}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the frame"
+        )
     if dipoles:
         extent = _extent(atoms)
         size = float(np.linalg.norm(atoms.info[keys.DIPOLE]))
@@ -99,18 +117,29 @@ def _check_frame(number: int, atoms: Atoms, dipoles: bool) -> None:
 
 
 def _extent(atoms: Atoms) -> float:
-    return max(float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0)
+    return max(
+        float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0
+    )
 
 
 def _large_dipoles(name: str, frames: Sequence[Atoms]) -> list[str]:
-    share = float(np.median([np.linalg.norm(atoms.info[keys.DIPOLE]) / _extent(atoms) for atoms in frames]))
+    share = float(
+        np.median([np.linalg.norm(atoms.info[keys.DIPOLE]) / _extent(atoms) for atoms in frames])
+    )
     if share < LARGE_DIPOLE:
         return []
-    return [f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are they in e·Å, not in Debye?"]
+    return [
+        f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are they in e·Å, not in Debye?"
+    ]
 
 
 def _check_units(name: str, frames: Sequence[Atoms]) -> None:
-    slope = consistency([(atoms, Properties(atoms.info[keys.ENERGY], atoms.arrays[keys.FORCES])) for atoms in frames])
+    slope = consistency(
+        [
+            (atoms, Properties(atoms.info[keys.ENERGY], atoms.arrays[keys.FORCES]))
+            for atoms in frames
+        ]
+    )
     if slope is not None and not 1 / AGREEMENT < slope < AGREEMENT:
         raise PalirsError(
             f"labels of {name}: differences of {keys.ENERGY} are {slope:.3g} times what {keys.FORCES} say{guess(slope)}; "
@@ -124,12 +153,19 @@ def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> dic
         return {}
     values = {
         "energy [eV]": np.array([frames[i].info[keys.ENERGY] for i in members]),
-        "largest force [eV/Å]": np.array([np.linalg.norm(frames[i].arrays[keys.FORCES], axis=1).max() for i in members]),
+        "largest force [eV/Å]": np.array(
+            [np.linalg.norm(frames[i].arrays[keys.FORCES], axis=1).max() for i in members]
+        ),
     }
     found = {}
     for what, column in values.items():
         middle = float(np.median(column))
         spread = float(np.median(np.abs(column - middle)))
         far = np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))
-        found |= {members[int(k)]: f"frame {members[int(k)]} ({name}): {what} {column[k]:.5g}, the median is {middle:.5g}" for k in far}
+        found |= {
+            members[
+                int(k)
+            ]: f"frame {members[int(k)]} ({name}): {what} {column[k]:.5g}, the median is {middle:.5g}"
+            for k in far
+        }
     return found

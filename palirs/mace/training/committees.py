@@ -31,11 +31,14 @@ def train_committee(
 ) -> Committee:
     """Train the members on one split, differing by seed, and return the committee.
 
-    Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are. ``previous`` is the directory of the
-    iteration before, for ``training.start=previous``; ``pretrained`` one with members that others start from.
+    Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are.
+    ``previous`` is the directory of the iteration before, for ``training.start=previous``;
+    ``pretrained`` one with members that others start from.
     """
     check_labels(frames, dipoles=False)
-    train_frames, valid = validation(frames, training.validation_fraction, seed, "validation", iteration)
+    train_frames, valid = validation(
+        frames, training.validation_fraction, seed, "validation", iteration
+    )
     jobs = [
         Job(
             kind="potential",
@@ -45,14 +48,25 @@ def train_committee(
             architecture=architecture,
             training=training,
             seed=integer(seed, "potential", iteration, member),
-            start=starting_point(training, previous, pretrained and pretrained / f"potential-{member}.safetensors", member),
+            start=starting_point(
+                training,
+                previous,
+                pretrained and pretrained / f"potential-{member}.safetensors",
+                member,
+            ),
             title=f"iteration {iteration} potential {member}",
             position=member,
         )
         for member in range(size)
     ]
     train_all(jobs, executor)
-    return Committee.of([(c.shapes[0], c.members[0]) for c in (load(job.path) for job in jobs) if isinstance(c, Committee)])
+    return Committee.of(
+        [
+            (c.shapes[0], c.members[0])
+            for c in (load(job.path) for job in jobs)
+            if isinstance(c, Committee)
+        ]
+    )
 
 
 def train_dipoles(
@@ -66,7 +80,9 @@ def train_dipoles(
 ) -> DipoleModel:
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
-    train_frames, valid = validation(frames, training.validation_fraction, seed, "dipole validation")
+    train_frames, valid = validation(
+        frames, training.validation_fraction, seed, "dipole validation"
+    )
     jobs = [
         Job(
             kind="dipole",
@@ -76,7 +92,9 @@ def train_dipoles(
             architecture=architecture,
             training=training,
             seed=integer(seed, "dipole", *([member] if member else [])),
-            start=starting_point(training, None, pretrained and pretrained / f"dipole-{member}.safetensors", member),
+            start=starting_point(
+                training, None, pretrained and pretrained / f"dipole-{member}.safetensors", member
+            ),
             title=f"dipole model {member}",
             position=member,
         )
@@ -86,7 +104,9 @@ def train_dipoles(
     return load_dipoles(paths)
 
 
-def starting_point(training: Training, previous: Path | None, pretrained: Path | None, member: int) -> Path | None:
+def starting_point(
+    training: Training, previous: Path | None, pretrained: Path | None, member: int
+) -> Path | None:
     """Return the model file that a member starts from, if any.
 
     Parameters
@@ -111,7 +131,9 @@ def starting_point(training: Training, previous: Path | None, pretrained: Path |
         return previous / f"potential-{member}.safetensors"
     path = Path(training.start).resolve()
     if not path.is_file():
-        raise PalirsError(f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file")
+        raise PalirsError(
+            f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file"
+        )
     return path
 
 
@@ -134,10 +156,11 @@ def train_all(jobs: Sequence[Job], executor: Executor) -> None:
 def pieces(jobs: int, workers: int) -> list[tuple[int, float]]:
     """Return jobs of about equal length, and the share of each after which it pauses, in the order in which workers take them.
 
-    The last ``workers + jobs % workers`` jobs are laid out one after the other along the time that they need on all workers together, and
-    that is cut into one stretch for each worker (McNaughton 1959, doi:10.1287/mnsc.6.1.1): what is cut has its first piece at the start of
-    one worker and its second at the end of another. Three jobs and two workers: the first job and
-    half of the second, then the third and the rest of the second.
+    The last ``workers + jobs % workers`` jobs are laid out one after the other along the time that
+    they need on all workers together, and that is cut into one stretch for each worker (McNaughton
+    1959, doi:10.1287/mnsc.6.1.1): what is cut has its first piece at the start of one worker and
+    its second at the end of another. Three jobs and two workers: the first job and half of the
+    second, then the third and the rest of the second.
     """
     whole = jobs if jobs <= workers or jobs % workers == 0 else jobs - workers - jobs % workers
     found = [(number, 1.0) for number in range(whole)]
@@ -145,7 +168,9 @@ def pieces(jobs: int, workers: int) -> list[tuple[int, float]]:
     stretch, begins = len(rest) / workers, []
     for place, number in enumerate(rest):
         worker, begin = divmod(place, stretch)
-        over = begin + 1 - stretch  # what does not fit on this worker is the first piece, at the start of the next
+        over = (
+            begin + 1 - stretch
+        )  # what does not fit on this worker is the first piece, at the start of the next
         if over > 1e-9:
             begins += [(0.0, worker + 1, number, over), (begin, worker, number, 1.0)]
         else:

@@ -1,14 +1,16 @@
 """How long to train: lengths that double while it pays, on one trunk of constant learning rate, each ended by a decay on a branch.
 
-The weights of a constant learning rate say little of how good they would be: it is the decay at the end that takes the noise out
-(Hägele et al. 2024, arXiv:2405.18392). So a decay is made at each length, and where it shows that the doubling paid, training goes
-on from where the branch began. All lengths together cost 1.4 times the longest, and each is what a training planned for it would be.
+The weights of a constant learning rate say little of how good they would be: it is the decay at the
+end that takes the noise out (Hägele et al. 2024, arXiv:2405.18392). So a decay is made at each
+length, and where it shows that the doubling paid, training goes on from where the branch began. All
+lengths together cost 1.4 times the longest, and each is what a training planned for it would be.
 """
 
 from dataclasses import dataclass
 
 DECAY = 0.4
-"""Share of a length in which the learning rate decays; the usual fifth is too short here (docs/results/active-learning.md)."""
+"""Share of a length in which the learning rate decays; the usual fifth is too short here
+(docs/results/active-learning.md)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Cycles:
 class StableDecay:
     """Learning rate of a trunk and its branches: a linear rise, constant, and 1 − √(share of the decay that is over).
 
-    It has the interface of torch's schedulers that :class:`~palirs.mace.training.optimisers.Optimiser` uses.
+    It has the interface of torch's schedulers that
+    :class:`~palirs.mace.training.optimisers.Optimiser` uses.
 
     Parameters
     ----------
@@ -60,7 +63,13 @@ class StableDecay:
 
     def __init__(self, optimiser, warm_up: int):
         self._optimiser = optimiser
-        self._state = {"peak": optimiser.param_groups[0]["lr"], "warm_up": max(1, warm_up), "done": 0, "begin": -1, "length": 0}
+        self._state = {
+            "peak": optimiser.param_groups[0]["lr"],
+            "warm_up": max(1, warm_up),
+            "done": 0,
+            "begin": -1,
+            "length": 0,
+        }
         self._set()
 
     def step(self) -> None:

@@ -31,7 +31,9 @@ class Data:
     places: list[Tensor]
 
     @classmethod
-    def of(cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu") -> "Data":
+    def of(
+        cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu"
+    ) -> "Data":
         """Turn frames into arrays; positions are centred, which costs float32 nothing and changes no force."""
         centred = [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         elements, targets = objective.shape.elements, objective.targets(frames, dtype)
@@ -39,7 +41,9 @@ class Data:
         return cls(
             Frames(
                 np.array([len(atoms) for atoms in frames]),
-                np.ascontiguousarray(species([atoms.numbers for atoms in frames], elements), dtype=np.int32),
+                np.ascontiguousarray(
+                    species([atoms.numbers for atoms in frames], elements), dtype=np.int32
+                ),
                 np.concatenate(centred),
                 numbers["dipole"] if "dipole" in numbers else numbers["energy"],
                 numbers.get("forces"),
@@ -54,9 +58,13 @@ class Data:
 
     def chosen(self, frames: Sequence[int]) -> tuple[Graph, Tensor, Tensors, Tensor]:
         """Return graph, positions, targets and atoms per molecule of some frames put together, for MACE's own code."""
-        targets = {name: torch.cat([values[i] for i in frames]) for name, values in self.targets.items()}
+        targets = {
+            name: torch.cat([values[i] for i in frames]) for name, values in self.targets.items()
+        }
         places = torch.cat([self.places[i] for i in frames])
-        counts = torch.tensor(self.frames.counts[list(frames)], dtype=places.dtype, device=places.device)
+        counts = torch.tensor(
+            self.frames.counts[list(frames)], dtype=places.dtype, device=places.device
+        )
         return join([self.graphs[i] for i in frames]), places, targets, counts
 
 
@@ -66,7 +74,8 @@ class Gradients:
     Attributes
     ----------
     vector, gradient : Tensor
-        Parameters and their gradient; the parameters of the model are views of the one, their ``grad`` of the other.
+        Parameters and their gradient; the parameters of the model are views of the one, their
+        ``grad`` of the other.
 
     Raises
     ------
@@ -93,7 +102,11 @@ class Gradients:
     def __call__(self, data: Data, chosen: Sequence[int], late: bool = False) -> float:
         """Put the gradient of the loss of the chosen frames into :attr:`gradient` and return the loss."""
         if self._learner is not None:
-            return float(self._learner.update(data.frames, np.array([chosen]), self._objective.compiled_loss(late), Steps())[0])
+            return float(
+                self._learner.update(
+                    data.frames, np.array([chosen]), self._objective.compiled_loss(late), Steps()
+                )[0]
+            )
         self.gradient.zero_()
         graph, places, targets, counts = data.chosen(chosen)
         predictions = self._objective.predict(self.model, graph, places, training=True)
@@ -101,14 +114,27 @@ class Gradients:
         loss.backward()
         return float(loss.detach())
 
-    def updates(self, data: Data, order: np.ndarray, optimiser: Optimiser, average: Tensor, decays: np.ndarray, late: bool) -> np.ndarray:
+    def updates(
+        self,
+        data: Data,
+        order: np.ndarray,
+        optimiser: Optimiser,
+        average: Tensor,
+        decays: np.ndarray,
+        late: bool,
+    ) -> np.ndarray:
         """Do one update for each row of frames in ``order [updates, batch]`` and return the losses.
 
-        ``average`` forgets with ``decays [updates]``; schedule-free optimisers do their own averaging.
+        ``average`` forgets with ``decays [updates]``; schedule-free optimisers do their own
+        averaging.
         """
-        steps = optimiser.planned(len(order), average, decays) if self._learner is not None else None
+        steps = (
+            optimiser.planned(len(order), average, decays) if self._learner is not None else None
+        )
         if self._learner is not None and steps is not None:
-            return self._learner.update(data.frames, order, self._objective.compiled_loss(late), steps)
+            return self._learner.update(
+                data.frames, order, self._objective.compiled_loss(late), steps
+            )
         losses = np.zeros(len(order))
         for number, chosen in enumerate(order):
             losses[number] = self(data, chosen, late)
@@ -120,7 +146,9 @@ class Gradients:
     def errors(self, data: Data, size: int = 64) -> Tensors:
         """Return the deviations of all frames."""
         if self._learner is not None:
-            predictions = self._objective.predict_compiled(self._learner.batch(data.frames), data.frames.positions)
+            predictions = self._objective.predict_compiled(
+                self._learner.batch(data.frames), data.frames.positions
+            )
             _, _, targets, counts = data.chosen(range(len(data)))
             return self._objective.errors(predictions, targets, counts)
         collected: dict[str, list[Tensor]] = {}
@@ -149,6 +177,8 @@ def _learner(model: Any, vector: Tensor, gradient: Tensor, training: Training) -
         return Learner(model, vector, gradient)
     except (CompilerError, UnsupportedError) as problem:
         if training.backend == "native":
-            raise PalirsError(f"training.backend = native: {problem}; use backend=auto or eager") from problem
+            raise PalirsError(
+                f"training.backend = native: {problem}; use backend=auto or eager"
+            ) from problem
         log.warning("training takes the slower path, MACE's own code: %s", problem)
         return None

@@ -64,7 +64,21 @@ def train(job: Job, until: float = 1.0) -> bool:
         shape, model = _begin(job)
         training = replace(job.training, device=_device(job.training.device, job.position))
         objective = objective_of(shape, training)
-        if fit(model, objective, job.train, job.valid, training, job.seed, job.title, job.position, log, until) is None:
+        if (
+            fit(
+                model,
+                objective,
+                job.train,
+                job.valid,
+                training,
+                job.seed,
+                job.title,
+                job.position,
+                log,
+                until,
+            )
+            is None
+        ):
             return False
         save(job.path, shape, model)
     log.with_suffix(".resume").unlink(missing_ok=True)
@@ -84,27 +98,40 @@ def _begin(job: Job) -> tuple[Shape, Any]:
         if job.kind == "dipole":
             shape: Shape = DipoleShape.of(job.train, job.architecture)
         else:
-            shape = PotentialShape.of(job.train, job.architecture, given if isinstance(given, dict) else None)
+            shape = PotentialShape.of(
+                job.train, job.architecture, given if isinstance(given, dict) else None
+            )
         return shape, shape.build()
     shape, model = read(job.start)
     if shape.kind != job.kind:
-        raise PalirsError(f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} model")
-    species([atoms.numbers for atoms in job.train], shape.elements)  # an error for those it does not know
+        raise PalirsError(
+            f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} model"
+        )
+    species(
+        [atoms.numbers for atoms in job.train], shape.elements
+    )  # an error for those it does not know
     if isinstance(shape, PotentialShape):
         if given == "fitted":
             energies = refitted_energies(shape, model, job.train)
         else:
             present = sorted({int(z) for atoms in job.train for z in atoms.numbers})
             new = dict(zip(present, given_energies(given, present), strict=True))
-            energies = tuple(new.get(z, old) for z, old in zip(shape.elements, shape.atomic_energies, strict=True))
+            energies = tuple(
+                new.get(z, old)
+                for z, old in zip(shape.elements, shape.atomic_energies, strict=True)
+            )
         shape = replace(shape, atomic_energies=energies)
-        model.atomic_energies_fn.atomic_energies.copy_(torch.tensor([energies], dtype=torch.float64))
+        model.atomic_energies_fn.atomic_energies.copy_(
+            torch.tensor([energies], dtype=torch.float64)
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return shape, model
 
 
-def refitted_energies(shape: PotentialShape, model: Any, frames: Sequence[Atoms]) -> tuple[float, ...]:
+def refitted_energies(
+    shape: PotentialShape, model: Any, frames: Sequence[Atoms]
+) -> tuple[float, ...]:
     """Atomic energies with which a trained potential best gives the energies of new labels, say of another engine."""
     found = Committee.of([(shape, deepcopy(model))]).evaluate(frames).energy[0]
     missing = np.array([atoms.info[keys.ENERGY] for atoms in frames]) - found

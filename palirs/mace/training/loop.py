@@ -1,8 +1,9 @@
 """The training loop that potentials and dipole models share.
 
-An exponential moving average of the weights is validated after every epoch, the best average is kept, and training ends early when it has
-stopped improving. What is needed to go on from the end of an epoch is written now and then: a training that was killed gives the same
-weights, bit for bit, as one that was not (on a CPU, with the same number of threads).
+An exponential moving average of the weights is validated after every epoch, the best average is
+kept, and training ends early when it has stopped improving. What is needed to go on from the end of
+an epoch is written now and then: a training that was killed gives the same weights, bit for bit, as
+one that was not (on a CPU, with the same number of threads).
 """
 
 import time
@@ -50,8 +51,8 @@ def fit(
     objective : Objective
         Loss and deviations.
     train, valid : sequences of Atoms
-        Labelled frames; ``valid`` only decides when to stop and which weights to keep. Without any the schedule goes to its end, and the
-        last weights are kept.
+        Labelled frames; ``valid`` only decides when to stop and which weights to keep. Without any
+        the schedule goes to its end, and the last weights are kept.
     training : Training
         Settings.
     seed : int
@@ -59,27 +60,38 @@ def fit(
     title, position
         Of the progress bar.
     log : path, optional
-        File that gets one JSON line per epoch. Beside it is what a killed training goes on from, see :class:`ResumeFile`.
+        File that gets one JSON line per epoch. Beside it is what a killed training goes on from,
+        see :class:`ResumeFile`.
     until : float
         Share of the epochs after which to pause; needs ``log``, from which the next call goes on.
 
     Returns
     -------
     list of dict, or None
-        Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE and MAE of each property in its own unit,
-        ``seconds``. ``None`` if the training was paused.
+        Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE and MAE
+        of each property in its own unit, ``seconds``. ``None`` if the training was paused.
     """
     run = Run(model, objective, train, valid, training, seed)
     file = ResumeFile(log, model, train, valid, training, seed) if log is not None else None
     history = run.resume(file) if file is not None else []
     end, saved = max(1, round(until * run.epochs)), time.perf_counter()
-    bar = tqdm(range(run.at.epoch, end), desc=title, unit="epoch", position=position, leave=False, mininterval=2)
+    bar = tqdm(
+        range(run.at.epoch, end),
+        desc=title,
+        unit="epoch",
+        position=position,
+        leave=False,
+        mininterval=2,
+    )
     for _ in bar:
         if not run.goes_on():
             break
         entry = run.epoch()
         history.append(entry)
-        bar.set_postfix_str(f"valid loss {entry['valid_loss']:.2e}" if valid else f"loss {entry['loss']:.2e}", refresh=False)
+        bar.set_postfix_str(
+            f"valid loss {entry['valid_loss']:.2e}" if valid else f"loss {entry['loss']:.2e}",
+            refresh=False,
+        )
         if file is not None:
             file.log(entry)
             if time.perf_counter() - saved >= training.save_interval:
@@ -112,9 +124,21 @@ class Run:
         self.held = Data.of(valid, objective, self.vector.dtype, training.device) if valid else None
         self.size = min(training.batch_size, len(train))
         self.per_epoch = len(train) // self.size
-        self.cycles = Cycles.of(training.shortest, training.updates, self.per_epoch) if training.schedule == "doubling" else None
-        self.epochs = self.cycles.epochs if self.cycles else max(1, training.updates // self.per_epoch)
-        self.optimiser = Optimiser(self.vector, self.gradients.gradient, training, self.epochs * self.per_epoch, self.per_epoch)
+        self.cycles = (
+            Cycles.of(training.shortest, training.updates, self.per_epoch)
+            if training.schedule == "doubling"
+            else None
+        )
+        self.epochs = (
+            self.cycles.epochs if self.cycles else max(1, training.updates // self.per_epoch)
+        )
+        self.optimiser = Optimiser(
+            self.vector,
+            self.gradients.gradient,
+            training,
+            self.epochs * self.per_epoch,
+            self.per_epoch,
+        )
         self.branch: dict[str, Tensor] = {}
         self.average, self.best = self.vector.clone(), self.vector.clone()
         self.rng, self.at = np.random.default_rng(seed), Progress()
@@ -146,7 +170,11 @@ class Run:
         at, stage = self.at, self.training.second_stage
         stalled = at.since > self.training.patience * self.training.updates
         if stage and not at.late and (stalled or at.epoch >= stage.start * self.epochs):
-            at.late, at.best, at.since = True, float("inf"), 0  # the errors are weighted anew, so no earlier loss can be compared
+            at.late, at.best, at.since = (
+                True,
+                float("inf"),
+                0,
+            )  # the errors are weighted anew, so no earlier loss can be compared
             self.optimiser.begin_stage(stage.learning_rate)
             return True
         return not stalled
@@ -194,7 +222,12 @@ class Run:
             at.trunk += 1
         at.seconds = self._before + time.perf_counter() - self._started
         updates = self._behind * self.per_epoch
-        head: dict[str, float] = {"epoch": at.epoch - 1, "updates": updates, "learning_rate": learning_rate, "loss": loss}
+        head: dict[str, float] = {
+            "epoch": at.epoch - 1,
+            "updates": updates,
+            "learning_rate": learning_rate,
+            "loss": loss,
+        }
         if self.cycles:
             head |= {"cycle": at.cycle, "longest": float(at.cycle + 1 == len(self.cycles))}
         return {**head, **measured, "seconds": at.seconds}
@@ -203,13 +236,23 @@ class Run:
     def _behind(self) -> int:
         """Epochs that the present weights have seen, decays that were given up not counted."""
         at = self.at
-        return at.trunk + (self.cycles.decay[at.cycle] - at.decaying if self.branch else 0) if self.cycles else at.epoch
+        return (
+            at.trunk + (self.cycles.decay[at.cycle] - at.decaying if self.branch else 0)
+            if self.cycles
+            else at.epoch
+        )
 
     def _pass(self) -> float:
         """Do the updates of one epoch and return their mean loss; frames that do not fill a batch wait an epoch."""
-        order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size].reshape(self.per_epoch, self.size)
+        order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size].reshape(
+            self.per_epoch, self.size
+        )
         decays = _decays(self.training, self._behind * self.per_epoch + np.arange(self.per_epoch))
-        return float(self.gradients.updates(self.data, order, self.optimiser, self.average, decays, self.at.late).mean())
+        return float(
+            self.gradients.updates(
+                self.data, order, self.optimiser, self.average, decays, self.at.late
+            ).mean()
+        )
 
     def _keep(self, loss: float) -> None:
         at = self.at
@@ -225,7 +268,9 @@ class Run:
     def finish(self, title: str) -> None:
         """Give the module its best weights."""
         if not np.isfinite(self.at.best):
-            raise PalirsError(f"{title}: the loss was never a number; lower training.learning_rate or training.clip_gradient")
+            raise PalirsError(
+                f"{title}: the loss was never a number; lower training.learning_rate or training.clip_gradient"
+            )
         self.vector.copy_(self.best)
         self.model.to("cpu")
 
@@ -235,11 +280,16 @@ def _decays(training: Training, steps: np.ndarray) -> np.ndarray:
     return np.minimum(training.ema_decay, (1 + steps) / (10 + steps))
 
 
-def validate(gradients: Gradients, objective: Objective, held: Data, late: bool = False) -> dict[str, float]:
+def validate(
+    gradients: Gradients, objective: Objective, held: Data, late: bool = False
+) -> dict[str, float]:
     """Return the loss, and RMSE and MAE of each property over all held-out frames."""
     with torch.no_grad() if gradients.compiled else torch.enable_grad():
         errors = gradients.errors(held)
         result = {"valid_loss": float(objective.loss(errors, late))}
         for name, deviation in errors.items():
-            result |= {f"valid_{name}_rmse": float((deviation**2).mean().sqrt()), f"valid_{name}_mae": float(deviation.abs().mean())}
+            result |= {
+                f"valid_{name}_rmse": float((deviation**2).mean().sqrt()),
+                f"valid_{name}_mae": float(deviation.abs().mean()),
+            }
         return result

@@ -60,13 +60,17 @@ class PotentialObjective:
     def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
         """Return interaction energies (total minus E0) and forces of each frame."""
         e0 = dict(zip(self.shape.elements, self.shape.atomic_energies, strict=True))
-        energy = [atoms.info[keys.ENERGY] - sum(e0[int(z)] for z in atoms.numbers) for atoms in frames]
+        energy = [
+            atoms.info[keys.ENERGY] - sum(e0[int(z)] for z in atoms.numbers) for atoms in frames
+        ]
         return {
             "energy": [torch.tensor([e], dtype=dtype) for e in energy],
             "forces": [torch.tensor(atoms.arrays[keys.FORCES], dtype=dtype) for atoms in frames],
         }
 
-    def predict(self, model: Any, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+    def predict(
+        self, model: Any, graph: Graph, positions: Tensor, training: bool
+    ) -> dict[str, Tensor]:
         """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE's own code."""
         out = model(graph.inputs(positions.detach().requires_grad_(True)), training=training)
         return {"energy": out["interaction_energy"], "forces": out["forces"]}
@@ -79,9 +83,13 @@ class PotentialObjective:
     def compiled_loss(self, late: bool = False) -> Loss:
         """Return :meth:`loss` in the words of the compiled code."""
         stage, training = self._stage(late), self.training
-        return Loss(training.loss, training.huber_delta, 1.0, stage.energy_weight, stage.forces_weight)
+        return Loss(
+            training.loss, training.huber_delta, 1.0, stage.energy_weight, stage.forces_weight
+        )
 
-    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+    def errors(
+        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor
+    ) -> dict[str, Tensor]:
         """Return the deviations: energy per atom ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å]."""
         return {
             "energy": (predictions["energy"] - targets["energy"]) / counts,
@@ -91,7 +99,9 @@ class PotentialObjective:
     def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
         """Weighted errors of energy per atom and forces, see :class:`Training`; ``late`` takes the weights of the second stage."""
         stage, energy, forces = self._stage(late), errors["energy"], errors["forces"]
-        return stage.energy_weight * norm(energy[:, None], self.training) + stage.forces_weight * norm(forces, self.training)
+        return stage.energy_weight * norm(
+            energy[:, None], self.training
+        ) + stage.forces_weight * norm(forces, self.training)
 
     def _stage(self, late: bool) -> Training | SecondStage:
         return self.training.second_stage if late and self.training.second_stage else self.training
@@ -106,9 +116,16 @@ class DipoleObjective:
 
     def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
         """Return the reference dipoles [e·Å]."""
-        return {"dipole": [torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype) for atoms in frames]}
+        return {
+            "dipole": [
+                torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype)
+                for atoms in frames
+            ]
+        }
 
-    def predict(self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool) -> dict[str, Tensor]:
+    def predict(
+        self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool
+    ) -> dict[str, Tensor]:
         """Return the dipoles ``[B, 3]`` [e·Å]."""
         with torch.set_grad_enabled(training):
             return {"dipole": model(graph.inputs(positions))}
@@ -121,7 +138,9 @@ class DipoleObjective:
         """Return :meth:`loss` in the words of the compiled code."""
         return Loss(self.training.loss, self.training.huber_delta, self.shape.scale)
 
-    def errors(self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+    def errors(
+        self, predictions: dict[str, Tensor], targets: dict[str, Tensor], counts: Tensor
+    ) -> dict[str, Tensor]:
         """Return the deviations ``[B, 3]`` [e·Å]."""
         return {"dipole": predictions["dipole"] - targets["dipole"]}
 
@@ -143,7 +162,9 @@ def norm(errors: Tensor, training: Training) -> Tensor:
     if training.loss == "mse":
         return (errors**2).mean()
     if training.loss == "huber":
-        return torch.nn.functional.huber_loss(errors, torch.zeros_like(errors), delta=training.huber_delta)
+        return torch.nn.functional.huber_loss(
+            errors, torch.zeros_like(errors), delta=training.huber_delta
+        )
     return errors.abs().mean() if errors.shape[1] == 1 else length(errors).mean()
 
 

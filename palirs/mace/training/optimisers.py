@@ -14,7 +14,8 @@ from palirs.mace.training.cycles import StableDecay
 WARM_UP = 0.05
 """Share of the first length in which the learning rate of ``schedule=doubling`` rises."""
 PLATEAU = 0.05
-"""Share of the updates without improvement after which ``schedule=plateau`` lowers the learning rate."""
+"""Share of the updates without improvement after which ``schedule=plateau`` lowers the learning
+rate."""
 
 
 class Optimiser:
@@ -32,7 +33,9 @@ class Optimiser:
         Updates per epoch.
     """
 
-    def __init__(self, vector: Tensor, gradient: Tensor, training: Training, steps: int, per_epoch: int):
+    def __init__(
+        self, vector: Tensor, gradient: Tensor, training: Training, steps: int, per_epoch: int
+    ):
         self._training, self._gradient, self._vector = training, gradient, vector
         self._optimiser: Any = _optimiser(vector, training)
         self._schedule: Any = _schedule(self._optimiser, training, steps, per_epoch)
@@ -53,12 +56,19 @@ class Optimiser:
 
         The moments are those of torch's optimiser, which are changed in place.
         """
-        training, group, state = self._training, self._optimiser.param_groups[0], self._optimiser.state[self._vector]
+        training, group, state = (
+            self._training,
+            self._optimiser.param_groups[0],
+            self._optimiser.state[self._vector],
+        )
         if training.optimiser not in OPTIMISERS:
             return None
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
         if not state:
-            state |= {"step": torch.tensor(0.0), **{name: torch.zeros_like(self._vector) for name in names}}
+            state |= {
+                "step": torch.tensor(0.0),
+                **{name: torch.zeros_like(self._vector) for name in names},
+            }
         moments, rates, momenta = [state[name] for name in names], np.empty(steps), np.empty(steps)
         done = int(state["step"])
         for number in range(steps):
@@ -113,7 +123,9 @@ class Optimiser:
         known = state["state"].get(0, {})
         tensors = {name: value for name, value in known.items() if isinstance(value, Tensor)}
         rest = {
-            "state": {name: value for name, value in known.items() if not isinstance(value, Tensor)},
+            "state": {
+                name: value for name, value in known.items() if not isinstance(value, Tensor)
+            },
             "groups": state["param_groups"],
             "schedule": self._schedule.state_dict() if self._schedule is not None else None,
             "fixed": self._fixed,
@@ -124,7 +136,9 @@ class Optimiser:
         """Go on from :meth:`state`."""
         rest = json.loads(text)
         state = {0: {**tensors, **rest["state"]}} if tensors else {}
-        self._optimiser.load_state_dict({"state": state, "param_groups": [_with_tuples(group) for group in rest["groups"]]})
+        self._optimiser.load_state_dict(
+            {"state": state, "param_groups": [_with_tuples(group) for group in rest["groups"]]}
+        )
         if self._schedule is not None:
             self._schedule.load_state_dict(rest["schedule"])
         self._fixed = rest["fixed"]
@@ -134,10 +148,14 @@ def _optimiser(vector: Tensor, training: Training) -> Any:
     if training.optimiser == "amsgrad":
         return torch.optim.Adam([vector], lr=training.learning_rate, amsgrad=True)
     if training.optimiser == "adamw":
-        return torch.optim.AdamW([vector], lr=training.learning_rate, weight_decay=training.weight_decay)
+        return torch.optim.AdamW(
+            [vector], lr=training.learning_rate, weight_decay=training.weight_decay
+        )
     from schedulefree import AdamWScheduleFree
 
-    optimiser = AdamWScheduleFree([vector], lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimiser = AdamWScheduleFree(
+        [vector], lr=training.learning_rate, weight_decay=training.weight_decay
+    )
     optimiser.train()
     return optimiser
 
@@ -148,11 +166,18 @@ def _schedule(optimiser: Any, training: Training, steps: int, per_epoch: int) ->
         return StableDecay(optimiser, round(WARM_UP * min(training.shortest, training.updates)))
     if training.schedule == "one_cycle":
         total = steps + 1
-        return kinds.OneCycleLR(optimiser, training.learning_rate, total_steps=total, pct_start=max(0.1, min(2 / total, 0.9)))
+        return kinds.OneCycleLR(
+            optimiser,
+            training.learning_rate,
+            total_steps=total,
+            pct_start=max(0.1, min(2 / total, 0.9)),
+        )
     if training.schedule == "cosine":
         return kinds.CosineAnnealingLR(optimiser, steps)
     if training.schedule == "plateau":
-        return kinds.ReduceLROnPlateau(optimiser, factor=0.8, patience=max(1, round(PLATEAU * steps / per_epoch)))
+        return kinds.ReduceLROnPlateau(
+            optimiser, factor=0.8, patience=max(1, round(PLATEAU * steps / per_epoch))
+        )
     return None
 
 

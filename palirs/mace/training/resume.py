@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 class Progress:
     """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON.
 
-    With ``schedule=doubling``: which length it is at, epochs on the trunk, epochs left of a decay, the best validation error when the
-    length before was over, and optimiser and random state where the branch began.
+    With ``schedule=doubling``: which length it is at, epochs on the trunk, epochs left of a decay,
+    the best validation error when the length before was over, and optimiser and random state where
+    the branch began.
     """
 
     epoch: int = 0
@@ -47,10 +48,19 @@ class Progress:
 class ResumeFile:
     """The file that a killed training goes on from, with the suffix ``.resume`` beside its log.
 
-    It is taken if it belongs to the same model, data, settings and number of threads; the caller removes it when the model is safe.
+    It is taken if it belongs to the same model, data, settings and number of threads; the caller
+    removes it when the model is safe.
     """
 
-    def __init__(self, log: Path, model: torch.nn.Module, train: Sequence[Atoms], valid: Sequence[Atoms], training: Training, seed: int):
+    def __init__(
+        self,
+        log: Path,
+        model: torch.nn.Module,
+        train: Sequence[Atoms],
+        valid: Sequence[Atoms],
+        training: Training,
+        seed: int,
+    ):
         self._log, self._file = log, log.with_suffix(".resume")
         settings = replace(training, save_interval=0.0)
         digest = sha256(repr((settings, seed, torch.get_num_threads(), torch.__version__)).encode())
@@ -58,7 +68,12 @@ class ResumeFile:
             digest.update(value.detach().cpu().numpy().tobytes())
         for frames in (train, valid):
             for atoms in frames:
-                for values in (atoms.numbers, atoms.positions, atoms.info.get(keys.ENERGY), atoms.arrays.get(keys.FORCES)):
+                for values in (
+                    atoms.numbers,
+                    atoms.positions,
+                    atoms.info.get(keys.ENERGY),
+                    atoms.arrays.get(keys.FORCES),
+                ):
                     digest.update(np.asarray(values, dtype=float).tobytes())
                 digest.update(np.asarray(atoms.info.get(keys.DIPOLE, 0.0), dtype=float).tobytes())
         self._identity = digest.hexdigest()
@@ -67,8 +82,18 @@ class ResumeFile:
         """Write atomically."""
         state, rest = optimiser.state()
         part = self._file.with_name(self._file.name + ".part")
-        everything = {name: value.detach().cpu().contiguous() for name, value in {**tensors, **state}.items()}
-        save_file(everything, part, metadata={"identity": self._identity, "progress": json.dumps(at.__dict__), "optimiser": rest})
+        everything = {
+            name: value.detach().cpu().contiguous() for name, value in {**tensors, **state}.items()
+        }
+        save_file(
+            everything,
+            part,
+            metadata={
+                "identity": self._identity,
+                "progress": json.dumps(at.__dict__),
+                "optimiser": rest,
+            },
+        )
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self._file)
@@ -81,7 +106,10 @@ class ResumeFile:
         with safe_open(self._file, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("identity") != self._identity:
-                _log.warning("%s belongs to another model, data, settings or number of threads; training starts anew", self._file)
+                _log.warning(
+                    "%s belongs to another model, data, settings or number of threads; training starts anew",
+                    self._file,
+                )
                 self._log.unlink(missing_ok=True)
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

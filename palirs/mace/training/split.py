@@ -9,7 +9,9 @@ from palirs import keys
 from palirs.randomness import stream
 
 
-def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int) -> tuple[list[Atoms], list[Atoms]]:
+def split(
+    frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
+) -> tuple[list[Atoms], list[Atoms]]:
     """Split frames at random, molecule by molecule, so that each molecule has its share on both sides.
 
     Parameters
@@ -17,7 +19,8 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
     frames : sequence of Atoms
         With ``info['molecule']``.
     fraction : float
-        Share that goes to the second list, at least one frame of every molecule that has two; if none has, a share of the whole.
+        Share that goes to the second list, at least one frame of every molecule that has two; if
+        none has, a share of the whole.
     seed, *names
         Name the random stream.
     """
@@ -31,10 +34,14 @@ def split(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
         aside.update(rng.permutation(members)[:count].tolist())
     if not aside and len(frames) > 1:  # one frame of each
         aside.update(rng.permutation(len(frames))[: max(1, round(fraction * len(frames)))].tolist())
-    return [f for i, f in enumerate(frames) if i not in aside], [f for i, f in enumerate(frames) if i in aside]
+    return [f for i, f in enumerate(frames) if i not in aside], [
+        f for i, f in enumerate(frames) if i in aside
+    ]
 
 
-def validation(frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int) -> tuple[list[Atoms], list[Atoms]]:
+def validation(
+    frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
+) -> tuple[list[Atoms], list[Atoms]]:
     """Return the frames to learn from and those that decide when to stop: those whose side says so, else a share drawn by :func:`split`.
 
     A share of 0 is none, whatever their side.

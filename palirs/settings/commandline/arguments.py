@@ -12,7 +12,18 @@ from palirs.settings.commandline.homes import with_home
 from palirs.settings.commandline.quoting import is_quoted, is_whole, joined, quote, split
 from palirs.settings.commandline.values import is_there
 
-ALONE = ("-m", "--multirun", "-c", "--cfg", "-i", "--info", "--run", "-r", "-sc", "--shell-completion")
+ALONE = (
+    "-m",
+    "--multirun",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+    "--run",
+    "-r",
+    "-sc",
+    "--shell-completion",
+)
 """Flags of which Hydra takes one at a time."""
 ATOM = re.compile(r"\[\d*[A-Za-z][a-z]?@{0,2}(H\d*)?([+-]+\d*)?(:\d+)?\]")
 """An atom in brackets, as a SMILES has them, and no list of one name."""
@@ -20,7 +31,9 @@ USUAL = "studies/<molecules>-<engine>"
 """Directory of a study that names none."""
 
 
-def flags_first(arguments: Sequence[str], flags: Mapping[str, bool], groups: Collection[str]) -> list[str]:
+def flags_first(
+    arguments: Sequence[str], flags: Mapping[str, bool], groups: Collection[str]
+) -> list[str]:
     """Put ``-m``, ``-cd`` and the like before the settings, where alone Hydra finds all of them.
 
     Parameters
@@ -35,7 +48,8 @@ def flags_first(arguments: Sequence[str], flags: Mapping[str, bool], groups: Col
     Raises
     ------
     PalirsError
-        For an unknown flag, one without its value, two that exclude each other, and what is no ``key=value``.
+        For an unknown flag, one without its value, two that exclude each other, and what is no
+        ``key=value``.
     """
     found, settings, rest = list[str](), list[str](), list(arguments)
     while rest:
@@ -44,11 +58,15 @@ def flags_first(arguments: Sequence[str], flags: Mapping[str, bool], groups: Col
         if not one.startswith("-"):
             settings.append(_setting(one, groups))
         elif name not in flags:
-            raise PalirsError(f"{one}: there is no such flag; settings are given without dashes, {name.lstrip('-')}=…")
+            raise PalirsError(
+                f"{one}: there is no such flag; settings are given without dashes, {name.lstrip('-')}=…"
+            )
         elif "=" in one or not flags[name]:
             found.append(f"{name}={with_home(one.partition('=')[2])}" if "=" in one else one)
         elif not rest or "=" in rest[0] or rest[0].startswith("-"):
-            raise PalirsError(f"{name}: needs a value after it, as in  -cd sweeps -cn committee_size --cfg job")
+            raise PalirsError(
+                f"{name}: needs a value after it, as in  -cd sweeps -cn committee_size --cfg job"
+            )
         else:
             found += [one, rest.pop(0)]
     alone = [one for one in found if one.partition("=")[0] in ALONE]
@@ -60,9 +78,13 @@ def flags_first(arguments: Sequence[str], flags: Mapping[str, bool], groups: Col
 def _setting(text: str, groups: Collection[str]) -> str:
     """Return what has the form of a setting: ``key=value``, ``+key=value``, or ``~key``, which takes one away."""
     if text.startswith("~") and text[1:] in groups:
-        raise PalirsError(f"{text}: a study cannot do without {text[1:]}; choose another option, {text[1:]}=…")
+        raise PalirsError(
+            f"{text}: a study cannot do without {text[1:]}; choose another option, {text[1:]}=…"
+        )
     if not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise PalirsError(f"{text!r}: this is not UTF-8; rename the file, or set the terminal to it")
+        raise PalirsError(
+            f"{text!r}: this is not UTF-8; rename the file, or set the terminal to it"
+        )
     if text.partition("=")[0] in ("", "+", "++") or ("=" not in text and not text.startswith("~")):
         raise PalirsError(
             f"{text!r}: settings are given as key=value, without blanks around the =; a value that has blanks in it needs quotes"

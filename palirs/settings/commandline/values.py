@@ -138,7 +138,9 @@ class Writer:
         if reading is None and MIXED.search(value):
             plain = self._as_text(quoting.ESCAPED.sub(r"\1", value))
             with_them = f"{self._as_text(value)} if they belong to it"
-            raise self._unclear(value, f"not all signs have a backslash; write {plain}, or {with_them}")
+            raise self._unclear(
+                value, f"not all signs have a backslash; write {plain}, or {with_them}"
+            )
         if reading is None:
             return quote(value, '"')
         if FUNCTION.fullmatch(value):

@@ -42,7 +42,9 @@ def _check_even(rows: Rows, column: int, places: np.ndarray, rounding: np.ndarra
     sharp = rounded <= np.median(rounded)
     usual = float(np.median(steps[sharp]))
     slack = np.maximum(1.01 * rounded, 1e-6 * abs(usual))
-    if np.ptp(rounded):  # the usual step is itself as sure as the rounding of those that it comes from
+    if np.ptp(
+        rounded
+    ):  # the usual step is itself as sure as the rounding of those that it comes from
         slack = slack + np.median(rounded[sharp])
     off = np.abs(steps - usual) > slack
     if len(steps) < FEWEST or off.mean() > 1 - EVEN or np.median(slack) > 0.5 * abs(usual):
@@ -53,7 +55,10 @@ def _check_even(rows: Rows, column: int, places: np.ndarray, rounding: np.ndarra
         pair = n + 1 in numbers and abs(steps[n] + steps[n + 1] - 2 * usual) <= 2 * slack[n]
         if ends or pair:
             row = 0 if n == 0 and not pair else int(n) + 1
-            rows.fail(f"the abscissa {rows.cells[row][column]} lies off the even steps of the others; is it damaged?", row)
+            rows.fail(
+                f"the abscissa {rows.cells[row][column]} lies off the even steps of the others; is it damaged?",
+                row,
+            )
 
 
 def _rounding(rows: Rows, column: int) -> float:

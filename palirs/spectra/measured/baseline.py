@@ -10,7 +10,8 @@ from palirs.spectra.measured.reading import read_spectrum
 from palirs.spectra.spectrum import Spectrum
 
 STIFFNESS = 200.0
-"""Length [cm⁻¹] below which the baseline does not bend; bands are narrower, drifts of the instrument are wider."""
+"""Length [cm⁻¹] below which the baseline does not bend; bands are narrower, drifts of the
+instrument are wider."""
 STEP = 1.0
 """Of the grid on which the baseline is found [cm⁻¹]."""
 OVERLAP = 100.0
@@ -25,19 +26,26 @@ def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spect
     Parameters
     ----------
     spectrum : Spectrum
-        Measured, on any grid: the baseline is found on an even one of :data:`STEP`, or a record in wavelengths would be stiff at one end
-        and follow its bands at the other.
+        Measured, on any grid: the baseline is found on an even one of :data:`STEP`, or a record in
+        wavelengths would be stiff at one end and follow its bands at the other.
     stiffness : float
-        Scale of the smoothing [cm⁻¹]; the penalty is its fourth power in grid points, so it does not depend on the grid.
+        Scale of the smoothing [cm⁻¹]; the penalty is its fourth power in grid points, so it does
+        not depend on the grid.
     """
     from pybaselines import Baseline  # takes two seconds, and most studies have no experiment
 
     low, high = spectrum.wavenumber[0], spectrum.wavenumber[-1]
     grid = np.linspace(low, high, max(10, round((high - low) / STEP) + 1))
-    with warnings.catch_warnings():  # a record without noise, of which nothing lies below its baseline
+    with (
+        warnings.catch_warnings()
+    ):  # a record without noise, of which nothing lies below its baseline
         warnings.filterwarnings("ignore", "almost all baseline points are below the data")
-        baseline, _ = Baseline(grid).aspls(spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4)
-    return replace(spectrum, intensity=spectrum.intensity - np.interp(spectrum.wavenumber, grid, baseline))
+        baseline, _ = Baseline(grid).aspls(
+            spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4
+        )
+    return replace(
+        spectrum, intensity=spectrum.intensity - np.interp(spectrum.wavenumber, grid, baseline)
+    )
 
 
 def measured(path: str | Path, window: tuple[float, float]) -> Spectrum:

@@ -22,11 +22,13 @@ from palirs.spectra.measured.headings import (
 from palirs.spectra.measured.rows import LAYOUTS, Rows
 
 SHORTEST, LONGEST = 1.0, 60.0
-"""Range of wavelengths in micrometres; wavenumbers that all lie in it are none of infrared spectra."""
+"""Range of wavelengths in micrometres; wavenumbers that all lie in it are none of infrared
+spectra."""
 FREE_TEXT = (TRANSMITTANCE, ABSORBANCE)
 """What remarks without a heading may say of the ordinate."""
 SHORT = 40
-"""Characters of a remark that is nothing but the name of a quantity; in longer ones words like "phase" mean something else."""
+"""Characters of a remark that is nothing but the name of a quantity; in longer ones words like
+"phase" mean something else."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def _is_statement(cells: Sequence[str]) -> bool:
 def _stated(rows: Rows, key: str) -> str:
     """Return what a line of key and value says, such as ``YUNITS  ABSORBANCE``; empty if there is none."""
     for line in rows.headings:
-        match = re.match(rf"\W*{key}(?:[ _-]?(?:units?|axis|label))?\b[\s:=,;\"]+(.+)", line, re.IGNORECASE)
+        match = re.match(
+            rf"\W*{key}(?:[ _-]?(?:units?|axis|label))?\b[\s:=,;\"]+(.+)", line, re.IGNORECASE
+        )
         if match:
             return match.group(1).strip(' "')
     return ""
@@ -175,7 +179,9 @@ def _no_absorption(heading: Heading) -> str:
     )
 
 
-def _abscissa(rows: Rows, headings: Sequence[Heading], values: np.ndarray, used: Sequence[int]) -> int:
+def _abscissa(
+    rows: Rows, headings: Sequence[Heading], values: np.ndarray, used: Sequence[int]
+) -> int:
     named = [n for n in used if headings[n].abscissa]
     preferred = [n for n in named if headings[n].abscissa == WAVENUMBERS] or named
     if len(preferred) > 1:
@@ -203,7 +209,9 @@ def _ordinate(rows: Rows, headings: Sequence[Heading], used: Sequence[int], absc
     for quantity in (ABSORBANCE, COEFFICIENT, TRANSMITTANCE):
         named = [n for n in others if headings[n].ordinate == quantity]
         if len(named) > 1:
-            rows.fail(f"several columns are {quantity}, {_listed(headings, named)}; keep one spectrum")
+            rows.fail(
+                f"several columns are {quantity}, {_listed(headings, named)}; keep one spectrum"
+            )
         if named:
             return named[0]
     refused = [n for n in others if headings[n].refused]
@@ -266,7 +274,9 @@ def _unit_by_size(rows: Rows, abscissa: np.ndarray, unit: str, named: bool) -> s
             return NANOMETRES
         rows.fail(f"wavelengths from {low:g} to {high:g}: say the unit, as in: wavelength (nm)")
     if low > 0 and high <= LONGEST:
-        rows.fail(f"the abscissas go from {low:g} to {high:g}: if they are micrometres, write 'wavelength (um),absorbance' above them")
+        rows.fail(
+            f"the abscissas go from {low:g} to {high:g}: if they are micrometres, write 'wavelength (um),absorbance' above them"
+        )
     if low >= 2000 and high > 8000:
         rows.fail(
             f"the abscissas go from {low:g} to {high:g}, which may be wavenumbers or nanometres; write "

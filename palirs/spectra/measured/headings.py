@@ -1,6 +1,7 @@
 """What headings of columns say: which column is the abscissa, in which unit, and what was measured.
 
-In the words that instruments and people write, in English, German, French, Italian, Spanish and Portuguese.
+In the words that instruments and people write, in English, German, French, Italian, Spanish and
+Portuguese.
 """
 
 import re

@@ -1,9 +1,10 @@
 """The JCAMP-DX file format, versions 4.24 and 5: labels and blocks; ordinates.py reads the tables.
 
-McDonald and Wilks 1988, doi:10.1366/0003702884428734; Davies and Lampen 1993, doi:10.1366/0003702934067874. Whatever the format lets be
-checked is checked: number of points, first and last abscissa, the abscissa of every line, the repeated ordinate of difference form, first
-and extreme ordinates. The jcamp package checks none of it and gives wrong axes silently; where it reads a file
-right, tests compare with it.
+McDonald and Wilks 1988, doi:10.1366/0003702884428734; Davies and Lampen 1993,
+doi:10.1366/0003702934067874. Whatever the format lets be checked is checked: number of points,
+first and last abscissa, the abscissa of every line, the repeated ordinate of difference form, first
+and extreme ordinates. The jcamp package checks none of it and gives wrong axes silently; where it
+reads a file right, tests compare with it.
 """
 
 import re
@@ -16,7 +17,17 @@ import numpy as np
 LARGEST = 2**25
 """Of a file [bytes]; the largest infrared spectra have a million points."""
 TABLES = ("XYDATA", "XYPOINTS", "PEAKTABLE", "PEAKASSIGNMENTS", "NTUPLES", "DATATABLE", "RADATA")
-CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "XUNITS", "YUNITS", "DATATYPE")
+CHECKED = (
+    "NPOINTS",
+    "FIRSTX",
+    "LASTX",
+    "DELTAX",
+    "XFACTOR",
+    "YFACTOR",
+    "XUNITS",
+    "YUNITS",
+    "DATATYPE",
+)
 """Labels that may stand twice in a block only if they say the same."""
 
 
@@ -33,7 +44,8 @@ class Block:
     path : Path
         Of the file.
     labels : dict
-        Values by label in capitals without spaces, dashes, slashes and underscores, and the line each stands in.
+        Values by label in capitals without spaces, dashes, slashes and underscores, and the line
+        each stands in.
     table : list
         Lines of the table of data with their numbers.
     """
@@ -81,7 +93,9 @@ def blocks(path: str | Path) -> list[Block]:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     if size > LARGEST:
-        raise RecordError(f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}")
+        raise RecordError(
+            f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}"
+        )
     raw = raw.removeprefix(b"\xef\xbb\xbf").partition(b"\x1a")[0]  # DOS ends files with Ctrl-Z
     found: list[Block] = []
     open_blocks: list[Block] = []
@@ -100,7 +114,9 @@ def blocks(path: str | Path) -> list[Block]:
             open_blocks.append(Block(path))
         elif not open_blocks:
             if label:
-                raise RecordError(f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}=")
+                raise RecordError(
+                    f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}="
+                )
             continue
         if label == "END":
             ended = open_blocks.pop()
@@ -118,7 +134,12 @@ def _put(block: Block, label: str, value: str, number: int) -> None:
     """Note a label; one that is given twice must say the same."""
     if label in TABLES and any(other in block.labels for other in TABLES):
         block.fail(f"a second table in one block, ##{label}=", number)
-    if label and label in block.labels and label in CHECKED and block.labels[label][0].split() != value.split():
+    if (
+        label
+        and label in block.labels
+        and label in CHECKED
+        and block.labels[label][0].split() != value.split()
+    ):
         block.fail(f"{label} is given twice, {block.text(label)!r} and {value.strip()!r}", number)
     if label and label not in block.labels:
         block.labels[label] = (value, number)

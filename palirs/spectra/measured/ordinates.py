@@ -11,10 +11,13 @@ POINTS = 4_000_000
 HALF = 0.5
 """Of a step: how far the abscissa of a line may lie off, measured from the line before."""
 ONE = 0.6
-"""Of a step more that all lines but the first may lie off together: NIST's quantitative collection, among others, gives them the place of
-the point before."""
+"""Of a step more that all lines but the first may lie off together: NIST's quantitative collection,
+among others, gives them the place of the point before."""
 SLACK = 0.005
-"""Relative: how far FIRSTY, MAXY and MINY may lie off beyond their rounding. One of them has to be right; all are seldom."""
+"""Relative: how far FIRSTY, MAXY and MINY may lie off beyond their rounding.
+
+One of them has to be right; all are seldom.
+"""
 _TOKEN = re.compile(
     r"(?P<affn>[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]\d+)?)|(?P<sqz>[@A-Ia-i]\d*\.?\d*)|(?P<dif>[%J-Rj-r]\d*)|(?P<dup>[S-Zs]\d*)|(?P<gap>\?)|(?P<space>[\s,;]+)"
 )
@@ -25,7 +28,9 @@ _SQZ = {
     if letter != "@" or not sign
 }
 _DIF = {"%": "0"} | {
-    letter: f"{sign}{digit}" for sign, letters in (("", "JKLMNOPQR"), ("-", "jklmnopqr")) for digit, letter in enumerate(letters, 1)
+    letter: f"{sign}{digit}"
+    for sign, letters in (("", "JKLMNOPQR"), ("-", "jklmnopqr"))
+    for digit, letter in enumerate(letters, 1)
 }
 _DUP = dict(zip("STUVWXYZs", "123456789", strict=True))
 
@@ -36,7 +41,8 @@ def table(block: Block) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     RecordError
-        If the table contradicts itself or the labels, or is of a kind that is no continuous spectrum.
+        If the table contradicts itself or the labels, or is of a kind that is no continuous
+        spectrum.
     """
     kind = next(label for label in TABLES if label in block.labels)
     form = re.sub(r"\s", "", block.text(kind)).upper()
@@ -45,7 +51,10 @@ def table(block: Block) -> tuple[np.ndarray, np.ndarray]:
         block.fail(f"##{kind}= is no continuous spectrum; ##XYDATA= is needed", where)
     points = block.number("NPOINTS")
     if points != round(points) or not 2 <= points <= POINTS:
-        block.fail(f"NPOINTS = {block.text('NPOINTS')}: it should be a whole number between 2 and {POINTS}", block.labels["NPOINTS"][1])
+        block.fail(
+            f"NPOINTS = {block.text('NPOINTS')}: it should be a whole number between 2 and {POINTS}",
+            block.labels["NPOINTS"][1],
+        )
     if form.startswith("(X++(Y..Y)"):
         x, y = _even(block, int(points))
     elif form.startswith("(XY..XY"):
@@ -57,14 +66,20 @@ def table(block: Block) -> tuple[np.ndarray, np.ndarray]:
 
 def _even(block: Block, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Read lines of an abscissa and the ordinates that follow it at even steps."""
-    first, last, factor = block.number("FIRSTX"), block.number("LASTX"), block.number("XFACTOR", 1.0)
+    first, last, factor = (
+        block.number("FIRSTX"),
+        block.number("LASTX"),
+        block.number("XFACTOR", 1.0),
+    )
     step = (last - first) / (points - 1)
     if step == 0 or factor == 0:
         block.fail("FIRSTX and LASTX are the same" if step == 0 else "XFACTOR is 0")
     values: list[float] = []
     difference, shift, coarse = False, 0.0, False
     for count, (number, line) in enumerate(block.table):
-        (abscissa, rounding), ordinates, ends_in_difference = _line(block, number, line, values[-1] if difference else None)
+        (abscissa, rounding), ordinates, ends_in_difference = _line(
+            block, number, line, values[-1] if difference else None
+        )
         place = len(values) - 1 if difference else len(values)
         off = (abscissa * factor - first) / step - place
         slack = max(HALF, 1.01 * rounding * abs(factor / step))
@@ -80,16 +95,26 @@ def _even(block: Block, points: int) -> tuple[np.ndarray, np.ndarray]:
         if len(values) > points:
             block.fail(f"more than NPOINTS = {points} values", number)
     if len(values) != points:
-        block.fail(f"NPOINTS = {points}, but there are {len(values)} values", block.labels["NPOINTS"][1])
-    if coarse and abs(abs(block.number("DELTAX", step)) - abs(step)) > 0.01 * abs(step):  # else every line has been checked
-        block.fail(f"DELTAX = {block.text('DELTAX')}, but FIRSTX, LASTX and NPOINTS give {step:g}", block.labels["DELTAX"][1])
+        block.fail(
+            f"NPOINTS = {points}, but there are {len(values)} values", block.labels["NPOINTS"][1]
+        )
+    if coarse and abs(abs(block.number("DELTAX", step)) - abs(step)) > 0.01 * abs(
+        step
+    ):  # else every line has been checked
+        block.fail(
+            f"DELTAX = {block.text('DELTAX')}, but FIRSTX, LASTX and NPOINTS give {step:g}",
+            block.labels["DELTAX"][1],
+        )
     return np.linspace(first, last, points), np.array(values)
 
 
-def _line(block: Block, number: int, line: str, check: float | None) -> tuple[tuple[float, float], list[float], bool]:
+def _line(
+    block: Block, number: int, line: str, check: float | None
+) -> tuple[tuple[float, float], list[float], bool]:
     """Decode a line: its abscissa and how far that is rounded, its ordinates, and whether it ends in difference form.
 
-    ``check`` is the last ordinate of the line before, if that ended in difference form: it comes again first.
+    ``check`` is the last ordinate of the line before, if that ended in difference form: it comes
+    again first.
     """
     tokens = _tokens(block, number, line)
     if not tokens or tokens[0][0] not in ("affn", "sqz"):
@@ -116,9 +141,16 @@ def _line(block: Block, number: int, line: str, check: float | None) -> tuple[tu
         block.fail("an abscissa without ordinates", number)
     if check is not None:
         if values[0] != check:
-            block.fail(f"the line should repeat the last value of the line before, {check:.10g}, and has {values[0]:.10g}", number)
+            block.fail(
+                f"the line should repeat the last value of the line before, {check:.10g}, and has {values[0]:.10g}",
+                number,
+            )
         values = values[1:]
-    return (float(tokens[0][1]), 10.0 ** -len(digits)), values, before is not None and before[0] == "dif"
+    return (
+        (float(tokens[0][1]), 10.0 ** -len(digits)),
+        values,
+        before is not None and before[0] == "dif",
+    )
 
 
 def _tokens(block: Block, number: int, line: str) -> list[tuple[str, str]]:
@@ -154,23 +186,33 @@ def _pairs(block: Block, points: int) -> tuple[np.ndarray, np.ndarray]:
         if len(found) % 2:
             block.fail("the line does not hold pairs of numbers", number)
     if len(found) != 2 * points:
-        block.fail(f"NPOINTS = {points}, but there are {len(found) // 2} pairs", block.labels["NPOINTS"][1])
+        block.fail(
+            f"NPOINTS = {points}, but there are {len(found) // 2} pairs", block.labels["NPOINTS"][1]
+        )
     x, y = np.array(found[::2]) * block.number("XFACTOR", 1.0), np.array(found[1::2])
     steps = np.diff(x)
     if not (np.isfinite(x).all() and ((steps > 0).all() or (steps < 0).all())):
         wrong = int(np.argmin(steps * np.sign(np.median(steps)))) + 1
-        block.fail(f"abscissas should all ascend or all descend; point {wrong + 1} at {x[wrong]:.10g} does not")
+        block.fail(
+            f"abscissas should all ascend or all descend; point {wrong + 1} at {x[wrong]:.10g} does not"
+        )
     for label, place in (("FIRSTX", 0), ("LASTX", -1)):
         value = block.number(label, x[place])
         if abs(value - x[place]) > 0.5 * np.abs(steps).max():
-            block.fail(f"{label} = {value:.10g}, but the table has {x[place]:.10g}", block.labels[label][1])
+            block.fail(
+                f"{label} = {value:.10g}, but the table has {x[place]:.10g}", block.labels[label][1]
+            )
     return x, y
 
 
 def _rounding(text: str) -> float | None:
     """Return half of the last digit of a number as it is written; ``None`` if it is none."""
     match = re.fullmatch(r"[+-]?(?:\d+\.?(\d*)|\.(\d+))(?:[Ee]([+-]?\d{1,3}))?", text)
-    return None if match is None else 0.5 * 10.0 ** (int(match[3] or 0) - len(match[1] or match[2] or ""))
+    return (
+        None
+        if match is None
+        else 0.5 * 10.0 ** (int(match[3] or 0) - len(match[1] or match[2] or ""))
+    )
 
 
 def _tells(text: str) -> bool:
@@ -194,10 +236,17 @@ def _scaled(block: Block, y: np.ndarray) -> np.ndarray:
     if len(known) < 2:
         block.fail("there are no ordinates but gaps")
     has = {"MAXY": known.max(), "MINY": known.min(), "FIRSTY": y[0]}
-    given = [label for label, value in has.items() if _tells(block.text(label)) and np.isfinite(value)]
+    given = [
+        label for label, value in has.items() if _tells(block.text(label)) and np.isfinite(value)
+    ]
     if given and not any(_agrees(block.text(label), has[label]) for label in given):
         label = given[0]
-        block.fail(f"{label} = {block.text(label)}, but the table times YFACTOR = {factor:g} has {has[label]:g}", block.labels[label][1])
-    if "YFACTOR" not in block.labels and not (given and all(_agrees(block.text(label), has[label]) for label in given)):
+        block.fail(
+            f"{label} = {block.text(label)}, but the table times YFACTOR = {factor:g} has {has[label]:g}",
+            block.labels[label][1],
+        )
+    if "YFACTOR" not in block.labels and not (
+        given and all(_agrees(block.text(label), has[label]) for label in given)
+    ):
         block.fail("YFACTOR is missing, and FIRSTY, MAXY and MINY do not say that it is 1")
     return y

@@ -6,14 +6,23 @@ from typing import NamedTuple
 import numpy as np
 
 from palirs.spectra.measured.columns import Columns
-from palirs.spectra.measured.headings import ABSORBANCE, COEFFICIENT, MICROMETRES, NANOMETRES, TRANSMITTANCE, WAVENUMBERS, understood
+from palirs.spectra.measured.headings import (
+    ABSORBANCE,
+    COEFFICIENT,
+    MICROMETRES,
+    NANOMETRES,
+    TRANSMITTANCE,
+    WAVENUMBERS,
+    understood,
+)
 from palirs.spectra.measured.jcampdx import Block
 from palirs.spectra.measured.rows import Rows
 
 OPAQUE = 1e-3
 """Transmittance at and below which nothing can be told of the absorbance."""
 PER_CENT = 2.0
-"""A transmittance whose bulk (95th percentile) lies above this is in per cent: no sample is half as bright again."""
+"""A transmittance whose bulk (95th percentile) lies above this is in per cent: no sample is half as
+bright again."""
 BRIGHTEST = 1.5
 PLATEAU = (60.0, 110.0)
 """Where most values of a per cent transmittance lie."""
@@ -29,19 +38,25 @@ def wavenumbers(block: Block, x: np.ndarray, unit: str) -> np.ndarray:
     where = block.labels["XUNITS"][1] if "XUNITS" in block.labels else None
     if known not in (WAVENUMBERS, MICROMETRES, NANOMETRES):
         block.fail(f"XUNITS = {unit!r}: it should be 1/CM, MICROMETERS or NANOMETERS", where)
-    if not (np.isfinite(x).all() and (x > 0).all() if known != WAVENUMBERS else np.isfinite(x).all()):
+    if not (
+        np.isfinite(x).all() and (x > 0).all() if known != WAVENUMBERS else np.isfinite(x).all()
+    ):
         block.fail("abscissas should be finite, and wavelengths positive")
     wavenumber = x if known == WAVENUMBERS else (1e4 if known == MICROMETRES else 1e7) / x
     if wavenumber.min() < -1 or wavenumber.max() > 50_000:
         block.fail(
-            f"from {wavenumber.min():.6g} to {wavenumber.max():.6g} cm⁻¹ is no infrared spectrum; is XUNITS = {unit!r} right?", where
+            f"from {wavenumber.min():.6g} to {wavenumber.max():.6g} cm⁻¹ is no infrared spectrum; is XUNITS = {unit!r} right?",
+            where,
         )
     return wavenumber
 
 
 def absorbances(block: Block, y: np.ndarray, unit: str) -> tuple[np.ndarray, str, np.ndarray]:
     """Return absorbance, its unit, and where nothing came through."""
-    text, where = re.sub(r"\s+", " ", unit.lower()).strip(), block.labels["YUNITS"][1] if "YUNITS" in block.labels else None
+    text, where = (
+        re.sub(r"\s+", " ", unit.lower()).strip(),
+        block.labels["YUNITS"][1] if "YUNITS" in block.labels else None,
+    )
     known = y[~np.isnan(y)]
     if len(known) < 2 or not np.isfinite(known).all() or np.ptp(known) == 0:
         block.fail("ordinates are gaps, infinite or all the same")
@@ -50,7 +65,10 @@ def absorbances(block: Block, y: np.ndarray, unit: str) -> tuple[np.ndarray, str
         share = y / 100 if bulk > PER_CENT else y
         bulk = bulk / 100 if bulk > PER_CENT else bulk
         if not 0 < bulk <= BRIGHTEST:
-            block.fail(f"a transmittance of {100 * bulk:.3g} % over most of the spectrum; is YFACTOR right?", where)
+            block.fail(
+                f"a transmittance of {100 * bulk:.3g} % over most of the spectrum; is YFACTOR right?",
+                where,
+            )
         with np.errstate(invalid="ignore"):
             opaque = share <= OPAQUE
         return -np.log10(np.clip(share, OPAQUE, None)), "absorbance", opaque
@@ -158,13 +176,17 @@ def _whole(rows: Rows, known: np.ndarray, per_cent: bool) -> float:
 def _told_by_shape(rows: Rows, y: np.ndarray, known: np.ndarray) -> Ordinates:
     """Return ordinates that nothing names, and what they are where their shape leaves no doubt."""
     bulk, median = float(np.percentile(known, 95)), float(np.median(known))
-    advice = "write what they are above the numbers: wavenumber,absorbance or wavenumber,transmittance"
+    advice = (
+        "write what they are above the numbers: wavenumber,absorbance or wavenumber,transmittance"
+    )
     for factor in (100.0, 1.0):
         plateau = PLATEAU[0] <= 100 * bulk / factor <= PLATEAU[1] and median >= 0.5 * bulk
         if plateau and _dips(known) and known.min() > -0.2 * factor:
             said = "per cent transmittance" if factor > 1 else TRANSMITTANCE
             reason = f"nothing says what the ordinates are; most lie about {median:.3g} and bands point down, so they are read as {said}"
-            return Ordinates(y / factor, TRANSMITTANCE, factor > 1, f"{reason}; {advice} if they are not")
+            return Ordinates(
+                y / factor, TRANSMITTANCE, factor > 1, f"{reason}; {advice} if they are not"
+            )
     if _dips(known) or (bulk >= 0.5 and median >= 0.25 * bulk):
         rows.fail(
             f"nothing says what the ordinates are, from {known.min():.3g} to {known.max():.3g} and most "

@@ -55,14 +55,15 @@ def read_spectrum(path: str | Path) -> Spectrum:
 def read_jcamp(path: str | Path) -> Spectrum:
     """Read an infrared spectrum from a JCAMP-DX file; transmittance becomes absorbance −log₁₀ T, wavelengths become wavenumbers.
 
-    Of several blocks only infrared spectra count, of these those in the gas phase if there are any, of these the one with most points, the
-    first of equals; the log says which.
+    Of several blocks only infrared spectra count, of these those in the gas phase if there are any,
+    of these the one with most points, the first of equals; the log says which.
 
     Returns
     -------
     Spectrum
-        Ascending in wavenumber [cm⁻¹]; ``measured`` is true and ``unit`` is that of the absorbance. Ordinates that are missing ("?") are
-        ``gaps``, those beyond the instrument's range ``saturated``.
+        Ascending in wavenumber [cm⁻¹]; ``measured`` is true and ``unit`` is that of the absorbance.
+        Ordinates that are missing ("?") are ``gaps``, those beyond the instrument's range
+        ``saturated``.
 
     Raises
     ------
@@ -80,10 +81,11 @@ def read_jcamp(path: str | Path) -> Spectrum:
 def read_columns(path: str | Path) -> Spectrum:
     """Read two columns of text: wavenumber [cm⁻¹] or wavelength, and absorbance, transmittance or an absorption coefficient.
 
-    Columns are separated by commas, semicolons, tabs or blanks; numbers have decimal points or commas. Headings tell which columns are
-    meant and what they are, see :mod:`palirs.spectra.measured.headings`. Without them the first two are taken, as wavenumber and
-    absorbance, or as transmittance where their shape leaves no doubt; the log and ``read_as`` say what was taken. Lines before and
-    after the numbers are remarks.
+    Columns are separated by commas, semicolons, tabs or blanks; numbers have decimal points or
+    commas. Headings tell which columns are meant and what they are, see
+    :mod:`palirs.spectra.measured.headings`. Without them the first two are taken, as wavenumber and
+    absorbance, or as transmittance where their shape leaves no doubt; the log and ``read_as`` say
+    what was taken. Lines before and after the numbers are remarks.
 
     Returns
     -------
@@ -93,7 +95,8 @@ def read_columns(path: str | Path) -> Spectrum:
     Raises
     ------
     ValueError
-        That names file, line and reason: what is no absorption, what may be several things, and rows that look damaged.
+        That names file, line and reason: what is no absorption, what may be several things, and
+        rows that look damaged.
     """
     rows = read_rows(Path(path))
     columns = chosen(rows)
@@ -101,9 +104,13 @@ def read_columns(path: str | Path) -> Spectrum:
     y, quantity, per_cent, question = judged(rows, columns)
     shares = " (per cent)" if per_cent else ""
     counted = f"columns {columns.abscissa + 1} and {columns.ordinate + 1} of {len(rows.cells[0])}"
-    how = f"{counted}, {columns.unit} and {quantity}{shares} as {columns.told_by} tell; {rows.layout}"
+    how = (
+        f"{counted}, {columns.unit} and {quantity}{shares} as {columns.told_by} tell; {rows.layout}"
+    )
     x = rows.values[:, columns.abscissa]
-    return _told(_spectrum(Block(rows.path), x, y, columns.unit, quantity, rows.path.stem), how, question)
+    return _told(
+        _spectrum(Block(rows.path), x, y, columns.unit, quantity, rows.path.stem), how, question
+    )
 
 
 def _told(spectrum: Spectrum, how: str, question: str) -> Spectrum:
@@ -118,7 +125,9 @@ def _chosen(found: list[Block], path: str | Path) -> Block:
     infrared = [block for block in found if _is_infrared(block)]
     if not infrared:
         raise RecordError(f"{path}: {'; '.join(dict.fromkeys(_instead(block) for block in found))}")
-    gas = [block for block in infrared if re.search(r"\b(gas|vapou?r)", block.text("STATE").lower())]
+    gas = [
+        block for block in infrared if re.search(r"\b(gas|vapou?r)", block.text("STATE").lower())
+    ]
     chosen = max(gas or infrared, key=lambda block: block.number("NPOINTS"))
     if len(infrared) > 1:
         log.info("%s: %d infrared spectra, taken is %r", path, len(infrared), chosen.text("TITLE"))
@@ -145,7 +154,9 @@ def _instead(block: Block) -> str:
     return f"{kind} as ##{table}=, no continuous spectrum; ##XYDATA= is needed"
 
 
-def _spectrum(block: Block, x: np.ndarray, y: np.ndarray, xunit: str, yunit: str, label: str) -> Spectrum:
+def _spectrum(
+    block: Block, x: np.ndarray, y: np.ndarray, xunit: str, yunit: str, label: str
+) -> Spectrum:
     wavenumber = wavenumbers(block, x, xunit)
     intensity, unit, opaque = absorbances(block, y, yunit)
     order = np.argsort(wavenumber)
@@ -178,6 +189,8 @@ def _flat_top(intensity: np.ndarray) -> np.ndarray:
 
 def _ranges(wavenumber: np.ndarray, which: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Return stretches of points as ranges of wavenumbers, up to half way to the neighbours."""
-    edges = np.concatenate([wavenumber[:1], (wavenumber[1:] + wavenumber[:-1]) / 2, wavenumber[-1:]])
+    edges = np.concatenate(
+        [wavenumber[:1], (wavenumber[1:] + wavenumber[:-1]) / 2, wavenumber[-1:]]
+    )
     runs = np.split(np.arange(len(which)), np.flatnonzero(np.diff(which)) + 1)
     return tuple((float(edges[run[0]]), float(edges[run[-1] + 1])) for run in runs if which[run[0]])

@@ -1,7 +1,8 @@
 """Columns of numbers in a text file: how they are separated, which mark is decimal, where they begin and end.
 
-Libraries for tables have to be told the decimal mark, or guess it from a few lines; a wrong guess makes wavenumbers of thousands of four.
-Here a layout is taken only if it reads every row, and what looks like a damaged row is named.
+Libraries for tables have to be told the decimal mark, or guess it from a few lines; a wrong guess
+makes wavenumbers of thousands of four. Here a layout is taken only if it reads every row, and what
+looks like a damaged row is named.
 """
 
 import csv
@@ -94,7 +95,12 @@ def _pattern(decimal: str, grouped: bool) -> re.Pattern[str]:
     return re.compile(rf"{plain}|[+−-]?[1-9]\d{{0,2}}{thousands}(?:{mark}\d*)?")
 
 
-LAYOUTS = [Layout(separator, decimal, grouped) for grouped in (False, True) for separator in SEPARATORS for decimal in (".", ",")]
+LAYOUTS = [
+    Layout(separator, decimal, grouped)
+    for grouped in (False, True)
+    for separator in SEPARATORS
+    for decimal in (".", ",")
+]
 """In the order in which they are preferred where several read as much."""
 
 
@@ -139,12 +145,15 @@ def read_rows(path: Path) -> Rows:
     Raises
     ------
     RecordError
-        If there are none, or lines that may be damaged rows, or no way to tell decimal commas from commas between columns.
+        If there are none, or lines that may be damaged rows, or no way to tell decimal commas from
+        commas between columns.
     """
     lines = _text(path).splitlines()
     layout = _layout(lines)
     marker = next((n for n, line in enumerate(lines) if line.strip().upper() == "#DATA"), -1)
-    rows = [(n, cells) for n, line in enumerate(lines) if n > marker and (cells := layout.row(line))]
+    rows = [
+        (n, cells) for n, line in enumerate(lines) if n > marker and (cells := layout.row(line))
+    ]
     while rows and rows[0][1][0] == "":  # it is a heading
         del rows[0]
     if not rows:
@@ -180,7 +189,9 @@ def _text(path: Path) -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16", "replace")
     if b"\0" in raw:
-        raise RecordError(f"{path}: a binary file; export the spectrum as JCAMP-DX (.dx, .jdx) or as text")
+        raise RecordError(
+            f"{path}: a binary file; export the spectrum as JCAMP-DX (.dx, .jdx) or as text"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -203,10 +214,14 @@ def _check_between(path: Path, lines: list[str], rows: set[int], first: int, las
     for n in range(first, last + 1):
         line = lines[n].strip()
         if n not in rows and line and not line.startswith(COMMENT):
-            raise RecordError(f"{path}, line {n + 1}: {line[:40]!r} is no row of numbers like the others")
+            raise RecordError(
+                f"{path}, line {n + 1}: {line[:40]!r} is no row of numbers like the others"
+            )
 
 
-def _check_edges(path: Path, lines: list[str], first: int, last: int, marker: int, count: int) -> None:
+def _check_edges(
+    path: Path, lines: list[str], first: int, last: int, marker: int, count: int
+) -> None:
     """Raise for a line beside the rows that may be a damaged one, and for a stated number of rows that is another."""
     before = lines[first - 1] if first - 1 > marker else ""
     after = next((line for line in lines[last + 1 :] if line.strip()), "")
@@ -243,7 +258,9 @@ def _one_number(line: str) -> bool:
 
 def _check_commas(rows: Rows) -> None:
     """Raise where commas may be decimal marks as well as separators."""
-    if rows.layout.separator != "," or rows.layout.decimal == ",":  # which only quotes can tell apart
+    if (
+        rows.layout.separator != "," or rows.layout.decimal == ","
+    ):  # which only quotes can tell apart
         return
     cells = [cell for row in rows.cells for cell in row if cell.lower() not in MISSING]
     whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells)
@@ -269,7 +286,11 @@ def _check_format(rows: Rows) -> None:
             for row in rows.cells
         ]
         usual, often = Counter(forms).most_common(1)[0]
-        others = [n for n, form in enumerate(forms) if form != usual and rows.cells[n][column].lower() not in {*MISSING, *EXACT}]
+        others = [
+            n
+            for n, form in enumerate(forms)
+            if form != usual and rows.cells[n][column].lower() not in {*MISSING, *EXACT}
+        ]
         if 0 < len(others) <= min(2, len(forms) - often) and usual != (0, 0):
             n = others[0]
             rows.fail(

@@ -16,7 +16,8 @@ DELAY = 5.0
 """Between requests [s], as the WebBook asks of programs (its robots.txt)."""
 CAS = re.compile(r"\d{2,7}-\d\d-\d")
 SOURCES = ("QUANT-IR", "MSDC-IR", "COBLENTZ")
-"""Collections, best first: absolute absorption coefficients, digital absorbance, digitised charts."""
+"""Collections, best first: absolute absorption coefficients, digital absorbance, digitised
+charts."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def fetch(name: str, identifier: str, folder: Path, delay: float = DELAY) -> lis
     Raises
     ------
     PalirsError
-        If the WebBook cannot be reached, knows no such molecule or several, or has no infrared spectrum of it.
+        If the WebBook cannot be reached, knows no such molecule or several, or has no infrared
+        spectrum of it.
     """
     place = folder / name
     files = sorted(place.glob("*.jdx"))
@@ -80,7 +82,11 @@ def fetch(name: str, identifier: str, folder: Path, delay: float = DELAY) -> lis
 
 def best(records: list[Record], window: tuple[float, float]) -> Record | None:
     """Return the gas-phase spectrum that can be read and covers most of a window [cm⁻¹]; of equals the one of the better collection."""
-    return max((one for one in records if one.gas and one.spectrum is not None), key=lambda one: one.rank(window), default=None)
+    return max(
+        (one for one in records if one.gas and one.spectrum is not None),
+        key=lambda one: one.rank(window),
+        default=None,
+    )
 
 
 def _download(identifier: str, place: Path, delay: float) -> list[Path]:
@@ -91,10 +97,18 @@ def _download(identifier: str, place: Path, delay: float) -> list[Path]:
         compound = _compound(nist, identifier, config)
         spectra = compound.get_ir_spectra()
     except (OSError, ConnectionError) as error:  # all of requests' exceptions are OSErrors
-        raise PalirsError(f"{identifier!r}: the NIST WebBook cannot be reached ({error}); get the file by a browser instead") from error
-    texts = {f"{compound.ID}-{one.spec_idx}": one.jdx_text for one in spectra or () if "##" in one.jdx_text}
+        raise PalirsError(
+            f"{identifier!r}: the NIST WebBook cannot be reached ({error}); get the file by a browser instead"
+        ) from error
+    texts = {
+        f"{compound.ID}-{one.spec_idx}": one.jdx_text
+        for one in spectra or ()
+        if "##" in one.jdx_text
+    }
     if not texts:
-        raise PalirsError(f"{identifier!r}: the NIST WebBook has no infrared spectrum of {compound.name} ({compound.ID}) as JCAMP-DX")
+        raise PalirsError(
+            f"{identifier!r}: the NIST WebBook has no infrared spectrum of {compound.name} ({compound.ID}) as JCAMP-DX"
+        )
     part = place.with_name(f"{place.name}.part")
     part.mkdir(parents=True, exist_ok=True)
     for stem, text in texts.items():
@@ -111,9 +125,13 @@ def _compound(nist: Any, identifier: str, config: Any) -> Any:
         if compound is not None:
             return compound
     if len(found.compound_ids) > 1:
-        raise PalirsError(f"{identifier!r}: the NIST WebBook knows {len(found.compound_ids)} molecules of that name; give the CAS number")
+        raise PalirsError(
+            f"{identifier!r}: the NIST WebBook knows {len(found.compound_ids)} molecules of that name; give the CAS number"
+        )
     hint = "see that the CAS number is right" if cas else "give another name, or its CAS number"
-    raise PalirsError(f"{identifier!r}: the NIST WebBook does not know it{f' ({found.message})' if found.message else ''}; {hint}")
+    raise PalirsError(
+        f"{identifier!r}: the NIST WebBook does not know it{f' ({found.message})' if found.message else ''}; {hint}"
+    )
 
 
 def _record(path: Path) -> Record:
@@ -123,7 +141,10 @@ def _record(path: Path) -> Record:
         found = re.search(rf"^##\$?{label}=(.*)$", text, re.MULTILINE | re.IGNORECASE)
         return found.group(1).strip() if found else ""
 
-    gas, source = header("STATE").lower().startswith(("gas", "vapor", "vapour")), header("NIST SOURCE").upper()
+    gas, source = (
+        header("STATE").lower().startswith(("gas", "vapor", "vapour")),
+        header("NIST SOURCE").upper(),
+    )
     try:
         return Record(path, read_spectrum(path), gas, source)
     except ValueError as error:

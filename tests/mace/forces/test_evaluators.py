@@ -15,7 +15,9 @@ from tests.mace.compiled.test_kernel import potentials
 def test_a_recording_replays_the_same_numbers_at_other_geometries(committee, frames):
     batch = committee.graph([frames[0].numbers, frames[25].numbers])
     start = torch.tensor(np.concatenate([frames[0].positions, frames[25].positions]))
-    replay = committee.evaluator([frames[0].numbers, frames[25].numbers], Evaluation(backend="recorded"))
+    replay = committee.evaluator(
+        [frames[0].numbers, frames[25].numbers], Evaluation(backend="recorded")
+    )
     for scale in (1.0, 1.1, 3.0):  # at three times the size most pairs have left the cutoff
         expected, found = committee.forces(batch, start * scale), replay(start * scale)
         torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-10)
@@ -66,4 +68,6 @@ def test_a_device_that_is_not_there_is_an_error(molecules):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(PalirsError, match=r"evaluation\.device"):
-        potentials(Architecture(channels=4)).evaluator([molecules[0].numbers], Evaluation(device="cuda"))
+        potentials(Architecture(channels=4)).evaluator(
+            [molecules[0].numbers], Evaluation(device="cuda")
+        )

@@ -23,7 +23,9 @@ from palirs.vibrations import harmonic
 def single():
     """Members of the default's size in float32."""
     shape = PotentialShape(
-        architecture=Architecture(channels=16, max_L=1, max_ell=2, correlation=3, cutoff=5.0, dtype="float32"),
+        architecture=Architecture(
+            channels=16, max_L=1, max_ell=2, correlation=3, cutoff=5.0, dtype="float32"
+        ),
         elements=(1, 6, 8),
         atomic_energies=(-13.0, -1030.0, -2042.0),
         scale=1.3,
@@ -85,4 +87,7 @@ def labelled(atoms, name):
         frame.info = {keys.MOLECULE: name}
         frame.positions += rng.normal(0, 0.03, frame.positions.shape)
         frames.append(frame)
-    return [attach(frame, label) for frame, label in zip(frames, TBLite().calculate(frames), strict=True)]
+    return [
+        attach(frame, label)
+        for frame, label in zip(frames, TBLite().calculate(frames), strict=True)
+    ]

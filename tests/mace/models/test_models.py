@@ -25,7 +25,9 @@ from palirs.recipes import PalirsError
 
 def test_static_graphs_give_what_maces_own_calculator_gives(committee, frames):
     """All pairs as edges, with a cutoff shorter than the molecule, against MACE's neighbour list."""
-    calculator = MACECalculator(models=[committee.members[0]], device="cpu", default_dtype="float64")
+    calculator = MACECalculator(
+        models=[committee.members[0]], device="cpu", default_dtype="float64"
+    )
     found = committee.evaluate(frames[::7])
     for number, atoms in enumerate(frames[::7]):
         assert atoms.get_all_distances().max() > committee.shapes[0].architecture.cutoff
@@ -38,7 +40,11 @@ def test_static_graphs_give_what_maces_own_calculator_gives(committee, frames):
 def test_a_batch_of_all_molecules_is_each_molecule_alone(small):
     molecules = Molecules(names=("organics24",)).load()
     shape = PotentialShape(
-        architecture=small, elements=(1, 6, 7, 8), atomic_energies=(-10.0, -40.0, -60.0, -90.0), scale=1.0, mean_neighbours=4.0
+        architecture=small,
+        elements=(1, 6, 7, 8),
+        atomic_energies=(-10.0, -40.0, -60.0, -90.0),
+        scale=1.0,
+        mean_neighbours=4.0,
     )
     committee = Committee.of([(shape, shape.build())])
     together = committee.evaluate(molecules)
@@ -56,11 +62,15 @@ def test_forces_are_the_derivative_of_the_energy(committee, frames):
         up.positions[atom, axis] += step
         down.positions[atom, axis] -= step
         energy = committee.evaluate([up, down]).energy
-        np.testing.assert_allclose(forces[:, atom, axis], -(energy[:, 0] - energy[:, 1]) / (2 * step), atol=1e-6)
+        np.testing.assert_allclose(
+            forces[:, atom, axis], -(energy[:, 0] - energy[:, 1]) / (2 * step), atol=1e-6
+        )
 
 
 def test_double_precision_copy_agrees(frames):
-    shape = PotentialShape.of(frames, Architecture(channels=4, max_ell=2, radial_mlp=(16,), dtype="float32"))
+    shape = PotentialShape.of(
+        frames, Architecture(channels=4, max_ell=2, radial_mlp=(16,), dtype="float32")
+    )
     single = Committee.of([(shape, shape.build())])
     a, b = single.evaluate(frames[:2]), single.double().evaluate(frames[:2])
     np.testing.assert_allclose(a.energy, b.energy, atol=1e-4)
@@ -100,7 +110,9 @@ def test_dipole_of_a_moved_molecule_is_the_same(dipole, frames):
     moved.translate([10.0, -20.0, 30.0])
     here, there = dipole.evaluate([frames[0], moved])[0]
     np.testing.assert_allclose(here, there, atol=1e-12)
-    inputs = graph([frames[0].numbers], dipole.shapes[0].elements, torch.float64).inputs(torch.tensor(moved.positions))
+    inputs = graph([frames[0].numbers], dipole.shapes[0].elements, torch.float64).inputs(
+        torch.tensor(moved.positions)
+    )
     np.testing.assert_allclose(dipole.networks[0](inputs)[0].numpy(), here, atol=1e-10)
 
 
@@ -119,7 +131,12 @@ def test_a_molecule_without_dipole_has_none(dipole):
 
 
 @pytest.mark.parametrize(
-    "architecture", [Architecture(channels=8), Architecture(channels=4, max_L=2, layers=3), Architecture(channels=4, max_L=0)]
+    "architecture",
+    [
+        Architecture(channels=8),
+        Architecture(channels=4, max_L=2, layers=3),
+        Architecture(channels=4, max_L=0),
+    ],
 )
 def test_every_parameter_of_the_dipole_model_is_alive(architecture, frames):
     torch.manual_seed(0)
@@ -138,7 +155,12 @@ def test_models_built_in_threads_of_one_process_keep_their_precision(small, fram
     """Precision and TorchScript are settings of the whole process while a model is built."""
 
     def build(dtype: str) -> set[torch.dtype]:
-        return {parameter.dtype for parameter in DipoleShape.of(frames, replace(small, dtype=dtype)).build().parameters()}
+        return {
+            parameter.dtype
+            for parameter in DipoleShape.of(frames, replace(small, dtype=dtype))
+            .build()
+            .parameters()
+        }
 
     wanted = ["float32", "float64"] * 6
     with ThreadPoolExecutor(4) as pool:
@@ -148,8 +170,14 @@ def test_models_built_in_threads_of_one_process_keep_their_precision(small, fram
 
 def test_importing_the_models_keeps_torch_load_safe():
     """mace sets a variable that lets torch.load run code; ours takes it back."""
-    code = "import os, palirs.mace.backend; print(os.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'))"
-    environment = {key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    code = (
+        "import os, palirs.mace.backend; print(os.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'))"
+    )
+    environment = {
+        key: value for key, value in os.environ.items() if key != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == "None"
     assert done.stderr == ""

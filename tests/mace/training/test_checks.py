@@ -15,7 +15,10 @@ def changed(frames, energy=1.0, forces=1.0, dipole=1.0):
     found = []
     for atoms in frames:
         copy = atoms.copy()
-        copy.info |= {keys.ENERGY: atoms.info[keys.ENERGY] * energy, keys.DIPOLE: np.asarray(atoms.info[keys.DIPOLE]) * dipole}
+        copy.info |= {
+            keys.ENERGY: atoms.info[keys.ENERGY] * energy,
+            keys.DIPOLE: np.asarray(atoms.info[keys.DIPOLE]) * dipole,
+        }
         copy.arrays[keys.FORCES] = atoms.arrays[keys.FORCES] * forces
         found.append(copy)
     return found
@@ -23,7 +26,9 @@ def changed(frames, energy=1.0, forces=1.0, dipole=1.0):
 
 def test_good_labels_pass_also_when_the_molecules_turn(frames):
     turned = changed(frames)
-    for atoms, rotation in zip(turned, Rotation.random(len(turned), rng=1).as_matrix(), strict=True):
+    for atoms, rotation in zip(
+        turned, Rotation.random(len(turned), rng=1).as_matrix(), strict=True
+    ):
         atoms.positions = atoms.positions @ rotation.T + 7.0
         atoms.arrays[keys.FORCES] = atoms.arrays[keys.FORCES] @ rotation.T
     assert check_labels(frames) == []

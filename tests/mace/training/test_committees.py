@@ -6,10 +6,18 @@ from palirs.mace.settings import Training
 from palirs.mace.training.committees import pieces, train_committee
 
 
-@pytest.mark.parametrize(("jobs", "workers"), [(1, 1), (3, 2), (5, 2), (4, 3), (7, 4), (6, 3), (2, 8), (9, 4)])
+@pytest.mark.parametrize(
+    ("jobs", "workers"), [(1, 1), (3, 2), (5, 2), (4, 3), (7, 4), (6, 3), (2, 8), (9, 4)]
+)
 def test_pieces_of_trainings_keep_every_worker_busy(jobs, workers):
     """Simulated: no member on two workers at a time, and the end comes when the work is done on all workers together."""
-    waiting, free, done, ends, at = pieces(jobs, workers), [0.0] * workers, [0.0] * jobs, [0.0] * jobs, 0.0
+    waiting, free, done, ends, at = (
+        pieces(jobs, workers),
+        [0.0] * workers,
+        [0.0] * jobs,
+        [0.0] * jobs,
+        0.0,
+    )
     while waiting:
         at = min(free)
         ready = [piece for piece in waiting if ends[piece[0]] <= at + 1e-9]
@@ -37,7 +45,10 @@ def test_a_training_in_pieces_gives_the_same_weights(small, frames, tmp_path):
     for member in range(3):
         name = f"potential-{member}.safetensors"
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
-        log = [(tmp_path / place / f"potential-{member}.jsonl").read_text().splitlines() for place in ("whole", "cut")]
+        log = [
+            (tmp_path / place / f"potential-{member}.jsonl").read_text().splitlines()
+            for place in ("whole", "cut")
+        ]
         assert len(log[0]) == len(log[1]) > 3
     assert not list((tmp_path / "cut").glob("*.resume"))
     assert np.all([len(pieces(3, 2)) == 4, len(pieces(3, 1)) == 3])

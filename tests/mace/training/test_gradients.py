@@ -21,11 +21,25 @@ from palirs.mace.training.optimisers import Optimiser
 from palirs.recipes import PalirsError
 
 ARCHITECTURES = [
-    Architecture(channels=3, max_L=0, max_ell=1, correlation=1, radial_mlp=(9,), bessel=5, cutoff=4.0),
+    Architecture(
+        channels=3, max_L=0, max_ell=1, correlation=1, radial_mlp=(9,), bessel=5, cutoff=4.0
+    ),
     Architecture(channels=4, max_L=1, max_ell=3, correlation=3, radial_mlp=(16, 24), cutoff=2.5),
-    Architecture(channels=3, max_L=2, max_ell=2, correlation=2, layers=3, radial_mlp=(8,), cutoff=3.0, residual_first=True),
+    Architecture(
+        channels=3,
+        max_L=2,
+        max_ell=2,
+        correlation=2,
+        layers=3,
+        radial_mlp=(8,),
+        cutoff=3.0,
+        residual_first=True,
+    ),
 ]
-KINDS = {"potential": (PotentialObjective, PotentialShape), "dipole": (DipoleObjective, DipoleShape)}
+KINDS = {
+    "potential": (PotentialObjective, PotentialShape),
+    "dipole": (DipoleObjective, DipoleShape),
+}
 
 
 def gradients(kind, frames, architecture, training, late=False):
@@ -43,11 +57,17 @@ def gradients(kind, frames, architecture, training, late=False):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"{a.channels}-{a.max_L}-{a.max_ell}-{a.correlation}-{a.layers}")
+@pytest.mark.parametrize(
+    "architecture",
+    ARCHITECTURES,
+    ids=lambda a: f"{a.channels}-{a.max_L}-{a.max_ell}-{a.correlation}-{a.layers}",
+)
 def test_compiled_gradients_are_those_of_autograd(kind, architecture, frames):
     exact = replace(architecture, dtype="float64")
     loss, gradient, errors = gradients(kind, frames, exact, Training(backend="native"))
-    expected_loss, expected, expected_errors = gradients(kind, frames, exact, Training(backend="eager"))
+    expected_loss, expected, expected_errors = gradients(
+        kind, frames, exact, Training(backend="eager")
+    )
     assert loss == pytest.approx(expected_loss, rel=1e-10)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
@@ -67,8 +87,12 @@ def test_compiled_gradients_are_those_of_autograd(kind, architecture, frames):
     ids=["mse", "huber", "forces alone", "energies alone", "second stage"],
 )
 def test_every_loss_has_its_gradient(training, late, small, frames):
-    loss, gradient, _ = gradients("potential", frames, small, replace(training, backend="native"), late)
-    expected_loss, expected, _ = gradients("potential", frames, small, replace(training, backend="eager"), late)
+    loss, gradient, _ = gradients(
+        "potential", frames, small, replace(training, backend="native"), late
+    )
+    expected_loss, expected, _ = gradients(
+        "potential", frames, small, replace(training, backend="eager"), late
+    )
     assert loss == pytest.approx(expected_loss, rel=1e-10)
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
@@ -76,7 +100,9 @@ def test_every_loss_has_its_gradient(training, late, small, frames):
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision_loses_digits_only(kind, small, frames):
     _, exact, _ = gradients(kind, frames, small, Training(backend="native"))
-    _, single, _ = gradients(kind, frames, replace(small, dtype="float32"), Training(backend="native"))
+    _, single, _ = gradients(
+        kind, frames, replace(small, dtype="float32"), Training(backend="native")
+    )
     assert np.linalg.norm(single - exact) < 1e-4 * np.linalg.norm(exact)
 
 
@@ -85,7 +111,9 @@ def test_threads_change_the_gradient_by_rounding_only_and_always_alike(kind, sma
     one = gradients(kind, frames, small, Training(backend="native"))[1]
     torch.set_num_threads(2)
     try:
-        two, again = (gradients(kind, frames, small, Training(backend="native"))[1] for _ in range(2))
+        two, again = (
+            gradients(kind, frames, small, Training(backend="native"))[1] for _ in range(2)
+        )
     finally:
         torch.set_num_threads(1)
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-12 * np.abs(one).max())
@@ -144,11 +172,15 @@ def test_updates_are_those_of_torch(name, small, frames):
         data, average = Data.of(frames, objective, both.dtype), both.vector.clone()
         optimiser, losses = Optimiser(both.vector, both.gradient, training, 40, 6), []
         for _ in range(2):
-            losses.append(both.updates(data, order, optimiser, average, np.linspace(0.1, 0.9, 6), False))
+            losses.append(
+                both.updates(data, order, optimiser, average, np.linspace(0.1, 0.9, 6), False)
+            )
             state = optimiser.state()
             optimiser = Optimiser(both.vector, both.gradient, training, 40, 6)
             optimiser.restore(*state)
-        ends.append([np.concatenate(losses), both.vector.numpy(), average.numpy(), optimiser.state()])
+        ends.append(
+            [np.concatenate(losses), both.vector.numpy(), average.numpy(), optimiser.state()]
+        )
     (losses, vector, average, state), expected = ends
     np.testing.assert_allclose(losses, expected[0], rtol=1e-9)
     np.testing.assert_allclose(vector, expected[1], rtol=0, atol=1e-9)
@@ -206,5 +238,12 @@ print("done")
 def test_trainings_in_threads_of_one_process_do_not_wait_for_each_other():
     """Each has three threads, which wait for each other at every update."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SIDE_BY_SIDE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert done.stdout.strip() == "done"

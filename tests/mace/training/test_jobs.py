@@ -38,14 +38,23 @@ def test_the_best_weights_are_kept(small, frames, tmp_path):
     objective = PotentialObjective(PotentialShape.of(frames[:20], small), wild)
     model = objective.shape.build()
     history = fit(model, objective, frames[:16], frames[16:20], wild, seed=0)
-    kept = validate(Gradients(model, objective, wild), objective, Data.of(frames[16:20], objective, torch.float64))["valid_loss"]
+    kept = validate(
+        Gradients(model, objective, wild),
+        objective,
+        Data.of(frames[16:20], objective, torch.float64),
+    )["valid_loss"]
     assert kept == pytest.approx(min(entry["valid_loss"] for entry in history), rel=1e-6)
 
 
 def test_training_stops_early(small, frames):
-    objective = PotentialObjective(PotentialShape.of(frames[:20], small), replace(SHORT, updates=400, patience=0.05, learning_rate=1e-12))
+    objective = PotentialObjective(
+        PotentialShape.of(frames[:20], small),
+        replace(SHORT, updates=400, patience=0.05, learning_rate=1e-12),
+    )
     torch.manual_seed(0)
-    history = fit(objective.shape.build(), objective, frames[:16], frames[16:20], objective.training, seed=0)
+    history = fit(
+        objective.shape.build(), objective, frames[:16], frames[16:20], objective.training, seed=0
+    )
     assert history[-1]["updates"] < 100
 
 
@@ -72,7 +81,9 @@ def test_a_member_that_is_there_is_not_trained_again(tmp_path, frames, small):
 
 
 def test_members_share_the_split_and_differ_by_seed(tmp_path, frames, small):
-    committee = train_committee(tmp_path, frames, 2, small, replace(SHORT, updates=8), 1, 0, SerialExecutor())
+    committee = train_committee(
+        tmp_path, frames, 2, small, replace(SHORT, updates=8), 1, 0, SerialExecutor()
+    )
     assert len(committee) == 2
     assert committee.shapes[0] == committee.shapes[1], "same data, so the same E0 and scale"
     found = committee.evaluate(frames[:1])
@@ -96,9 +107,14 @@ def test_dipole_model_learns_and_is_saved(tmp_path, frames, small):
 def test_split_takes_a_share_of_every_molecule(frames):
     train_part, test = split(frames, 0.2, 7, "test", 0)
     assert len(train_part) == 32
-    assert [sum(atoms.info[keys.MOLECULE] == name for atoms in test) for name in ("methanol", "formamide")] == [4, 4]
+    assert [
+        sum(atoms.info[keys.MOLECULE] == name for atoms in test)
+        for name in ("methanol", "formamide")
+    ] == [4, 4]
     again = split(frames, 0.2, 7, "test", 1)[1]
-    assert [a.info[keys.ENERGY] for a in test] != [a.info[keys.ENERGY] for a in again], "drawn anew every iteration"
+    assert [a.info[keys.ENERGY] for a in test] != [a.info[keys.ENERGY] for a in again], (
+        "drawn anew every iteration"
+    )
 
 
 def trained(one):
@@ -109,13 +125,17 @@ def trained(one):
 
 def test_going_on_from_a_file_starts_where_that_one_ended(tmp_path, frames, small):
     """New labels of another engine: shifted energies of the atoms are taken up by the E0s, so the first epoch is already good."""
-    first = replace(job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, updates=300))
+    first = replace(
+        job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, updates=300)
+    )
     before = trained(first)
     moved = [atoms.copy() for atoms in frames]
     for atoms in moved:
         atoms.info[keys.ENERGY] += 3.0 * len(atoms) + 2.0 * (atoms.numbers == 1).sum()
     settings = replace(SHORT, updates=80, start=str(first.path), learning_rate=1e-3)
-    again = replace(job(tmp_path / "b.safetensors", moved, small), training=settings, start=first.path)
+    again = replace(
+        job(tmp_path / "b.safetensors", moved, small), training=settings, start=first.path
+    )
     after = trained(again)
     assert after[0]["valid_loss"] < 1.3 * before[-1]["valid_loss"] < 0.5 * before[0]["valid_loss"]
     shape = read(again.path)[0]
@@ -123,7 +143,9 @@ def test_going_on_from_a_file_starts_where_that_one_ended(tmp_path, frames, smal
     shift = np.array(shape.atomic_energies) - read(first.path)[0].atomic_energies
     counts = [(atoms.numbers == np.array(shape.elements)[:, None]).sum(axis=1) for atoms in frames]
     for count, atoms in zip(counts, frames, strict=True):
-        assert count @ shift == pytest.approx(3.0 * len(atoms) + 2.0 * (atoms.numbers == 1).sum(), abs=0.5)
+        assert count @ shift == pytest.approx(
+            3.0 * len(atoms) + 2.0 * (atoms.numbers == 1).sum(), abs=0.5
+        )
 
 
 def test_members_start_from_those_of_the_iteration_before(tmp_path, frames, small):
@@ -131,7 +153,9 @@ def test_members_start_from_those_of_the_iteration_before(tmp_path, frames, smal
     (tmp_path / "1").mkdir()
     settings = replace(SHORT, updates=8, start="previous", learning_rate=1e-9)
     first = train_committee(tmp_path / "0", frames, 2, small, settings, 1, 0, SerialExecutor())
-    second = train_committee(tmp_path / "1", frames, 2, small, settings, 1, 1, SerialExecutor(), tmp_path / "0")
+    second = train_committee(
+        tmp_path / "1", frames, 2, small, settings, 1, 1, SerialExecutor(), tmp_path / "0"
+    )
     for one, other in zip(first.members, second.members, strict=True):
         for a, b in zip(one.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
@@ -148,12 +172,21 @@ def test_one_frame_of_each_molecule_still_leaves_some_to_validate(frames):
 def test_given_energies_replace_those_of_elements_that_are_there(tmp_path, frames, small):
     train(job(tmp_path / "a.safetensors", frames, small))
     alcohol = [atoms for atoms in frames if 7 not in atoms.numbers]
-    settings = replace(SHORT, updates=8, atomic_energies={"H": -1000.123456789, "C": -2.0, "O": -3.0})
-    again = replace(job(tmp_path / "b.safetensors", frames, small), train=alcohol[:15], valid=alcohol[15:], training=settings)
+    settings = replace(
+        SHORT, updates=8, atomic_energies={"H": -1000.123456789, "C": -2.0, "O": -3.0}
+    )
+    again = replace(
+        job(tmp_path / "b.safetensors", frames, small),
+        train=alcohol[:15],
+        valid=alcohol[15:],
+        training=settings,
+    )
     train(replace(again, start=tmp_path / "a.safetensors"))
     before, after = (read(tmp_path / f"{name}.safetensors") for name in "ab")
     assert after[0].atomic_energies == (-1000.123456789, -2.0, before[0].atomic_energies[2], -3.0)
-    assert after[1].atomic_energies_fn.atomic_energies[0].tolist() == list(after[0].atomic_energies), "in double precision"
+    assert after[1].atomic_energies_fn.atomic_energies[0].tolist() == list(
+        after[0].atomic_energies
+    ), "in double precision"
 
 
 def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
@@ -161,9 +194,17 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
     other = [atoms.copy() for atoms in frames]
     other[0].numbers[0] = 9
     with pytest.raises(PalirsError, match=r"not \[9\]"):
-        train(replace(job(tmp_path / "b.safetensors", other, small), start=tmp_path / "a.safetensors"))
+        train(
+            replace(job(tmp_path / "b.safetensors", other, small), start=tmp_path / "a.safetensors")
+        )
     with pytest.raises(PalirsError, match="is a potential model"):
-        train(replace(job(tmp_path / "c.safetensors", frames, small), kind="dipole", start=tmp_path / "a.safetensors"))
+        train(
+            replace(
+                job(tmp_path / "c.safetensors", frames, small),
+                kind="dipole",
+                start=tmp_path / "a.safetensors",
+            )
+        )
     with pytest.raises(PalirsError, match="no such file"):
         starting_point(Training(start="absent.safetensors"), None, None, 0)
     with pytest.raises(ValueError, match="task=import_model"):
@@ -174,7 +215,12 @@ def test_a_device_that_is_not_there_is_an_error(tmp_path, frames, small):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(PalirsError, match=r"training\.device = 'cuda:1'"):
-        train(replace(job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, device="cuda:1")))
+        train(
+            replace(
+                job(tmp_path / "a.safetensors", frames, small),
+                training=replace(SHORT, device="cuda:1"),
+            )
+        )
 
 
 def test_energies_of_isolated_atoms_are_taken_as_given(tmp_path, frames, small):
@@ -183,7 +229,13 @@ def test_energies_of_isolated_atoms_are_taken_as_given(tmp_path, frames, small):
     train(replace(one, training=replace(one.training, atomic_energies=energies)))
     assert read(one.path)[0].atomic_energies == (-10.0, -50.0, -60.0, -80.0)
     with pytest.raises(PalirsError, match="no energy of N, O"):
-        train(replace(one, path=tmp_path / "b.safetensors", training=replace(one.training, atomic_energies={"H": -1.0, "C": -2.0})))
+        train(
+            replace(
+                one,
+                path=tmp_path / "b.safetensors",
+                training=replace(one.training, atomic_energies={"H": -1.0, "C": -2.0}),
+            )
+        )
     with pytest.raises(ValueError, match="Xx are not symbols"):
         Training(atomic_energies={"Xx": 1.0})
 
@@ -203,7 +255,11 @@ def test_a_pickle_is_not_opened(tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(tmp_path, frames, small):
     shape = PotentialShape.of(frames, small)
-    save(tmp_path / "m.safetensors", replace(shape, architecture=replace(small, channels=8)), shape.build())
+    save(
+        tmp_path / "m.safetensors",
+        replace(shape, architecture=replace(small, channels=8)),
+        shape.build(),
+    )
     with pytest.raises(PalirsError, match="do not fit"):
         load(tmp_path / "m.safetensors")
     with pytest.raises(PalirsError, match="no such file"):

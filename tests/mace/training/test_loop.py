@@ -27,7 +27,9 @@ SHORT = Training(updates=120, batch_size=4, learning_rate=0.02, ema_decay=0.9, s
 VARIANTS = {
     "amsgrad": SHORT,
     "second stage": replace(SHORT, second_stage=SecondStage(start=0.4, learning_rate=1e-3)),
-    "adamw, plateau": replace(SHORT, optimiser="adamw", weight_decay=1e-4, schedule="plateau", learning_rate=0.1),
+    "adamw, plateau": replace(
+        SHORT, optimiser="adamw", weight_decay=1e-4, schedule="plateau", learning_rate=0.1
+    ),
     "schedule-free": replace(SHORT, optimiser="schedule_free", schedule="constant"),
     "cosine, huber": replace(SHORT, schedule="cosine", loss="huber"),
     "doubling": replace(SHORT, schedule="doubling", shortest=30, gain=0.001),
@@ -38,9 +40,15 @@ class Killed(Exception):
     pass
 
 
-def fitted(training, frames, small, log=None, killed_after=None, kind="potential", seed=0, until=1.0):
+def fitted(
+    training, frames, small, log=None, killed_after=None, kind="potential", seed=0, until=1.0
+):
     """Weights and history of a training, which may be broken off in its n-th validation, after the updates of that epoch."""
-    objective_of, shape_of = (PotentialObjective, PotentialShape) if kind == "potential" else (DipoleObjective, DipoleShape)
+    objective_of, shape_of = (
+        (PotentialObjective, PotentialShape)
+        if kind == "potential"
+        else (DipoleObjective, DipoleShape)
+    )
     objective = objective_of(shape_of.of(frames, small), training)
     torch.manual_seed(seed)
     model = objective.shape.build()
@@ -62,8 +70,12 @@ def fitted(training, frames, small, log=None, killed_after=None, kind="potential
 
 @pytest.mark.parametrize("kind", ["potential", "dipole"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_training_that_was_broken_off_ends_as_if_it_had_not_been(variant, kind, frames, small, tmp_path):
-    training = VARIANTS[variant] if kind == "potential" else replace(VARIANTS[variant], second_stage=None)
+def test_a_training_that_was_broken_off_ends_as_if_it_had_not_been(
+    variant, kind, frames, small, tmp_path
+):
+    training = (
+        VARIANTS[variant] if kind == "potential" else replace(VARIANTS[variant], second_stage=None)
+    )
     whole, history, evaluations = fitted(training, frames, small, kind=kind)
     assert min(entry["valid_loss"] for entry in history) < 0.9 * history[0]["valid_loss"]
     log = tmp_path / "model.jsonl"
@@ -74,11 +86,15 @@ def test_a_training_that_was_broken_off_ends_as_if_it_had_not_been(variant, kind
     assert rest < evaluations - 6, "it should not have begun anew"
     assert torch.equal(weights, whole)
     assert resumed == history
-    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(len(history)))
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(
+        range(len(history))
+    )
 
 
 @pytest.mark.parametrize("change", ["seed of the weights", "frames", "settings"])
-def test_a_training_does_not_go_on_from_another_one_and_says_so(change, frames, small, tmp_path, caplog):
+def test_a_training_does_not_go_on_from_another_one_and_says_so(
+    change, frames, small, tmp_path, caplog
+):
     moved = [atoms.copy() for atoms in frames]
     moved[3].positions[0, 0] += 1e-9
     data = moved if change == "frames" else frames
@@ -104,9 +120,19 @@ def test_how_often_it_is_saved_may_change(frames, small, tmp_path):
     assert fitted(replace(SHORT, save_interval=60.0), frames, small, log)[2] < 9
 
 
-def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(frames, small, tmp_path, monkeypatch):
+def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(
+    frames, small, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the process, as it is of this one
-    job = Job("potential", tmp_path / "a.safetensors", frames[:32], frames[32:], small, replace(SHORT, updates=4000), 3)
+    job = Job(
+        "potential",
+        tmp_path / "a.safetensors",
+        frames[:32],
+        frames[32:],
+        small,
+        replace(SHORT, updates=4000),
+        3,
+    )
     train(job)
     other = replace(job, path=tmp_path / "b.safetensors")
     log, kills, rng = other.path.with_suffix(".jsonl"), 0, np.random.default_rng()
@@ -114,7 +140,9 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(frame
         process = multiprocessing.get_context("spawn").Process(target=train, args=(other,))
         process.start()
         before = len(log.read_text().splitlines()) if log.exists() else 0
-        while process.is_alive() and not (log.exists() and len(log.read_text().splitlines()) != before):
+        while process.is_alive() and not (
+            log.exists() and len(log.read_text().splitlines()) != before
+        ):
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.5))  # [s] of a training of about two
         if process.is_alive():
@@ -133,14 +161,23 @@ def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(frame
 def test_the_second_stage_minimises_the_energies(frames, small):
     """With a thousand times the weight on energies, they end better than without."""
     plain = fitted(SHORT, frames, small)[1][-1]
-    staged = fitted(replace(SHORT, second_stage=SecondStage(start=0.3, energy_weight=1e5)), frames, small)[1][-1]
+    staged = fitted(
+        replace(SHORT, second_stage=SecondStage(start=0.3, energy_weight=1e5)), frames, small
+    )[1][-1]
     assert staged["valid_energy_rmse"] < 0.7 * plain["valid_energy_rmse"]
 
 
 def test_a_training_that_has_stalled_goes_on_to_its_second_stage(frames, small):
     """With a learning rate of next to nothing, patience ends after a tenth; the stage, with its own rate, gets the rest."""
     stage = SecondStage(start=0.9, learning_rate=0.02)
-    training = replace(SHORT, updates=240, patience=0.1, learning_rate=1e-12, schedule="constant", second_stage=stage)
+    training = replace(
+        SHORT,
+        updates=240,
+        patience=0.1,
+        learning_rate=1e-12,
+        schedule="constant",
+        second_stage=stage,
+    )
     history = fitted(training, frames, small)[1]
     late = [entry["updates"] for entry in history if entry["learning_rate"] == 0.02]
     assert late[0] < 0.3 * 240
@@ -149,7 +186,9 @@ def test_a_training_that_has_stalled_goes_on_to_its_second_stage(frames, small):
 
 def test_the_plateau_does_not_compare_losses_of_two_stages(frames, small):
     stage = SecondStage(start=0.5, forces_weight=1000.0)
-    training = replace(SHORT, updates=400, schedule="plateau", learning_rate=0.005, second_stage=stage)
+    training = replace(
+        SHORT, updates=400, schedule="plateau", learning_rate=0.005, second_stage=stage
+    )
     history = fitted(training, frames, small)[1]
     rates = [entry["learning_rate"] for entry in history if entry["epoch"] > 0.55 * len(history)]
     falling = [entry["valid_loss"] for entry in history if entry["epoch"] > 0.55 * len(history)]
@@ -166,21 +205,29 @@ def test_with_nothing_held_out_the_schedule_goes_to_its_end(frames, small, tmp_p
     assert not any("valid_loss" in entry for entry in history)
     held = fitted(replace(SHORT, patience=1.0), frames, small)
     last = held[1][-1]["valid_loss"] == min(entry["valid_loss"] for entry in held[1])
-    assert torch.equal(weights, held[0]) == last, "held-out frames change nothing but which weights are kept"
+    assert torch.equal(weights, held[0]) == last, (
+        "held-out frames change nothing but which weights are kept"
+    )
     fitted(training, frames, small, tmp_path / "model.jsonl", until=0.5)
-    assert torch.equal(fitted(training, frames, small, tmp_path / "model.jsonl")[0], weights), "it goes on from where it was paused"
+    assert torch.equal(fitted(training, frames, small, tmp_path / "model.jsonl")[0], weights), (
+        "it goes on from where it was paused"
+    )
 
 
 def test_a_training_that_diverges_is_an_error_not_a_model(frames, small, tmp_path, monkeypatch):
     """Settings that make numbers overflow are refused by now; whatever else does it is told."""
     monkeypatch.setattr(loop, "validate", lambda *arguments: {"valid_loss": float("nan")})
     with pytest.raises(PalirsError, match=r"never a number"):
-        train(Job("potential", tmp_path / "a.safetensors", frames[:32], frames[32:], small, SHORT, 3))
+        train(
+            Job("potential", tmp_path / "a.safetensors", frames[:32], frames[32:], small, SHORT, 3)
+        )
     assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_the_plateau_lowers_the_learning_rate(frames, small):
-    rates = [entry["learning_rate"] for entry in fitted(VARIANTS["adamw, plateau"], frames, small)[1]]
+    rates = [
+        entry["learning_rate"] for entry in fitted(VARIANTS["adamw, plateau"], frames, small)[1]
+    ]
     assert rates[-1] < rates[0]
     assert all(abs(b / a - 1) < 1e-12 or b / a == pytest.approx(0.8) for a, b in pairwise(rates))
 
@@ -200,7 +247,13 @@ def test_a_doubled_training_is_the_one_that_was_planned_for_its_length(frames, s
 
 def test_lengths_double_up_to_the_longest():
     cycles = Cycles.of(4000, 64000, 10)
-    assert [trunk + decay for trunk, decay in zip(cycles.trunk, cycles.decay, strict=True)] == [400, 800, 1600, 3200, 6400]
+    assert [trunk + decay for trunk, decay in zip(cycles.trunk, cycles.decay, strict=True)] == [
+        400,
+        800,
+        1600,
+        3200,
+        6400,
+    ]
     assert cycles.epochs == pytest.approx(1.4 * 6400, rel=0.02)
     assert len(Cycles.of(4000, 5000, 10)) == 1
     assert len(Cycles.of(4000, 300, 1000)) == 1, "an epoch may be longer than the training"
@@ -216,8 +269,12 @@ def test_training_ends_where_doubling_does_not_pay(frames, small):
 
 
 def test_the_learning_rate_of_a_branch_rises_stays_and_decays(frames, small):
-    history = fitted(replace(SHORT, schedule="doubling", shortest=120, updates=240), frames, small)[1]
+    history = fitted(replace(SHORT, schedule="doubling", shortest=120, updates=240), frames, small)[
+        1
+    ]
     first = [entry["learning_rate"] for entry in history if entry["cycle"] == 0]
     assert first[0] < first[1] == SHORT.learning_rate
     assert first[-3] > first[-2] > first[-1]
-    assert next(entry["updates"] for entry in history if entry["cycle"] == 1) == 80, "the second length goes on where the branch began"
+    assert next(entry["updates"] for entry in history if entry["cycle"] == 1) == 80, (
+        "the second length goes on where the branch began"
+    )

@@ -7,7 +7,10 @@ from palirs.spectra import read_spectrum
 from palirs.spectra.measured.headings import understood
 
 X = np.arange(4000.0, 500.0, -4.0)
-A = 0.004 + sum(h * np.exp(-(((X - c) / w) ** 2)) for c, w, h in ((1030, 20, 0.8), (2900, 40, 0.3), (3650, 15, 0.1)))
+A = 0.004 + sum(
+    h * np.exp(-(((X - c) / w) ** 2))
+    for c, w, h in ((1030, 20, 0.8), (2900, 40, 0.3), (3650, 15, 0.1))
+)
 T = 10**-A
 
 
@@ -22,29 +25,62 @@ def german(text):
 JASCO = "TITLE\tm\nDATA TYPE\t{kind}\nORIGIN\tJASCO\nDATE\t24/05/20\nTIME\t12:00:00\nXUNITS\t1/CM\nYUNITS\t{y}\nNPOINTS\t875\nXYDATA\n"
 TRAILER = "\n##### Extended Information\n[Comments]\nSample name\tTest\nResolution\t4 cm-1\nAccumulation\t32\n"
 PERKIN_ELMER = [
-    *("PE IR       SUBTECH     SPECTRUM    ASCII       PEDS        1.60", "-1", "m.asc", "98/10/02", "12:34:56.0", "user", "32"),
-    *("#HDR", "-1", "-1", "#GR", "CM-1", "%T", "1.000000", "0.000000", "4000.000000", "-4.000000", "875", "99.000000", "#DATA", ""),
+    *(
+        "PE IR       SUBTECH     SPECTRUM    ASCII       PEDS        1.60",
+        "-1",
+        "m.asc",
+        "98/10/02",
+        "12:34:56.0",
+        "user",
+        "32",
+    ),
+    *(
+        "#HDR",
+        "-1",
+        "-1",
+        "#GR",
+        "CM-1",
+        "%T",
+        "1.000000",
+        "0.000000",
+        "4000.000000",
+        "-4.000000",
+        "875",
+        "99.000000",
+        "#DATA",
+        "",
+    ),
 ]
 THOUSANDS = "\n".join(f'"{x:,.1f}",{a:.5f}' for x, a in zip(X, A, strict=True))
-FRENCH = "\n".join(f"{x:,.1f}\t{a:.5f}".replace(",", "\u202f").replace(".", ",") for x, a in zip(X, A, strict=True))
+FRENCH = "\n".join(
+    f"{x:,.1f}\t{a:.5f}".replace(",", "\u202f").replace(".", ",") for x, a in zip(X, A, strict=True)
+)
 TEXTS = {
     "PerkinElmer CSV": 'Created as New Dataset,"Methanol 1_1"\ncm-1,%T\n' + rows(100 * T),
     "PerkinElmer ASC": "\r\n".join(PERKIN_ELMER) + rows(100 * T, "{:.6f}\t{:.6f}"),
-    "JASCO": JASCO.format(kind="INFRARED SPECTRUM", y="TRANSMITTANCE") + rows(100 * T, "{:.3f}\t{:.5f}") + TRAILER,
-    "Shimadzu": '"File","C:\\m.irs"\n"Scans","45"\n"1/cm","%T"\n' + rows(100 * T, '"{:.2f}","{:.4f}"'),
+    "JASCO": JASCO.format(kind="INFRARED SPECTRUM", y="TRANSMITTANCE")
+    + rows(100 * T, "{:.3f}\t{:.5f}")
+    + TRAILER,
+    "Shimadzu": '"File","C:\\m.irs"\n"Scans","45"\n"1/cm","%T"\n'
+    + rows(100 * T, '"{:.2f}","{:.4f}"'),
     "OMNIC": rows(100 * T, "{:.10E},{:.10E}"),
     "OPUS": rows(A, "{:.5f}\t{:.5f}"),
     "Spectragryph": "Wavenumber [1/cm]\tAbsorbance [a.u.]\n" + rows(A, "{:.2f}\t{:.6f}"),
-    "ABB": "## Instrument Name = MB160D\n## Nr of data points = 875\n## Wave number - Absorbance value\n" + rows(A, "{:.8f} {:.5f}"),
+    "ABB": "## Instrument Name = MB160D\n## Nr of data points = 875\n## Wave number - Absorbance value\n"
+    + rows(A, "{:.8f} {:.5f}"),
     "Excel, German": "Wellenzahl;Transmission in %\n" + german(rows(100 * T)),
     "thousands": "Wavenumber,Absorbance\n" + THOUSANDS,
     "thousands, French": "Nombre d'onde (cm-1)\tAbsorbance\n" + FRENCH,
     "numpy": "# wavenumber transmittance\n" + rows(T, "{:.18e} {:.18e}"),
-    "pandas": ",wavenumber,absorbance\n" + "\n".join(f"{n},{x},{a}" for n, (x, a) in enumerate(zip(X, A, strict=True))),
-    "absorbance and transmittance": "cm-1,%T,Abs\n" + "\n".join(f"{x:.1f},{100 * t:.3f},{a:.5f}" for x, t, a in zip(X, T, A, strict=True)),
-    "errors": "wavenumber,absorbance,std\n" + "\n".join(f"{x:.1f},{a:.5f},0.1" for x, a in zip(X, A, strict=True)),
+    "pandas": ",wavenumber,absorbance\n"
+    + "\n".join(f"{n},{x},{a}" for n, (x, a) in enumerate(zip(X, A, strict=True))),
+    "absorbance and transmittance": "cm-1,%T,Abs\n"
+    + "\n".join(f"{x:.1f},{100 * t:.3f},{a:.5f}" for x, t, a in zip(X, T, A, strict=True)),
+    "errors": "wavenumber,absorbance,std\n"
+    + "\n".join(f"{x:.1f},{a:.5f},0.1" for x, a in zip(X, A, strict=True)),
     "micrometres": "wavelength,transmittance\n" + rows(T, "{:.6f},{:.5f}", 1e4 / X),
-    "remarks that are no quantities": "Phase correction: Mertz\nInterferogram: 8000\nSource energy 5\n\n" + rows(A, "{:.2f}\t{:.5f}"),
+    "remarks that are no quantities": "Phase correction: Mertz\nInterferogram: 8000\nSource energy 5\n\n"
+    + rows(A, "{:.2f}\t{:.5f}"),
 }
 
 
@@ -62,21 +98,40 @@ def test_files_as_programs_write_them(name, tmp_path):
     ("text", "says"),
     [
         (JASCO.format(kind="RAMAN SPECTRUM", y="Int.") + rows(A, "{:.3f}\t{:.5f}"), "Raman"),
-        (JASCO.format(kind="INFRARED SPECTRUM", y="%R") + rows(100 * T, "{:.3f}\t{:.5f}"), "'%R' is reflectance"),
+        (
+            JASCO.format(kind="INFRARED SPECTRUM", y="%R") + rows(100 * T, "{:.3f}\t{:.5f}"),
+            "'%R' is reflectance",
+        ),
         ("cm-1,Absorption (%)\n" + rows(100 * (1 - T)), "absorptance"),
         ("Frequency (THz),Absorbance\n" + rows(A), "frequency in Hz"),
         ("Raman shift (cm-1),Intensity (a.u.)\n" + rows(A), "Raman"),
-        ("Wellenzahl,Absorbanz\n" + rows(A, "{:.2f},{:.4f}").replace(".", ","), "line 2: decimal commas and commas between columns"),
+        (
+            "Wellenzahl,Absorbanz\n" + rows(A, "{:.2f},{:.4f}").replace(".", ","),
+            "line 2: decimal commas and commas between columns",
+        ),
         ("wavenumber,absorbance\n" + rows(100 * T), "is it per cent transmittance"),
         ("wavenumber,transmittance\n" + rows(A), "bands point up"),
         ("wavenumber,transmittance (%)\n" + rows(T), "shares of 1"),
         ("wavenumber,intensity\n" + rows(300 * A), "absorption coefficient"),
-        (rows(np.clip(0.9 - 3 * A, 0.05, 1) * np.linspace(0.3, 1, len(X))), "absorbance or transmittance"),
+        (
+            rows(np.clip(0.9 - 3 * A, 0.05, 1) * np.linspace(0.3, 1, len(X))),
+            "absorbance or transmittance",
+        ),
         (rows(A, "{:.6f},{:.5f}", 1e4 / X), "micrometres"),
         (rows(A, "{:.2f},{:.5f}", 1e7 / X), "nanometres"),
-        ("cm-1,A,A\n" + "\n".join(f"{x},{a:.4f},{a:.4f}" for x, a in zip(X, A, strict=True)), "several columns are absorbance"),
-        ("wavenumber,sample 1,sample 2\n" + "\n".join(f"{x},{a:.4f},0.1" for x, a in zip(X, A, strict=True)), "'sample 1', 'sample 2'"),
-        (",absorbance\n" + "\n".join(f"{n},{a}" for n, a in enumerate(A)), "no column is called wavenumber"),
+        (
+            "cm-1,A,A\n" + "\n".join(f"{x},{a:.4f},{a:.4f}" for x, a in zip(X, A, strict=True)),
+            "several columns are absorbance",
+        ),
+        (
+            "wavenumber,sample 1,sample 2\n"
+            + "\n".join(f"{x},{a:.4f},0.1" for x, a in zip(X, A, strict=True)),
+            "'sample 1', 'sample 2'",
+        ),
+        (
+            ",absorbance\n" + "\n".join(f"{n},{a}" for n, a in enumerate(A)),
+            "no column is called wavenumber",
+        ),
         ("\n".join(f"{n} {a:.4f}" for n, a in enumerate(A)), "row numbers"),
         ("NPOINTS\t900\n" + rows(A, "{:.2f}\t{:.5f}"), "900 points are announced, there are 875"),
         (rows(A) + "\n" + rows(A), "out of order"),
@@ -94,7 +149,13 @@ def test_what_is_no_absorption_or_may_be_several_things_is_refused(text, says, t
 
 def test_every_shared_layout_is_the_same_spectrum(shared, caplog):
     truth = read_spectrum(shared / "inputs" / "truth.csv")
-    names = ["comment_heading.txt", "decimal_comma_semicolon.csv", "ftir_type.dx", "heading_transmission.csv", "trailer.txt"]
+    names = [
+        "comment_heading.txt",
+        "decimal_comma_semicolon.csv",
+        "ftir_type.dx",
+        "heading_transmission.csv",
+        "trailer.txt",
+    ]
     for name in [*names, "percent_without_heading.csv"]:
         spectrum = read_spectrum(shared / "inputs" / name)
         np.testing.assert_allclose(spectrum.wavenumber, truth.wavenumber, atol=1e-6, err_msg=name)

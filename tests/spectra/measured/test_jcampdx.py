@@ -24,7 +24,9 @@ FORMS = {  # the same five ordinates, 1 2 3 3 2 and -10 -12 -12 -12 7, as McDona
 VALUES = [1, 2, 3, 3, 2, -10, -12, -12, -12, 7]
 
 
-def record(data, head="", npoints=10, first=100, last=109, factor="##YFACTOR=1\n", form="(X++(Y..Y))"):
+def record(
+    data, head="", npoints=10, first=100, last=109, factor="##YFACTOR=1\n", form="(X++(Y..Y))"
+):
     return (
         f"##TITLE=t\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##FIRSTX={first}\n##LASTX={last}\n"
         f"##NPOINTS={npoints}\n##XFACTOR=1\n{factor}{head}##XYDATA={form}\n{data}\n##END=\n"
@@ -44,7 +46,12 @@ def test_every_form_of_the_table(form, tmp_path):
 
 
 def test_descending_scaled_and_with_comments_dos_lines_and_ctrl_z(tmp_path):
-    text = record("109 1 2 3 3 2 $$ the first half\n$$ nothing\n104 -10 -12 -12 -12 7", first=109, last=100, factor="##Y-FACTOR = 0.5\n")
+    text = record(
+        "109 1 2 3 3 2 $$ the first half\n$$ nothing\n104 -10 -12 -12 -12 7",
+        first=109,
+        last=100,
+        factor="##Y-FACTOR = 0.5\n",
+    )
     x, y = parsed(tmp_path / "a.jdx", text.replace("\n", "\r\n").encode() + b"\x1a\0\0\0")
     np.testing.assert_array_equal(x, np.arange(109, 99, -1))
     np.testing.assert_array_equal(y, np.array(VALUES) / 2)
@@ -56,7 +63,9 @@ def test_gaps_stay_gaps(tmp_path):
 
 
 def test_pairs(tmp_path):
-    x, y = parsed(tmp_path / "a.jdx", record("100,1; 101,2\n103 5 109 , 7", npoints=4, form="(XY..XY)"))
+    x, y = parsed(
+        tmp_path / "a.jdx", record("100,1; 101,2\n103 5 109 , 7", npoints=4, form="(XY..XY)")
+    )
     np.testing.assert_array_equal(x, [100, 101, 103, 109])
     np.testing.assert_array_equal(y, [1, 2, 5, 7])
 
@@ -65,20 +74,35 @@ def test_pairs(tmp_path):
     ("text", "says"),
     [
         (record("100 1 2 3 3\n105 -10 -12 -12 -12 7"), "NPOINTS = 10, but there are 9 values"),
-        (record("100 1 2 3 3 2\n105 -10 -12 -12 7"), "line 8: NPOINTS = 10, but there are 9 values"),
+        (
+            record("100 1 2 3 3 2\n105 -10 -12 -12 7"),
+            "line 8: NPOINTS = 10, but there are 9 values",
+        ),
         (record("100 1 2 3 3 2\n105 1 2 3 4 5 6 7"), "line 13: more than NPOINTS"),
-        (record(FORMS["difference"].replace("104B", "104C")), r"line 13: the line should repeat the last value of the line before, 2, and"),
+        (
+            record(FORMS["difference"].replace("104B", "104C")),
+            r"line 13: the line should repeat the last value of the line before, 2, and",
+        ),
         (record(FORMS["fixed"], last=209), "line 13: .* LASTX"),
         (record(FORMS["fixed"], npoints="ten"), "line 8: NPOINTS = 'ten' is no number"),
         (record(FORMS["fixed"], npoints=1e99), "line 8: NPOINTS"),
-        (record(FORMS["fixed"], head="##NPOINTS=11\n"), "line 11: NPOINTS is given twice, '10' and '11'"),
-        (record(FORMS["fixed"], head="##MAXY=70\n"), "line 11: MAXY = 70, but the table times YFACTOR = 1 has 7"),
+        (
+            record(FORMS["fixed"], head="##NPOINTS=11\n"),
+            "line 11: NPOINTS is given twice, '10' and '11'",
+        ),
+        (
+            record(FORMS["fixed"], head="##MAXY=70\n"),
+            "line 11: MAXY = 70, but the table times YFACTOR = 1 has 7",
+        ),
         (record(FORMS["fixed"], factor="", head="##MAXY=70\n"), "MAXY = 70"),
         (record(FORMS["fixed"], factor=""), "YFACTOR is missing"),
         (record(FORMS["fixed"]).replace("##FIRSTX=100\n", ""), "FIRSTX is missing"),
         (record("100 1 2 3 3 2\n~~~"), "line 13: '~~~' is no number"),
         (record("100 1 2 3 3 2\nhello"), "line 13: the line begins at -8"),
-        (record("100.0 1 2 3\n105.0 -10 -12 -12 -12 7 5 5"), "line 13: the line begins at 105, but point 4 of 10 lies at 103"),
+        (
+            record("100.0 1 2 3\n105.0 -10 -12 -12 -12 7 5 5"),
+            "line 13: the line begins at 105, but point 4 of 10 lies at 103",
+        ),
         (record("100 T 2"), "line 12: a repetition with nothing to repeat"),
         (record("100 J 2"), "line 12: a difference with no value before it"),
         (record("100 1s9999999"), "line 12: a repetition of more than a million"),

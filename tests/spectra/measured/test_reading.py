@@ -37,12 +37,16 @@ def test_methanols_strongest_band_is_the_co_stretch(shared):
 
 
 def test_transmittance_becomes_absorbance(tmp_path):
-    (tmp_path / "t.jdx").write_text(record("1/CM", "TRANSMITTANCE", [1000, 1010, 1020], [1.0, 0.1, 0.5]))
+    (tmp_path / "t.jdx").write_text(
+        record("1/CM", "TRANSMITTANCE", [1000, 1010, 1020], [1.0, 0.1, 0.5])
+    )
     np.testing.assert_allclose(read_jcamp(tmp_path / "t.jdx").intensity, [0, 1, 0.30103], atol=1e-5)
 
 
 def test_wavelengths_become_ascending_wavenumbers(tmp_path):
-    (tmp_path / "w.jdx").write_text(record("MICROMETERS", "ABSORBANCE", [4.0, 5.0, 6.0], [0.1, 0.2, 0.3]))
+    (tmp_path / "w.jdx").write_text(
+        record("MICROMETERS", "ABSORBANCE", [4.0, 5.0, 6.0], [0.1, 0.2, 0.3])
+    )
     spectrum = read_jcamp(tmp_path / "w.jdx")
     np.testing.assert_allclose(spectrum.wavenumber, [1e4 / 6, 2000, 2500])
     np.testing.assert_allclose(spectrum.intensity, [0.3, 0.2, 0.1])
@@ -61,7 +65,11 @@ def test_per_cent_is_told_by_the_bulk_not_by_a_spike(tmp_path):
     x = np.linspace(500, 4000, 351)
     share = 1 - 0.8 * np.exp(-(((x - 1700) / 40) ** 2))
     spike = np.where(x == 2000, 30.0, share)
-    for name, unit, values in (("a", "TRANSMITTANCE", share), ("b", "% TRANSMITTANCE", 100 * share), ("c", "%T", 100 * share)):
+    for name, unit, values in (
+        ("a", "TRANSMITTANCE", share),
+        ("b", "% TRANSMITTANCE", 100 * share),
+        ("c", "%T", 100 * share),
+    ):
         (tmp_path / name).write_text(record("1/CM", unit, x, values))
     (tmp_path / "d").write_text(record("1/CM", "TRANSMITTANCE", x, spike))
     found = [read_spectrum(tmp_path / name) for name in "abcd"]
@@ -75,26 +83,38 @@ def test_per_cent_is_told_by_the_bulk_not_by_a_spike(tmp_path):
 
 
 def test_nanometres(tmp_path):
-    (tmp_path / "n.jdx").write_text(record("NANOMETERS", "ABSORBANCE", [4000.0, 5000.0, 6000.0], [0.1, 0.2, 0.3]))
+    (tmp_path / "n.jdx").write_text(
+        record("NANOMETERS", "ABSORBANCE", [4000.0, 5000.0, 6000.0], [0.1, 0.2, 0.3])
+    )
     np.testing.assert_allclose(read_jcamp(tmp_path / "n.jdx").wavenumber, [1e4 / 6, 2000, 2500])
 
 
 def test_what_is_opaque_or_flat_is_saturated(tmp_path):
     x = np.arange(1000.0, 1100.0, 10.0)
-    (tmp_path / "t.jdx").write_text(record("1/CM", "TRANSMITTANCE", x, [1, 0.9, 0.001, 0.0, 0.5, 1, 1, 1, 1, 1]))
+    (tmp_path / "t.jdx").write_text(
+        record("1/CM", "TRANSMITTANCE", x, [1, 0.9, 0.001, 0.0, 0.5, 1, 1, 1, 1, 1])
+    )
     spectrum = read_jcamp(tmp_path / "t.jdx")
     assert spectrum.saturated == ((1015.0, 1035.0),)
     assert spectrum.intensity.max() == pytest.approx(3)
-    (tmp_path / "a.jdx").write_text(record("1/CM", "ABSORBANCE", x, [0, 0.1, 2, 2, 2, 2, 2, 0.3, 0, 0]))
+    (tmp_path / "a.jdx").write_text(
+        record("1/CM", "ABSORBANCE", x, [0, 0.1, 2, 2, 2, 2, 2, 0.3, 0, 0])
+    )
     assert read_jcamp(tmp_path / "a.jdx").saturated == ((1015.0, 1065.0),)
-    (tmp_path / "b.jdx").write_text(record("1/CM", "ABSORBANCE", x, [0, 0.1, 1, 2, 2, 1, 0.5, 0.3, 0, 0]))
+    (tmp_path / "b.jdx").write_text(
+        record("1/CM", "ABSORBANCE", x, [0, 0.1, 1, 2, 2, 1, 0.5, 0.3, 0, 0])
+    )
     assert read_jcamp(tmp_path / "b.jdx").saturated == ()
 
 
 def test_of_several_blocks_the_infrared_one_in_the_gas_phase_is_taken(tmp_path):
     def block(title, kind, state, height):
-        one = record("1/CM", "ABSORBANCE", [1000, 1010, 1020], [0, height, 0]).replace("TITLE=Test", f"TITLE={title}")
-        return one.replace("INFRARED SPECTRUM", kind).replace("##XUNITS", f"##STATE={state}\n##XUNITS")
+        one = record("1/CM", "ABSORBANCE", [1000, 1010, 1020], [0, height, 0]).replace(
+            "TITLE=Test", f"TITLE={title}"
+        )
+        return one.replace("INFRARED SPECTRUM", kind).replace(
+            "##XUNITS", f"##STATE={state}\n##XUNITS"
+        )
 
     inner = (
         block("uv", "UV/VIS SPECTRUM", "gas", 1)
@@ -151,10 +171,17 @@ def band(x, centre, width=15.0):
 def test_gaps_are_left_out_of_comparisons_and_saturation_if_asked():
     x = np.arange(500.0, 4000.0)
     truth = Spectrum(x, band(x, 1000) + band(x, 3000))
-    holed = Spectrum(x, np.where((x > 900) & (x < 1100), 5.0, truth.intensity), measured=True, gaps=((899.5, 1100.5),))
+    holed = Spectrum(
+        x,
+        np.where((x > 900) & (x < 1100), 5.0, truth.intensity),
+        measured=True,
+        gaps=((899.5, 1100.5),),
+    )
     assert pearson(truth, holed) == pytest.approx(1)
     assert wasserstein(truth, holed) == pytest.approx(0, abs=1e-9)
-    clipped = Spectrum(x, np.minimum(truth.intensity, 0.3), measured=True, saturated=((960, 1040), (2960, 3040)))
+    clipped = Spectrum(
+        x, np.minimum(truth.intensity, 0.3), measured=True, saturated=((960, 1040), (2960, 3040))
+    )
     assert pearson(truth, clipped) < 0.97
     assert pearson(truth, clipped, without_saturated=True) == pytest.approx(1)
 
@@ -177,19 +204,38 @@ def test_a_spectrum_beside_the_window_is_told_before_anything_is_computed(tmp_pa
         measured(tmp_path / "nir.jdx", (500.0, 4000.0))
 
 
-@pytest.mark.parametrize("kind", ["FT-IR SPECTRUM", "ftir", "IR", "FTIR-Spectra", "MID-IR SPECTRUM", "INFRARED SPECTRUM"])
+@pytest.mark.parametrize(
+    "kind", ["FT-IR SPECTRUM", "ftir", "IR", "FTIR-Spectra", "MID-IR SPECTRUM", "INFRARED SPECTRUM"]
+)
 @pytest.mark.parametrize("unit", ["ABS", "OPTICAL DENSITY", "A", "Absorbance", "Extinktion"])
 def test_kinds_and_units_by_other_names(kind, unit, tmp_path):
-    text = record("1/CM", unit, [1000, 1010, 1020], [0, 1, 0]).replace("INFRARED SPECTRUM", kind).replace("##END=", "##END")
+    text = (
+        record("1/CM", unit, [1000, 1010, 1020], [0, 1, 0])
+        .replace("INFRARED SPECTRUM", kind)
+        .replace("##END=", "##END")
+    )
     (tmp_path / "a.dx").write_text(text)
     spectrum = read_spectrum(tmp_path / "a.dx")
     np.testing.assert_allclose(spectrum.intensity, [0, 1, 0])
     assert spectrum.read_as.startswith(f"JCAMP-DX, {unit} over 1/CM")
 
 
-@pytest.mark.parametrize("kind", ["RAMAN SPECTRUM", "UV/VIS SPECTRUM", "NMR SPECTRUM", "INFRARED INTERFEROGRAM", "FT-IR SINGLE BEAM"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "RAMAN SPECTRUM",
+        "UV/VIS SPECTRUM",
+        "NMR SPECTRUM",
+        "INFRARED INTERFEROGRAM",
+        "FT-IR SINGLE BEAM",
+    ],
+)
 def test_kinds_that_are_no_infrared_spectrum(kind, tmp_path):
-    (tmp_path / "a.dx").write_text(record("1/CM", "ABSORBANCE", [1000, 1010, 1020], [0, 1, 0]).replace("INFRARED SPECTRUM", kind))
+    (tmp_path / "a.dx").write_text(
+        record("1/CM", "ABSORBANCE", [1000, 1010, 1020], [0, 1, 0]).replace(
+            "INFRARED SPECTRUM", kind
+        )
+    )
     with pytest.raises(ValueError, match=f"no infrared spectrum, but {kind.lower()}"):
         read_spectrum(tmp_path / "a.dx")
 
@@ -197,7 +243,9 @@ def test_kinds_that_are_no_infrared_spectrum(kind, tmp_path):
 def test_a_peak_table_is_called_one(tmp_path):
     text = "##TITLE=p\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##NPOINTS=1\n"
     (tmp_path / "a.dx").write_text(f"{text}##PEAK TABLE=(XY..XY)\n1000, 1\n##END=\n")
-    with pytest.raises(ValueError, match="infrared spectrum as ##PEAKTABLE=, no continuous spectrum"):
+    with pytest.raises(
+        ValueError, match="infrared spectrum as ##PEAKTABLE=, no continuous spectrum"
+    ):
         read_spectrum(tmp_path / "a.dx")
 
 

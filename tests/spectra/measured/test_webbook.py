@@ -34,7 +34,11 @@ def jdx(state, source, first=500, last=3900, step=10):
     )
 
 
-FILES = {"0": jdx("LIQUID", "COBLENTZ"), "1": jdx("gas", "MSDC-IR"), "2": jdx("gas", "QUANT-IR", 600, 3900)}
+FILES = {
+    "0": jdx("LIQUID", "COBLENTZ"),
+    "1": jdx("gas", "MSDC-IR"),
+    "2": jdx("gas", "QUANT-IR", 600, 3900),
+}
 
 
 @pytest.fixture
@@ -75,17 +79,29 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize("identifier", ["67-56-1", "methanol", "wood alcohol"])
-def test_every_spectrum_is_fetched_once_and_the_best_of_the_gas_phase_chosen(asked, tmp_path, identifier):
+def test_every_spectrum_is_fetched_once_and_the_best_of_the_gas_phase_chosen(
+    asked, tmp_path, identifier
+):
     records = webbook.fetch("methanol", identifier, tmp_path, delay=0)
-    assert [record.path.name for record in records] == ["C67561-0.jdx", "C67561-1.jdx", "C67561-2.jdx"]
+    assert [record.path.name for record in records] == [
+        "C67561-0.jdx",
+        "C67561-1.jdx",
+        "C67561-2.jdx",
+    ]
     assert [record.gas for record in records] == [False, True, True]
     for record, text in zip(records, FILES.values(), strict=True):
         assert record.path.read_text() == text
     chosen = webbook.best(records, (500.0, 4000.0))
-    assert chosen.path.name == "C67561-1.jdx", "all of the window but a hundredth against a twentieth less"
-    assert webbook.best(records, (700.0, 3800.0)).path.name == "C67561-2.jdx", "the better collection where both cover it"
+    assert chosen.path.name == "C67561-1.jdx", (
+        "all of the window but a hundredth against a twentieth less"
+    )
+    assert webbook.best(records, (700.0, 3800.0)).path.name == "C67561-2.jdx", (
+        "the better collection where both cover it"
+    )
     before = len(asked)
-    assert [record.path for record in webbook.fetch("methanol", identifier, tmp_path, delay=0)] == [record.path for record in records]
+    assert [record.path for record in webbook.fetch("methanol", identifier, tmp_path, delay=0)] == [
+        record.path for record in records
+    ]
     assert len(asked) == before, "asked again for what is there"
 
 
