@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from palirs.dynamics.device import DeviceMotion
 from palirs.dynamics.motion import Motion
 from palirs.engines import Engine, EngineFailure, Properties
 
@@ -32,7 +33,7 @@ class Field(Protocol):
         ...
 
     @property
-    def motion(self) -> Motion | None:
+    def motion(self) -> Motion | DeviceMotion | None:
         """What does many steps in one call of compiled code, if the forces come from such."""
         ...
 
@@ -70,7 +71,11 @@ class CommitteeField:
 
     def __init__(self, evaluator: "Evaluator"):
         self.evaluator = evaluator
-        self.motion = None if evaluator.compiled is None else Motion(*evaluator.compiled)
+        self.motion: Motion | DeviceMotion | None = None
+        if evaluator.compiled is not None:
+            self.motion = Motion(*evaluator.compiled)
+        elif evaluator.resident is not None:
+            self.motion = DeviceMotion(evaluator.resident)
 
     def __call__(self, positions: Tensor) -> Found:
         """Evaluate every member at once."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from palirs.dynamics.device import DeviceMotion
 from palirs.dynamics.forces import Field
 from palirs.dynamics.motion import Motion, Moving, Stretch
 from palirs.dynamics.noise import Noise
@@ -62,7 +63,7 @@ def langevin(
 
 def langevin_steps(
     state: State,
-    motion: Motion,
+    motion: Motion | DeviceMotion,
     noise: Noise,
     timestep: float,
     friction: float,

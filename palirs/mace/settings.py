@@ -234,7 +234,8 @@ class Evaluation:
     ----------
     backend : {"auto", "native", "recorded", "eager"}
         ``native``: compiled C code on the CPU, needs a C compiler. ``recorded``: MACE's operations
-        recorded once per batch and replayed. ``eager``: MACE itself. ``auto``: native where
+        recorded once per batch and replayed, on a GPU fused by torch's compiler and, with the
+        integrator, captured in a CUDA graph. ``eager``: MACE itself. ``auto``: native where
         possible, else recorded, with a warning.
     device : str
         ``cpu``, ``cuda`` or ``cuda:1``; native runs on the CPU only.

@@ -1,8 +1,8 @@
 """Ways to evaluate all members of a committee on one batch of molecules that moves.
 
-``native`` is compiled C code for the CPU (:mod:`palirs.mace.compiled`), the fastest by far.
-``recorded`` replays a recording of MACE's own operations, ``eager`` calls MACE itself; both also
-run on a GPU. All give the same numbers to rounding.
+``native`` is compiled C code for the CPU (:mod:`palirs.mace.compiled`), the fastest by far there.
+``recorded`` replays a recording of MACE's own operations, on a GPU fused by torch's compiler;
+``eager`` calls MACE itself. All give the same numbers to rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from palirs.mace.compiled import Kernel
 from palirs.mace.forces.devices import check_device
 from palirs.mace.forces.members import Evaluator, Members
 from palirs.mace.forces.native import Native
-from palirs.mace.forces.replayed import Static
+from palirs.mace.forces.static import Static, StaticForces
 from palirs.mace.settings import Evaluation
 from palirs.recipes import PalirsError
 
@@ -56,4 +56,5 @@ def evaluator(
             raise PalirsError(
                 "evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'"
             )
-    return Static(committee, numbers, how.backend != "eager" and not once, how.device)
+    recorded = how.backend != "eager" and not once
+    return Static(StaticForces(committee, numbers, recorded, how.device))

@@ -50,6 +50,11 @@ class Evaluator(Protocol):
         """The same as compiled code for compiled code to call, if that is what there is."""
         ...
 
+    @property
+    def resident(self) -> Any:
+        """The same on positions that stay on a device, if it is not the CPU."""
+        ...
+
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate every member."""
         ...

@@ -45,6 +45,8 @@ def checked_kernel(committee: Members, radial: str = "table") -> Kernel | None:
 class Native:
     """Compiled code on the CPU; what it gives for a molecule does not depend on the others."""
 
+    resident = None
+
     def __init__(self, committee: Members, kernel: Kernel, numbers: Sequence[np.ndarray]):
         self._committee, self._kernel, self._numbers = committee, kernel, list(numbers)
         kinds = committee.species(numbers)

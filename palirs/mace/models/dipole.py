@@ -33,7 +33,7 @@ from palirs.mace.backend import (
     o3,
 )
 from palirs.mace.compiled import CompilerError, Kernel, UnsupportedError
-from palirs.mace.forces.replayed import chunks
+from palirs.mace.forces.static import in_a_row
 from palirs.mace.models.graphs import graph, species
 from palirs.mace.models.potential import hidden_irreps
 from palirs.mace.models.shape import Shape, of_data
@@ -197,7 +197,7 @@ class DipoleModel:
 
     def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
         """Return dipoles of the frames, shape ``[members, B, 3]`` [e·Å]; their spread over the members is the uncertainty."""
-        parts = chunks([len(atoms) for atoms in frames], batch_atoms)
+        parts = in_a_row([atoms.numbers for atoms in frames], range(len(frames)), batch_atoms)
         found = [
             self.of_positions(
                 [frames[i].numbers for i in part], [frames[i].positions for i in part]

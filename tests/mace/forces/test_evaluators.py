@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from palirs.mace.compiled import CompilerError, Kernel, compiler
-from palirs.mace.forces.replayed import Static
+from palirs.mace.forces.static import Static
 from palirs.mace.models.committee import Committee
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.recipes import PalirsError

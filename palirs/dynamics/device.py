@@ -1,0 +1,181 @@
+"""Many steps of Langevin dynamics that stay on a device: forces, integrator and noise in one CUDA graph.
+
+A step of a few molecules is some hundred kernels of a few microseconds; started one by one they
+wait for the host, and with positions going to the host and back also for the bus. Here a step is
+captured once and replayed; noise is sent ahead for a block of steps, and what is recorded comes
+back after it. The noise is that of the host, so trajectories are those of a CPU to rounding; all
+sums are in a fixed order, so they are the same in every run.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palirs.dynamics.motion import Moving, Stretch
+from palirs.dynamics.noise import BLOCK
+from palirs.mace.forces.rewriting import summands
+
+
+class DeviceForces(Protocol):
+    """Energies ``[members, B]`` and forces ``[members, N, 3]`` of positions on a device, float64."""
+
+    device: str
+    members: int
+    counts: tuple[int, ...]
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate every member."""
+        ...
+
+    def cut(self, error: Exception) -> None:
+        """Take less memory from now on."""
+        ...
+
+
+class DeviceMotion:
+    """One batch of molecules, ready to move on a device.
+
+    Parameters
+    ----------
+    forces : DeviceForces
+        Of a committee.
+    """
+
+    def __init__(self, forces: DeviceForces):
+        self.members, self._forces = forces.members, forces
+        self._on_gpu = forces.device != "cpu"
+        system = torch.repeat_interleave(
+            torch.arange(len(forces.counts)), torch.tensor(forces.counts)
+        )
+        atoms, there = summands(system, len(forces.counts))
+        self._system = system.to(forces.device)
+        self._atoms, self._there = atoms.to(forces.device), there[:, :, None].to(forces.device)
+        self._now: dict[str, Tensor] = {}
+        self._steps: dict[tuple[float, float, bool], Callable[[], None]] = {}
+
+    def langevin(self, now: Moving, stretch: Stretch) -> list[np.ndarray]:
+        """Do the steps of :func:`palirs.dynamics.langevin`.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            Of the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
+            forces ``[R, members, N, 3]``.
+        """
+        if stretch.count > BLOCK:
+            return self._in_blocks(now, stretch)
+        state = self._now or self._allocate(now)
+        for name, values in self._sent(now, stretch).items():
+            state[name][: len(values)].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+        step = self._step(stretch)
+        state["step"].zero_()
+        for _ in range(stretch.count):
+            step()
+        for name in ("positions", "velocities", "forces", "heat", "energy", "members"):
+            getattr(now, name)[...] = state[name].cpu().numpy()
+        kept = torch.tensor([step - 1 for step in stretch.kept], dtype=torch.long)
+        return [
+            state[f"{name}_then"][kept.to(state["step"].device)].cpu().numpy()
+            for name in ("positions", "velocities", "energy", "members")
+        ]
+
+    def _in_blocks(self, now: Moving, stretch: Stretch) -> list[np.ndarray]:
+        tracks = []
+        for first in range(0, stretch.count, BLOCK):
+            count = min(BLOCK, stretch.count - first)
+            kept = [step - first for step in stretch.kept if first < step <= first + count]
+            noise = None if stretch.noise is None else stretch.noise[first : first + count]
+            tracks.append(self.langevin(now, replace(stretch, count=count, kept=kept, noise=noise)))
+        return [np.concatenate(pieces) for pieces in zip(*tracks, strict=True)]
+
+    def _allocate(self, now: Moving) -> dict[str, Tensor]:
+        def room(like: np.ndarray, *before: int) -> Tensor:
+            return torch.zeros(
+                *before, *like.shape, dtype=torch.float64, device=self._forces.device
+            )
+
+        names = ("positions", "velocities", "forces", "heat", "energy", "members")
+        state = {name: room(getattr(now, name)) for name in names}
+        state |= {
+            f"{name}_then": room(getattr(now, name), BLOCK)
+            for name in ("positions", "velocities", "energy", "members")
+        }
+        state |= {name: room(now.positions[:, :1]) for name in ("masses", "kick", "width")}
+        state["noise"] = room(now.positions, BLOCK)
+        state["step"] = torch.zeros(1, dtype=torch.long, device=self._forces.device)
+        self._now = state
+        return state
+
+    @staticmethod
+    def _sent(now: Moving, stretch: Stretch) -> dict[str, np.ndarray]:
+        values = {
+            name: getattr(now, name) for name in ("positions", "velocities", "forces", "heat")
+        }
+        values |= {name: getattr(stretch, name)[:, None] for name in ("masses", "kick", "width")}
+        return values if stretch.noise is None else values | {"noise": stretch.noise}
+
+    def _step(self, stretch: Stretch) -> Callable[[], None]:
+        key = stretch.timestep, stretch.damping, stretch.noise is not None
+        if key not in self._steps:
+            once = lambda: self._move(stretch)  # noqa: E731
+            self._steps[key] = self._captured(once) if self._on_gpu else once
+        return self._steps[key]
+
+    def _captured(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Capture a step; what it does on the way is undone."""
+        before = {name: tensor.clone() for name, tensor in self._now.items()}
+        while True:
+            try:
+                aside = torch.cuda.Stream()
+                aside.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(aside):  # compiles, and lets libraries set themselves up
+                    for _ in range(2):
+                        step()
+                torch.cuda.current_stream().wait_stream(aside)
+                torch.cuda.synchronize()
+                torch.cuda.empty_cache()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    step()
+                break
+            except torch.OutOfMemoryError as error:
+                self._forces.cut(error)
+        for name, tensor in before.items():
+            self._now[name].copy_(tensor)
+        return graph.replay
+
+    def _move(self, stretch: Stretch) -> None:
+        """Do one step in place; see :func:`palirs.dynamics.langevin` for the equations."""
+        now, half = self._now, 0.5 * stretch.timestep
+        velocities = now["velocities"] + now["kick"] * now["forces"]
+        positions = now["positions"] + half * velocities
+        if stretch.noise is not None:
+            noise = now["noise"].index_select(0, now["step"])[0]
+            before = velocities
+            velocities = stretch.damping * velocities + now["width"] * noise
+            drift = self._sums(now["masses"] * velocities) / self._sums(now["masses"])
+            velocities = velocities - drift[self._system]
+            gained = now["masses"] * (velocities**2 - before**2)
+            now["heat"] += stretch.kinetic * self._sums(gained).sum(dim=1)
+        positions = positions + half * velocities
+        energy, members = self._forces(positions)
+        forces = members.mean(dim=0)
+        after = {
+            "positions": positions,
+            "velocities": velocities + now["kick"] * forces,
+            "energy": energy.mean(dim=0),
+            "members": members,
+        }
+        for name, values in after.items():
+            now[name].copy_(values)
+            now[f"{name}_then"].index_copy_(0, now["step"], values[None])
+        now["forces"].copy_(forces)
+        now["step"] += 1
+
+    def _sums(self, values: Tensor) -> Tensor:
+        """Sum values of atoms ``[N, k]`` over each molecule, ``[B, k]``, in a fixed order."""
+        return torch.where(self._there, values[self._atoms], 0.0).sum(dim=1)
