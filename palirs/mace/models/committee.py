@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,15 @@ class Committee:
         """
         if self.dtype == torch.float64:
             return self
+        return self._in_double
+
+    @cached_property
+    def _in_double(self) -> "Committee":
         shapes = [
             replace(shape, architecture=replace(shape.architecture, dtype="float64"))
             for shape in self.shapes
         ]
-        copies = [shape.build() for shape in shapes]
+        copies = [shape.unfilled() for shape in shapes]
         with torch.no_grad():
             for copy, member in zip(copies, self.members, strict=True):
                 weights = dict(member.named_parameters())

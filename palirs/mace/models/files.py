@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Shape, Any]:
         )
     description = json.loads(metadata[FORMAT])
     shape = _SHAPES[description["kind"]].from_dict(description)
-    module = shape.build()
+    module = shape.unfilled()
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
