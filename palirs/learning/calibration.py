@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 
 from palirs import keys
-from palirs.mace.models.committee import Committee, force_spread
+from palirs.mace.models.committee import Committee, Predictions, force_spread
 
 LEVEL = 0.9
 """Share of frames whose error the upper factor covers."""
@@ -68,7 +68,11 @@ def calibrate(committee: Committee, frames: Sequence[Atoms]) -> Calibration:
         np.abs(forces.mean(axis=0) - atoms.arrays[keys.FORCES]).mean()
         for forces, atoms in zip(found.forces, frames, strict=True)
     ]
-    return Calibration(
-        np.array([float(force_spread(torch.tensor(forces)).mean()) for forces in found.forces]),
-        np.array(errors),
+    return Calibration(mean_spread(found), np.array(errors))
+
+
+def mean_spread(predictions: Predictions) -> np.ndarray:
+    """Return the force spread of each frame, mean over its atoms, ``[frames]`` [eV/Å]."""
+    return np.array(
+        [float(force_spread(torch.tensor(forces)).mean()) for forces in predictions.forces]
     )

@@ -18,8 +18,7 @@ from palirs.learning.acquisition import choose, expected_errors
 from palirs.learning.exploration import Trajectory, Walker, explore
 from palirs.learning.iterations import complete_iterations, read_walkers
 from palirs.learning.state import Plan, State
-from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load
+from palirs.mace.models.files import load_committee
 from palirs.mace.settings import Evaluation
 from palirs.molecules import read_frames
 from palirs.randomness import stream
@@ -135,6 +134,5 @@ def _explore(
     how: Evaluation,
 ) -> list[Trajectory]:
     """Run in the worker: its share of the walkers, which move as they would all together."""
-    committee = load(place)
-    assert isinstance(committee, Committee)
+    committee = load_committee(place)
     return explore(committee, group, sampler, seed, iteration, how)

@@ -1,6 +1,6 @@
 """Harmonic frequencies of the committee, the criterion that ends active learning, and intensities with the dipole model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -149,15 +149,21 @@ def compare_intensities(
     committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]
 ) -> IntensityComparison:
     """Harmonic intensities at the committee's own optimum against the engine's, mode by mode (see :func:`own_vibrations`)."""
-    known = {
-        str(one.atoms.info[keys.MOLECULE]): one.intensities
-        for one in references
-        if one.intensities is not None
-    }
+    return paired_intensities(references, own_vibrations(committee, dipole, references))
+
+
+def paired_intensities(
+    references: Sequence[Harmonic], predicted: Mapping[str, Harmonic]
+) -> IntensityComparison:
+    """Compare the intensities of vibrations by the engine and, by molecule, of :func:`own_vibrations`."""
     compared = IntensityComparison()
-    for name, mine in own_vibrations(committee, dipole, references).items():
-        if name in known and mine.intensities is not None:
-            compared.reference[name], compared.predicted[name] = known[name], mine.intensities
+    for reference in references:
+        name = str(reference.atoms.info[keys.MOLECULE])
+        if name in predicted and reference.intensities is not None:
+            intensities = predicted[name].intensities
+            if intensities is not None:
+                compared.reference[name] = reference.intensities
+                compared.predicted[name] = intensities
     return compared
 
 

@@ -12,9 +12,8 @@ from palirs import keys
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import Parity, dipole_parity, potential_parity
 from palirs.learning.iterations import read_dataset
-from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import load
+from palirs.mace.models.files import load_committee
 from palirs.recipes import PalirsError
 
 STARTS = 10
@@ -86,8 +85,7 @@ def errors_of_iterations(
     rows = []
     for number, place in enumerate(places):
         then = json.loads((place / "metrics.json").read_text())["metrics"]
-        committee = load(place)
-        assert isinstance(committee, Committee)
+        committee = load_committee(place)
         known = {
             atoms.info[keys.MOLECULE] for atoms in read_dataset(place)
         }  # those that came later say nothing of it
@@ -115,8 +113,7 @@ def by_molecule(
     place: Path, frames: Sequence[Atoms], dipole: DipoleModel | None
 ) -> list[dict[str, object]]:
     """Return the errors of an iteration on the frames of each molecule."""
-    committee = load(place)
-    assert isinstance(committee, Committee)
+    committee = load_committee(place)
     energy, forces, _ = potential_parity(committee, frames)
     parts: list[tuple[Parity, str, str]] = [
         (energy, "energy", "meV"),

@@ -14,7 +14,7 @@ from palirs.learning.exploration import Walker, walkers
 from palirs.learning.frequencies import FrequencyComparison
 from palirs.learning.state import Plan, State
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load
+from palirs.mace.models.files import load_committee
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 
@@ -32,9 +32,7 @@ def final_committee(directory: Path) -> Committee:
     """Load the committee of the last completed iteration."""
     if not complete_iterations(directory):
         raise PalirsError(f"{directory}: no completed iteration; run task=active_learning first")
-    committee = load(complete_iterations(directory)[-1])
-    assert isinstance(committee, Committee)
-    return committee
+    return load_committee(complete_iterations(directory)[-1])
 
 
 def expected_errors(directory: Path) -> list[float]:

@@ -18,7 +18,7 @@ from palirs.pages import page
 from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures
 from palirs.report.sections import Section
-from palirs.report.tables import write_table
+from palirs.results.tables import write_table
 from palirs.settings.flat import flat
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.compare import FlatError

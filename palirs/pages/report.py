@@ -13,9 +13,10 @@ from palirs.pages.page import Chapter, render
 from palirs.production import duration
 from palirs.production.trajectories import broken
 from palirs.report import sections, spectral
-from palirs.report.comparison import band_error
-from palirs.report.sections import Findings, Section
+from palirs.report.sections import Section
+from palirs.results import Findings
 from palirs.settings import Study
+from palirs.spectra.bands import band_error
 
 LIBRARIES = (
     "torch",
@@ -51,13 +52,13 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
     config : str
         Its settings as YAML.
     """
-    shelf, used = found.shelf, round(found.history[-1].get("labels.used", 0))
+    store, used = found.spectra, round(found.history[-1].get("labels.used", 0))
     done = [
         kind
         for kind in ("predicted", "reference")
-        if any(shelf.file(name, kind).exists() for name in shelf.molecules)
+        if any(store.file(name, kind).exists() for name in store.molecules)
     ]
-    text, cited = method(study, shelf.molecules, len(found.history), used, done)
+    text, cited = method(study, store.molecules, len(found.history), used, done)
     return [
         Chapter(
             "Spectra",
@@ -132,16 +133,16 @@ def warnings(found: Findings, study: Study) -> list[str]:
 
 
 def _of_spectra(found: Findings) -> list[str]:
-    shelf, told = found.shelf, []
-    for name in shelf.molecules:
-        known = shelf.known(name)
+    store, told = found.spectra, []
+    for name in store.molecules:
+        known = store.read(name)
         if "predicted" in known and known["predicted"].blocks is None:
             told.append(
                 f"How sure the spectrum of {name} is, is not known: there is too little MD to tell."
             )
         elif (
             "predicted" in known
-            and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE
+            and (error := band_error(known["predicted"], store.window)) > UNSURE
         ):
             told.append(
                 f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05)."
@@ -163,12 +164,10 @@ def _of_spectra(found: Findings) -> list[str]:
 
 def headline(found: Findings) -> dict[str, float]:
     """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
-    shelf, told = found.shelf, {}
-    known = {name: shelf.known(name) for name in shelf.molecules}
+    store, told = found.spectra, {}
+    known = {name: store.read(name) for name in store.molecules}
     errors = [
-        band_error(one["predicted"], shelf.settings.window)
-        for one in known.values()
-        if "predicted" in one
+        band_error(one["predicted"], store.window) for one in known.values() if "predicted" in one
     ]
     alike = [
         value
@@ -206,8 +205,8 @@ def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
                 "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}",
             }
         )
-    used, shelf = found.history[-1].get("labels.used", 0), found.shelf
-    known = [shelf.known(name).get("predicted") for name in shelf.molecules]
+    used, store = found.history[-1].get("labels.used", 0), found.spectra
+    known = [store.read(name).get("predicted") for name in store.molecules]
     time = sum(one.time or 0.0 for one in known if one is not None)
     said = "Reference calculations are those of vibrations and active learning, not the steps of the engine's own MD or labels of tests. "
     if time and used:

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.colors import to_rgb
 
-from palirs.report import bands as band_tables
+from palirs.report import band_tables
 from palirs.report.figures import MEASURED, PREDICTED, REFERENCE, colour
 from palirs.report.spectral_figures import spectrum as drawn
 from palirs.spectra import Spectrum
@@ -34,7 +34,7 @@ def spectra_figure(
         ``predicted``, ``reference``, ``experiment``, those there are. An experiment has no absolute
         intensity; it is drawn as high as the highest of the others.
     bands : sequence of mapping
-        Rows of :func:`palirs.report.bands.table`; their assignments appear at the bands of the
+        Rows of :func:`palirs.production.assign`; their assignments appear at the bands of the
         prediction.
     """
     figure = go.Figure()

@@ -85,7 +85,7 @@ def spectrum(
     notes : mapping
         Label of a panel to a line written into it (PCC, WD).
     bands : sequence of mapping
-        Rows of :func:`palirs.report.bands.table`, whose assignments are written at the bands.
+        Rows of :func:`palirs.production.assign`, whose assignments are written at the bands.
     sticks : mapping, optional
         Harmonic wavenumbers [cm⁻¹] and intensities [km/mol] by ``predicted`` and ``reference``.
     """

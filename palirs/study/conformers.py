@@ -10,7 +10,7 @@ import numpy as np
 from palirs import keys
 from palirs.labels import Labeller
 from palirs.mace.models.committee import Committee
-from palirs.production import Starts
+from palirs.production import ConformerEnsemble
 from palirs.vibrations import Harmonic
 from palirs.vibrations.conformers import Conformer, conformers, populations, read_conformers
 
@@ -28,7 +28,7 @@ def starts(
     labeller: Labeller,
     temperature: float,
     weighted: bool,
-) -> list[Starts]:
+) -> list[ConformerEnsemble]:
     """Return where the trajectories of each molecule start.
 
     Parameters
@@ -45,7 +45,7 @@ def starts(
     temperature : float
         [K].
     weighted : bool
-        See :class:`Starts`.
+        See :class:`ConformerEnsemble`.
     """
     found = []
     for known in references:
@@ -56,7 +56,9 @@ def starts(
         mine = read_conformers(file)
         shares = populations(mine, temperature)
         found.append(
-            Starts(known, tuple(one.atoms for one in mine), tuple(shares.tolist()), weighted)
+            ConformerEnsemble(
+                known, tuple(one.atoms for one in mine), tuple(shares.tolist()), weighted
+            )
         )
     return found
 

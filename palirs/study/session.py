@@ -23,14 +23,14 @@ from palirs.learning.pretraining import pretrain, start_geometry
 from palirs.learning.state import Dipoles, Plan
 from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import dipole_files, load_dipoles
+from palirs.mace.models.files import dipole_files, load_dipole_model
 from palirs.molecules import check_whole, read_frames
-from palirs.production import Starts
+from palirs.production import ConformerEnsemble, spectrum_store
 from palirs.recipes import PalirsError
-from palirs.report.comparison import Shelf
-from palirs.report.sections import Findings
+from palirs.results import Findings
 from palirs.settings import Study
 from palirs.settings.flat import flat
+from palirs.spectra.store import SpectrumStore
 from palirs.study.conformers import starts
 from palirs.study.identity import claim, identity
 from palirs.tracking import Off, Tracker
@@ -165,7 +165,7 @@ class Session:
         """Geometries relaxed by the reference engine."""
         return [known.atoms for known in self.references]
 
-    def starts(self, references: Sequence[Harmonic]) -> Sequence[Harmonic | Starts]:
+    def starts(self, references: Sequence[Harmonic]) -> Sequence[Harmonic | ConformerEnsemble]:
         """Return where trajectories of these molecules start: at their optima, or from conformers that the committee finds."""
         how, temperature = self.study.spectrum.conformers, self.study.temperature
         if how is None:
@@ -230,10 +230,11 @@ class Session:
         return places[-1]
 
     @property
-    def shelf(self) -> Shelf:
+    def spectra(self) -> SpectrumStore:
         """The spectra of the study at its temperature."""
         names = [atoms.info[keys.MOLECULE] for atoms in self.molecules]
-        return Shelf(self.directory, self.study.spectrum, self.study.temperature, names)
+        s = self.study
+        return spectrum_store(self.directory, s.spectrum, s.temperature, names)
 
     @property
     def findings(self) -> Findings:
@@ -243,19 +244,20 @@ class Session:
         energies = [found.energy for found in self.labeller.calculate(self.optima)]
         return Findings(
             directory=self.directory,
-            shelf=self.shelf,
+            spectra=self.spectra,
             history=[
                 json.loads((place / "metrics.json").read_text())["metrics"] for place in places
             ],
             first=read_dataset(places[0]),
             final=read_dataset(last),
             test=read_frames(last / "test.xyz"),
-            optima=dict(zip(self.shelf.molecules, energies, strict=True)),
-            references=dict(zip(self.shelf.molecules, self.references, strict=True)),
+            optima=dict(zip(self.spectra.molecules, energies, strict=True)),
+            references=dict(zip(self.spectra.molecules, self.references, strict=True)),
             rearranged=self.rearranged,
             committee=self.committee,
-            dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
+            dipole=load_dipole_model(dipoles) if all(file.exists() for file in dipoles) else None,
             goals=(self.study.learning.harmonic_mae, self.study.learning.forces_mae),
+            conformers=self.study.spectrum.conformers,
         )
 
     @property

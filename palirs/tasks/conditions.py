@@ -1,4 +1,4 @@
-"""Tasks that take a trained committee elsewhere: to other temperatures, and to molecules that it has not learnt."""
+"""Tasks that use a trained committee at other temperatures and for molecules it has not learnt."""
 
 import logging
 from collections.abc import Sequence
@@ -6,24 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from palirs import keys
-from palirs.learning.calibration import calibrate
+from palirs.learning.calibration import calibrate, mean_spread
 from palirs.learning.frequencies import compare_frequencies
 from palirs.learning.loop import reference_vibrations
-from palirs.mace.models.committee import force_spread
+from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
-from palirs.production import Source, densities_of, simulate, spectrum_of
+from palirs.production import spectrum_store
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
-from palirs.report.comparison import Shelf
-from palirs.report.tables import write_table
-from palirs.settings import MD
+from palirs.results.tables import write_table
 from palirs.study import Session
-from palirs.tasks.spectral import aimd, spectra
+from palirs.tasks.spectral import aimd, check_dipole_models, committee_md, engine_md, spectra
 from palirs.tasks.stages import analyse
 from palirs.tracking import Silent
 from palirs.vibrations import Harmonic
@@ -32,12 +30,12 @@ log = logging.getLogger(__name__)
 
 HOTTEST = 5000.0
 """As hot as a study may be [K]."""
-MET = 1000
-"""Structures of a trajectory, at most about, whose disagreement is looked at."""
+VISITED = 1000
+"""Structures along the MD of a molecule, at most about, on which the disagreement is evaluated."""
 
 
 def temperatures(session: Session, temperatures: Sequence[float]) -> None:
-    """Run production MD, and the engine's own unless it is left out, at several temperatures, and draw the spectra in one figure.
+    """Make the spectra of a study at several temperatures, and draw them in one figure.
 
     Parameters
     ----------
@@ -46,39 +44,33 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     temperatures : sequence of float
         [K].
     """
-    if (
-        not temperatures
-        or not all(0 < one <= HOTTEST for one in temperatures)
-        or len(set(temperatures)) < len(temperatures)
-    ):
+    valid = all(0 < temperature <= HOTTEST for temperature in temperatures)
+    if not temperatures or not valid or len(set(temperatures)) < len(temperatures):
         raise PalirsError(
             f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K"
         )
+    stages = (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,)
     failed: list[str] = []
     for temperature in temperatures:
-        at = replace(
-            session, study=replace(session.study, temperature=float(temperature)), tracker=Silent()
-        )
+        study = replace(session.study, temperature=float(temperature))
+        at = replace(session, study=study, tracker=Silent())
         log.info("at %g K", temperature)
-        for stage in (
-            (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,)
-        ):
+        for stage in stages:
             try:
                 stage(at)
             except PalirsError as error:  # the other temperatures may do
                 failed.append(f"{temperature:g} K: {error}")
-        for molecule in at.shelf.molecules:
-            told = {
-                f"temperatures.{key}": value for key, value in at.shelf.compare(molecule).items()
-            }
-            session.tracker.metrics(told, step=round(temperature))
+        for molecule in at.spectra.molecules:
+            compared = at.spectra.compare(molecule)
+            metrics = {f"temperatures.{key}": value for key, value in compared.items()}
+            session.tracker.metrics(metrics, step=round(temperature))
     analyse(session)
     if failed:
         raise PalirsError("\n".join(failed))
 
 
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
-    """Spectra of molecules that the study has not learnt, and how far its committee can be trusted with them.
+    """Make spectra of molecules that the study has not learnt, and test how far they can be trusted.
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
@@ -94,141 +86,98 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     frames : int
         Labelled of each molecule's MD.
     """
-    s, place, last = session.study, session.directory / "transfer", session.last_iteration
-    if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(
-            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
-        )
+    s, place = session.study, session.directory / "transfer"
+    check_dipole_models(session)
     references = reference_vibrations(_unknown(session, names, files), session.labeller)
-    molecules = [str(known.atoms.info[keys.MOLECULE]) for known in references]
-    shelf = Shelf(place, replace(s.spectrum, experiment=None), s.temperature, molecules)
-    sources: list[tuple[str, Source, MD | None, str]] = [
-        ("predicted", (last, session.dipole_files), s.spectrum.production, "palirs"),
-        ("reference", s.engine, s.spectrum.reference, f"{s.engine.name} MD"),
-    ]
-    ended: dict[str, str] = {}
-    for kind, source, md, who in sources:
-        if md is None:
-            continue
-        where, called = (
-            place / "trajectories",
-            last.name if kind == "predicted" else kind,
-        )  # models of another iteration have their own
-        for run in simulate(
-            source,
-            session.starts(references),
-            md,
-            s.spectrum,
-            s.temperature,
-            s.seed,
-            session.movers,
-            where,
-            called,
-            s.evaluation,
-        ):
-            shelf.remove(run.molecule, kind)
-            if not run.enough(s.spectrum.complete):
-                ended[run.molecule] = next(filter(None, run.broken))
-                continue
-            label = f"{who}, {s.temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
-            found = spectrum_of(run.dipoles, s.spectrum, s.temperature, label, run.strata)
-            shelf.put(run.molecule, kind, found, densities_of(run.rates, s.spectrum))
+    molecules = [str(reference.atoms.info[keys.MOLECULE]) for reference in references]
+    settings = replace(s.spectrum, experiment=None)
+    store = spectrum_store(place, settings, s.temperature, molecules)
+    productions = [committee_md(session, place)]
+    if s.spectrum.reference is not None:
+        productions.append(engine_md(session, s.spectrum.reference, place))
+    broken: dict[str, str] = {}
+    for production in productions:
+        fixed = replace(production, md=replace(production.md, until=None))
+        runs = fixed.run(session.starts(references), session.movers)
+        written = fixed.write_spectra(runs, store)
+        for run in runs:
+            if run.molecule not in written:
+                broken[run.molecule] = next(filter(None, run.broken))
     rows = _trust(session, references, place / "trajectories", frames)
     for row in rows:
         name = str(row["molecule"])
-        row |= {key.rpartition(".")[2]: value for key, value in shelf.compare(name).items()}
-        row["ended_early"] = ended.get(name, "")
-        session.tracker.metrics(
-            {
-                f"transfer.{name}.{key}": value
-                for key, value in row.items()
-                if isinstance(value, float)
-            }
-        )
+        row |= {key.rpartition(".")[2]: value for key, value in store.compare(name).items()}
+        row["ended_early"] = broken.get(name, "")
+        numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+        session.tracker.metrics({f"transfer.{name}.{key}": value for key, value in numbers.items()})
     write_table(place / "transfer.csv", rows)
     drawn = [figures.save(transfer_figures.trust(rows), place / "transfer.png", vector=True)]
-    drawn.append(figures.save(transfer_figures.sheet(shelf), place / "spectra.png", vector=True))
+    drawn.append(figures.save(transfer_figures.sheet(store), place / "spectra.png", vector=True))
     for file in (place / "transfer.csv", *drawn):
         session.tracker.artifact(file, "transfer")
     for row in rows:
-        print(
-            "  ".join(
-                f"{key} {value:.3g}" if isinstance(value, float) else str(value)
-                for key, value in row.items()
-                if value != ""
-            )
+        texts = (
+            f"{key} {value:.3g}" if isinstance(value, float) else str(value)
+            for key, value in row.items()
+            if value != ""
         )
+        print("  ".join(texts))
     log.info("transfer: %s, %s, %s", place / "transfer.csv", *drawn)
 
 
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
-    """Load the molecules; those of the study may be among them, to compare with."""
-    found, known = (
-        Molecules(names=tuple(names), files=tuple(files)).load(),
-        set(session.committee.shapes[0].elements),
-    )
-    for atoms in found:
+    """Load the molecules; those of the study may be among them, for comparison."""
+    molecules = Molecules(names=tuple(names), files=tuple(files)).load()
+    elements = {chemical_symbols[number] for number in session.committee.shapes[0].elements}
+    for atoms in molecules:
         session.study.engine.check(atoms)
-        if strange := set(atoms.get_chemical_symbols()) - set(
-            Atoms(sorted(known)).get_chemical_symbols()
-        ):
+        if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
-                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(sorted(strange))}"
+                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(unknown)}"
             )
-    return found
+    return molecules
 
 
 def _trust(
     session: Session, references: Sequence[Harmonic], trajectories: Path, count: int
 ) -> list[dict[str, object]]:
-    """Return a row for each molecule: error of its frequencies, and disagreement, expected and true error along its MD."""
-    s, committee = session.study, session.committee
-    factor = calibrate(committee, read_frames(session.last_iteration / "test.xyz")).factor
+    """Return errors of the frequencies, and disagreement, expected and true error along the MD, by molecule."""
+    s, committee, last = session.study, session.committee, session.last_iteration
+    factor = calibrate(committee, read_frames(last / "test.xyz")).factor
     frequencies, rows = compare_frequencies(committee, references), []
-    for known in references:
-        name = str(known.atoms.info[keys.MOLECULE])
-        files = sorted(
-            (trajectories / f"{name}-{s.temperature:g}K-{session.last_iteration.name}").glob(
-                "*.xyz"
-            )
-        )
-        met = [
-            on_grid(Atoms(known.atoms.numbers, positions=atoms.positions))
-            for atoms in geometries(files)
-        ]
-        met = met[:: 1 + len(met) // MET]
+    for reference in references:
+        name = str(reference.atoms.info[keys.MOLECULE])
         row: dict[str, object] = {
             "molecule": name,
-            "learnt": "yes" if name in session.shelf.molecules else "",
+            "learnt": "yes" if name in session.spectra.molecules else "",
         }
         if name in frequencies.predicted:
             row["harmonic_mae_cm1"] = float(np.abs(frequencies.deviation(name)).mean())
-        if met:
-            spread = np.array(
-                [
-                    float(force_spread(torch.tensor(one)).mean())
-                    for one in committee.evaluate(met).forces
-                ]
-            )
-            row |= {
-                "spread_meV_per_A": 1e3 * float(spread.mean()),
-                "expected_meV_per_A": 1e3 * factor * float(spread.mean()),
-            }
-            some = [
-                met[i]
-                for i in np.unique(
-                    np.linspace(0, len(met) - 1, min(count, len(met))).round().astype(int)
-                )
-            ]
-            for atoms in some:
-                atoms.info |= {keys.MOLECULE: name, keys.ORIGIN: "transfer"}
-            labelled = session.labeller.label(some, f"transfer, {name}")
-            errors = 1e3 * calibrate(committee, labelled).error if labelled else np.array([np.nan])
-            row |= {"error_meV_per_A": float(errors.mean())}
-            row["error_se_meV_per_A"] = (
-                float(errors.std(ddof=1) / np.sqrt(len(errors)))
-                if len(errors) > 1
-                else float("nan")
-            )
+        files = sorted((trajectories / f"{name}-{s.temperature:g}K-{last.name}").glob("*.xyz"))
+        visited = [
+            on_grid(Atoms(reference.atoms.numbers, positions=atoms.positions))
+            for atoms in geometries(files)
+        ]
+        visited = visited[:: 1 + len(visited) // VISITED]
+        if visited:
+            spread = float(mean_spread(committee.evaluate(visited)).mean())
+            row["spread_meV_per_A"] = 1e3 * spread
+            row["expected_meV_per_A"] = 1e3 * factor * spread
+            evenly = np.linspace(0, len(visited) - 1, min(count, len(visited))).round().astype(int)
+            frames = [visited[i] for i in np.unique(evenly)]
+            row |= _true_error(session, committee, frames, name)
         rows.append(row)
     return rows
+
+
+def _true_error(
+    session: Session, committee: Committee, frames: Sequence[Atoms], molecule: str
+) -> dict[str, float]:
+    """Label frames; return the error of the forces on them and its standard error."""
+    for atoms in frames:
+        atoms.info |= {keys.MOLECULE: molecule, keys.ORIGIN: "transfer"}
+    labelled = session.labeller.label(frames, f"transfer, {molecule}")
+    errors = 1e3 * calibrate(committee, labelled).error if labelled else np.array([np.nan])
+    several = len(errors) > 1
+    standard_error = float(errors.std(ddof=1) / np.sqrt(len(errors))) if several else np.nan
+    return {"error_meV_per_A": float(errors.mean()), "error_se_meV_per_A": standard_error}

@@ -1,9 +1,9 @@
-"""Production and what is made of it: MD by the committee and by the reference engine, and spectra."""
+"""Tasks that run MD with the committee or the reference engine, and make spectra of it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,76 +14,51 @@ from palirs.planning import rates
 from palirs.planning.measuring import LONG, note_md, size
 from palirs.planning.work import rate_names, workers
 from palirs.production import (
+    ConformerEnsemble,
+    Production,
     Run,
-    Source,
-    Starts,
     check_enough,
-    densities_of,
     duration,
-    jobs_of,
     seconds_per_step,
-    simulate,
-    spectrum_of,
-    steps_left,
 )
 from palirs.recipes import PalirsError
-from palirs.report.comparison import band_error, in_words
 from palirs.settings import MD, Spectroscopy
-from palirs.spectra import Spectrum
+from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width
+from palirs.spectra.similarity import in_words
 from palirs.study import Session
 from palirs.units import SPEED_OF_LIGHT
+from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
 
 def spectra(session: Session) -> None:
-    """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
-    last, settings = session.last_iteration, session.study.spectrum
-    if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(
-            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
-        )
-    explored = max(session.study.sampler.temperatures)
-    if session.study.temperature > explored and session.study.learning.iterations > 1:
-        log.warning(
-            "production at %g K is hotter than the exploration (%g K at most): what happens only there was never learnt, and the committee "
-            "may not know it; sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
-            *(session.study.temperature, explored, session.study.temperature),
-        )
+    """Run production MD with the committee, make spectra, and compare them with what there is."""
+    settings = session.study.spectrum
+    check_dipole_models(session)
+    _warn_of_temperature(session)
+    production = committee_md(session)
     with timed(session, "production") as done:
-        source = (last, session.dipole_files)
-        before = _steps_left(session, source, settings.production, last.name)
-        runs = _trajectories(session, source, settings.production, last.name)
+        starts = _starts(session)
+        before = production.steps_left(starts)
+        runs = production.run(starts, session.movers)
     if settings.production.until is None:
         note_md(session.study, session.molecules, done, before)
-    _tell_width(settings)
-    _reference_anew(session)
-    for run in _enough(session, runs, "predicted"):
-        name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
-        error = band_error(spectrum, settings.window)
-        session.tracker.metrics(
-            {
-                f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
-                f"spectrum.{name}.band_error": error,
-            }
-        )
-        session.tracker.metrics(
-            {**_md_metrics(run, ""), **(compared := session.shelf.compare(name))}
-        )
-        known = f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)"
-        log.info(
-            "%s: standard error of the bands %s, %s",
-            name,
-            known,
-            in_words(compared) or "nothing to compare with",
-        )
+    _log_line_width(settings)
+    _remake_references(session)
+    predicted = production.write_spectra(runs, session.spectra)
+    _log_broken(session, runs, "")
+    for run in runs:
+        if run.molecule in predicted:
+            error = band_error(predicted[run.molecule], settings.window)
+            _log_spectrum(session, run, error)
     check_enough(runs, settings.complete)
 
 
 def aimd(session: Session) -> None:
-    """Run the reference engine's own MD with the same integrator and compute its spectra."""
+    """Run the reference engine's own MD with the same integrator, and make its spectra."""
     settings, engine = session.study.spectrum, session.study.engine
     if not engine.gives_dipole:
         raise PalirsError(
@@ -93,185 +68,171 @@ def aimd(session: Session) -> None:
         raise PalirsError(
             "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
         )
-    _announce(session, settings.reference)
+    production = engine_md(session, settings.reference)
+    _log_cost(session, production)
     with timed(session, "reference_md") as done:
-        before = _steps_left(session, engine, settings.reference, "reference")
-        runs = _trajectories(session, engine, settings.reference, "reference")
-    if (
-        before
-        and done["seconds"] >= LONG
-        and (
-            count := min(
-                workers(session.study.executor.md),
-                settings.reference.replicas * len(session.molecules),
-            )
-        )
-    ):
-        per_step = done["seconds"] * count / before
-        rates.note("label", rate_names(session.study)["label"], size(session.molecules), per_step)
-    for run in _enough(session, runs, "reference"):
-        _spectrum(session, run, "reference", f"{engine.name} MD")
-        session.tracker.metrics(_md_metrics(run, "reference_"))
+        starts = _starts(session)
+        before = production.steps_left(starts)
+        runs = production.run(starts, session.movers)
+    if before and done["seconds"] >= LONG:
+        trajectories = settings.reference.replicas * len(session.molecules)
+        if count := min(workers(session.study.executor.md), trajectories):
+            per_step = done["seconds"] * count / before
+            names = rate_names(session.study)
+            rates.note("label", names["label"], size(session.molecules), per_step)
+    production.write_spectra(runs, session.spectra)
+    _log_broken(session, runs, "reference_")
+    for run in runs:
+        if run.enough(settings.complete):
+            session.tracker.metrics(_md_metrics(run, "reference_"))
     check_enough(runs, settings.complete)
 
 
-def _reference_anew(session: Session) -> None:
-    """Make spectra of the engine's MD anew that were made in another way, where its dipoles are there: both of a pair are of one kind."""
-    settings, engine, shelf = session.study.spectrum, session.study.engine, session.shelf
-    md = settings.reference
-    old = [
-        file
-        for name in shelf.molecules
-        if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made
-    ]
-    if md is None or not old:
+def check_dipole_models(session: Session) -> None:
+    """Raise :class:`PalirsError` unless the last iteration has its dipole models."""
+    last = session.last_iteration
+    if not all(file.exists() for file in session.dipole_files):
+        raise PalirsError(
+            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
+        )
+
+
+def committee_md(session: Session, directory: Path | None = None) -> Production:
+    """Return the MD by the last committee, in the study directory or another one."""
+    s, last = session.study, session.last_iteration
+    return Production(
+        source=(last, session.dipole_files),
+        kind="predicted",
+        model=last.name,
+        label="palirs",
+        md=s.spectrum.production,
+        settings=s.spectrum,
+        temperature=s.temperature,
+        seed=s.seed,
+        directory=(directory or session.directory) / "trajectories",
+        evaluation=s.evaluation,
+    )
+
+
+def engine_md(session: Session, md: MD, directory: Path | None = None) -> Production:
+    """Return the engine's own MD, in the study directory or another one."""
+    s = session.study
+    return Production(
+        source=s.engine,
+        kind="reference",
+        model="reference",
+        label=f"{s.engine.name} MD",
+        md=md,
+        settings=s.spectrum,
+        temperature=s.temperature,
+        seed=s.seed,
+        directory=(directory or session.directory) / "trajectories",
+        evaluation=s.evaluation,
+    )
+
+
+def _warn_of_temperature(session: Session) -> None:
+    s = session.study
+    explored = max(s.sampler.temperatures)
+    if s.temperature > explored and s.learning.iterations > 1:
+        log.warning(
+            "production at %g K is hotter than the exploration (%g K at most): what happens only "
+            "there was never learnt, and the committee may not know it; "
+            "sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
+            s.temperature,
+            explored,
+            s.temperature,
+        )
+
+
+def _remake_references(session: Session) -> None:
+    """Make reference spectra that were made with other settings anew, where their dipoles are there."""
+    settings, store = session.study.spectrum, session.spectra
+    files = [store.file(molecule, "reference") for molecule in store.molecules]
+    outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
+    if settings.reference is None or not outdated:
         return
-    if _steps_left(session, engine, md, "reference") == 0:
-        for run in _enough(session, _trajectories(session, engine, md, "reference"), "reference"):
-            _spectrum(session, run, "reference", f"{engine.name} MD")
+    production = engine_md(session, settings.reference)
+    starts = _starts(session)
+    if production.steps_left(starts) == 0:
+        runs = production.run(starts, session.movers)
+        production.write_spectra(runs, store)
+        _log_broken(session, runs, "reference_")
 
 
-def _tell_width(settings: Spectroscopy) -> None:
-    """Say what makes the lines as wide as they are."""
-    if settings.method == "physical":
-        window = line_width(settings.max_lag, settings.lag_window)
-        log.info(
-            "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and anharmonicity come on top",
-            *(
-                settings.line_width,
-                window,
-                settings.lag_window if settings.lag_window != "none" else "no window",
-                settings.max_lag,
-            ),
-            settings.friction / (2e3 * np.pi * SPEED_OF_LIGHT)
-            if settings.thermostat == "langevin"
-            else 0.0,
-        )
-
-
-def _announce(session: Session, md: MD) -> None:
-    """Say how long the engine's own MD will take, from a few of its steps."""
-    s, optima = session.study, session.optima
-    if steps := _steps_left(session, s.engine, md, "reference"):
-        workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
-        try:
-            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
-        except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
-            how_long = f"how long is not known ({error})"
-        log.info(
-            "reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out",
-            steps,
-            how_long,
-        )
-
-
-def _steps_left(session: Session, source: Source, md: MD, kind: str) -> int:
-    """Return how many steps the trajectories have before them."""
-    s, starts, place = (
-        session.study,
-        session.starts(session.references),
-        session.directory / "trajectories",
-    )
-    return steps_left(
-        jobs_of(source, starts, md, s.spectrum, s.temperature, s.seed, place, kind), md, s.spectrum
-    )
-
-
-def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
-    """Run the trajectories, or what is missing of them; longer and longer ones of molecules whose bands are not sure enough."""
-    s, place = session.study, session.directory / "trajectories"
-    found: dict[str, Run] = {}
+def _starts(session: Session) -> Sequence[Harmonic | ConformerEnsemble]:
+    """Return where trajectories start; log the populations of conformers."""
     starts = session.starts(session.references)
-    for one in starts:
-        if isinstance(one, Starts):
-            told = ", ".join(f"{share:.1%}" for share in one.populations)
+    for start in starts:
+        if isinstance(start, ConformerEnsemble):
             log.info(
                 "%s: %s of the molecules at %g K are in its conformers",
-                one.atoms.info[keys.MOLECULE],
-                told,
-                s.temperature,
+                start.atoms.info[keys.MOLECULE],
+                ", ".join(f"{share:.1%}" for share in start.populations),
+                session.study.temperature,
             )
-    waiting, length = list(starts), md.length
-    while waiting:
-        now = replace(md, length=length)
-        runs = simulate(
-            source,
-            waiting,
-            now,
-            s.spectrum,
-            s.temperature,
-            s.seed,
-            session.movers,
-            place,
-            kind,
-            s.evaluation,
-        )
-        found |= {run.molecule: run for run in runs}
-        if md.until is None:
-            break
-        unsure = {
-            run.molecule: error
-            for run in runs
-            if run.enough(s.spectrum.complete) and not (error := _error(session, run)) < md.until
-        }
-        waiting = [known for known in waiting if known.atoms.info[keys.MOLECULE] in unsure]
-        told = ", ".join(f"{name} {error:.1%}" for name, error in unsure.items())
-        if unsure and length >= md.longest:
-            log.warning(
-                "after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on",
-                length,
-                100 * md.until,
-                told,
-            )
-            break
-        if unsure:
-            length = min(
-                md.longest,
-                length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)),
-            )
-            log.info(
-                "bands not sure to %.1f %% yet: %s; going on to %.3g ps",
-                100 * md.until,
-                told,
-                length,
-            )
-    return [found[known.atoms.info[keys.MOLECULE]] for known in starts]
+    return starts
 
 
-def _error(session: Session, run: Run) -> float:
-    s = session.study
-    return band_error(
-        spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule, run.strata),
-        s.spectrum.window,
+def _log_line_width(settings: Spectroscopy) -> None:
+    """Log the line width, and what of it is due to the window and the friction."""
+    if settings.method != "physical":
+        return
+    friction = settings.friction if settings.thermostat == "langevin" else 0.0
+    log.info(
+        "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and "
+        "anharmonicity come on top",
+        settings.line_width,
+        line_width(settings.max_lag, settings.lag_window),
+        settings.lag_window if settings.lag_window != "none" else "no window",
+        settings.max_lag,
+        friction / (2e3 * np.pi * SPEED_OF_LIGHT),
     )
 
 
-def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
-    """Return the molecules of which enough trajectories ended well; those of the others have no spectrum, an older one neither."""
-    prefix = "reference_" if kind == "reference" else ""
+def _log_cost(session: Session, production: Production) -> None:
+    """Log how long the engine's own MD will take, measured on a few of its steps."""
+    optima = session.optima
+    steps = production.steps_left(session.starts(session.references))
+    if not steps:
+        return
+    count = min(getattr(session.movers, "workers", 1), len(optima) * production.md.replicas)
+    try:
+        seconds = seconds_per_step(session.study.engine, optima, session.movers) * steps / count
+        cost = f"about {duration(seconds)}"
+    except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
+        cost = f"how long is not known ({error})"
+    log.info(
+        "reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out",
+        steps,
+        cost,
+    )
+
+
+def _log_broken(session: Session, runs: Sequence[Run], prefix: str) -> None:
     for run in runs:
         session.tracker.metrics(
             {f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))}
         )
-        if not run.enough(session.study.spectrum.complete):
-            session.shelf.remove(run.molecule, kind)
-    return [run for run in runs if run.enough(session.study.spectrum.complete)]
 
 
-def _spectrum(session: Session, run: Run, kind: str, who: str) -> Spectrum:
-    """Compute and write the spectrum of a molecule."""
-    temperature, settings = session.study.temperature, session.study.spectrum
-    length = run.dipoles.shape[1] * settings.stride * settings.timestep * 1e-3
-    label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {length:.3g} ps"
-    if settings.conformers is not None:
-        label += (
-            ", conformers by Boltzmann weights"
-            if settings.conformers == "boltzmann"
-            else ", from conformers"
-        )
-    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label, run.strata)
-    session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
-    return spectrum
+def _log_spectrum(session: Session, run: Run, error: float) -> None:
+    """Log band error, MD and similarity of a predicted spectrum."""
+    name = run.molecule
+    session.tracker.metrics(
+        {
+            f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
+            f"spectrum.{name}.band_error": error,
+        }
+    )
+    compared = session.spectra.compare(name)
+    session.tracker.metrics({**_md_metrics(run, ""), **compared})
+    log.info(
+        "%s: standard error of the bands %s, %s",
+        name,
+        f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)",
+        in_words(compared) or "nothing to compare with",
+    )
 
 
 def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
@@ -283,7 +244,7 @@ def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
 
 @contextmanager
 def timed(session: Session, stage: str) -> Iterator[dict[str, float]]:
-    """Log how long a stage of the study takes, and write it down; gives a dictionary for what was done."""
+    """Log how long a stage of the study takes, and record it; yields a dictionary for its counts."""
     with session.journal.stage(stage) as done:
         yield done
     session.tracker.metrics({f"time.{stage}_s": done["seconds"]})

@@ -23,9 +23,9 @@ from palirs.planning import measuring, rates
 from palirs.planning.plan import plan
 from palirs.planning.work import rate_names, workers
 from palirs.recipes import PalirsError
-from palirs.report.comparison import in_words
-from palirs.report.sections import Findings
+from palirs.results import Findings
 from palirs.spectra.files import write_csv
+from palirs.spectra.similarity import in_words
 from palirs.study import Session, growth
 from palirs.tasks.prediction import publish
 from palirs.tasks.spectral import aimd, spectra, timed
@@ -310,9 +310,9 @@ def analyse(session: Session) -> None:
 
 def _pictures(found: Findings) -> list[str]:
     """Return the spectra for the description of the run, how alike they are, and where to find more."""
-    lines, shelf = [], found.shelf
-    for molecule in shelf.molecules[:3]:
-        stem = f"{molecule}-{shelf.temperature:g}K"
+    lines, store = [], found.spectra
+    for molecule in store.molecules[:3]:
+        stem = f"{molecule}-{store.temperature:g}K"
         if found.figure(stem).exists():
             name = _in_markdown(molecule)
             lines += [f"{name}: {in_words(found.compared[molecule]) or 'nothing to compare with'}"]
@@ -334,7 +334,7 @@ def _summary(session: Session, found: Findings) -> list[str]:
             f"{name} relaxes to another molecule: {change}."
             for name, change in found.rearranged.items()
         ),
-        f"{', '.join(session.shelf.molecules[:6])}{' and others' if len(session.molecules) > 6 else ''}: reference {s.engine.name}, "
+        f"{', '.join(session.spectra.molecules[:6])}{' and others' if len(session.molecules) > 6 else ''}: reference {s.engine.name}, "
         f"committee of {s.committee.size}, {history[-1]['dataset.size']:.0f} labelled structures after {len(history)} "
         f"training{'s' if len(history) > 1 else ''}; "
         f"harmonic frequencies within {history[-1]['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average{_without(history[-1])}.",

@@ -19,16 +19,17 @@ from palirs.learning.held_out import (
     spread_out,
 )
 from palirs.learning.iterations import complete_iterations
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
 from palirs.molecules import on_grid, read_frames
 from palirs.pages.comparison import write as write_comparison
 from palirs.production import simulate
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
-from palirs.report import studies as compared
+from palirs.report.course_figures import ERRORS, labels_against_errors
 from palirs.report.figures import save
-from palirs.report.tables import write_table
+from palirs.results import courses as compared
+from palirs.results.tables import write_table
 from palirs.settings import MD
 from palirs.study import Session, molecules_of
 
@@ -88,7 +89,7 @@ def test_set(
         (place / "test_set.part").rename(place / "test_set.xyz")
     places = complete_iterations(session.directory)
     dipole = (
-        load_dipoles(session.dipole_files)
+        load_dipole_model(session.dipole_files)
         if all(file.exists() for file in session.dipole_files)
         else None
     )
@@ -244,11 +245,11 @@ def compare(
             ", ".join(lacking),
         )
         return
-    goals = dict(zip(compared.ERRORS, (harmonic_mae, forces_mae), strict=True))
+    goals = dict(zip(ERRORS, (harmonic_mae, forces_mae), strict=True))
     courses = compared.read_courses(found, _described)
     rows = compared.table(courses, goals)
     write_table(place / "labels.csv", rows)
-    drawn = save(compared.figure(courses, goals), place / "labels.png")
+    drawn = save(labels_against_errors(courses, goals), place / "labels.png")
     for row in rows:
         print(
             "  ".join(

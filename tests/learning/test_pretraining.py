@@ -15,7 +15,7 @@ from palirs.learning.loop import reference_vibrations
 from palirs.learning.pretraining import pretrain, start_geometry
 from palirs.learning.state import Plan
 from palirs.mace import load
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import starting_point, train_committee
 from palirs.molecules import read_frames
@@ -77,7 +77,7 @@ def test_models_have_learnt_the_cheap_engine(cheap, made):
     dipoles = np.array([atoms.info[keys.DIPOLE] for atoms in labelled])
     assert (
         np.abs(
-            load_dipoles([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(
+            load_dipole_model([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(
                 labelled
             )[0]
             - dipoles

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from palirs.report.bands import assignment, in_words, mode_table, table
 
 from palirs import keys
 from palirs.engines import TBLite
-from palirs.report.bands import assignment, in_words, mode_table, table
 from palirs.spectra import Spectrum
 from palirs.vibrations import minimum
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from palirs.report.comparison import Shelf, band_error, in_words
 
 from palirs.production import Run, check_enough, duration
 from palirs.recipes import PalirsError
-from palirs.report.comparison import Shelf, band_error, in_words
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, mean_spectrum, pearson
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from palirs.report.studies import ERRORS, Course, figure, find_studies, read_courses, table
 
 from palirs.recipes import PalirsError
-from palirs.report.studies import ERRORS, Course, figure, find_studies, read_courses, table
-from palirs.report.tables import write_table
+from palirs.results.tables import write_table
 from palirs.tasks.testing import _described
 
 GOALS = dict(zip(ERRORS, (5.0, 10.0), strict=True))

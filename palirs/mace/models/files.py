@@ -8,14 +8,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.dipole import DipoleModel, DipoleShape
+from palirs.mace.models.dipole import DipoleModel, DipoleNetwork, DipoleShape
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
 from palirs.recipes import PalirsError
@@ -39,7 +38,7 @@ def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
     part.replace(path)
 
 
-def read(path: Path) -> tuple[Shape, Any]:
+def read(path: Path) -> tuple[Shape, torch.nn.Module]:
     """Return shape and module of one model file.
 
     Raises
@@ -72,40 +71,54 @@ def read(path: Path) -> tuple[Shape, Any]:
     return shape, module
 
 
-def load(path: str | Path) -> Committee | DipoleModel:
-    """Load a committee or a dipole model.
+def load_committee(path: str | Path) -> Committee:
+    """Load a committee.
 
     Parameters
     ----------
     path : path
-        A model file; or a directory: an iteration with ``potential-*.safetensors``, or a study,
-        whose last complete iteration is taken.
+        The file of one member; or a directory: an iteration with ``potential-*.safetensors``, or a
+        study, whose last complete iteration is taken.
+
+    Raises
+    ------
+    PalirsError
+        If there is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        return Committee.of([read(file) for file in potential_files(path)])
-    shape, module = read(path)
-    if isinstance(shape, DipoleShape):
-        return DipoleModel((shape, module))
-    assert isinstance(shape, PotentialShape)
-    return Committee.of([(shape, module)])
+    files = potential_files(Path(path)) if Path(path).is_dir() else [Path(path)]
+    members = []
+    for file in files:
+        shape, module = read(file)
+        if not isinstance(shape, PotentialShape):
+            raise PalirsError(f"{file}: a {shape.kind} model, not a potential")
+        members.append((shape, module))
+    return Committee.of(members)
 
 
-def load_dipoles(paths: Sequence[Path]) -> DipoleModel:
-    """Load dipole models that differ by seed as one.
+def load_dipole_model(paths: str | Path | Sequence[Path]) -> DipoleModel:
+    """Load a dipole model, or several that differ by seed as one.
 
     Raises
     ------
     PalirsError
         If a file holds something else.
     """
+    files = [Path(paths)] if isinstance(paths, (str, Path)) else paths
     members = []
-    for path in paths:
-        shape, module = read(path)
-        if not isinstance(shape, DipoleShape):
-            raise PalirsError(f"{path}: not a dipole model; remove the file to train one")
+    for file in files:
+        shape, module = read(file)
+        if not (isinstance(shape, DipoleShape) and isinstance(module, DipoleNetwork)):
+            raise PalirsError(f"{file}: not a dipole model; remove the file to train one")
         members.append((shape, module))
     return DipoleModel(*members)
+
+
+def load(path: str | Path) -> Committee | DipoleModel:
+    """Load whatever a model file or a directory holds, see :func:`load_committee` and :func:`load_dipole_model`."""
+    path = Path(path)
+    if path.is_file() and read(path)[0].kind == DipoleShape.kind:
+        return load_dipole_model(path)
+    return load_committee(path)
 
 
 def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:

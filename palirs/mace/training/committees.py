@@ -8,7 +8,7 @@ from ase import Atoms
 
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import load, load_dipoles
+from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.checks import check_labels
 from palirs.mace.training.jobs import Job, train
@@ -61,11 +61,7 @@ def train_committee(
     ]
     train_all(jobs, executor)
     return Committee.of(
-        [
-            (c.shapes[0], c.members[0])
-            for c in (load(job.path) for job in jobs)
-            if isinstance(c, Committee)
-        ]
+        [(c.shapes[0], c.members[0]) for c in (load_committee(job.path) for job in jobs)]
     )
 
 
@@ -101,7 +97,7 @@ def train_dipoles(
         for member, path in enumerate(paths)
     ]
     train_all(jobs, executor)
-    return load_dipoles(paths)
+    return load_dipole_model(paths)
 
 
 def starting_point(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palirs.production import Starts
+from palirs.production import ConformerEnsemble
 from palirs.spectra import Strata, infrared_spectrum
 from palirs.vibrations import Harmonic
 
@@ -12,7 +12,7 @@ def starts(shares, weighted):
     from ase.build import molecule
 
     water = molecule("H2O")
-    return Starts(
+    return ConformerEnsemble(
         Harmonic(water, np.zeros(3), np.zeros((3, 3, 3))),
         (water,) * len(shares),
         tuple(shares),
