@@ -39,6 +39,7 @@ LAYERS = [
     {"settings"},
     {"labels", "vibrations"},
     {"learning", "production"},
+    {"results"},
     {"report"},
     {"pages", "planning", "predictor"},
     {"study"},

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from ase.build import molecule
-from palirs.report.bands import assignment, in_words, mode_table, table
 
 from palirs import keys
 from palirs.engines import TBLite
+from palirs.production import assign
+from palirs.report.band_tables import in_words, mode_table
 from palirs.spectra import Spectrum
+from palirs.spectra.assignment import assignment
 from palirs.vibrations import minimum
 
 GRID = np.arange(0.0, 5000.0, 2.0)
@@ -45,7 +47,7 @@ def test_a_band_is_called_by_what_gives_most_of_it():
 def test_the_harmonic_spectrum_is_assigned_to_its_own_modes(formaldehyde):
     shown = broadened(formaldehyde.frequencies, formaldehyde.intensities)
     experiment = broadened(np.array([1249.0, 1746.0, 2800.0]), np.array([10.0, 60.0, 100.0]))
-    rows = table(
+    rows = assign(
         {"predicted": shown, "experiment": experiment}, (500.0, 4000.0), formaldehyde, None, None
     )
     named = {row["assignment"]: row for row in rows}
@@ -66,7 +68,7 @@ def test_the_motion_of_modes_decides_where_it_is_known(formaldehyde):
     )
     lines[[1, 3]] = lines[[3, 1]]
     shown = Spectrum(GRID, formaldehyde.intensities @ lines)
-    rows = table({"predicted": shown}, (500.0, 4000.0), formaldehyde, None, (GRID, lines))
+    rows = assign({"predicted": shown}, (500.0, 4000.0), formaldehyde, None, (GRID, lines))
     assert {row["assignment"] for row in rows if row["position_cm1"] < 1300} >= {"C=O stretch"}
 
 
@@ -74,7 +76,7 @@ def test_a_band_that_no_mode_explains_is_said(formaldehyde):
     overtone = broadened(
         np.append(formaldehyde.frequencies, 2200.0), np.append(formaldehyde.intensities, 40.0)
     )
-    rows = table({"predicted": overtone}, (500.0, 4000.0), formaldehyde, None, None)
+    rows = assign({"predicted": overtone}, (500.0, 4000.0), formaldehyde, None, None)
     (row,) = [row for row in rows if abs(row["position_cm1"] - 2200) < 5]
     assert row["assignment"].startswith("no fundamental")
     assert sum(str(row["assignment"]).startswith("no fundamental") for row in rows) == 1

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from palirs.report.studies import ERRORS, Course, figure, find_studies, read_courses, table
 
 from palirs.recipes import PalirsError
+from palirs.report.course_figures import ERRORS, labels_against_errors
+from palirs.results.courses import Course, find_studies, read_courses, table
 from palirs.results.tables import write_table
 from palirs.tasks.testing import _described
 
@@ -80,7 +81,7 @@ def test_the_figure_has_a_column_for_each_molecule_and_a_line_for_each_study():
         course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]),
         course("b", 1, [40, 60], [1.0, 1.0], [2.0, 2.0], "acetic_acid"),
     ]
-    drawn = figure(courses, GOALS)
+    drawn = labels_against_errors(courses, GOALS)
     titles = [axis.get_title() for axis in drawn.axes[:2]]
     assert titles == ["methanol", "acetic acid"]
     assert all(len(axis.lines) == 2 for axis in drawn.axes), "a study and the goal"

@@ -1,13 +1,15 @@
+"""The spectra of a study on disk, and their comparison."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from palirs.report.comparison import Shelf, band_error, in_words
 
-from palirs.production import Run, check_enough, duration
-from palirs.recipes import PalirsError
+from palirs.production import spectrum_store
 from palirs.settings import Spectroscopy
 from palirs.spectra import Spectrum, mean_spectrum, pearson
+from palirs.spectra.bands import band_error
+from palirs.spectra.similarity import in_words
 
 GRID = np.arange(0.0, 5000.0, 2.0)
 
@@ -48,13 +50,13 @@ def noisy(rng, parts, noise=0.3):
 def test_intervals_hold_what_other_draws_give(tmp_path):
     """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell; the floor is that of halves."""
     rng, truth = np.random.default_rng(3), Spectrum(GRID, bands(1.0, 0.8, 0.3))
-    shelf, inside, floors = Shelf(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
+    store, inside, floors = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
     usual = np.median([pearson(noisy(rng, 16), truth) for _ in range(200)])
     apart = np.median([pearson(noisy(rng, 8), noisy(rng, 8)) for _ in range(200)])
     for _ in range(30):
-        shelf.put("a", "predicted", truth)
-        shelf.put("a", "reference", noisy(rng, 16))
-        found = shelf.compare("a")
+        store.write("a", "predicted", truth)
+        store.write("a", "reference", noisy(rng, 16))
+        found = store.compare("a")
         inside.append(
             found["spectrum.a.pcc_ml_ref_low"] <= usual <= found["spectrum.a.pcc_ml_ref_high"]
         )
@@ -62,24 +64,24 @@ def test_intervals_hold_what_other_draws_give(tmp_path):
     assert np.mean(inside) > 0.7
     assert 1 - np.median(floors) == pytest.approx(1 - apart, rel=0.5)
     assert " to " in in_words(found)
-    shelf.put("a", "reference", truth)
-    assert not any(key.endswith("_low") for key in shelf.compare("a")), (
+    store.write("a", "reference", truth)
+    assert not any(key.endswith("_low") for key in store.compare("a")), (
         "nothing is known of how sure these are"
     )
 
 
-def test_what_is_on_the_shelf_is_compared(tmp_path):
-    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["a", "b"])
-    assert shelf.known("a") == {}
-    assert shelf.compare("a") == {}
-    shelf.put("a", "predicted", Spectrum(GRID, bands(1.0, 0.5, 0.2)))
-    assert shelf.compare("a") == {}
-    shelf.put("a", "reference", Spectrum(GRID, 3 * bands(1.0, 0.5, 0.2)))
-    found = shelf.compare("a")
+def test_stored_spectra_are_compared(tmp_path):
+    store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["a", "b"])
+    assert store.read("a") == {}
+    assert store.compare("a") == {}
+    store.write("a", "predicted", Spectrum(GRID, bands(1.0, 0.5, 0.2)))
+    assert store.compare("a") == {}
+    store.write("a", "reference", Spectrum(GRID, 3 * bands(1.0, 0.5, 0.2)))
+    found = store.compare("a")
     assert found["spectrum.a.pcc_ml_ref"] == pytest.approx(1.0)
     assert found["spectrum.a.wd_ml_ref"] == pytest.approx(0.0, abs=1e-9)
     assert in_words(found) == "pcc_ml_ref 1.000, wd_ml_ref 0.000"
-    assert Shelf(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).known("a") == {}, (
+    assert spectrum_store(tmp_path, Spectroscopy(), 500.0, ["a", "b"]).read("a") == {}, (
         "of another temperature"
     )
 
@@ -96,78 +98,49 @@ def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
     assert high.blocks.mean(axis=0) == pytest.approx(high.intensity)
     found = {}
     for scale in (None, 0.95):
-        shelf = Shelf(
+        store = spectrum_store(
             tmp_path,
             Spectroscopy(experiment=str(file), frequency_scale=scale, max_lag=4000.0),
             300.0,
             ["a"],
         )
-        shelf.put("a", "predicted", high)
-        found[scale] = shelf.compare("a")
+        store.write("a", "predicted", high)
+        found[scale] = store.compare("a")
     assert "spectrum.a.pcc_ml_exp_equal_scaled" not in found[None]
     assert found[0.95]["spectrum.a.pcc_ml_exp_equal"] < 0.6
     assert found[0.95]["spectrum.a.pcc_ml_exp_equal_scaled"] > 0.95
     assert "scaled" not in in_words(found[0.95])
 
 
-def test_too_few_trajectories_are_told_with_the_reason():
-    def run(*broken):
-        whole = sum(not reason for reason in broken)
-        return Run(
-            "a",
-            np.zeros((whole, 5, 3)),
-            np.zeros(whole),
-            np.zeros(whole),
-            np.zeros(whole),
-            list(broken),
-        )
-
-    check_enough([run("", ""), run("", "dissociated")], 0.5)
-    with pytest.raises(
-        PalirsError, match=r"a: 1 of 3 trajectories ended well; one that did not: gone"
-    ):
-        check_enough([run("", "gone", "gone")], 0.5)
-    with pytest.raises(PalirsError, match="0 of 1"):
-        check_enough([run("gone")], 0.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")],
-)
-def test_times_are_said_as_people_say_them(seconds, says):
-    assert duration(seconds) == says
-
-
 def test_a_spectrum_made_in_another_way_is_not_compared(tmp_path, caplog):
-    shelf = Shelf(tmp_path, Spectroscopy(max_lag=500.0), 300.0, ["x"])
-    shelf.put("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=shelf.settings.made))
-    shelf.put(
+    store = spectrum_store(tmp_path, Spectroscopy(max_lag=500.0), 300.0, ["x"])
+    store.write("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=store.comparison.made))
+    store.write(
         "x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=Spectroscopy(max_lag=1000.0).made)
     )
     with caplog.at_level("WARNING"):
-        assert set(shelf.known("x")) == {"predicted"}
+        assert set(store.read("x")) == {"predicted"}
     assert "hann over 1000 fs" in caplog.text and "hann over 500 fs" in caplog.text
-    assert shelf.compare("x") == {}
-    shelf.put("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=shelf.settings.made))
-    assert "spectrum.x.pcc_ml_ref" in shelf.compare("x")
+    assert store.compare("x") == {}
+    store.write("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=store.comparison.made))
+    assert "spectrum.x.pcc_ml_ref" in store.compare("x")
 
 
 def test_regions_leave_out_what_is_flat(tmp_path):
-    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x"])
+    store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["x"])
     for kind in ("predicted", "reference"):
-        shelf.put("x", kind, Spectrum(GRID, np.where(GRID < 1900, bands(1.0, 0.0), 0.0)))
-    low, high = shelf.by_region("x")
-    assert low["pcc_ml_ref"] == "1.000" and "pcc_ml_ref" not in high
-    assert float(str(low["area predicted"])) == pytest.approx(20 * np.sqrt(np.pi), rel=1e-2)
+        store.write("x", kind, Spectrum(GRID, np.where(GRID < 1900, bands(1.0, 0.0), 0.0)))
+    low, high = store.comparison.by_region(store.read("x")).values()
+    assert low["pcc_ml_ref"] == pytest.approx(1.0) and "pcc_ml_ref" not in high
+    assert low["area predicted"] == pytest.approx(20 * np.sqrt(np.pi), rel=1e-2)
 
 
 def test_how_alike_spectra_of_less_md_are(tmp_path):
     rng = np.random.default_rng(3)
-    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x"])
-    shelf.put("x", "predicted", replace(noisy(rng, 30), time=60.0))
-    shelf.put("x", "reference", noisy(rng, 200, 0.0))
-    curves = shelf.by_length("x")
+    store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["x"])
+    store.write("x", "predicted", replace(noisy(rng, 30), time=60.0))
+    store.write("x", "reference", noisy(rng, 200, 0.0))
+    curves = store.comparison.by_length(store.read("x"), "x")
     assert set(curves) == {"predicted against reference"}, "nobody knows how long the other is"
     time, middle, low, high = np.array(curves["predicted against reference"]).T
     assert (time[0], time[-1]) == (2.0, 58.0)
@@ -180,17 +153,24 @@ def test_how_alike_spectra_of_less_md_are(tmp_path):
 
 
 def test_temperatures_of_a_molecule_are_not_those_of_its_isotopologue(tmp_path):
-    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["x", "x-d4"])
+    store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["x", "x-d4"])
     for name, temperature in (("x", 100.0), ("x", 300.0), ("x-d4", 500.0)):
-        replace(shelf, temperature=temperature).put(name, "predicted", Spectrum(GRID, bands(1.0)))
-    assert list(shelf.temperatures("x")) == [100.0, 300.0]
-    assert list(shelf.temperatures("x-d4")) == [500.0]
+        replace(store, temperature=temperature).write(name, "predicted", Spectrum(GRID, bands(1.0)))
+    assert list(store.by_temperature("x")) == [100.0, 300.0]
+    assert list(store.by_temperature("x-d4")) == [500.0]
 
 
 def test_a_molecule_without_a_dipole_has_nothing_to_compare(tmp_path):
-    shelf = Shelf(tmp_path, Spectroscopy(), 300.0, ["H2"])
+    store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["H2"])
     for kind in ("predicted", "reference"):
-        shelf.put("H2", kind, replace(mean_spectrum([Spectrum(GRID, 0 * GRID)] * 6), time=6.0))
-    assert shelf.compare("H2") == {}
-    assert in_words(shelf.compare("H2")) == ""
-    assert np.isnan([row[1:] for row in shelf.by_length("H2")["predicted against reference"]]).all()
+        store.write("H2", kind, replace(mean_spectrum([Spectrum(GRID, 0 * GRID)] * 6), time=6.0))
+    assert store.compare("H2") == {}
+    assert in_words(store.compare("H2")) == ""
+    assert np.isnan(
+        [
+            row[1:]
+            for row in store.comparison.by_length(store.read("H2"), "H2")[
+                "predicted against reference"
+            ]
+        ]
+    ).all()
