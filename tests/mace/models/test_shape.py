@@ -1,5 +1,7 @@
 """Modules that are copied instead of built again."""
 
+from dataclasses import replace
+
 import torch
 from ase.build import molecule
 
@@ -56,5 +58,5 @@ def test_copies_use_no_random_numbers():
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    SHAPE.unfilled()
+    replace(SHAPE, scale=1.7).unfilled()  # nobody has built this one yet
     assert torch.equal(torch.rand(3), expected)
