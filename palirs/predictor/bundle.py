@@ -64,7 +64,7 @@ def write_predictor(
     learnt: Sequence[Atoms],
     about: Mapping[str, Any],
 ) -> Predictor:
-    """Write a predictor to a directory, which appears as a whole; one that was there is replaced.
+    """Write a predictor to a directory atomically; an older one is replaced.
 
     Parameters
     ----------
@@ -114,13 +114,14 @@ def open_predictor(where: str | Path) -> Predictor:
     directory = next((each for each in candidates if (each / ABOUT).is_file()), None)
     if directory is None:
         raise PalirsError(
-            f"model = {str(where)!r}: there is no predictor; give a study that has run to its spectra, its directory predictor, or "
-            f"models:/<name>/<version>"
+            f"model = {str(where)!r}: there is no predictor; give a study that has run to its "
+            "spectra, its directory predictor, or models:/<name>/<version>"
         )
     about = json.loads((directory / ABOUT).read_text())
     if about.get("format") != FORMAT:
         raise PalirsError(
-            f"{directory}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {VERSION}"
+            f"{directory}: written by palirs {about.get('palirs')}, which has another format of "
+            f"predictors; this is {VERSION}"
         )
     potential_files(directory)
     return Predictor(directory, about)

@@ -1,4 +1,4 @@
-"""From a molecule to its infrared spectrum with a trained predictor: relax, harmonic analysis, MD."""
+"""From a molecule to its spectrum with a predictor: relaxation, harmonic analysis, MD."""
 
 import logging
 import tempfile
@@ -35,9 +35,8 @@ log = logging.getLogger(__name__)
 VISITED = 400
 """Structures along the MD, about, on which the disagreement of the committee is evaluated."""
 FAR = 2.0
-"""An expected force error this many times that of the learnt molecules is a warning. Along the MD of
-molecules that were not learnt it was 1.3 to 2.8 times too low, so the true one may be five times as
-large."""
+"""An expected force error this many times that of the learnt molecules gives a warning. For other
+molecules it was 1.3 to 2.8 times too low, so the true one may be five times as large."""
 STUDY_ONLY = ("production", "reference", "experiment", "conformers")
 """Settings of spectra that a predictor does not take over from its study."""
 
@@ -154,8 +153,9 @@ def predict(
         (run,) = production.run([vibrations], executor)
         if not run.enough(settings.complete):
             raise PalirsError(
-                f"molecule {run.molecule!r}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well, the others: "
-                f"{next(filter(None, run.broken))}; the models do not know this molecule, or not at {temperature:g} K"
+                f"molecule {run.molecule!r}: {len(run.dipoles)} of {len(run.broken)} trajectories "
+                f"ended well, the others: {next(filter(None, run.broken))}; the models do not know "
+                f"this molecule, or not at {temperature:g} K"
             )
         calibration = float(predictor.about.get("calibration") or np.nan)
         expected = expected_error(committee, vibrations.atoms, Path(folder), calibration)
@@ -196,7 +196,7 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
 def expected_error(
     committee: Committee, optimum: Atoms, trajectories: Path, factor: float
 ) -> float:
-    """Return the expected error of the forces along the MD of a molecule [eV/Å]; NaN without geometries.
+    """Return the expected error of the forces along the MD of a molecule [eV/Å]; NaN without MD.
 
     It is the members' disagreement times ``factor``, see
     :class:`palirs.learning.calibration.Calibration`. ``trajectories`` is a directory.
@@ -225,7 +225,8 @@ def _prediction(
     warnings = _warnings(predictor.about, vibrations, temperature, expected, learnt)
     if any(run.broken):
         warnings.append(
-            f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: {next(filter(None, run.broken))}"
+            f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: "
+            f"{next(filter(None, run.broken))}"
         )
     for text in warnings:
         log.warning("%s: %s", run.molecule, text)
@@ -260,13 +261,15 @@ def _warnings(
     goal = float(about.get("forces_goal_meV_per_A") or 10.0)
     if not np.isfinite(expected):
         warnings.append(
-            "the members' disagreement was never calibrated, so nothing is known of the error of the forces"
+            "the members' disagreement was never calibrated, so nothing is known of the error of "
+            "the forces"
         )
     elif 1e3 * expected > FAR * (usual if np.isfinite(usual) else goal):
         warnings.append(f"out of domain: {error}")
     if not learnt:
         warnings.append(
-            f"the models did not learn this molecule; {error}, and that is often too low for molecules that were not learnt"
+            f"the models did not learn this molecule; {error}, and that is often too low for "
+            "molecules that were not learnt"
         )
     hottest = max(about["temperatures"])
     if temperature > hottest:

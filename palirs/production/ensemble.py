@@ -41,7 +41,7 @@ class ConformerEnsemble:
         return self.optimum.atoms
 
     def conformer_of(self, replicas: int) -> list[int]:
-        """Return the conformer that each replica starts from; more replicas do not change the first.
+        """Return the conformer each replica starts from; more replicas do not change the first.
 
         In proportion to the populations (Sainte-Laguë's method); with weights, each conformer that
         is not rare gets one first.

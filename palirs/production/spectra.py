@@ -1,4 +1,4 @@
-"""From MD to spectra and their files, for studies, other temperatures, other molecules and predictions."""
+"""From MD to spectra and their files, for every task that makes spectra."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -71,17 +71,13 @@ class Production:
 
     def steps_left(self, starts: Sequence[Start]) -> int:
         """Return how many steps the trajectories still have to do."""
-        jobs = jobs_of(
-            self.source,
-            starts,
-            self.md,
-            self.settings,
-            self.temperature,
-            self.seed,
-            self.directory,
-            self.model,
-        )
+        jobs = jobs_of(*self._inputs(starts, self.md), self.directory, self.model)
         return steps_left(jobs, self.md, self.settings)
+
+    def _inputs(
+        self, starts: Sequence[Start], md: MD
+    ) -> tuple[Source, Sequence[Start], MD, Spectroscopy, float, int]:
+        return self.source, starts, md, self.settings, self.temperature, self.seed
 
     def run(self, starts: Sequence[Start], executor: Executor) -> list[Run]:
         """Run what is missing of the trajectories.
@@ -116,21 +112,11 @@ class Production:
         return [finished[start.atoms.info[keys.MOLECULE]] for start in starts]
 
     def _simulate(self, starts: Sequence[Start], length: float, executor: Executor) -> list[Run]:
-        return simulate(
-            self.source,
-            starts,
-            replace(self.md, length=length),
-            self.settings,
-            self.temperature,
-            self.seed,
-            executor,
-            self.directory,
-            self.model,
-            self.evaluation,
-        )
+        inputs = self._inputs(starts, replace(self.md, length=length))
+        return simulate(*inputs, executor, self.directory, self.model, self.evaluation)
 
     def _unconverged(self, runs: Sequence[Run]) -> dict[str, float]:
-        """Return the band errors that are not below ``md.until``, of molecules with enough trajectories."""
+        """Return band errors not below ``md.until``, of molecules with enough trajectories."""
         if self.md.until is None:
             return {}
         errors = {
@@ -231,10 +217,10 @@ def assign(
     predicted: Harmonic | None,
     densities: tuple[np.ndarray, np.ndarray] | None,
 ) -> list[dict[str, object]]:
-    """Return :func:`palirs.spectra.assignment.assigned_bands`, given the vibrations by engine and committee.
+    """Return the bands of a spectrum and the modes they come from, by :func:`assigned_bands`.
 
-    ``predicted``, in the order of the engine's modes, may be missing; those of the engine stand in.
-    Nothing without intensities.
+    ``reference`` are the vibrations by the engine, ``predicted`` those by the committee in the same
+    order; without them the engine's are used. Nothing without intensities.
     """
     if predicted is None or predicted.intensities is None:
         predicted = reference

@@ -35,7 +35,7 @@ def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
 
 
 def mode_table(reference: Harmonic, predicted: Harmonic | None) -> list[dict[str, object]]:
-    """Return a row for each normal mode: wavenumber and intensity by engine and committee, and what moves."""
+    """Return wavenumber and intensity by engine and committee, and motion, of each normal mode."""
     rows = []
     for number, character in enumerate(characters(reference)):
         row: dict[str, object] = {"mode": number + 1}

@@ -17,7 +17,7 @@ ERRORS = {
 
 
 def labels_against_errors(courses: Sequence[Course], goals: Mapping[str, float]) -> Figure:
-    """Draw the errors against the labels, a column of panels for each molecule, a line for each study."""
+    """Draw errors against labels, a column of panels per molecule, a line per study."""
     molecules, ways = (
         list(dict.fromkeys(getattr(course, name) for course in courses))
         for name in ("molecule", "way")

@@ -89,7 +89,7 @@ def data(results: Findings) -> Section:
 
 
 def coverage(results: Findings) -> list[Section]:
-    """Principal components of all structures, and the share of the engine's own MD that the data cover."""
+    """Principal components of all structures, and how much of the engine's MD the data cover."""
     covers = coverage_of(results)
     drawn = figures.principal_components(covers.components, covers.variance)
     sections = [
@@ -147,7 +147,7 @@ def errors(results: Findings) -> Section:
 
 
 def _with_errors(row: Mapping[str, object]) -> dict[str, object]:
-    """Return a row as text: mean absolute errors with their standard errors, names without underscores."""
+    """Return a row as text: MAEs with their standard errors, names without underscores."""
     texts: dict[str, object] = {}
     for key, value in row.items():
         error = row.get(key.replace("mae_", "mae_se_"))
@@ -175,7 +175,7 @@ def reliability(results: Findings) -> list[Section]:
 def ended_early(results: Findings) -> list[Section]:
     """Trajectories that ended early and why, if there are any."""
     rows = [
-        {"trajectory": place, "reason": reason}
-        for place, reason in broken(results.directory / "trajectories").items()
+        {"trajectory": trajectory, "reason": reason}
+        for trajectory, reason in broken(results.directory / "trajectories").items()
     ]
     return [Section("Trajectories that ended early and are left out", rows=rows)] if rows else []

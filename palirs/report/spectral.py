@@ -114,7 +114,7 @@ def conformers(results: Findings) -> list[Section]:
 
 
 def mean_in_words(metrics: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """Return as text the means over molecules, with standard errors, of what at least two of them have."""
+    """Return means over molecules with standard errors, as text."""
     means = mean_metrics(metrics)
     return {key: f"{mean:.3f} ± {error:.3f}" for key, (mean, error) in means.items()}
 

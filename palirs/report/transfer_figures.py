@@ -11,7 +11,7 @@ from palirs.spectra.store import SpectrumStore
 
 
 def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
-    """Draw expected and true force error of each molecule along its MD, and how alike its spectrum is to the reference's.
+    """Draw expected and true force errors along the MD, and the similarity of the spectra.
 
     Parameters
     ----------
@@ -37,9 +37,15 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
             label="expected",
         )
         left.errorbar(
-            [number(row, "error_meV_per_A") for row in rows], places, xerr=[number(row, "error_se_meV_per_A") for row in rows],
-            fmt="o", color=PREDICTED, ms=5, capsize=2, label="true (± standard error)",
-        )  # fmt: skip
+            [number(row, "error_meV_per_A") for row in rows],
+            places,
+            xerr=[number(row, "error_se_meV_per_A") for row in rows],
+            fmt="o",
+            color=PREDICTED,
+            ms=5,
+            capsize=2,
+            label="true (± standard error)",
+        )
         left.set_xscale("log")
         left.set_xlabel("Forces MAE along the MD (meV/Å)")
         middle = np.array([number(row, "pcc_ml_ref") for row in rows])

@@ -37,7 +37,7 @@ class Course:
         return np.array([row.get(key, np.nan) for row in self.rows])
 
     def labels_until(self, goals: Mapping[str, float]) -> float:
-        """Return the labels of the first iteration in which all errors are below their goals; ``inf`` if there is none."""
+        """Return the labels of the first iteration that meets all goals, else ``inf``."""
         good = np.all([self.values(key) < goal for key, goal in goals.items()], axis=0)
         return float(self.values("labels.used")[good.argmax()]) if good.any() else np.inf
 
@@ -85,19 +85,21 @@ def read_courses(
         If one has no test set.
     """
     courses = []
-    for way, places in studies.items():
-        for place in places:
-            file = place / "test_set" / "errors.csv"
+    for way, directories in studies.items():
+        for directory in directories:
+            file = directory / "test_set" / "errors.csv"
             if not file.is_file():
-                raise PalirsError(f"{place} has no test set; run task=test_set study={place} first")
+                raise PalirsError(
+                    f"{directory} has no test set; run task=test_set study={directory} first"
+                )
             rows = [{key: float(value) for key, value in row.items()} for row in read_table(file)]
-            molecule, seed = describe(place)
+            molecule, seed = describe(directory)
             courses.append(Course(way, molecule, seed, rows))
     return courses
 
 
 def table(courses: Sequence[Course], goals: Mapping[str, float]) -> list[dict[str, object]]:
-    """Return for each molecule and group of studies the labels until the goals are met, by seed and on average, and the last errors."""
+    """Return the labels until the goals are met, and the last errors, by molecule and group."""
     rows: list[dict[str, object]] = []
     for molecule in dict.fromkeys(course.molecule for course in courses):
         for way in dict.fromkeys(course.way for course in courses):

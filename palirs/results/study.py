@@ -21,7 +21,7 @@ from palirs.vibrations import Harmonic
 
 @dataclass(frozen=True)
 class Findings:
-    """The data, models and spectra of a study, and what follows from them, computed when first used.
+    """Data, models and spectra of a study, and their errors, computed when first used.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Findings:
 
     @cached_property
     def expected(self) -> list[float]:
-        """Expected error of the forces along the exploration by each iteration [meV/Å]; NaN if not known."""
+        """Expected error of the forces along the exploration by each iteration [meV/Å], or NaN."""
         return expected_errors(self.directory)
 
     @cached_property
@@ -84,7 +84,7 @@ class Findings:
 
     @cached_property
     def intensities(self) -> dict[str, float]:
-        """Errors of the harmonic intensities, see :class:`palirs.learning.frequencies.IntensityComparison`."""
+        """Errors of the harmonic intensities, see :func:`paired_intensities`."""
         if self.dipole is None:
             return {}
         return paired_intensities(list(self.references.values()), self.own).metrics()
@@ -105,7 +105,7 @@ class Findings:
         return {molecule: self.spectra.compare(molecule) for molecule in self.spectra.molecules}
 
     def above_optimum(self, frames: Sequence[Atoms]) -> np.ndarray:
-        """Return the energies of labelled frames above the optimum of their molecule, ``[frames]`` [eV]."""
+        """Return the energies of labelled frames above their optimum, ``[frames]`` [eV]."""
         return np.array(
             [atoms.info[keys.ENERGY] - self.optima[atoms.info[keys.MOLECULE]] for atoms in frames]
         )

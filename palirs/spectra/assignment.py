@@ -103,7 +103,7 @@ def harmonic_densities(frequencies: np.ndarray, wavenumber: np.ndarray) -> np.nd
 def contributions(
     band: Band, wavenumber: np.ndarray, densities: np.ndarray, intensities: np.ndarray
 ) -> np.ndarray:
-    """Return the area that each mode gives to a band with its harmonic intensity, ``[modes]`` [km/mol]."""
+    """Return the area each mode adds to a band if harmonic, ``[modes]`` [km/mol]."""
     inside = (wavenumber >= band.low) & (wavenumber <= band.high)
     return intensities * np.trapezoid(densities[:, inside], wavenumber[inside], axis=1)
 

@@ -57,11 +57,11 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     if not len(tops):
         return []
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
-    found = [
+    candidates = [
         _band(part, int(top), begin, end)
         for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)
     ]
-    return [band for band in found if not _cut(band, part)]
+    return [band for band in candidates if not _cut(band, part)]
 
 
 def _cut(band: Band, part: Spectrum) -> bool:

@@ -51,5 +51,5 @@ def at_resolution(
     decay = np.interp(
         lag, np.arange(1024) * max_lag / 1024, lags.window(window, 1024), right=0.0
     ) * np.exp(-0.5e-3 * friction * lag)
-    found = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
-    return replace(spectrum, wavenumber=grid, intensity=found, error=None, blocks=None)
+    intensity = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
+    return replace(spectrum, wavenumber=grid, intensity=intensity, error=None, blocks=None)

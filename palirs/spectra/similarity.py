@@ -1,4 +1,4 @@
-"""How alike the spectra of one molecule are: with intervals, by region, and by length of the MD."""
+"""Similarity of the spectra of a molecule: with intervals, by region, and by length of the MD."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ class Comparison:
     def with_experiment(
         self, computed: Mapping[str, Spectrum], experiment: Spectrum
     ) -> dict[str, Spectrum]:
-        """Add an experiment, also at the resolution of the computed spectra (``equal``), and the scaled spectra (``…_scaled``)."""
+        """Add an experiment, the same at the resolution of the others, and scaled spectra."""
         spectra = {**computed, "experiment": experiment}
         if self.frequency_scale is not None:
             spectra |= {
@@ -85,7 +85,7 @@ class Comparison:
     def similarity(
         self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None
     ) -> dict[str, float]:
-        """Return Pearson correlation ``pcc`` and Wasserstein distance ``wd``; nothing if a spectrum is flat."""
+        """Return Pearson correlation and Wasserstein distance; nothing if a spectrum is flat."""
         window = window or self.window
         try:
             return {
@@ -119,7 +119,7 @@ class Comparison:
     def by_region(
         self, spectra: Mapping[str, Spectrum]
     ) -> dict[tuple[float, float], dict[str, float]]:
-        """Return the similarities below and above :data:`REGION` by window, and ``area predicted`` and ``area reference`` [km/mol]."""
+        """Return similarities and areas [km/mol] below and above :data:`REGION`, by window."""
         low, high = self.window
         if not low < REGION - 10 < REGION + 10 < high:
             return {}
@@ -139,7 +139,7 @@ class Comparison:
     def by_length(
         self, spectra: Mapping[str, Spectrum], name: str
     ) -> dict[str, list[tuple[float, float, float, float]]]:
-        """Return the similarity of spectra made from a part of their MD only to what they are compared with.
+        """Return the similarity of spectra against the length of the MD that they are made from.
 
         For each of :data:`CONVERGENCE` rows of time [ps], median, 5th and 95th percentile of the
         Pearson correlation over draws without replacement; none where a spectrum has fewer than
@@ -181,9 +181,9 @@ def _overlap(a: Spectrum, b: Spectrum, window: tuple[float, float]) -> bool:
 
 
 def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
-    """Yield pairs of spectra made from blocks drawn with replacement (bootstrap: Efron 1979, doi:10.1214/aos/1176344552).
+    """Yield pairs of spectra made from blocks drawn with replacement; none if neither has blocks.
 
-    None if neither spectrum has blocks.
+    Bootstrap: Efron 1979, doi:10.1214/aos/1176344552.
     """
     rng = np.random.default_rng(stream(0, "resampled", name))
     if a.blocks is None and b.blocks is None:
@@ -193,7 +193,7 @@ def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, S
 
 
 def halves(spectrum: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
-    """Yield two spectra, each from half of the blocks, split at random; none if there are fewer than four blocks."""
+    """Yield two spectra, each from a random half of the blocks; none with fewer than four."""
     rng = np.random.default_rng(stream(0, "halves", name))
     if spectrum.blocks is None or len(spectrum.blocks) < 4:
         return
@@ -214,7 +214,7 @@ def _from_blocks(spectrum: Spectrum, chosen: np.ndarray) -> Spectrum:
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Return mean and standard error over molecules of each metric that at least two of them have."""
+    """Return mean and standard error over molecules of metrics that at least two have."""
     means = {}
     for key in dict.fromkeys(key for molecule in metrics for key in molecule):
         values = np.array([molecule[key] for molecule in metrics if key in molecule])
@@ -235,6 +235,6 @@ def with_intervals(metrics: Mapping[str, float]) -> dict[str, str]:
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
-    """Return metrics for the log, without those at equal resolution: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref …``."""
+    """Return metrics for the log: ``pcc_ml_ref 0.982 (0.951 to 0.990), wd_ml_ref …``."""
     texts = {key.rpartition(".")[2]: text for key, text in with_intervals(metrics).items()}
     return ", ".join(f"{key} {text}" for key, text in texts.items() if "_equal" not in key)

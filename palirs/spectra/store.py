@@ -63,7 +63,7 @@ class SpectrumStore:
         spectrum: Spectrum,
         densities: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """Write a spectrum, its blocks (for the error of comparisons), and the densities of the modes.
+        """Write a spectrum, its blocks and the densities of the modes.
 
         ``densities``: wavenumbers ``[points]`` and densities ``[modes, points]`` of
         :func:`palirs.spectra.density.mode_densities`.
@@ -121,19 +121,19 @@ class SpectrumStore:
         return spectra
 
     def read(self, molecule: str) -> dict[str, Spectrum]:
-        """Return all spectra of a molecule: the computed ones, and what :meth:`Comparison.with_experiment` adds."""
+        """Return the computed spectra and those that :meth:`Comparison.with_experiment` adds."""
         spectra = self.computed(molecule)
         if path := self.experiments.get(molecule):
             spectra = self.comparison.with_experiment(spectra, measured(path, self.window))
         return spectra
 
     def compare(self, molecule: str) -> dict[str, float]:
-        """Return the metrics of :meth:`Comparison.metrics` as ``spectrum.<molecule>.pcc_ml_ref`` and so on."""
+        """Return :meth:`Comparison.metrics` as ``spectrum.<molecule>.pcc_ml_ref`` and so on."""
         metrics = self.comparison.metrics(self.read(molecule), molecule)
         return {f"spectrum.{molecule}.{key}": value for key, value in metrics.items()}
 
     def by_temperature(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
-        """Return the computed spectra of a molecule at each temperature [K] that has a prediction."""
+        """Return the computed spectra of a molecule by temperature [K], if predicted there."""
         pattern = re.compile(re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv")
         names = [file.name for file in (self.directory / "spectra").glob("*.csv")]
         matches = [match for name in names if (match := pattern.fullmatch(name))]

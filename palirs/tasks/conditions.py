@@ -21,7 +21,7 @@ from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
 from palirs.results.tables import write_table
 from palirs.study import Session
-from palirs.tasks.spectral import aimd, check_dipole_models, committee_md, engine_md, spectra
+from palirs.tasks.spectral import aimd, check_dipole_models, production, spectra
 from palirs.tasks.stages import analyse
 from palirs.tracking import Silent
 from palirs.vibrations import Harmonic
@@ -47,7 +47,8 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     valid = all(0 < temperature <= HOTTEST for temperature in temperatures)
     if not temperatures or not valid or len(set(temperatures)) < len(temperatures):
         raise PalirsError(
-            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K"
+            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at "
+            f"most {HOTTEST:g} K"
         )
     stages = (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,)
     failed: list[str] = []
@@ -70,7 +71,7 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
 
 
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
-    """Make spectra of molecules that the study has not learnt, and test how far they can be trusted.
+    """Make spectra of molecules that the study has not learnt, and test their reliability.
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
@@ -86,34 +87,35 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     frames : int
         Labelled of each molecule's MD.
     """
-    s, place = session.study, session.directory / "transfer"
+    s, directory = session.study, session.directory / "transfer"
     check_dipole_models(session)
     references = reference_vibrations(_unknown(session, names, files), session.labeller)
     molecules = [str(reference.atoms.info[keys.MOLECULE]) for reference in references]
     settings = replace(s.spectrum, experiment=None)
-    store = spectrum_store(place, settings, s.temperature, molecules)
-    productions = [committee_md(session, place)]
-    if s.spectrum.reference is not None:
-        productions.append(engine_md(session, s.spectrum.reference, place))
+    store = spectrum_store(directory, settings, s.temperature, molecules)
+    kinds = ("predicted", "reference") if s.spectrum.reference is not None else ("predicted",)
     broken: dict[str, str] = {}
-    for production in productions:
-        fixed = replace(production, md=replace(production.md, until=None))
-        runs = fixed.run(session.starts(references), session.movers)
-        written = fixed.write_spectra(runs, store)
+    for kind in kinds:
+        md = production(session, kind, directory)
+        md = replace(md, md=replace(md.md, until=None))
+        runs = md.run(session.starts(references), session.movers)
+        written = md.write_spectra(runs, store)
         for run in runs:
             if run.molecule not in written:
                 broken[run.molecule] = next(filter(None, run.broken))
-    rows = _trust(session, references, place / "trajectories", frames)
+    rows = _trust(session, references, directory / "trajectories", frames)
     for row in rows:
         name = str(row["molecule"])
         row |= {key.rpartition(".")[2]: value for key, value in store.compare(name).items()}
         row["ended_early"] = broken.get(name, "")
         numbers = {key: value for key, value in row.items() if isinstance(value, float)}
         session.tracker.metrics({f"transfer.{name}.{key}": value for key, value in numbers.items()})
-    write_table(place / "transfer.csv", rows)
-    drawn = [figures.save(transfer_figures.trust(rows), place / "transfer.png", vector=True)]
-    drawn.append(figures.save(transfer_figures.sheet(store), place / "spectra.png", vector=True))
-    for file in (place / "transfer.csv", *drawn):
+    write_table(directory / "transfer.csv", rows)
+    drawn = [figures.save(transfer_figures.trust(rows), directory / "transfer.png", vector=True)]
+    drawn.append(
+        figures.save(transfer_figures.sheet(store), directory / "spectra.png", vector=True)
+    )
+    for file in (directory / "transfer.csv", *drawn):
         session.tracker.artifact(file, "transfer")
     for row in rows:
         texts = (
@@ -122,7 +124,7 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
             if value != ""
         )
         print("  ".join(texts))
-    log.info("transfer: %s, %s, %s", place / "transfer.csv", *drawn)
+    log.info("transfer: %s, %s, %s", directory / "transfer.csv", *drawn)
 
 
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
@@ -133,7 +135,8 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
         session.study.engine.check(atoms)
         if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
-                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(unknown)}"
+                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen "
+                f"{', '.join(unknown)}"
             )
     return molecules
 
@@ -141,7 +144,7 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
 def _trust(
     session: Session, references: Sequence[Harmonic], trajectories: Path, count: int
 ) -> list[dict[str, object]]:
-    """Return errors of the frequencies, and disagreement, expected and true error along the MD, by molecule."""
+    """Return errors of frequencies, and spread, expected and true error along MD, by molecule."""
     s, committee, last = session.study, session.committee, session.last_iteration
     factor = calibrate(committee, read_frames(last / "test.xyz")).factor
     frequencies, rows = compare_frequencies(committee, references), []

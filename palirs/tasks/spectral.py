@@ -22,7 +22,7 @@ from palirs.production import (
     seconds_per_step,
 )
 from palirs.recipes import PalirsError
-from palirs.settings import MD, Spectroscopy
+from palirs.settings import Spectroscopy
 from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width
@@ -39,16 +39,16 @@ def spectra(session: Session) -> None:
     settings = session.study.spectrum
     check_dipole_models(session)
     _warn_of_temperature(session)
-    production = committee_md(session)
+    md = production(session, "predicted")
     with timed(session, "production") as done:
         starts = _starts(session)
-        before = production.steps_left(starts)
-        runs = production.run(starts, session.movers)
+        before = md.steps_left(starts)
+        runs = md.run(starts, session.movers)
     if settings.production.until is None:
         note_md(session.study, session.molecules, done, before)
     _log_line_width(settings)
     _remake_references(session)
-    predicted = production.write_spectra(runs, session.spectra)
+    predicted = md.write_spectra(runs, session.spectra)
     _log_broken(session, runs, "")
     for run in runs:
         if run.molecule in predicted:
@@ -66,21 +66,22 @@ def aimd(session: Session) -> None:
         )
     if settings.reference is None:
         raise PalirsError(
-            "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
+            "spectrum.reference is null; give it replicas, thermalisation and length to run "
+            "task=aimd"
         )
-    production = engine_md(session, settings.reference)
-    _log_cost(session, production)
+    md = production(session, "reference")
+    _log_cost(session, md)
     with timed(session, "reference_md") as done:
         starts = _starts(session)
-        before = production.steps_left(starts)
-        runs = production.run(starts, session.movers)
+        before = md.steps_left(starts)
+        runs = md.run(starts, session.movers)
     if before and done["seconds"] >= LONG:
         trajectories = settings.reference.replicas * len(session.molecules)
         if count := min(workers(session.study.executor.md), trajectories):
             per_step = done["seconds"] * count / before
             names = rate_names(session.study)
             rates.note("label", names["label"], size(session.molecules), per_step)
-    production.write_spectra(runs, session.spectra)
+    md.write_spectra(runs, session.spectra)
     _log_broken(session, runs, "reference_")
     for run in runs:
         if run.enough(settings.complete):
@@ -97,31 +98,23 @@ def check_dipole_models(session: Session) -> None:
         )
 
 
-def committee_md(session: Session, directory: Path | None = None) -> Production:
-    """Return the MD by the last committee, in the study directory or another one."""
-    s, last = session.study, session.last_iteration
-    return Production(
-        source=(last, session.dipole_files),
-        kind="predicted",
-        model=last.name,
-        label="palirs",
-        md=s.spectrum.production,
-        settings=s.spectrum,
-        temperature=s.temperature,
-        seed=s.seed,
-        directory=(directory or session.directory) / "trajectories",
-        evaluation=s.evaluation,
-    )
+def production(session: Session, kind: str, directory: Path | None = None) -> Production:
+    """Return the MD by the last committee, ``predicted``, or by the engine, ``reference``.
 
-
-def engine_md(session: Session, md: MD, directory: Path | None = None) -> Production:
-    """Return the engine's own MD, in the study directory or another one."""
+    Its trajectories are in the study directory unless another one is given.
+    """
     s = session.study
+    if kind == "reference":
+        source, model, label, md = s.engine, kind, f"{s.engine.name} MD", s.spectrum.reference
+        assert md is not None
+    else:
+        source, model = (session.last_iteration, session.dipole_files), session.last_iteration.name
+        label, md = "palirs", s.spectrum.production
     return Production(
-        source=s.engine,
-        kind="reference",
-        model="reference",
-        label=f"{s.engine.name} MD",
+        source=source,
+        kind=kind,
+        model=model,
+        label=label,
         md=md,
         settings=s.spectrum,
         temperature=s.temperature,
@@ -146,17 +139,17 @@ def _warn_of_temperature(session: Session) -> None:
 
 
 def _remake_references(session: Session) -> None:
-    """Make reference spectra that were made with other settings anew, where their dipoles are there."""
+    """Remake reference spectra that were made with other settings, where their MD is complete."""
     settings, store = session.study.spectrum, session.spectra
     files = [store.file(molecule, "reference") for molecule in store.molecules]
     outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
     if settings.reference is None or not outdated:
         return
-    production = engine_md(session, settings.reference)
+    md = production(session, "reference")
     starts = _starts(session)
-    if production.steps_left(starts) == 0:
-        runs = production.run(starts, session.movers)
-        production.write_spectra(runs, store)
+    if md.steps_left(starts) == 0:
+        runs = md.run(starts, session.movers)
+        md.write_spectra(runs, store)
         _log_broken(session, runs, "reference_")
 
 
@@ -190,13 +183,13 @@ def _log_line_width(settings: Spectroscopy) -> None:
     )
 
 
-def _log_cost(session: Session, production: Production) -> None:
+def _log_cost(session: Session, md: Production) -> None:
     """Log how long the engine's own MD will take, measured on a few of its steps."""
     optima = session.optima
-    steps = production.steps_left(session.starts(session.references))
+    steps = md.steps_left(session.starts(session.references))
     if not steps:
         return
-    count = min(getattr(session.movers, "workers", 1), len(optima) * production.md.replicas)
+    count = min(getattr(session.movers, "workers", 1), len(optima) * md.md.replicas)
     try:
         seconds = seconds_per_step(session.study.engine, optima, session.movers) * steps / count
         cost = f"about {duration(seconds)}"
@@ -244,7 +237,7 @@ def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
 
 @contextmanager
 def timed(session: Session, stage: str) -> Iterator[dict[str, float]]:
-    """Log how long a stage of the study takes, and record it; yields a dictionary for its counts."""
+    """Log and record how long a stage of the study takes; yields a dictionary for its counts."""
     with session.journal.stage(stage) as done:
         yield done
     session.tracker.metrics({f"time.{stage}_s": done["seconds"]})

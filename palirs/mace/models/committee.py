@@ -1,4 +1,4 @@
-"""A committee of potentials: energies and forces of every member for a whole batch of molecules, and what their spread tells."""
+"""A committee of potentials: energies, forces and their spread for batches of molecules."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -108,11 +108,11 @@ class Committee:
         return graph(numbers, self.elements, self.dtype, device)
 
     def species(self, numbers: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the index of each atom's element, ``[N]``; an error for elements that the members do not know."""
+        """Return the index of each atom's element, ``[N]``; an error for unknown elements."""
         return species(numbers, self.elements)
 
     def isolated(self, kinds: np.ndarray, counts: Sequence[int]) -> Tensor:
-        """Return the sums of the atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
+        """Return sums of atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
 
         Interaction energies are added to them in double precision: a total energy of thousands of
         eV has no meV left in single precision.
@@ -123,7 +123,7 @@ class Committee:
         )
 
     def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
+        """Evaluate every member on one batch by MACE's own code, slower than :meth:`evaluator`.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Committee:
     def evaluator(
         self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False
     ) -> Evaluator:
-        """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
+        """Return :meth:`forces` for one moving batch, by the fastest backend or the one asked for.
 
         Parameters
         ----------
@@ -159,22 +159,22 @@ class Committee:
         return evaluator(self, self.kernel, numbers, how or Evaluation(), once)
 
     def kernel(self, radial: str = "table") -> Kernel | None:
-        """Return the members as compiled code, made once, or ``None``, with a warning, where that cannot be had."""
+        """Return the members as compiled code; ``None``, with a warning, where that fails."""
         if radial not in self._kernels:
             self._kernels[radial] = checked_kernel(self, radial)
         return self._kernels[radial]
 
     def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""
-        found = [
+        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]``, uncast."""
+        outputs = [
             member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members
         ]
-        return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack(
-            [out["forces"].detach() for out in found]
+        return torch.stack([out["interaction_energy"].detach() for out in outputs]), torch.stack(
+            [out["forces"].detach() for out in outputs]
         )
 
     def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
-        """Evaluate structures of any mixture of molecules, all in one batch; what does not fit the memory is cut."""
+        """Evaluate structures of any molecules, in several batches if memory is short."""
         centred = np.concatenate(
             [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         )
@@ -187,16 +187,16 @@ class Committee:
         )
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
-        """Return the committee mean of each structure, in the form that engines give (no dipole)."""
-        found = self.evaluate(frames)
+        """Return the committee mean of each structure, as engines do (without a dipole)."""
+        predictions = self.evaluate(frames)
         return [
-            Properties(float(found.energy[:, i].mean()), forces.mean(axis=0))
-            for i, forces in enumerate(found.forces)
+            Properties(float(predictions.energy[:, i].mean()), forces.mean(axis=0))
+            for i, forces in enumerate(predictions.forces)
         ]
 
 
 def force_spread(forces: Tensor) -> Tensor:
-    """Disagreement of the members on each atom, sqrt(Σ_xyz var) with the population variance over members.
+    """Disagreement of the members on each atom: sqrt(Σ_xyz var), population variance over members.
 
     Parameters
     ----------
@@ -212,5 +212,8 @@ def force_spread(forces: Tensor) -> Tensor:
 
 
 def relative_force_error(forces: Tensor, epsilon: float = 0.2) -> Tensor:
-    """Spread over (size of the mean force + ε) of each atom, ``[..., N]``; ε = 0.2 eV/Å as in MACE's active-learning script."""
+    """Spread over (size of the mean force + ε) of each atom, ``[..., N]``.
+
+    ε = 0.2 eV/Å as in MACE's active-learning script.
+    """
     return force_spread(forces) / (torch.linalg.norm(forces.mean(dim=-3), dim=-1) + epsilon)

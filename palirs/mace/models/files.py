@@ -57,7 +57,8 @@ def read(path: Path) -> tuple[Shape, torch.nn.Module]:
         raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
     if FORMAT not in metadata:
         raise PalirsError(
-            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs"
+            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; "
+            "it was not written by palirs"
         )
     description = json.loads(metadata[FORMAT])
     shape = _SHAPES[description["kind"]].from_dict(description)
@@ -114,7 +115,7 @@ def load_dipole_model(paths: str | Path | Sequence[Path]) -> DipoleModel:
 
 
 def load(path: str | Path) -> Committee | DipoleModel:
-    """Load whatever a model file or a directory holds, see :func:`load_committee` and :func:`load_dipole_model`."""
+    """Load a committee or a dipole model, whichever is there."""
     path = Path(path)
     if path.is_file() and read(path)[0].kind == DipoleShape.kind:
         return load_dipole_model(path)
@@ -127,7 +128,7 @@ def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:
 
 
 def potential_files(directory: Path) -> list[Path]:
-    """Return the files of the committee in an iteration directory or of the last iteration of a study.
+    """Return the potentials in an iteration directory or of the last iteration of a study.
 
     Raises
     ------
@@ -137,12 +138,13 @@ def potential_files(directory: Path) -> list[Path]:
     iterations = sorted(
         child for child in (directory / "iterations").glob("*") if re.fullmatch(r"\d+", child.name)
     )
-    place = iterations[-1] if iterations else directory
+    folder = iterations[-1] if iterations else directory
     files = sorted(
-        place.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2])
+        folder.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2])
     )
     if not files:
         raise PalirsError(
-            f"{directory}: no trained committee here (potential-0.safetensors, ...); run task=active_learning first"
+            f"{directory}: no trained committee here (potential-0.safetensors, ...); "
+            "run task=active_learning first"
         )
     return files

@@ -1,4 +1,4 @@
-"""What every model says of itself beside its weights, and modules made from that description."""
+"""The description of a model beside its weights, and modules made from it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def copy_module(module: Module) -> Module:
 
 
 def of_data(frames: Sequence[Atoms], architecture: Architecture) -> dict[str, Any]:
-    """Return architecture, elements and mean number of neighbours for a shape that is to learn these frames."""
+    """Return architecture, elements and mean number of neighbours for training on these frames."""
     return {
         "architecture": architecture,
         "elements": tuple(sorted({int(z) for atoms in frames for z in atoms.numbers})),
