@@ -62,7 +62,7 @@ def write_predictor(
     potentials: Sequence[Path],
     dipoles: Sequence[Path],
     learnt: Sequence[Atoms],
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
 ) -> Predictor:
     """Write a predictor to a directory atomically; an older one is replaced.
 

@@ -66,7 +66,7 @@ class Prediction(Spectrum):
 
     molecule: Atoms = field(default_factory=Atoms, kw_only=True)
     temperature: float = field(default=300.0, kw_only=True)
-    bands: list[dict[str, object]] = field(default_factory=list, kw_only=True, repr=False)
+    bands: list[dict[str, float | str]] = field(default_factory=list, kw_only=True, repr=False)
     harmonic: Harmonic | None = field(default=None, kw_only=True, repr=False)
     expected_error: float = field(default=float("nan"), kw_only=True)
     learnt: bool = field(default=False, kw_only=True)

@@ -216,7 +216,7 @@ def assign(
     reference: Harmonic,
     predicted: Harmonic | None,
     densities: tuple[np.ndarray, np.ndarray] | None,
-) -> list[dict[str, object]]:
+) -> list[dict[str, float | str]]:
     """Return the bands of a spectrum and the modes they come from, by :func:`assigned_bands`.
 
     ``reference`` are the vibrations by the engine, ``predicted`` those by the committee in the same

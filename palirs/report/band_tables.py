@@ -9,11 +9,11 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.naming import characters
 
 
-def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+def in_words(rows: Sequence[Mapping[str, float | str]]) -> list[dict[str, object]]:
     """Return the rows of :func:`palirs.spectra.assignment.assigned_bands` as text, with errors."""
 
-    def with_error(row: Mapping[str, object], name: str, unit: str) -> str:
-        error = float(str(row[f"{name}_error_{unit}"]))
+    def with_error(row: Mapping[str, float | str], name: str, unit: str) -> str:
+        error = float(row[f"{name}_error_{unit}"])
         return f"{row[f'{name}_{unit}']:.0f}" + (f" ± {error:.1f}" if np.isfinite(error) else "")
 
     texts = []
@@ -28,7 +28,7 @@ def in_words(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
         }
         for kind in NEAREST:
             if f"{kind}_cm1" in row:
-                position = float(str(row[f"{kind}_cm1"]))
+                position = float(row[f"{kind}_cm1"])
                 text[kind] = "" if np.isnan(position) else f"{position:.0f}"
         texts.append(text)
     return texts

@@ -5,7 +5,6 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,7 +21,7 @@ WINDOW = (500.0, 4000.0)
 
 
 def spectra_figure(
-    title: str, spectra: Mapping[str, Spectrum], bands: Sequence[Mapping[str, Any]] = ()
+    title: str, spectra: Mapping[str, Spectrum], bands: Sequence[Mapping[str, float | str]] = ()
 ) -> go.Figure:
     """Draw spectra on one axis of wavenumbers, falling from left to right.
 
@@ -178,7 +177,10 @@ def write_page(figures: Sequence[go.Figure], file: Path) -> Path:
 
 
 def summary(
-    title: str, spectrum: Spectrum, bands: Sequence[Mapping[str, Any]], warnings: Sequence[str]
+    title: str,
+    spectrum: Spectrum,
+    bands: Sequence[Mapping[str, float | str]],
+    warnings: Sequence[str],
 ) -> str:
     """Return a predicted spectrum as HTML for a notebook: warnings, figure, table of bands."""
     buffer = io.BytesIO()

@@ -68,7 +68,7 @@ def spectrum(
     spectra: Mapping[str, Spectrum],
     window: tuple[float, float],
     notes: Mapping[str, str],
-    bands: Sequence[Mapping[str, object]] = (),
+    bands: Sequence[Mapping[str, float | str]] = (),
     sticks: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Figure:
     """Draw prediction, reference, harmonic intensities and experiment, a panel each.
@@ -228,14 +228,17 @@ def _sticks(
 
 
 def _names(
-    axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, window: tuple[float, float]
+    axis: Axes,
+    bands: Sequence[Mapping[str, float | str]],
+    shown: Spectrum,
+    window: tuple[float, float],
 ) -> None:
     """Write the assignments above the strongest bands, where they do not overlap."""
     taken: list[float] = []
     span, edge = window[1] - window[0], _edge(shown)
     top = shown.within(*window).intensity.max()
-    for row in sorted(bands, key=lambda row: -float(str(row["area_km_per_mol"]))):
-        at = float(str(row["position_cm1"]))
+    for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"])):
+        at = float(row["position_cm1"])
         if (
             len(taken) == NAMED
             or any(abs(at - other) < APART * span for other in taken)

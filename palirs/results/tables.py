@@ -4,10 +4,9 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV, atomically; a column for every key that any of them has."""
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", encoding="utf-8", newline="") as file:

@@ -50,7 +50,7 @@ def assigned_bands(
     window: tuple[float, float],
     modes: Modes,
     densities: tuple[np.ndarray, np.ndarray] | None = None,
-) -> list[dict[str, object]]:
+) -> list[dict[str, float | str]]:
     """Return a row for each band of the predicted spectrum.
 
     Parameters
@@ -69,14 +69,14 @@ def assigned_bands(
     grid = spectra["predicted"].wavenumber
     wavenumber, density = densities or (grid, harmonic_densities(modes.frequencies, grid))
     others = {kind: bands(spectra[kind], window) for kind in NEAREST if kind in spectra}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, float | str]] = []
     for band in bands(spectra["predicted"], window):
         given = contributions(band, wavenumber, density, modes.intensities)
         name, share = assignment(modes.names, given)
         if given.sum() < EXPLAINED * band.area:
             name = f"no fundamental ({name})"
         strongest = int(given.argmax())
-        row: dict[str, object] = {
+        row: dict[str, float | str] = {
             "position_cm1": band.position,
             "position_error_cm1": band.position_error,
             "area_km_per_mol": band.area,

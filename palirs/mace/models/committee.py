@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
+from torch import Tensor, nn
 
 from palirs.engines import Properties
 from palirs.mace.compiled import Kernel
@@ -49,7 +48,7 @@ class Committee:
         The trained potentials.
     """
 
-    def __init__(self, shapes: list[PotentialShape], members: list[Any]):
+    def __init__(self, shapes: list[PotentialShape], members: list[nn.Module]):
         if len({shape.elements for shape in shapes}) != 1:
             raise PalirsError("the members of a committee must know the same elements")
         self.shapes = shapes
@@ -61,7 +60,7 @@ class Committee:
                 parameter.requires_grad_(False)
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Any, Any]]) -> "Committee":
+    def of(cls, parts: Sequence[tuple[PotentialShape, nn.Module]]) -> "Committee":
         """Make a committee from pairs of shape and module."""
         return cls([shape for shape, _ in parts], [module for _, module in parts])
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 import torch
 from ase import Atoms
@@ -98,7 +98,15 @@ def copy_module(module: Module) -> Module:
     return copied(module)
 
 
-def of_data(frames: Sequence[Atoms], architecture: Architecture) -> dict[str, Any]:
+class OfData(TypedDict):
+    """What a shape takes from the data that it is to be trained on."""
+
+    architecture: Architecture
+    elements: tuple[int, ...]
+    mean_neighbours: float
+
+
+def of_data(frames: Sequence[Atoms], architecture: Architecture) -> OfData:
     """Return architecture, elements and mean number of neighbours for training on these frames."""
     return {
         "architecture": architecture,
