@@ -1,4 +1,4 @@
-"""What a study came to, computed for its report and for comparisons with other studies."""
+"""Results of studies, computed for the report and for comparisons."""
 
 from palirs.results.study import Findings
 

@@ -1,4 +1,4 @@
-"""Errors of several studies against the labels they took."""
+"""Errors of several studies against the number of labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which part of the configuration space that MD visits the labelled structures cover."""
+"""How much of the configurations visited by MD the labelled structures cover."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

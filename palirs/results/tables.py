@@ -25,7 +25,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_table(path: Path) -> list[dict[str, float | str]]:
-    """Read such a table; what reads as a number is one, empty cells are left out."""
+    """Read a CSV table; numbers as floats, empty cells left out."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
             {key: _value(text) for key, text in row.items() if text} for row in csv.DictReader(file)

@@ -65,7 +65,7 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
 
 
 def _cut(band: Band, part: Spectrum) -> bool:
-    """Tell whether the window's edge cuts a band: what is seen then is the tail of one outside."""
+    """Whether the window's edge cuts a band, so that only its tail is seen."""
     ends = [(band.low, part.wavenumber[0]), (band.high, part.wavenumber[-1])]
     height = part.on(np.array([band.position]))[0]
     return any(end == edge and part.on(np.array([edge]))[0] > CUT * height for end, edge in ends)
@@ -93,7 +93,7 @@ def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:
 
 
 def _summit(x: np.ndarray, y: np.ndarray) -> float:
-    """Return where the parabola through the highest point and its neighbours is highest."""
+    """Return the maximum of the parabola through the highest point and its neighbours."""
     top = int(np.clip(y.argmax(), 1, len(y) - 2)) if len(y) > 2 else int(y.argmax())
     if len(y) < 3:
         return float(x[top])

@@ -1,4 +1,4 @@
-"""Vibrational density of states of each normal mode, from its rates along a trajectory."""
+"""Vibrational density of states of each normal mode, from its velocity along a trajectory."""
 
 import numpy as np
 

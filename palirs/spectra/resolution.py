@@ -1,4 +1,4 @@
-"""Measured spectra seen at the resolution of computed ones."""
+"""Measured spectra at the resolution of computed ones."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ STEP = 1.0
 def at_resolution(
     spectrum: Spectrum, max_lag: float, *, window: str = "hann", friction: float = 0.0
 ) -> Spectrum:
-    """Broaden a spectrum as one computed from an autocorrelation of finite depth is.
+    """Broaden a spectrum like one computed from an autocorrelation of finite depth.
 
     Each line gets the shape that :func:`palirs.spectra.infrared_spectrum` gives it: its Fourier
     transform is multiplied by the window of the lags, and by exp(−γt/2), how Langevin dynamics
