@@ -179,7 +179,7 @@ class InitialSamples:
     def sample(self, known: Vibrations, rng: np.random.Generator) -> list[Atoms]:
         """Return the optimum and the samples, no two of them the same to an engine."""
         optimum = known.atoms.copy()
-        optimum.info[keys.STRETCH] = "optimum"
+        optimum.info[keys.GROUP] = "optimum"
         parts = [part for part in (self.images, self.thermal) if part is not None]
         return distinct(
             [
@@ -221,5 +221,5 @@ def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) ->
 def _moved(known: Vibrations, step: np.ndarray, origin: str, stretch: str) -> Atoms:
     moved = known.atoms.copy()
     moved.positions += step
-    moved.info |= {keys.ORIGIN: origin, keys.STRETCH: stretch}
+    moved.info |= {keys.ORIGIN: origin, keys.GROUP: stretch}
     return moved

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.geometry.distinct import Known, distances, sorted_distances
+from palirs.geometry.distinct import StructureIndex, distances, sorted_distances
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.state import Plan, State
 from palirs.molecules import on_grid
@@ -39,7 +39,7 @@ def expected_errors(
     return {name: float(1e3 * factor * np.mean(values)) for name, values in found.items()}
 
 
-def content(expected: dict[str, float], plan: Plan, state: State) -> set[str]:
+def converged_molecules(expected: dict[str, float], plan: Plan, state: State) -> set[str]:
     """Return the molecules that need no more labels: frequencies are good, and forces, if they are asked for.
 
     With ``learning.converge=together`` it is all or none, by the averages over the molecules.
@@ -69,7 +69,7 @@ def choose(trajectories: Sequence[Trajectory], plan: Plan, state: State) -> list
     """
     chosen, known, factor = (
         [],
-        Known(state.dataset),
+        StructureIndex(state.dataset),
         state.metrics.get("committee.calibration", np.nan),
     )
     for name in dict.fromkeys(molecule_of(one.walker) for one in trajectories):

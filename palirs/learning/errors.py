@@ -155,4 +155,4 @@ def _origin(atoms: Atoms) -> str:
 
 
 def _stretch(atoms: Atoms, number: int) -> str:
-    return str(atoms.info.get(keys.STRETCH, number))
+    return str(atoms.info.get(keys.GROUP, number))

@@ -97,7 +97,7 @@ class Trajectory:
             keys.ORIGIN: "exploration",
             keys.ITERATION: iteration,
             keys.TEMPERATURE: self.walker.temperature,
-            keys.STRETCH: f"{self.walker.name}, iteration {iteration}",
+            keys.GROUP: f"{self.walker.name}, iteration {iteration}",
         }
         return Atoms(self.walker.molecule.numbers, positions=self.positions[index], info=info)
 

@@ -21,7 +21,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import Labeller
-from palirs.learning.acquisition import content
+from palirs.learning.acquisition import converged_molecules
 from palirs.learning.advice import advice
 from palirs.learning.calibration import calibrate
 from palirs.learning.errors import dipole_errors, potential_parity
@@ -29,12 +29,12 @@ from palirs.learning.exploration import walkers
 from palirs.learning.frames import clear, sample
 from palirs.learning.frequencies import compare_frequencies, compare_intensities
 from palirs.learning.iterations import complete_iterations, read_dataset, restore, save
-from palirs.learning.sides import settle, sides
+from palirs.learning.splits import assign_splits, separate_test
 from palirs.learning.state import Dipoles, Plan, State
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_committee, train_dipoles
-from palirs.mace.training.split import split
+from palirs.mace.training.split import random_split
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, minimum, together
 
@@ -199,7 +199,7 @@ def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -
     file = place / "spared.json"
     if file.exists():
         return set(json.loads(file.read_text()))
-    found = content(expected, plan, state)
+    found = converged_molecules(expected, plan, state)
     if found != set(expected) or plan.unlabelled(
         state.dataset
     ):  # else there is no iteration, unless goals change
@@ -215,9 +215,9 @@ def share_out(
     """Return what is learnt (or decides when to stop), and what tests, once new labels have arrived."""
     training = plan.training
     if plan.learning.split == "frames":
-        return split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
-    train, test = sides(
-        [*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)]
+        return random_split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
+    train, test = separate_test(
+        [*dataset, *assign_splits(labelled, dataset, training.test_fraction, training.validation_fraction)]
     )
     if not test:
         raise PalirsError(

@@ -14,7 +14,7 @@ from palirs.production import duration
 from palirs.production.trajectories import broken
 from palirs.report import sections, spectral
 from palirs.report.sections import Section
-from palirs.results import Findings
+from palirs.results import StudyResults
 from palirs.settings import Study
 from palirs.spectra.bands import band_error
 
@@ -38,12 +38,12 @@ UNSURE = 0.1
 """Standard error of a band, or error of intensities, that is worth a warning."""
 
 
-def chapters(found: Findings, study: Study, journal: Journal, config: str) -> list[Chapter]:
+def chapters(found: StudyResults, study: Study, journal: Journal, config: str) -> list[Chapter]:
     """Return what the report consists of; draws every figure.
 
     Parameters
     ----------
-    found : Findings
+    found : StudyResults
         What the study found.
     study : Study
         The settings.
@@ -92,7 +92,7 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
     ]
 
 
-def warnings(found: Findings, study: Study) -> list[str]:
+def warnings(found: StudyResults, study: Study) -> list[str]:
     """Return what should be known before a number of a study is used, in sentences."""
     last, goals = found.history[-1], study.learning
     told = [
@@ -132,7 +132,7 @@ def warnings(found: Findings, study: Study) -> list[str]:
     return [*told, *_of_spectra(found)]
 
 
-def _of_spectra(found: Findings) -> list[str]:
+def _of_spectra(found: StudyResults) -> list[str]:
     store, told = found.spectra, []
     for name in store.molecules:
         known = store.read(name)
@@ -162,7 +162,7 @@ def _of_spectra(found: Findings) -> list[str]:
     return told
 
 
-def headline(found: Findings) -> dict[str, float]:
+def headline(found: StudyResults) -> dict[str, float]:
     """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
     store, told = found.spectra, {}
     known = {name: store.read(name) for name in store.molecules}
@@ -179,7 +179,7 @@ def headline(found: Findings) -> dict[str, float]:
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
 
-def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
+def cost(found: StudyResults, study: Study, journal: Journal) -> list[Section]:
     """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
     rows, stages = [], journal.stages()
     for name, told in stages.items():

@@ -10,7 +10,7 @@ from palirs import keys
 from palirs.learning.errors import above
 from palirs.production.trajectories import broken
 from palirs.report import figures
-from palirs.results import Findings
+from palirs.results import StudyResults
 from palirs.results.coverage import ENGINE_MD, NEIGHBOURS, coverage_of
 from palirs.results.tables import read_table, write_table
 
@@ -52,7 +52,7 @@ class Section:
     code: str = ""
 
 
-def learning_curves(results: Findings) -> Section:
+def learning_curves(results: StudyResults) -> Section:
     """Errors of each iteration, drawn and as a table."""
     rows = []
     for number, (metrics, expected) in enumerate(
@@ -78,7 +78,7 @@ def learning_curves(results: Findings) -> Section:
     return Section("Learning curves", drawn, rows, note=note)
 
 
-def data(results: Findings) -> Section:
+def data(results: StudyResults) -> Section:
     """Energies of the first and the final data above the optima."""
     drawn = figures.energy_distribution(
         results.above_optimum(results.first), results.above_optimum(results.final)
@@ -88,7 +88,7 @@ def data(results: Findings) -> Section:
     )
 
 
-def coverage(results: Findings) -> list[Section]:
+def coverage(results: StudyResults) -> list[Section]:
     """Principal components of all structures, and how much of the engine's MD the data cover."""
     covers = coverage_of(results)
     drawn = figures.principal_components(covers.components, covers.variance)
@@ -104,7 +104,7 @@ def coverage(results: Findings) -> list[Section]:
     return sections
 
 
-def test_set(results: Findings) -> list[Section]:
+def test_set(results: StudyResults) -> list[Section]:
     """Errors of each iteration on the test set, if there is one, and of the last by molecule."""
     titles = {
         "errors": "Errors on the test set, by iteration",
@@ -118,7 +118,7 @@ def test_set(results: Findings) -> list[Section]:
     ]
 
 
-def parities(results: Findings) -> list[Section]:
+def parities(results: StudyResults) -> list[Section]:
     """Predicted against reference values of the test frames."""
     energy, forces = results.potential
     drawn = [
@@ -136,7 +136,7 @@ def parities(results: Findings) -> list[Section]:
     ]
 
 
-def errors(results: Findings) -> Section:
+def errors(results: StudyResults) -> Section:
     """Errors on the test frames by molecule and by origin; also written to ``errors.csv``."""
     rows = results.error_rows()
     write_table(results.directory / "errors.csv", rows)
@@ -157,7 +157,7 @@ def _with_errors(row: Mapping[str, object]) -> dict[str, object]:
     return texts
 
 
-def reliability(results: Findings) -> list[Section]:
+def reliability(results: StudyResults) -> list[Section]:
     """Error against disagreement of the committee, if it has several members."""
     if not results.calibration.spread.min() > 0:
         return []
@@ -172,7 +172,7 @@ def reliability(results: Findings) -> list[Section]:
     ]
 
 
-def ended_early(results: Findings) -> list[Section]:
+def ended_early(results: StudyResults) -> list[Section]:
     """Trajectories that ended early and why, if there are any."""
     rows = [
         {"trajectory": trajectory, "reason": reason}

@@ -9,7 +9,7 @@ from palirs.geometry.symmetry import symmetry_order
 from palirs.production import assign
 from palirs.report import band_tables, figures, interactive, spectral_figures, transfer_figures
 from palirs.report.sections import Section
-from palirs.results import Findings
+from palirs.results import StudyResults
 from palirs.results.tables import read_table, write_table
 from palirs.spectra import Spectrum, read_spectrum
 from palirs.spectra.similarity import mean_metrics, with_intervals
@@ -19,7 +19,7 @@ SIMILARITY = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), 
 EQUAL = "The same with the experiment at the resolution of the computed spectra"
 
 
-def spectra(results: Findings) -> list[Section]:
+def spectra(results: StudyResults) -> list[Section]:
     """Spectrum, bands and similarity of each molecule that has a spectrum, also by region."""
     store, sections, rows, regions, metrics = results.spectra, [], [], [], []
     for molecule in store.molecules:
@@ -72,7 +72,7 @@ def _regions(
     ]
 
 
-def experiments(results: Findings) -> list[Section]:
+def experiments(results: StudyResults) -> list[Section]:
     """Files of measured spectra, and how each was read."""
     rows = []
     for molecule, path in results.spectra.experiments.items():
@@ -85,7 +85,7 @@ def experiments(results: Findings) -> list[Section]:
     return [Section("Measured spectra, as they were read", rows=rows)] if rows else []
 
 
-def conformers(results: Findings) -> list[Section]:
+def conformers(results: StudyResults) -> list[Section]:
     """Energies and populations of the conformers that trajectories start from."""
     rows = []
     temperature = results.spectra.temperature
@@ -120,7 +120,7 @@ def mean_in_words(metrics: Sequence[Mapping[str, float]]) -> dict[str, str]:
 
 
 def _of_molecule(
-    results: Findings, molecule: str, shown: Mapping[str, Spectrum], similarity: Mapping[str, str]
+    results: StudyResults, molecule: str, shown: Mapping[str, Spectrum], similarity: Mapping[str, str]
 ) -> list[Section]:
     store = results.spectra
     reference, predicted = results.references[molecule], results.own.get(molecule)
@@ -157,7 +157,7 @@ def _of_molecule(
     ]
 
 
-def modes(results: Findings) -> list[Section]:
+def modes(results: StudyResults) -> list[Section]:
     """Motion of each normal mode, and its frequency and intensity by engine and committee."""
     sections = []
     for molecule, reference in results.references.items():
@@ -167,7 +167,7 @@ def modes(results: Findings) -> list[Section]:
     return sections
 
 
-def temperatures(results: Findings) -> list[Section]:
+def temperatures(results: StudyResults) -> list[Section]:
     """Spectra of each molecule at several temperatures, and their similarity to the reference."""
     sections: list[Section] = []
     rows: list[dict[str, object]] = []
@@ -196,7 +196,7 @@ def temperatures(results: Findings) -> list[Section]:
     return sections
 
 
-def lengths(results: Findings) -> list[Section]:
+def lengths(results: StudyResults) -> list[Section]:
     """Similarity against the length of the MD, for each molecule with something to compare with."""
     store, sections = results.spectra, []
     for molecule in store.molecules:

@@ -1,5 +1,5 @@
 """Results of studies, computed for the report and for comparisons."""
 
-from palirs.results.study import Findings
+from palirs.results.study import StudyResults
 
-__all__ = ["Findings"]
+__all__ = ["StudyResults"]

@@ -13,7 +13,7 @@ from palirs import keys
 from palirs.descriptors import mbtr
 from palirs.molecules import read_frames
 from palirs.production.trajectories import geometries
-from palirs.results.study import Findings
+from palirs.results.study import StudyResults
 
 MOST = 1500
 """Structures of one set, at most about."""
@@ -41,7 +41,7 @@ class Coverage:
     covered: list[dict[str, object]]
 
 
-def coverage_of(results: Findings) -> Coverage:
+def coverage_of(results: StudyResults) -> Coverage:
     """Describe the engine's own MD, the final and the first data, and the test set of a study."""
     test_set = results.directory / "test_set" / "test_set.xyz"
     sets = {

@@ -20,7 +20,7 @@ from palirs.vibrations import Harmonic
 
 
 @dataclass(frozen=True)
-class Findings:
+class StudyResults:
     """Data, models and spectra of a study, and their errors, computed when first used.
 
     Attributes

@@ -16,10 +16,10 @@ class Choice(ABC):
     needs_distance: ClassVar[bool] = False
 
     @abstractmethod
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Return what each candidate is worth; asked again after each that was taken.
+        """Return the score of each candidate; called again after each that was taken.
 
         Parameters
         ----------
@@ -39,7 +39,7 @@ class MostUncertain(Choice):
 
     needs_spread: ClassVar[bool] = True
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the spread."""
@@ -58,7 +58,7 @@ class Distant(Choice):
     needs_spread: ClassVar[bool] = True
     needs_distance: ClassVar[bool] = True
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return spread times distance."""
@@ -71,7 +71,7 @@ class RandomFrames(Choice):
 
     needs_spread: ClassVar[bool] = False
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return random numbers."""

@@ -94,8 +94,8 @@ class Selector:
         """Take what is worth most among the free ones, one after the other; ``distance`` is brought up to date."""
         spread, taken = getattr(candidates, self.uncertainty), []
         while free.any() and len(taken) < self.frames:
-            worth = np.where(free, self.choice.worth(spread, distance, rng), -np.inf)
-            best = int(worth.argmax())
+            scores = np.where(free, self.choice.score(spread, distance, rng), -np.inf)
+            best = int(scores.argmax())
             taken.append(best)
             free = free & ~candidates.beside(best, self.separation)
             np.minimum(

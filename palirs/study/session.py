@@ -27,7 +27,7 @@ from palirs.mace.models.files import dipole_files, load_dipole_model
 from palirs.molecules import check_whole, read_frames
 from palirs.production import ConformerEnsemble, spectrum_store
 from palirs.recipes import PalirsError
-from palirs.results import Findings
+from palirs.results import StudyResults
 from palirs.settings import Study
 from palirs.settings.flat import flat
 from palirs.spectra.store import SpectrumStore
@@ -237,12 +237,12 @@ class Session:
         return spectrum_store(self.directory, s.spectrum, s.temperature, names)
 
     @property
-    def findings(self) -> Findings:
+    def findings(self) -> StudyResults:
         """What the report is made of."""
         last, dipoles = self.last_iteration, self.dipole_files
         places = complete_iterations(self.directory)
         energies = [found.energy for found in self.labeller.calculate(self.optima)]
-        return Findings(
+        return StudyResults(
             directory=self.directory,
             spectra=self.spectra,
             history=[

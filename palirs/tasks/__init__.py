@@ -6,7 +6,7 @@ from palirs.tasks.models import export_model, import_model
 from palirs.tasks.prediction import predict
 from palirs.tasks.spectral import aimd, spectra
 from palirs.tasks.stages import active_learning, analyse, check, dipole, harmonic, study
-from palirs.tasks.testing import compare, test_set
+from palirs.tasks.evaluation import compare, test_set
 
 __all__ = [
     "active_learning",

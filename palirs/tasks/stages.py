@@ -23,7 +23,7 @@ from palirs.planning import measuring, rates
 from palirs.planning.plan import plan
 from palirs.planning.work import rate_names, workers
 from palirs.recipes import PalirsError
-from palirs.results import Findings
+from palirs.results import StudyResults
 from palirs.spectra.files import write_csv
 from palirs.spectra.similarity import in_words
 from palirs.study import Session, growth
@@ -308,7 +308,7 @@ def analyse(session: Session) -> None:
     log.info("report: %s", written)
 
 
-def _pictures(found: Findings) -> list[str]:
+def _pictures(found: StudyResults) -> list[str]:
     """Return the spectra for the description of the run, how alike they are, and where to find more."""
     lines, store = [], found.spectra
     for molecule in store.molecules[:3]:
@@ -327,7 +327,7 @@ def _in_markdown(name: str) -> str:
     return re.sub(r"[\\`*_{}\[\]()#+!|<>~]", r"\\\g<0>", name)
 
 
-def _summary(session: Session, found: Findings) -> list[str]:
+def _summary(session: Session, found: StudyResults) -> list[str]:
     s, history = session.study, found.history
     return [
         *(

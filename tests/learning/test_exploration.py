@@ -103,7 +103,7 @@ def test_frames_know_where_they_come_from(first):
         keys.ORIGIN: "exploration",
         keys.ITERATION: 4,
         keys.TEMPERATURE: 70.0,
-        keys.STRETCH: "methanol 70 K #0, iteration 4",
+        keys.GROUP: "methanol 70 K #0, iteration 4",
     }
 
 

@@ -11,7 +11,7 @@ from ase.build import molecule
 from palirs import keys
 from palirs.dynamics import average
 from palirs.geometry.distinct import distances
-from palirs.learning.acquisition import choose, content, expected_errors
+from palirs.learning.acquisition import choose, converged_molecules, expected_errors
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.loop import share_out
 from palirs.learning.state import Plan, State
@@ -113,7 +113,7 @@ def test_a_molecule_that_is_good_gets_no_more_labels(tmp_path):
 
     def spared(expected, metrics=metrics, **goals):
         settings = replace(plan(None, tmp_path), learning=Learning(**{"forces_mae": 10.0, **goals}))
-        return content(expected, settings, replace(state, metrics=metrics))
+        return converged_molecules(expected, settings, replace(state, metrics=metrics))
 
     assert spared(expected) == {"a"}, "b is not good, c has failed"
     assert spared(expected, harmonic_mae=10.0) == {"a", "b"}
@@ -174,7 +174,7 @@ def test_intensities_count_where_they_are_asked_for(tmp_path):
     } | {shares: 0.03}
     assert replace(state, metrics=modes | without).near(asked), "no mode of b is strong"
     chosen = replace(plan(None, tmp_path), learning=replace(asked, forces_mae=10.0))
-    assert content({"a": 5.0, "b": 5.0}, chosen, state) == {"a"}
+    assert converged_molecules({"a": 5.0, "b": 5.0}, chosen, state) == {"a"}
 
 
 def test_the_loop_ends_when_frequencies_and_forces_are_good():
@@ -212,7 +212,7 @@ def test_frames_that_are_all_neighbours_leave_nothing_to_test_with(tmp_path):
     for number in range(8):
         atoms = molecule("H2")
         atoms.positions *= 1 + 0.05 * number
-        atoms.info |= {keys.MOLECULE: "H2", keys.ORIGIN: "normal_mode", keys.STRETCH: "mode 0"}
+        atoms.info |= {keys.MOLECULE: "H2", keys.ORIGIN: "normal_mode", keys.GROUP: "mode 0"}
         images.append(atoms)
     settings = replace(plan(None, tmp_path), training=Training())
     with pytest.raises(PalirsError, match="initial=thermal"):

@@ -9,7 +9,7 @@ from palirs.recipes import PalirsError
 from palirs.report.course_figures import ERRORS, labels_against_errors
 from palirs.results.courses import Course, find_studies, read_courses, table
 from palirs.results.tables import write_table
-from palirs.tasks.testing import _described
+from palirs.tasks.evaluation import _described
 
 GOALS = dict(zip(ERRORS, (5.0, 10.0), strict=True))
 

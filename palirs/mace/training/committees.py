@@ -12,7 +12,7 @@ from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.checks import check_labels
 from palirs.mace.training.jobs import Job, train
-from palirs.mace.training.split import validation
+from palirs.mace.training.split import validation_split
 from palirs.randomness import integer
 from palirs.recipes import PalirsError
 
@@ -36,7 +36,7 @@ def train_committee(
     ``pretrained`` one with members that others start from.
     """
     check_labels(frames, dipoles=False)
-    train_frames, valid = validation(
+    train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "validation", iteration
     )
     jobs = [
@@ -76,7 +76,7 @@ def train_dipoles(
 ) -> DipoleModel:
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
-    train_frames, valid = validation(
+    train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "dipole validation"
     )
     jobs = [

@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.sides import settle, sides
+from palirs.learning.splits import assign_splits, separate_test
 
 
 def frames(name, origin, stretches, each=1, seed=0):
@@ -13,7 +13,7 @@ def frames(name, origin, stretches, each=1, seed=0):
         Atoms(
             "H2",
             positions=rng.normal(size=(2, 3)),
-            info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.STRETCH: f"{origin} {number}"},
+            info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.GROUP: f"{origin} {number}"},
         )
         for number in range(stretches)
         for _ in range(each)
@@ -21,7 +21,7 @@ def frames(name, origin, stretches, each=1, seed=0):
 
 
 def shares(found):
-    counts = Counter(atoms.info[keys.SIDE] for atoms in found)
+    counts = Counter(atoms.info[keys.SPLIT] for atoms in found)
     return [counts[side] / len(found) for side in ("test", "valid", "train")]
 
 
@@ -32,7 +32,7 @@ def test_every_molecule_and_origin_has_its_share_on_each_side():
         for origin in ("thermal", "exploration")
         for frame in frames(name, origin, 60)
     ]
-    found = settle(arrived, [], 0.2, 0.1)
+    found = assign_splits(arrived, [], 0.2, 0.1)
     for name in ("a", "b"):
         for origin in ("thermal", "exploration"):
             part = [
@@ -41,54 +41,54 @@ def test_every_molecule_and_origin_has_its_share_on_each_side():
                 if (atoms.info[keys.MOLECULE], atoms.info[keys.ORIGIN]) == (name, origin)
             ]
             np.testing.assert_allclose(shares(part), [0.2, 0.08, 0.72], atol=0.02)
-    learnt, tested = sides(found)
+    learnt, tested = separate_test(found)
     assert len(learnt) + len(tested) == len(found)
-    assert {atoms.info[keys.SIDE] for atoms in learnt} == {"train", "valid"}
+    assert {atoms.info[keys.SPLIT] for atoms in learnt} == {"train", "valid"}
 
 
 def test_neighbours_stand_together():
-    found = settle(frames("a", "exploration", 24, each=5), [], 0.2, 0.1)
+    found = assign_splits(frames("a", "exploration", 24, each=5), [], 0.2, 0.1)
     where = {}
     for atoms in found:
-        where.setdefault(atoms.info[keys.STRETCH], set()).add(atoms.info[keys.SIDE])
+        where.setdefault(atoms.info[keys.GROUP], set()).add(atoms.info[keys.SPLIT])
     assert all(len(side) == 1 for side in where.values())
     np.testing.assert_allclose(shares(found), [0.2, 0.08, 0.72], atol=0.05)
 
 
 def test_a_side_is_for_ever_and_later_frames_keep_the_shares():
-    first = settle(frames("a", "exploration", 30), [], 0.2, 0.1)
-    later = settle(frames("a", "exploration", 200, seed=1)[30:], first, 0.2, 0.1)
-    again = settle(frames("a", "exploration", 30), [], 0.2, 0.1)
-    assert [atoms.info[keys.SIDE] for atoms in first] == [atoms.info[keys.SIDE] for atoms in again]
+    first = assign_splits(frames("a", "exploration", 30), [], 0.2, 0.1)
+    later = assign_splits(frames("a", "exploration", 200, seed=1)[30:], first, 0.2, 0.1)
+    again = assign_splits(frames("a", "exploration", 30), [], 0.2, 0.1)
+    assert [atoms.info[keys.SPLIT] for atoms in first] == [atoms.info[keys.SPLIT] for atoms in again]
     np.testing.assert_allclose(shares([*first, *later]), [0.2, 0.08, 0.72], atol=0.02)
 
 
 def test_the_line_does_not_depend_on_the_order():
     arrived = frames("a", "thermal", 50)
     there = {id(atoms): number for number, atoms in enumerate(arrived)}
-    plain = settle(arrived, [], 0.2, 0.1)
-    turned = settle(arrived[::-1], [], 0.2, 0.1)[::-1]
-    assert [atoms.info[keys.SIDE] for atoms in plain] == [atoms.info[keys.SIDE] for atoms in turned]
+    plain = assign_splits(arrived, [], 0.2, 0.1)
+    turned = assign_splits(arrived[::-1], [], 0.2, 0.1)[::-1]
+    assert [atoms.info[keys.SPLIT] for atoms in plain] == [atoms.info[keys.SPLIT] for atoms in turned]
     assert len(there) == 50
-    assert keys.SIDE not in arrived[0].info, "inputs are left as they were"
+    assert keys.SPLIT not in arrived[0].info, "inputs are left as they were"
 
 
 def test_the_optimum_is_learnt():
     optimum = frames("a", "optimum", 1)
     assert (
-        settle([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SIDE] == "train"
+        assign_splits([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SPLIT] == "train"
     )
 
 
 def test_frames_without_a_stretch_stand_alone():
     bare = frames("a", "imported", 40)
     for atoms in bare:
-        del atoms.info[keys.STRETCH]
-    np.testing.assert_allclose(shares(settle(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03)
+        del atoms.info[keys.GROUP]
+    np.testing.assert_allclose(shares(assign_splits(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03)
 
 
 def test_frames_that_come_one_by_one_have_the_same_shares():
     settled = []
     for atoms in frames("a", "exploration", 60):
-        settled += settle([atoms], settled, 0.2, 0.1)
+        settled += assign_splits([atoms], settled, 0.2, 0.1)
     np.testing.assert_allclose(shares(settled), [0.2, 0.08, 0.72], atol=0.02)
