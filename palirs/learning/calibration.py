@@ -1,4 +1,4 @@
-"""From the disagreement of a committee to its error: what held-out frames say of the one, and of the other."""
+"""Calibration of the committee's spread: its ratio to the true error of forces on held-out frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LEVEL = 0.9
 
 @dataclass(frozen=True)
 class Calibration:
-    """Spread and true error of the forces on frames that were not learnt.
+    """Spread and true error of the forces on held-out frames.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Calibration:
 
     @property
     def factor(self) -> float:
-        """Mean ratio: what a spread is to be multiplied with to give the error to be expected; ``nan`` where there is no spread.
+        """Mean ratio, which turns a spread into an expected error; NaN where there is no spread.
 
         The least-squares slope of errors that scatter in proportion to the spread. (The ratio of
         the means follows single frames far out.)
@@ -45,30 +45,30 @@ class Calibration:
         return float(self.ratios.mean()) if self.spread.min() > 0 else float("nan")
 
     def upper(self, level: float = LEVEL) -> float:
-        """Return the factor that covers the error of a frame in this share of cases, ``inf`` where there are too few frames to say.
+        """Return the factor that bounds the error in this share of frames, ``inf`` if there are too few to tell.
 
         Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1):
         of n held-out frames the ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of
         the same kind at this level, whatever the distribution.
         """
         ratios = np.sort(self.ratios)
-        place = int(np.ceil((len(ratios) + 1) * level)) - 1
-        return float(ratios[place]) if place < len(ratios) else float("inf")
+        rank = int(np.ceil((len(ratios) + 1) * level)) - 1
+        return float(ratios[rank]) if rank < len(ratios) else float("inf")
 
     def metrics(self) -> dict[str, float]:
-        """Return both, without what is not known."""
-        found = {"committee.calibration": self.factor, "committee.calibration_90": self.upper()}
-        return {key: value for key, value in found.items() if np.isfinite(value)}
+        """Return both factors, without those that are NaN or infinite."""
+        factors = {"committee.calibration": self.factor, "committee.calibration_90": self.upper()}
+        return {key: value for key, value in factors.items() if np.isfinite(value)}
 
 
 def calibrate(committee: Committee, frames: Sequence[Atoms]) -> Calibration:
-    """Compare spread and error of a committee on labelled frames that it has not learnt."""
-    found = committee.evaluate(frames)
+    """Compare spread and error of a committee on labelled, held-out frames."""
+    predicted = committee.evaluate(frames)
     errors = [
         np.abs(forces.mean(axis=0) - atoms.arrays[keys.FORCES]).mean()
-        for forces, atoms in zip(found.forces, frames, strict=True)
+        for forces, atoms in zip(predicted.forces, frames, strict=True)
     ]
-    return Calibration(mean_spread(found), np.array(errors))
+    return Calibration(mean_spread(predicted), np.array(errors))
 
 
 def mean_spread(predictions: Predictions) -> np.ndarray:

@@ -14,22 +14,22 @@ from palirs.units import MILLIDEBYE
 
 @dataclass(frozen=True)
 class Parity:
-    """Reference and predicted values, flat, in the unit of their metric, and what each belongs to.
+    """Reference and predicted values, flat, in the unit of their metric, and the frame of each.
 
     Attributes
     ----------
     reference, predicted : numpy.ndarray
         Shape ``[n]``.
-    molecule, origin, stretch : numpy.ndarray
-        Shape ``[n]``, names: molecule, how its frame came to be (``thermal``,
-        ``exploration_500K``), and the neighbours of its frame.
+    molecule, origin, group : numpy.ndarray
+        Shape ``[n]``, names: molecule, origin of its frame (``thermal``, ``exploration_500K``), and
+        group of correlated frames.
     """
 
     reference: np.ndarray
     predicted: np.ndarray
     molecule: np.ndarray
     origin: np.ndarray
-    stretch: np.ndarray
+    group: np.ndarray
 
     @classmethod
     def of(
@@ -41,7 +41,7 @@ class Parity:
     ) -> "Parity":
         """Make one of the values of some frames, so many of each."""
         names = [
-            [str(atoms.info[keys.MOLECULE]), _origin(atoms), _stretch(atoms, number)]
+            [str(atoms.info[keys.MOLECULE]), _origin(atoms), _group(atoms, number)]
             for number, atoms in enumerate(frames)
         ]
         return cls(
@@ -51,12 +51,12 @@ class Parity:
     def metrics(self, name: str, unit: str) -> dict[str, float]:
         """Return ``<name>.mae_<unit>``, ``<name>.rmse_<unit>``, and ``<name>.mae_se_<unit>``, the standard error of the first."""
         deviation = self.predicted - self.reference
-        found = {
+        metrics = {
             f"{name}.mae_{unit}": float(np.abs(deviation).mean()),
             f"{name}.rmse_{unit}": float(np.sqrt((deviation**2).mean())),
         }
-        error = standard_error(np.abs(deviation), self.molecule + "/" + self.stretch)
-        return found | ({f"{name}.mae_se_{unit}": error} if np.isfinite(error) else {})
+        error = standard_error(np.abs(deviation), self.molecule + "/" + self.group)
+        return metrics | ({f"{name}.mae_se_{unit}": error} if np.isfinite(error) else {})
 
     def by(self, what: np.ndarray, name: str, unit: str) -> dict[str, dict[str, float]]:
         """Return :meth:`metrics` of each molecule (``what = parity.molecule``) or origin."""
@@ -71,7 +71,7 @@ class Parity:
             self.predicted[which],
             self.molecule[which],
             self.origin[which],
-            self.stretch[which],
+            self.group[which],
         )
 
     def count(self, molecule: str) -> int:
@@ -80,7 +80,7 @@ class Parity:
 
 
 def standard_error(values: np.ndarray, group: np.ndarray) -> float:
-    """Return the standard error of a mean whose values come in groups of neighbours, ``nan`` for fewer than two groups.
+    """Return the standard error of a mean over groups of correlated values, NaN for fewer than two groups.
 
     Linearised ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13): groups are
     independent, values within one are not.
@@ -154,5 +154,5 @@ def _origin(atoms: Atoms) -> str:
     )
 
 
-def _stretch(atoms: Atoms, number: int) -> str:
+def _group(atoms: Atoms, number: int) -> str:
     return str(atoms.info.get(keys.GROUP, number))

@@ -1,4 +1,4 @@
-"""Harmonic frequencies of the committee, the criterion that ends active learning, and intensities with the dipole model."""
+"""Harmonic frequencies of the committee, and intensities with the dipole model, against the engine's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +17,13 @@ from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
 
 ELSEWHERE = 0.3
-"""An atom of the committee's optimum further than this from where the engine has it [Å]: another
-minimum, whose modes are others."""
+"""With an atom further than this from the engine's optimum [Å] the committee is in another minimum,
+which has other modes."""
 STEPS = 200
 """Of an optimisation by the committee, which starts at the engine's optimum."""
 
 STRONG = 5.0
-"""Intensity of the engine [km/mol] above which a relative error says something."""
+"""Intensity of the engine [km/mol] above which a mode is strong and has a relative error."""
 
 
 @dataclass(frozen=True)
@@ -43,75 +43,71 @@ class FrequencyComparison:
     failed: dict[str, str] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return mean absolute and root mean square error over all modes of the molecules that have an optimum, and how many have none.
+        """Return mean absolute and root mean square error over all modes, and how many molecules failed.
 
         ``harmonic.mae_cm1.<molecule>`` is that of a molecule.
         """
-        deviation = np.concatenate(
-            [self.deviation(name) for name in self.predicted] or [np.array([np.nan])]
-        )
+        deviation = self.deviation()
         return {
-            "harmonic.mae_cm1": float(np.abs(deviation).mean()),
+            "harmonic.mae_cm1": self.mae(),
             "harmonic.rmse_cm1": float(np.sqrt((deviation**2).mean())),
             "harmonic.failed": float(len(self.failed)),
-            **{
-                f"harmonic.mae_cm1.{name}": float(np.abs(self.deviation(name)).mean())
-                for name in self.predicted
-            },
+            **{f"harmonic.mae_cm1.{name}": self.mae(name) for name in self.predicted},
         }
 
-    def deviation(self, name: str) -> np.ndarray:
-        """Return what the frequencies of a molecule are off [cm⁻¹]; modes are paired in ascending order."""
-        return self.predicted[name] - self.reference[name]
+    def mae(self, *names: str) -> float:
+        """Return the mean absolute error over the modes of these molecules, or of all [cm⁻¹]."""
+        return float(np.abs(self.deviation(*names)).mean())
+
+    def deviation(self, *names: str) -> np.ndarray:
+        """Return the errors of the frequencies of these molecules, or of all [cm⁻¹], mode by mode in ascending order."""
+        errors = [self.predicted[name] - self.reference[name] for name in names or self.predicted]
+        return np.concatenate(errors) if errors else np.array([np.nan])
 
     def remarks(self) -> list[str]:
-        """Say what failed, which modes are lost (imaginary) and which one is furthest off, molecule by molecule, worst first."""
+        """Return a line for each molecule, worst first: why it failed, imaginary modes, the largest error."""
         lines = [f"{name}: {reason}" for name, reason in self.failed.items()]
         for name in sorted(self.predicted, key=lambda name: -np.abs(self.deviation(name)).max()):
             pairs = list(zip(self.reference[name], self.predicted[name], strict=True))
-            lost = [f"{known:.0f}" for known, found in pairs if found < 0 < known]
-            known, found = max(pairs, key=lambda pair: abs(pair[1] - pair[0]))
-            text = (
-                f"lost mode{'s' if len(lost) > 1 else ''} {', '.join(lost)} cm⁻¹ (now imaginary); "
-                if lost
-                else ""
-            )
-            lines.append(f"{name}: {text}furthest off {known:.0f} → {found:.0f} cm⁻¹")
+            lost = [f"{reference:.0f}" for reference, own in pairs if own < 0 < reference]
+            reference, own = max(pairs, key=lambda pair: abs(pair[1] - pair[0]))
+            text = f"furthest off {reference:.0f} → {own:.0f} cm⁻¹"
+            if lost:
+                modes = f"lost mode{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
+                text = f"{modes} cm⁻¹ (now imaginary); {text}"
+            lines.append(f"{name}: {text}")
         return lines
 
 
 def compare_frequencies(
     committee: Committee, references: Sequence[Harmonic]
 ) -> FrequencyComparison:
-    """Harmonic analysis of each molecule at the committee's own optimum, in float64, against the engine's; the molecules share batches."""
-    names = [known.atoms.info[keys.MOLECULE] for known in references]
-    found = dict(
-        zip(
-            names,
-            together([partial(_own, known) for known in references], committee.double()),
-            strict=True,
-        )
-    )
-    return FrequencyComparison(
-        {name: known.frequencies for name, known in zip(names, references, strict=True)},
-        {name: own.frequencies for name, own in found.items() if not isinstance(own, str)},
-        {name: reason for name, reason in found.items() if isinstance(reason, str)},
-    )
+    """Compare harmonic frequencies at the committee's own optima with the engine's, in float64; molecules share batches."""
+    analyses = [partial(_own_vibrations, reference) for reference in references]
+    frequencies, predicted, failed = {}, {}, {}
+    for reference, own in zip(references, together(analyses, committee.double()), strict=True):
+        name = reference.atoms.info[keys.MOLECULE]
+        frequencies[name] = reference.frequencies
+        if isinstance(own, str):
+            failed[name] = own
+        else:
+            predicted[name] = own.frequencies
+    return FrequencyComparison(frequencies, predicted, failed)
 
 
-def _own(known: Harmonic, source: Source) -> Harmonic | str:
-    """Return the vibrations at the optimum that another source finds from the engine's, or why there are none."""
+def _own_vibrations(reference: Harmonic, source: Source) -> Harmonic | str:
+    """Return the vibrations at the optimum that a source finds from the engine's, or why it finds none."""
     try:
-        geometry = optimise(known.atoms, source, max_steps=STEPS)
+        geometry = optimise(reference.atoms, source, max_steps=STEPS)
     except PalirsError:
         return f"the committee finds no optimum within {STEPS} steps"
-    if (far := displacement(geometry, known.atoms)) > ELSEWHERE:
+    if (far := displacement(geometry, reference.atoms)) > ELSEWHERE:
         return f"the committee's optimum is another one, an atom lies {far:.2f} Å off"
-    return harmonic(geometry, source, modes=len(known.frequencies))
+    return harmonic(geometry, source, modes=len(reference.frequencies))
 
 
 def displacement(atoms: Atoms, target: Atoms) -> float:
-    """Return how far the atom that is furthest off lies from its place [Å], once the molecules are superposed."""
+    """Return the largest displacement of an atom between two superposed molecules [Å]."""
     moved = atoms.copy()
     minimize_rotation_and_translation(target, moved)
     return float(np.linalg.norm(moved.positions - target.positions, axis=1).max())
@@ -119,7 +115,7 @@ def displacement(atoms: Atoms, target: Atoms) -> float:
 
 @dataclass(frozen=True)
 class IntensityComparison:
-    """Intensities [km/mol] of modes in the order of the engine's, by molecule; those that have no optimum or no dipoles are left out."""
+    """Intensities by molecule [km/mol], in the engine's order of modes; without molecules that have no optimum or dipole."""
 
     reference: dict[str, np.ndarray] = field(default_factory=dict)
     predicted: dict[str, np.ndarray] = field(default_factory=dict)
@@ -133,22 +129,34 @@ class IntensityComparison:
             metrics |= self._errors([name], f".{name}")
         return metrics
 
+    def strong(self) -> dict[str, float]:
+        """Return the mean relative error of strong modes by molecule, 0 where none is strong; that of all under ``""``."""
+        if not self.reference:
+            return {}
+        errors = {name: self._relative([name]) for name in self.reference}
+        return {"": self._relative(list(self.reference)) or 0.0} | {
+            name: error or 0.0 for name, error in errors.items()
+        }
+
+    def _relative(self, names: Sequence[str]) -> float | None:
+        """Return the mean relative error of the strong modes of these molecules, if there are any."""
+        reference = np.concatenate([self.reference[name] for name in names])
+        deviation = np.abs(np.concatenate([self.predicted[name] for name in names]) - reference)
+        strong = reference > STRONG
+        return float((deviation[strong] / reference[strong]).mean()) if strong.any() else None
+
     def _errors(self, names: Sequence[str], ending: str) -> dict[str, float]:
-        known = np.concatenate([self.reference[name] for name in names])
-        off = np.abs(np.concatenate([self.predicted[name] for name in names]) - known)
-        strong = known > STRONG
-        relative = (
-            {f"harmonic.intensity_relative{ending}": float((off[strong] / known[strong]).mean())}
-            if strong.any()
-            else {}
-        )
-        return {f"harmonic.intensity_mae_km_per_mol{ending}": float(off.mean()), **relative}
+        deviation = np.concatenate([self.predicted[name] - self.reference[name] for name in names])
+        metrics = {f"harmonic.intensity_mae_km_per_mol{ending}": float(np.abs(deviation).mean())}
+        if (relative := self._relative(names)) is not None:
+            metrics[f"harmonic.intensity_relative{ending}"] = relative
+        return metrics
 
 
 def compare_intensities(
     committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]
 ) -> IntensityComparison:
-    """Harmonic intensities at the committee's own optimum against the engine's, mode by mode (see :func:`own_vibrations`)."""
+    """Compare harmonic intensities at the committee's own optima with the engine's, mode by mode."""
     return paired_intensities(references, own_vibrations(committee, dipole, references))
 
 
@@ -156,15 +164,14 @@ def paired_intensities(
     references: Sequence[Harmonic], predicted: Mapping[str, Harmonic]
 ) -> IntensityComparison:
     """Compare the intensities of vibrations by the engine and, by molecule, of :func:`own_vibrations`."""
-    compared = IntensityComparison()
+    comparison = IntensityComparison()
     for reference in references:
         name = str(reference.atoms.info[keys.MOLECULE])
-        if name in predicted and reference.intensities is not None:
-            intensities = predicted[name].intensities
-            if intensities is not None:
-                compared.reference[name] = reference.intensities
-                compared.predicted[name] = intensities
-    return compared
+        own = predicted[name].intensities if name in predicted else None
+        if own is not None and reference.intensities is not None:
+            comparison.reference[name] = reference.intensities
+            comparison.predicted[name] = own
+    return comparison
 
 
 def intensities_in_words(metrics: dict[str, float]) -> str:
@@ -179,30 +186,30 @@ def intensities_in_words(metrics: dict[str, float]) -> str:
 def own_vibrations(
     committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]
 ) -> dict[str, Harmonic]:
-    """Return the vibrations of committee and dipole model at their own optimum, in the order of the engine's modes.
+    """Return vibrations by committee and dipole model at their own optima, in the engine's order of modes.
 
-    Modes are paired by their overlap, so that two neighbours that change places are not told apart
-    by their order. A molecule that has no optimum like the engine's is left out.
+    Modes are paired by their overlap, so two that change places are not confused. A molecule that
+    has no optimum like the engine's is left out.
     """
     source = committee.double() if dipole is None else Predictor(committee.double(), dipole)
-    found = together([partial(_own, known) for known in references], source)
+    analyses = [partial(_own_vibrations, reference) for reference in references]
     return {
-        str(known.atoms.info[keys.MOLECULE]): _in_order(known, mine)
-        for known, mine in zip(references, found, strict=True)
-        if isinstance(mine, Harmonic)
+        str(reference.atoms.info[keys.MOLECULE]): _in_order_of(reference, own)
+        for reference, own in zip(references, together(analyses, source), strict=True)
+        if isinstance(own, Harmonic)
     }
 
 
-def _in_order(known: Harmonic, mine: Harmonic) -> Harmonic:
-    _, order = linear_sum_assignment(-overlap(known, mine))
-    intensities = None if mine.intensities is None else mine.intensities[order]
+def _in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
+    _, order = linear_sum_assignment(-overlap(reference, own))
+    intensities = None if own.intensities is None else own.intensities[order]
     return replace(
-        mine, frequencies=mine.frequencies[order], modes=mine.modes[order], intensities=intensities
+        own, frequencies=own.frequencies[order], modes=own.modes[order], intensities=intensities
     )
 
 
-def overlap(one: Harmonic, other: Harmonic) -> np.ndarray:
-    """Return the squared overlap of mass-weighted modes, ``[modes, modes]``; both geometries are oriented alike."""
-    roots = np.sqrt(one.atoms.get_masses())[None, :, None]
-    first, second = ((known.modes * roots).reshape(len(known.modes), -1) for known in (one, other))
+def overlap(a: Harmonic, b: Harmonic) -> np.ndarray:
+    """Return the squared overlap of mass-weighted modes, ``[modes, modes]``; both molecules are oriented alike."""
+    roots = np.sqrt(a.atoms.get_masses())[None, :, None]
+    first, second = ((each.modes * roots).reshape(len(each.modes), -1) for each in (a, b))
     return (first @ second.T) ** 2

@@ -15,7 +15,7 @@ from palirs.production.trajectories import broken
 from palirs.report import sections, spectral
 from palirs.report.sections import Section
 from palirs.results import StudyResults
-from palirs.settings import Study
+from palirs.settings import StudySettings
 from palirs.spectra.bands import band_error
 
 LIBRARIES = (
@@ -38,14 +38,14 @@ UNSURE = 0.1
 """Standard error of a band, or error of intensities, that is worth a warning."""
 
 
-def chapters(found: StudyResults, study: Study, journal: Journal, config: str) -> list[Chapter]:
+def chapters(found: StudyResults, study: StudySettings, journal: Journal, config: str) -> list[Chapter]:
     """Return what the report consists of; draws every figure.
 
     Parameters
     ----------
     found : StudyResults
         What the study found.
-    study : Study
+    study : StudySettings
         The settings.
     journal : Journal
         Of the study.
@@ -92,7 +92,7 @@ def chapters(found: StudyResults, study: Study, journal: Journal, config: str) -
     ]
 
 
-def warnings(found: StudyResults, study: Study) -> list[str]:
+def warnings(found: StudyResults, study: StudySettings) -> list[str]:
     """Return what should be known before a number of a study is used, in sentences."""
     last, goals = found.history[-1], study.learning
     told = [
@@ -179,7 +179,7 @@ def headline(found: StudyResults) -> dict[str, float]:
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
 
-def cost(found: StudyResults, study: Study, journal: Journal) -> list[Section]:
+def cost(found: StudyResults, study: StudySettings, journal: Journal) -> list[Section]:
     """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
     rows, stages = [], journal.stages()
     for name, told in stages.items():

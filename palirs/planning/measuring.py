@@ -17,7 +17,7 @@ from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.planning import rates
 from palirs.planning.work import rate_names, workers
 from palirs.production import seconds_per_step, simulate
-from palirs.settings import MD, Study
+from palirs.settings import MD, StudySettings
 
 UPDATES, FRAMES, STEPS = 300, 40, 20000
 """Of the training that is timed, structures in it, and steps of all trajectories of the MD."""
@@ -35,7 +35,7 @@ def size(molecules: Sequence[Atoms]) -> float:
 
 
 def note_training(
-    study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]
+    study: StudySettings, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]
 ) -> None:
     """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
 
@@ -62,7 +62,7 @@ def note_training(
 
 
 def note_md(
-    study: Study,
+    study: StudySettings,
     molecules: Sequence[Atoms],
     done: Mapping[str, float],
     steps: float,
@@ -76,13 +76,13 @@ def note_md(
 
 
 def measure(
-    study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
+    study: StudySettings, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
 ) -> None:
     """Measure how long a label, an update of each training and a step of MD take; nothing of it is kept but the rates.
 
     Parameters
     ----------
-    study : Study
+    study : StudySettings
         The settings.
     molecules : sequence of Atoms
         Start geometries.
@@ -113,7 +113,7 @@ def measure(
 
 
 def _time_training(
-    study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor
+    study: StudySettings, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor
 ) -> None:
     """Run a short training, which leaves its models in a directory, and keep how long an update took."""
     short = {
@@ -171,7 +171,7 @@ def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
 
 
 def _timed_md(
-    study: Study,
+    study: StudySettings,
     molecules: Sequence[Atoms],
     source: tuple[Path, tuple[Path, ...]],
     movers: Executor,

@@ -10,11 +10,11 @@ from palirs.planning import rates
 from palirs.planning.work import Work, work
 from palirs.production import duration
 from palirs.provenance import processor
-from palirs.settings import Study
+from palirs.settings import StudySettings
 from palirs.spectra import read_spectrum
 
 
-def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
+def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> list[str]:
     """Return the lines that ``task=check`` prints."""
     names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
     later = f"{study.selector.frames} per {study.selector.per} × {study.learning.iterations - 1} iterations"

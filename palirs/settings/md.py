@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, recipe
+from palirs.recipes import Count, Femtoseconds, Friction, InStudy, Kelvin, Picoseconds, recipe
 
 
 @recipe
@@ -33,8 +33,12 @@ class Sampler:
         Regularisation of the relative error [eV/Å].
     """
 
-    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
-    replicas: Count = 1
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1), InStudy.GROWS] = (
+        300.0,
+        500.0,
+        700.0,
+    )
+    replicas: Annotated[Count, InStudy.GROWS] = 1
     length: Picoseconds = 5.0
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     friction: Friction = 0.98
@@ -91,7 +95,7 @@ class MD:
 
 def check_different(key: str, temperatures: Sequence[float], more: str) -> None:
     """Raise :class:`ValueError` for a temperature [K] that is there twice; ``more`` can be raised."""
-    twice = sorted({one for one in temperatures if temperatures.count(one) > 1})
+    twice = sorted({kelvin for kelvin in temperatures if temperatures.count(kelvin) > 1})
     if twice:
         what = f"{key} = {tuple(temperatures)}: {twice[0]:g} K is there twice"
         raise ValueError(f"{what}; for more trajectories raise {more}")

@@ -130,9 +130,9 @@ def check_samples(
             f"initial=thermal, more per_mode, or a smaller share"
         )
     diatomic = all(len(atoms) == 2 for atoms in molecules)
-    if learning.split == "stretches" and initial.thermal is None and diatomic:
+    if learning.split == "groups" and initial.thermal is None and diatomic:
         raise PalirsError(
-            "initial, learning.split = stretches: the images of the one mode of a diatomic "
+            "initial, learning.split = groups: the images of the one mode of a diatomic "
             "molecule are all learnt, and none would be left to test with; give initial=thermal, "
             "or learning.split=frames"
         )

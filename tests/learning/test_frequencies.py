@@ -14,7 +14,7 @@ from palirs.learning.frequencies import (
     overlap,
     own_vibrations,
 )
-from palirs.learning.state import State
+from palirs.learning.state import LearningState
 from palirs.settings import Learning
 from palirs.vibrations import minimum
 
@@ -50,9 +50,9 @@ def test_a_molecule_without_an_optimum_has_failed_and_the_loop_goes_on(water, mo
     assert np.isnan(metrics["harmonic.mae_cm1"])
     assert "water: the committee finds no optimum within 1 steps" in found.remarks()
     settings = Learning(iterations=5, harmonic_mae=5.0)
-    assert not State(1, [], [], metrics).good(settings)
-    assert not State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 1.0}).good(settings)
-    assert State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(settings)
+    assert not LearningState(1, [], [], metrics).good(settings)
+    assert not LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 1.0}).good(settings)
+    assert LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(settings)
 
 
 def test_an_optimum_elsewhere_has_failed(water, monkeypatch):

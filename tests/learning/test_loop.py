@@ -14,7 +14,7 @@ from palirs.geometry.distinct import distances
 from palirs.learning.acquisition import choose, converged_molecules, expected_errors
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.loop import share_out
-from palirs.learning.state import Plan, State
+from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.settings import Training
 from palirs.recipes import PalirsError
 from palirs.selection import Distant, MostUncertain, RandomFrames, Selector
@@ -35,7 +35,7 @@ def trajectories(velocities):
 
 
 def plan(selector, tmp_path, temperature=300.0):
-    return Plan(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
+    return LearningSetup(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def plan(selector, tmp_path, temperature=300.0):
 )
 def test_no_structure_twice_no_neighbours_none_that_is_labelled(selector, tmp_path):
     found = trajectories(velocities=np.zeros((6, 3)))
-    state = State(1, [], [trajectory.walker for trajectory in found])
+    state = LearningState(1, [], [trajectory.walker for trajectory in found])
     chosen = choose(found, plan(selector, tmp_path), state)
     rows = np.array([distances(atoms) for atoms in chosen])
     apart = np.abs(rows[:, None] - rows[None]).max(axis=-1) + np.eye(len(rows))
@@ -65,7 +65,7 @@ def test_a_fresh_trajectory_may_be_labelled_from_its_first_frame(tmp_path):
     found = trajectories(velocities=None)
     best = int(found[0].spread[:5].argmax())
     found = [replace(found[0], spread=np.where(np.arange(100) == best, 9.0, found[0].spread))]
-    chosen = choose(found, plan(Selector(frames=1), tmp_path), State(1, [], [found[0].walker]))
+    chosen = choose(found, plan(Selector(frames=1), tmp_path), LearningState(1, [], [found[0].walker]))
     np.testing.assert_allclose(chosen[0].positions, found[0].positions[best], atol=1e-8)
 
 
@@ -87,7 +87,7 @@ def explored(name, kelvin, spread, stopped=""):
 def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
     found, state = (
         [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)],
-        State(1, [], [], {"committee.calibration": 2.0}),
+        LearningState(1, [], [], {"committee.calibration": 2.0}),
     )
     assert expected_errors(found, plan(None, tmp_path), state) == pytest.approx({"water": 6.0})
     assert expected_errors(found, plan(None, tmp_path, 600.0), state) == pytest.approx(
@@ -109,7 +109,7 @@ def test_a_molecule_that_is_good_gets_no_more_labels(tmp_path):
         "harmonic.mae_cm1.a": 2.0,
         "harmonic.mae_cm1.b": 9.0,
     }
-    state, expected = State(1, [], [], metrics), {"a": 5.0, "b": 5.0, "c": 5.0}
+    state, expected = LearningState(1, [], [], metrics), {"a": 5.0, "b": 5.0, "c": 5.0}
 
     def spared(expected, metrics=metrics, **goals):
         settings = replace(plan(None, tmp_path), learning=Learning(**{"forces_mae": 10.0, **goals}))
@@ -137,7 +137,7 @@ def test_each_molecule_or_their_average(tmp_path):
         "harmonic.mae_cm1.a": 2.0,
         "harmonic.mae_cm1.b": 6.0,
     }
-    state = State(1, [], [], metrics)
+    state = LearningState(1, [], [], metrics)
     assert state.near(Learning(converge="together"))
     assert not state.near(Learning(converge="each"))
     assert state.near(Learning(converge="each", harmonic_mae=7.0))
@@ -160,7 +160,7 @@ def test_intensities_count_where_they_are_asked_for(tmp_path):
         f"{off}.a": 1.0,
         f"{off}.b": 1.0,
     }
-    state, asked = State(1, [], [], modes | bright), Learning(intensities=0.05)
+    state, asked = LearningState(1, [], [], modes | bright), Learning(intensities=0.05)
     assert state.near(Learning())
     assert not state.near(asked)
     assert state.near(replace(asked, intensities=0.1))
@@ -178,7 +178,7 @@ def test_intensities_count_where_they_are_asked_for(tmp_path):
 
 
 def test_the_loop_ends_when_frequencies_and_forces_are_good():
-    good = State(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0})
+    good = LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0})
     both, frequencies = (
         Learning(iterations=5, forces_mae=10.0),
         Learning(iterations=5, forces_mae=None),
@@ -187,14 +187,14 @@ def test_the_loop_ends_when_frequencies_and_forces_are_good():
     assert not good.finished(both)
     assert replace(good, enough=True).finished(both)
     assert not replace(good, enough=True, metrics={"harmonic.mae_cm1": 9.0}).finished(both)
-    assert State(5, [], [], {}).finished(both)
+    assert LearningState(5, [], [], {}).finished(both)
     assert not replace(good, lacking=True).finished(frequencies), (
         "what has come to the study is not sampled"
     )
-    assert not State(5, [], [], {}, since=1).finished(both), (
+    assert not LearningState(5, [], [], {}, since=1).finished(both), (
         "the limit counts from when the last molecule came"
     )
-    assert State(6, [], [], {}, lacking=True, since=1).finished(both)
+    assert LearningState(6, [], [], {}, lacking=True, since=1).finished(both)
 
 
 def test_means_over_atoms_are_those_of_each_molecule():

@@ -10,10 +10,10 @@ from palirs import keys
 from palirs.engines import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.completed import complete_iterations
 from palirs.learning.loop import reference_vibrations
 from palirs.learning.pretraining import pretrain, start_geometry
-from palirs.learning.state import Plan
+from palirs.learning.state import LearningSetup
 from palirs.mace import load
 from palirs.mace.models.files import load_dipole_model
 from palirs.mace.settings import Architecture, Training
@@ -45,7 +45,7 @@ def cheap(tmp_path_factory):
 
 def run(place, cheap):
     thermal = InitialSamples(thermal=ThermalSamples())
-    plan = Plan(place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1])
+    plan = LearningSetup(place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1])
     pretrain(plan, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
 
 
