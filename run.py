@@ -34,16 +34,14 @@ from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
 from palirs.settings import StudySettings, commandline, manual
 from palirs.settings.commandline import Reading, check_files, flags_first, readable
+from palirs.settings.existing import kept_groups
 from palirs.settings.targets import check_targets
+from palirs.tasks import declared
 
 CONF = Path(__file__).parent / "conf"
 GROUPS = tuple(
     key for key in inspect.signature(StudySettings).parameters if key not in ("temperature", "seed")
 )
-LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
-"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have
-written, they start no engine (``check`` does with ``measure=true``, which has to be asked for)."""
-CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -81,12 +79,10 @@ def run(config: DictConfig) -> None:
     study = build(config)
     study.check_devices()
     name = str(config.task._target_).rpartition(".")[2]
-    existing = made_before(config) is not None
-    molecules = study.checked_molecules(calculating=not (existing and name in LOOKING))
+    looking = made_before(config) is not None and not declared(name).engine
+    molecules = study.checked_molecules(calculating=not looking)
     check_files(config.task)
-    from palirs.study import (
-        open_session,
-    )  # torch and mace, which take seconds, only after everything was checked
+    from palirs.study.session import open_session
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -96,9 +92,8 @@ def run(config: DictConfig) -> None:
     task = _instantiate(config.task, "task")
     logging.getLogger(__name__).info("study %s", directory)
     resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
-    title = directory.absolute().name
     with open_session(
-        study, molecules, directory, resolved, yaml, name, title, sweep_name()
+        study, molecules, directory, resolved, yaml, declared(name), sweep=sweep_name()
     ) as session:
         task(session)
         if sweep := sweep_name():
@@ -128,7 +123,7 @@ def continued(config: DictConfig) -> DictConfig:
     before = OmegaConf.load(file)
     assert isinstance(before, DictConfig)
     merged = config.copy()
-    for group in set(CONTINUED) & set(before) - set(given):
+    for group in set(kept_groups()) & set(before) - set(given):
         merged[group] = before[group]
         for key in given:
             if key.startswith(f"{group}."):
@@ -172,7 +167,9 @@ def _instantiate(node: DictConfig, where: str):
 def settled(config: DictConfig) -> DictConfig:
     """Return settings with home directories for ``~``, and pairs that Hydra was given as texts."""
     plain = _plain(config, resolve=False)
-    plain = commandline.with_homes(commandline.with_pairs(plain, commandline.kinds(plain, StudySettings)))
+    plain = commandline.with_homes(
+        commandline.with_pairs(plain, commandline.kinds(plain, StudySettings))
+    )
     created = OmegaConf.create(plain, flags={"struct": True})
     assert isinstance(created, DictConfig)
     return created

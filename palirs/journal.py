@@ -5,6 +5,7 @@ outright only its beginning is known.
 """
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import psutil
 
 from palirs import provenance
 from palirs.version import VERSION
+
+log = logging.getLogger(__name__)
 
 LOOK = 2.0
 """Seconds between two looks at how much memory is in use."""
@@ -57,13 +60,15 @@ class Journal:
 
     @contextmanager
     def stage(self, name: str, **counters: Callable[[], float]) -> Iterator[dict[str, float]]:
-        """Write down how long a stage took, and how much memory its processes on this machine had at most.
+        """Log that a stage begins, and how long it took; write that down with the memory it had at most.
 
         Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each
         counter went, ``{"labels": 39}``.
         """
         done: dict[str, float] = {}
         before = {key: count() for key, count in counters.items()}
+        words = name.replace("_", " ")
+        log.info("%s: begins", words)
         started, complete = time.perf_counter(), False
         with largest_memory() as memory:
             try:
@@ -72,6 +77,8 @@ class Journal:
             finally:
                 done |= {key: count() - before[key] for key, count in counters.items()}
                 done |= {"seconds": time.perf_counter() - started, "memory_MiB": round(max(memory))}
+                ended = "done" if complete else "ended early"
+                log.info("%s: %s after %.1f s", words, ended, done["seconds"])
                 told = {"complete": complete, **done, "seconds": round(done["seconds"], 2)}
                 self._append({"kind": "stage", "stage": name, **told})
 

@@ -79,8 +79,7 @@ class HarmonicErrors:
     def molecule_converged(self, molecule: str, goals: Learning) -> bool:
         """Tell whether the errors of one molecule are below the goals."""
         return self.frequencies.get(molecule, np.inf) < goals.harmonic_mae and (
-            goals.intensities is None
-            or self.intensities.get(molecule, np.inf) < goals.intensities
+            goals.intensities is None or self.intensities.get(molecule, np.inf) < goals.intensities
         )
 
 

@@ -208,7 +208,9 @@ class _Recorder:
                 number for number, stay in zip(self.running, stays, strict=True) if stay
             ]
             if self.running:
-                self.integrity = Integrity([self.walkers[number].optimum for number in self.running])
+                self.integrity = Integrity(
+                    [self.walkers[number].optimum for number in self.running]
+                )
         return stays
 
     def _look(

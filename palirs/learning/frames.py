@@ -90,7 +90,9 @@ def sample(
         return Sampling.read(place, setup)
     frames: list[Atoms] = []
     for reference in setup.unlabelled(state.dataset):
-        rng = np.random.default_rng(stream(setup.seed, "initial", reference.atoms.info[keys.MOLECULE]))
+        rng = np.random.default_rng(
+            stream(setup.seed, "initial", reference.atoms.info[keys.MOLECULE])
+        )
         frames += setup.initial.sample(reference, rng)
     trajectories, force_errors = [], {}
     if walkers := explorers(state, setup):

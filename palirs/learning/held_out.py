@@ -1,4 +1,4 @@
-"""Frames that nothing was chosen by: the published test set, and the errors of every iteration on it."""
+"""The held-out test set as published, and the errors of every iteration on it."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 
 from palirs import keys
 from palirs.learning.calibration import calibrate
+from palirs.learning.completed import read_dataset, read_metrics
 from palirs.learning.errors import Parity, dipole_parity, potential_parity
-from palirs.learning.iterations import read_dataset
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import load_committee
 from palirs.recipes import PalirsError
@@ -64,7 +64,7 @@ def spread_out(
 def errors_of_iterations(
     places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None
 ) -> list[dict[str, float]]:
-    """Return the errors of the committee of each iteration on frames that no training saw, of molecules that it had learnt.
+    """Return the errors of the committee of each iteration on held-out frames of molecules it had learnt.
 
     Parameters
     ----------
@@ -79,33 +79,26 @@ def errors_of_iterations(
     -------
     list of dict
         ``energy.mae_meV`` and so on with standard errors, harmonic errors and labels of the
-        iteration, and ``committee.coverage_90``, the share of frames whose error lies below what
-        the calibration of the iteration says of nine in ten.
+        iteration, and ``committee.coverage_90``, the share of frames whose error is below the 90 %
+        bound of the iteration's calibration.
     """
     rows = []
     for number, place in enumerate(places):
-        then = json.loads((place / "metrics.json").read_text())["metrics"]
-        committee = load_committee(place)
-        known = {
-            atoms.info[keys.MOLECULE] for atoms in read_dataset(place)
-        }  # those that came later say nothing of it
-        mine = [atoms for atoms in frames if atoms.info[keys.MOLECULE] in known]
-        energy, forces, _ = potential_parity(committee, mine)
-        row: dict[str, float] = {"molecules": len(known)}
-        row |= {
-            key: then[key]
-            for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1")
-            if key in then
-        }
+        metrics, committee = read_metrics(place), load_committee(place)
+        learnt = {atoms.info[keys.MOLECULE] for atoms in read_dataset(place)}
+        tested = [atoms for atoms in frames if atoms.info[keys.MOLECULE] in learnt]
+        energy, forces, _ = potential_parity(committee, tested)
+        row: dict[str, float] = {"iteration": number, "molecules": len(learnt)}
+        for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1"):
+            if key in metrics:
+                row[key] = metrics[key]
         row |= energy.metrics("energy", "meV") | forces.metrics("forces", "meV_per_A")
-        if "committee.calibration_90" in then:
-            found = calibrate(committee, mine)
-            row["committee.coverage_90"] = float(
-                (found.ratios <= then["committee.calibration_90"]).mean()
-            )
+        if "committee.calibration_90" in metrics:
+            covered = calibrate(committee, tested).ratios <= metrics["committee.calibration_90"]
+            row["committee.coverage_90"] = float(covered.mean())
         if dipole is not None and number == len(places) - 1:
-            row |= dipole_parity(dipole, mine).metrics("dipole", "mD")
-        rows.append({"iteration": number, **row})
+            row |= dipole_parity(dipole, tested).metrics("dipole", "mD")
+        rows.append(row)
     return rows
 
 
@@ -121,25 +114,25 @@ def by_molecule(
     ]
     if dipole is not None:
         parts.append((dipole_parity(dipole, frames), "dipole", "mD"))
-    found = [parity.by(parity.molecule, name, unit) for parity, name, unit in parts]
+    metrics = [parity.by(parity.molecule, name, unit) for parity, name, unit in parts]
     return [
         {
             "molecule": name,
             "frames": energy.count(name),
-            **{k: v for part in found for k, v in part[name].items()},
+            **{k: v for part in metrics for k, v in part[name].items()},
         }
-        for name in sorted(found[0])
+        for name in sorted(metrics[0])
     ]
 
 
 def check_drawn_alike(file: Path, settings: dict[str, object]) -> None:
     """Raise :class:`PalirsError` if a test set was drawn with other settings than these; note them if there is none."""
     if file.exists():
-        theirs = json.loads(file.read_text())
+        drawn = json.loads(file.read_text())
         changed = [
-            f"{key}: {theirs.get(key)} -> {value}"
+            f"{key}: {drawn.get(key)} -> {value}"
             for key, value in settings.items()
-            if theirs.get(key) != value
+            if drawn.get(key) != value
         ]
         if changed:
             raise PalirsError(

@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 
 from palirs.journal import Journal
-from palirs.learning.iterations import complete_iterations, expected_errors
-from palirs.learning.loop import EXPECTED
+from palirs.learning.completed import complete_iterations, expected_errors
+from palirs.learning.convergence import EXPECTED
 from palirs.pages import page
 from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures

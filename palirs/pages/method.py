@@ -81,7 +81,11 @@ class References:
 
 
 def method(
-    study: StudySettings, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()
+    study: StudySettings,
+    molecules: Sequence[str],
+    trainings: int,
+    labels: int,
+    md: Collection[str] = (),
 ) -> tuple[Markup, list[str]]:
     """Return how a study was done, in words, and what that cites, in order.
 

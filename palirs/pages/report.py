@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from palirs.journal import Journal
-from palirs.learning.state import BRIGHT
+from palirs.learning.convergence import STRONG_INTENSITY
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
 from palirs.production import duration
@@ -38,7 +38,9 @@ UNSURE = 0.1
 """Standard error of a band, or error of intensities, that is worth a warning."""
 
 
-def chapters(found: StudyResults, study: StudySettings, journal: Journal, config: str) -> list[Chapter]:
+def chapters(
+    found: StudyResults, study: StudySettings, journal: Journal, config: str
+) -> list[Chapter]:
     """Return what the report consists of; draws every figure.
 
     Parameters
@@ -116,7 +118,7 @@ def warnings(found: StudyResults, study: StudySettings) -> list[str]:
             else "How far the forces are off along MD is not known: no exploration came after the last training"
         )
         told.append(f"{known}; the goal is {goals.forces_mae:g} meV/Å.")
-    if (share := found.intensities.get(BRIGHT, 0.0)) > (goals.intensities or UNSURE):
+    if (share := found.intensities.get(STRONG_INTENSITY, 0.0)) > (goals.intensities or UNSURE):
         further = "with learning.intensities=0.05 the study goes on to learn until they are better"
         if goals.intensities is not None:
             further = f"the goal was {goals.intensities:.0%}, learning.iterations may be raised"

@@ -218,7 +218,13 @@ def _each(sizes: Sequence[int], units: float) -> dict[float, float]:
 
 
 def _md(
-    stage: str, md: MD, study: StudySettings, molecules: Sequence[Atoms], kind: str, what: str, move: int
+    stage: str,
+    md: MD,
+    study: StudySettings,
+    molecules: Sequence[Atoms],
+    kind: str,
+    what: str,
+    move: int,
 ) -> Work:
     settings, sizes = study.spectrum, [len(atoms) for atoms in molecules]
     steps = md.replicas * round((md.thermalisation + md.length) * 1e3 / settings.timestep)

@@ -120,7 +120,10 @@ def mean_in_words(metrics: Sequence[Mapping[str, float]]) -> dict[str, str]:
 
 
 def _of_molecule(
-    results: StudyResults, molecule: str, shown: Mapping[str, Spectrum], similarity: Mapping[str, str]
+    results: StudyResults,
+    molecule: str,
+    shown: Mapping[str, Spectrum],
+    similarity: Mapping[str, str],
 ) -> list[Section]:
     store = results.spectra
     reference, predicted = results.references[molecule], results.own.get(molecule)

@@ -29,9 +29,7 @@ def reference_vibrations(
     cheap : sequence of Harmonic, optional
         From :func:`cheap_vibrations`, if they are known.
     """
-    with session.journal.stage(
-        "reference_vibrations", labels=lambda: session.labeller.computed
-    ):
+    with session.journal.stage("reference_vibrations", labels=lambda: session.labeller.computed):
         if cheap is None:
             cheap = cheap_vibrations(session, cheap_labeller(session))
         starts = session.molecules

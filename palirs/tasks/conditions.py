@@ -11,8 +11,9 @@ from ase.data import chemical_symbols
 
 from palirs import keys
 from palirs.learning.calibration import calibrate, mean_spread
+from palirs.learning.completed import last_iteration
 from palirs.learning.frequencies import compare_frequencies
-from palirs.learning.loop import reference_vibrations
+from palirs.learning.iterations import final_committee
 from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
 from palirs.production import spectrum_store
@@ -20,10 +21,13 @@ from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
 from palirs.results.tables import write_table
-from palirs.study import Session
-from palirs.tasks.spectral import aimd, check_dipole_models, production, spectra
-from palirs.tasks.stages import analyse
-from palirs.tracking import Silent
+from palirs.study.conformers import starts
+from palirs.study.references import reference_vibrations, vibrations_by
+from palirs.study.session import Session
+from palirs.study.spectra import spectra_of
+from palirs.study.task import task
+from palirs.tasks.reports import report
+from palirs.tasks.spectral import committee_md, engine_md, produce, write_spectra
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ VISITED = 1000
 """Structures along the MD of a molecule, at most about, on which the disagreement is evaluated."""
 
 
+@task()
 def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     """Make the spectra of a study at several temperatures, and draw them in one figure.
 
@@ -47,31 +52,34 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     valid = all(0 < temperature <= HOTTEST for temperature in temperatures)
     if not temperatures or not valid or len(set(temperatures)) < len(temperatures):
         raise PalirsError(
-            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at "
-            f"most {HOTTEST:g} K"
+            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K"
         )
-    stages = (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,)
+    references = reference_vibrations(session)
     failed: list[str] = []
-    for temperature in temperatures:
-        study = replace(session.study, temperature=float(temperature))
-        at = replace(session, study=study, tracker=Silent())
+    for temperature in map(float, temperatures):
         log.info("at %g K", temperature)
-        for stage in stages:
+        productions = [committee_md(session, temperature)]
+        if session.settings.spectrum.reference is not None:
+            productions.append(engine_md(session, temperature))
+        for production in productions:
             try:
-                stage(at)
+                trajectories = produce(session, production, references)
+                write_spectra(session, production, trajectories, references)
             except PalirsError as error:  # the other temperatures may do
                 failed.append(f"{temperature:g} K: {error}")
-        for molecule in at.spectra.molecules:
-            compared = at.spectra.compare(molecule)
+        store = spectra_of(session, temperature)
+        for molecule in store.molecules:
+            compared = store.compare(molecule)
             metrics = {f"temperatures.{key}": value for key, value in compared.items()}
             session.tracker.metrics(metrics, step=round(temperature))
-    analyse(session)
+    report(session, references)
     if failed:
         raise PalirsError("\n".join(failed))
 
 
+@task()
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
-    """Make spectra of molecules that the study has not learnt, and test their reliability.
+    """Make spectra of molecules that the study has not learnt, and test how far they can be trusted.
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
@@ -87,35 +95,33 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     frames : int
         Labelled of each molecule's MD.
     """
-    s, directory = session.study, session.directory / "transfer"
-    check_dipole_models(session)
-    references = reference_vibrations(_unknown(session, names, files), session.labeller)
+    s, place = session.settings, session.directory / "transfer"
+    productions = [committee_md(session, s.temperature, place)]
+    if s.spectrum.reference is not None:
+        productions.append(engine_md(session, s.temperature, place))
+    references = vibrations_by(session.labeller, _unknown(session, names, files))
     molecules = [str(reference.atoms.info[keys.MOLECULE]) for reference in references]
     settings = replace(s.spectrum, experiment=None)
-    store = spectrum_store(directory, settings, s.temperature, molecules)
-    kinds = ("predicted", "reference") if s.spectrum.reference is not None else ("predicted",)
+    store = spectrum_store(place, settings, s.temperature, molecules)
     broken: dict[str, str] = {}
-    for kind in kinds:
-        md = production(session, kind, directory)
-        md = replace(md, md=replace(md.md, until=None))
-        runs = md.run(session.starts(references), session.movers)
-        written = md.write_spectra(runs, store)
+    for production in productions:
+        fixed = replace(production, md=replace(production.md, until=None))
+        runs = fixed.run(starts(session, references, s.temperature), session.md_executor)
+        written = fixed.write_spectra(runs, store)
         for run in runs:
             if run.molecule not in written:
                 broken[run.molecule] = next(filter(None, run.broken))
-    rows = _trust(session, references, directory / "trajectories", frames)
+    rows = _trust(session, references, place / "trajectories", frames)
     for row in rows:
         name = str(row["molecule"])
         row |= {key.rpartition(".")[2]: value for key, value in store.compare(name).items()}
         row["ended_early"] = broken.get(name, "")
         numbers = {key: value for key, value in row.items() if isinstance(value, float)}
         session.tracker.metrics({f"transfer.{name}.{key}": value for key, value in numbers.items()})
-    write_table(directory / "transfer.csv", rows)
-    drawn = [figures.save(transfer_figures.trust(rows), directory / "transfer.png", vector=True)]
-    drawn.append(
-        figures.save(transfer_figures.sheet(store), directory / "spectra.png", vector=True)
-    )
-    for file in (directory / "transfer.csv", *drawn):
+    write_table(place / "transfer.csv", rows)
+    drawn = [figures.save(transfer_figures.trust(rows), place / "transfer.png", vector=True)]
+    drawn.append(figures.save(transfer_figures.sheet(store), place / "spectra.png", vector=True))
+    for file in (place / "transfer.csv", *drawn):
         session.tracker.artifact(file, "transfer")
     for row in rows:
         texts = (
@@ -124,19 +130,20 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
             if value != ""
         )
         print("  ".join(texts))
-    log.info("transfer: %s, %s, %s", directory / "transfer.csv", *drawn)
+    log.info("transfer: %s, %s, %s", place / "transfer.csv", *drawn)
 
 
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
     """Load the molecules; those of the study may be among them, for comparison."""
     molecules = Molecules(names=tuple(names), files=tuple(files)).load()
-    elements = {chemical_symbols[number] for number in session.committee.shapes[0].elements}
+    elements = {
+        chemical_symbols[number] for number in final_committee(session.directory).shapes[0].elements
+    }
     for atoms in molecules:
-        session.study.engine.check(atoms)
+        session.settings.engine.check(atoms)
         if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
-                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen "
-                f"{', '.join(unknown)}"
+                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(unknown)}"
             )
     return molecules
 
@@ -144,15 +151,16 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
 def _trust(
     session: Session, references: Sequence[Harmonic], trajectories: Path, count: int
 ) -> list[dict[str, object]]:
-    """Return errors of frequencies, and spread, expected and true error along MD, by molecule."""
-    s, committee, last = session.study, session.committee, session.last_iteration
+    """Return errors of the frequencies, and disagreement, expected and true error along the MD, by molecule."""
+    s, last = session.settings, last_iteration(session.directory)
+    committee = final_committee(session.directory)
     factor = calibrate(committee, read_frames(last / "test.xyz")).factor
     frequencies, rows = compare_frequencies(committee, references), []
     for reference in references:
         name = str(reference.atoms.info[keys.MOLECULE])
         row: dict[str, object] = {
             "molecule": name,
-            "learnt": "yes" if name in session.spectra.molecules else "",
+            "learnt": "yes" if name in session.names else "",
         }
         if name in frequencies.predicted:
             row["harmonic_mae_cm1"] = float(np.abs(frequencies.deviation(name)).mean())

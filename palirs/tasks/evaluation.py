@@ -1,8 +1,8 @@
-"""Tasks that test every iteration on frames of MD, and compare studies by it."""
+"""Tasks that test every iteration on a test set, and compare studies."""
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.descriptors import mbtr
+from palirs.learning.completed import complete_iterations, last_iteration
 from palirs.learning.held_out import (
     by_molecule,
     check_drawn_alike,
     errors_of_iterations,
     spread_out,
 )
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.iterations import final_dipole_files
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
 from palirs.molecules import on_grid, read_frames
@@ -31,14 +32,24 @@ from palirs.report.figures import save
 from palirs.results import courses as compared
 from palirs.results.tables import write_table
 from palirs.settings import MD
-from palirs.study import Session, molecules_of
+from palirs.study.identity import molecules_of
+from palirs.study.references import reference_vibrations
+from palirs.study.session import Session
+from palirs.study.task import task
 
 log = logging.getLogger(__name__)
 
 THERMALISATION = 2.0
 """Of the MD, before frames are taken [ps]."""
+LOGGED = (
+    ("energy", "energy", "meV", "meV", 2),
+    ("forces", "forces", "meV_per_A", "meV/Å", 2),
+    ("dipole", "dipole", "mD", "mDebye", 1),
+)
+"""Errors in words: name, metric, its unit, written unit, digits."""
 
 
+@task()
 def test_set(
     session: Session,
     length: float,
@@ -47,7 +58,7 @@ def test_set(
     per_cluster: int,
     structures: str | None,
 ) -> None:
-    """Draw a test set from MD by the first member of the committee, label it, and evaluate the committee of every iteration on it.
+    """Draw a test set from MD by the first member of the committee, label it, and test every iteration on it.
 
     Parameters
     ----------
@@ -62,90 +73,75 @@ def test_set(
     structures : str or None
         A file with structures to test on instead.
     """
-    place = session.directory / "test_set"
-    session.last_iteration  # noqa: B018  an error if there is none
-    drawn = (
-        {"structures": structures}
-        if structures
-        else {"length": length, "frames": frames, "clusters": clusters, "per_cluster": per_cluster}
-    )
-    check_drawn_alike(place / "settings.json", drawn | {"temperature": session.study.temperature})
-    found = read_frames(place / "test_set.xyz") if (place / "test_set.xyz").exists() else []
-    there = {atoms.info[keys.MOLECULE] for atoms in found}
-    if missing := [
-        atoms for atoms in session.optima if atoms.info[keys.MOLECULE] not in there
-    ]:  # all, or what came to the study since
-        chosen = (
-            _named(session, structures, missing)
-            if structures
-            else _drawn(session, missing, place, length, frames, clusters, per_cluster)
-        )
-        found += session.labeller.label(chosen, "test set")
-        if not found:
+    place, last = session.directory / "test_set", last_iteration(session.directory)
+    drawn = {"length": length, "frames": frames, "clusters": clusters, "per_cluster": per_cluster}
+    settings = {"structures": structures} if structures else drawn
+    temperature = {"temperature": session.settings.temperature}
+    check_drawn_alike(place / "settings.json", settings | temperature)
+    labelled = read_frames(place / "test_set.xyz") if (place / "test_set.xyz").exists() else []
+    done = {atoms.info[keys.MOLECULE] for atoms in labelled}
+    missing = set(session.names) - done  # all, or what was added to the study since
+    if missing:
+        if structures:
+            chosen = _from_file(session, structures, missing)
+        else:
+            optima = [reference.atoms for reference in reference_vibrations(session)]
+            optima = [atoms for atoms in optima if atoms.info[keys.MOLECULE] in missing]
+            md = MD(replicas=1, thermalisation=THERMALISATION, length=length)
+            chosen = _from_md(session, optima, md, frames, (clusters, per_cluster))
+        labelled += session.labeller.label(chosen, "test set")
+        if not labelled:
             raise PalirsError(
                 f"none of the {len(chosen)} frames of the test set could be labelled (reasons in {session.labeller.store.path})"
             )
-        ase.io.write(place / "test_set.part", found, format="extxyz")
+        ase.io.write(place / "test_set.part", labelled, format="extxyz")
         (place / "test_set.part").rename(place / "test_set.xyz")
-    places = complete_iterations(session.directory)
-    dipole = (
-        load_dipole_model(session.dipole_files)
-        if all(file.exists() for file in session.dipole_files)
-        else None
-    )
-    rows = errors_of_iterations(places, found, dipole)
+    files = final_dipole_files(session.directory, session.settings.committee.dipoles)
+    dipole = load_dipole_model(files) if all(file.exists() for file in files) else None
+    rows = errors_of_iterations(complete_iterations(session.directory), labelled, dipole)
     write_table(place / "errors.csv", rows)
-    write_table(place / "molecules.csv", by_molecule(places[-1], found, dipole))
+    write_table(place / "molecules.csv", by_molecule(last, labelled, dipole))
     for number, row in enumerate(rows):
-        measured = {
-            key: value
+        metrics = {
+            f"test_set.{key}": value
             for key, value in row.items()
             if key.split(".")[0] in ("energy", "forces", "dipole", "committee")
         }
-        session.tracker.metrics(
-            {f"test_set.{key}": value for key, value in measured.items()}, step=number
-        )
+        session.tracker.metrics(metrics, step=number)
     for file in sorted(place.glob("*.[cx][sy][vz]")):
         session.tracker.artifact(file, "test_set")
-    last = rows[-1]
-    log.info(
-        "test set of %d frames: energy MAE %.2f ± %.2f meV, forces MAE %.2f ± %.2f meV/Å%s",
-        *(len(found), last["energy.mae_meV"], last.get("energy.mae_se_meV", np.nan)),
-        *(last["forces.mae_meV_per_A"], last.get("forces.mae_se_meV_per_A", np.nan)),
-        f", dipole MAE {last['dipole.mae_mD']:.1f} ± {last.get('dipole.mae_se_mD', np.nan):.1f} mDebye"
-        if dipole is not None
-        else "",
-    )
+    texts = [
+        f"{name} MAE {rows[-1][f'{key}.mae_{unit}']:.{digits}f} ± "
+        f"{rows[-1].get(f'{key}.mae_se_{unit}', np.nan):.{digits}f} {written}"
+        for name, key, unit, written, digits in LOGGED
+        if f"{key}.mae_{unit}" in rows[-1]
+    ]
+    log.info("test set of %d frames: %s", len(labelled), ", ".join(texts))
 
 
-def _drawn(
+def _from_md(
     session: Session,
     optima: list[Atoms],
-    place: Path,
-    length: float,
+    md: MD,
     frames: int,
-    clusters: int,
-    per_cluster: int,
+    drawn: tuple[int, int],
 ) -> list[Atoms]:
-    """Run the MD of these molecules, or what is missing of it, and draw from it."""
-    s = session.study
-    interval = 1e3 * length / frames
-    settings = replace(
-        s.spectrum,
-        production=MD(replicas=1, thermalisation=THERMALISATION, length=length),
-        geometry_interval=interval,
-    )
-    first = session.last_iteration / "potential-0.safetensors"
-    where, md = place / "trajectories", settings.production
+    """Run the MD of these molecules, or what is missing of it, and draw frames from it.
+
+    ``drawn``: clusters, and frames of each.
+    """
+    s, place = session.settings, session.directory / "test_set" / "trajectories"
+    settings = replace(s.spectrum, production=md, geometry_interval=1e3 * md.length / frames)
+    member = last_iteration(session.directory) / "potential-0.safetensors"
     runs = simulate(
-        (first, ()),
+        (member, ()),
         optima,
         md,
         settings,
         s.temperature,
         s.seed,
-        session.movers,
-        where,
+        session.md_executor,
+        place,
         "test",
         s.evaluation,
     )
@@ -158,19 +154,19 @@ def _drawn(
                 run.broken[0],
             )
             continue
-        file = place / "trajectories" / f"{run.molecule}-{s.temperature:g}K-test" / "0.xyz"
-        pool = [
+        file = place / f"{run.molecule}-{s.temperature:g}K-test" / "0.xyz"
+        candidates = [
             on_grid(Atoms(optimum.numbers, positions=atoms.positions))
             for atoms in read_frames(file)[:frames]
         ]
         rng = np.random.default_rng(stream(s.seed, "test set", run.molecule))
-        for index in spread_out(mbtr(pool), clusters, per_cluster, rng):
-            pool[index].info |= {
+        for index in spread_out(mbtr(candidates), *drawn, rng):
+            candidates[index].info |= {
                 keys.MOLECULE: run.molecule,
                 keys.ORIGIN: "test_set",
                 keys.TEMPERATURE: s.temperature,
             }
-            chosen.append(pool[index])
+            chosen.append(candidates[index])
     if not chosen:
         raise PalirsError(
             "no trajectory of the first member came to its end; train on more labels first"
@@ -178,29 +174,26 @@ def _drawn(
     return chosen
 
 
-def _named(session: Session, structures: str, wanted: list[Atoms]) -> list[Atoms]:
-    """Return the structures of a file, each one of a molecule of the study, that are of the wanted molecules."""
-    names = {atoms.info[keys.MOLECULE] for atoms in wanted}
-    found, known = [], {known.info[keys.MOLECULE]: known for known in session.molecules}
+def _from_file(session: Session, structures: str, wanted: Collection[str]) -> list[Atoms]:
+    """Return the structures of a file that are of the wanted molecules; all are of some molecule of the study."""
+    molecules = dict(zip(session.names, session.molecules, strict=True))
+    only, chosen = session.names[0] if len(molecules) == 1 else "", []
     for number, atoms in enumerate(read_frames(structures)):
-        name = str(atoms.info.get(keys.MOLECULE, next(iter(known)) if len(known) == 1 else ""))
-        if name not in known or sorted(atoms.numbers) != sorted(known[name].numbers):
+        name = str(atoms.info.get(keys.MOLECULE, only))
+        if name not in molecules or sorted(atoms.numbers) != sorted(molecules[name].numbers):
             raise PalirsError(
                 f"task.structures = {structures!r}: frame {number} ({atoms.symbols}) is no molecule of the study; info['molecule'] says "
-                f"which of {', '.join(known)} it is"
+                f"which of {', '.join(molecules)} it is"
             )
-        plain = on_grid(
-            Atoms(
-                atoms.numbers,
-                positions=atoms.positions,
-                info={keys.MOLECULE: name, keys.ORIGIN: "test_set"},
-            )
-        )
+        info = {keys.MOLECULE: name, keys.ORIGIN: "test_set"}
+        plain = on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info))
         check_molecule(plain)
-        found += [plain] if name in names else []
-    return found
+        if name in wanted:
+            chosen.append(plain)
+    return chosen
 
 
+@task(lock=False, engine=False)
 def compare(
     session: Session,
     studies: dict[str, str] | list[str],
@@ -225,24 +218,17 @@ def compare(
     output : str
         Directory to write ``comparison.html``, and ``labels.png`` and ``labels.csv``, into.
     """
-    ways = studies if isinstance(studies, dict) else {pattern: pattern for pattern in studies}
-    found, place = compared.find_studies(ways), Path(output)
-    names = _names([one for places in found.values() for one in places])
-    files = write_comparison(
-        names,
-        place,
-        "comparison",
-        "Studies beside each other",
-        [f"{len(names)} studies: {', '.join(names)}."],
-    )
+    patterns = studies if isinstance(studies, dict) else {pattern: pattern for pattern in studies}
+    found, place = compared.find_studies(patterns), Path(output)
+    names = _names([directory for directories in found.values() for directory in directories])
+    summary = [f"{len(names)} studies: {', '.join(names)}."]
+    files = write_comparison(names, place, "comparison", "Studies beside each other", summary)
     log.info("%d studies beside each other: %s", len(names), files[0])
-    lacking = [
-        str(one) for one in names.values() if not (one / "test_set" / "errors.csv").is_file()
-    ]
-    if lacking:
+    untested = [d for d in names.values() if not (d / "test_set" / "errors.csv").is_file()]
+    if untested:
         log.info(
             "errors are not drawn against labels: no test set (task=test_set) in %s",
-            ", ".join(lacking),
+            ", ".join(map(str, untested)),
         )
         return
     goals = dict(zip(ERRORS, (harmonic_mae, forces_mae), strict=True))
@@ -251,32 +237,30 @@ def compare(
     write_table(place / "labels.csv", rows)
     drawn = save(labels_against_errors(courses, goals), place / "labels.png")
     for row in rows:
-        print(
-            "  ".join(
-                f"{key} {value:.3g}" if isinstance(value, float) else str(value)
-                for key, value in row.items()
-            )
+        texts = (
+            f"{key} {value:.3g}" if isinstance(value, float) else str(value)
+            for key, value in row.items()
         )
+        print("  ".join(texts))
     log.info(
         "labels against errors of %d studies: %s, %s", len(courses), drawn, place / "labels.csv"
     )
 
 
-def _names(places: Sequence[Path]) -> dict[str, Path]:
+def _names(directories: Sequence[Path]) -> dict[str, Path]:
     """Return studies by the part of their paths in which they differ."""
-    if len(set(places)) < 2:
-        return {place.name: place for place in places}
-    parts = [place.parts for place in places]
+    if len(set(directories)) < 2:
+        return {directory.name: directory for directory in directories}
+    parts = [directory.parts for directory in directories]
     first = next(
         i
         for i in range(min(map(len, parts)))
-        if len({one[i] for one in parts}) > 1 or any(len(one) == i + 1 for one in parts)
+        if len({path[i] for path in parts}) > 1 or any(len(path) == i + 1 for path in parts)
     )
-    return {"/".join(place.parts[first:]): place for place in places}
+    return {"/".join(directory.parts[first:]): directory for directory in directories}
 
 
-def _described(place: Path) -> tuple[str, str]:
+def _described(directory: Path) -> tuple[str, str]:
     """Return the molecules and the seed of a study."""
-    return ", ".join(molecules_of(place)), str(
-        json.loads((place / "identity.json").read_text())["seed"]
-    )
+    seed = json.loads((directory / "identity.json").read_text())["seed"]
+    return ", ".join(molecules_of(directory)), str(seed)

@@ -12,9 +12,11 @@ from palirs.molecules import check as check_molecule
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 from palirs.spectra.measured import webbook
-from palirs.study import Session
+from palirs.study.session import Session
+from palirs.study.task import task
 
 
+@task(lock=False)
 def label(session: Session, frames: str | None, output: str, check: bool) -> None:
     """Label every structure of a file with the engine and write them as extended XYZ.
 
@@ -38,7 +40,7 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     for number, atoms in enumerate(structures):
         atoms.info.setdefault(keys.MOLECULE, f"{stem}-{number}")
         check_molecule(atoms)
-        session.study.engine.check(atoms)
+        session.settings.engine.check(atoms)
     labelled = session.labeller.label(structures, "labels")
     ase.io.write(session.directory / output, labelled, format="extxyz")
     failed = len(structures) - len(labelled)
@@ -47,6 +49,7 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     )
 
 
+@task(lock=False)
 def contract(session: Session) -> None:
     """Check the engine on the first molecule of the study: derivatives, translation, rotation, units, failure.
 
@@ -55,7 +58,7 @@ def contract(session: Session) -> None:
     PalirsError
         If a check fails.
     """
-    engine, atoms = session.study.engine, session.molecules[0]
+    engine, atoms = session.settings.engine, session.molecules[0]
     print(f"{engine.name} on {atoms.info[keys.MOLECULE]}; {engine.identity}")
     failed = 0
     for finding in engine_contract(engine, atoms):
@@ -68,6 +71,7 @@ def contract(session: Session) -> None:
     print("the engine fulfils the contract")
 
 
+@task(lock=False)
 def import_labels(
     session: Session,
     file: str,
@@ -95,7 +99,7 @@ def import_labels(
     labels = exchange.read_labels(file, energy, forces, dipole, units)
     for line in exchange.check_labels(labels):
         print(line)
-    engine = session.study.engine
+    engine = session.settings.engine
     for atoms, _ in labels:
         check_molecule(atoms)
         engine.check(atoms)
@@ -107,6 +111,7 @@ def import_labels(
     )
 
 
+@task(lock=False, engine=False)
 def export_labels(session: Session, output: str) -> None:
     """Write every label of the configured engine as extended XYZ.
 
@@ -118,13 +123,14 @@ def export_labels(session: Session, output: str) -> None:
         File to write, relative to the study directory.
     """
     count = exchange.export_labels(
-        session.labeller.store, session.study.engine, session.directory / output
+        session.labeller.store, session.settings.engine, session.directory / output
     )
     print(
         f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]"
     )
 
 
+@task(lock=False, engine=False)
 def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> None:
     """Download measured gas-phase spectra of the study's molecules, and print the setting that names the best of each.
 
@@ -157,7 +163,7 @@ def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> N
             print(
                 f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}"
             )
-        if best := webbook.best(records, session.study.spectrum.window):
+        if best := webbook.best(records, session.settings.spectrum.window):
             chosen[name] = str(best.path)
         else:
             failed.append(

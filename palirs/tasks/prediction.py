@@ -1,15 +1,17 @@
 """Tasks that publish the predictor of a study, and predict spectra with one."""
 
-import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from palirs import keys
-from palirs.learning.loop import EXPECTED
+from palirs.learning.completed import last_iteration, read_metrics
+from palirs.learning.convergence import EXPECTED
+from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.mace.models.files import potential_files
 from palirs.predictor import Prediction, Predictor, open_predictor
 from palirs.predictor import predict as predict_spectrum
@@ -19,7 +21,9 @@ from palirs.recipes import PalirsError
 from palirs.report import band_tables, figures, interactive, spectral_figures
 from palirs.results.tables import write_table
 from palirs.spectra.files import write_csv
-from palirs.study import Session
+from palirs.study.session import Session
+from palirs.study.task import task
+from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +41,19 @@ OWN = ("production", "reference", "experiment", "conformers")
 """Settings of spectra that are the study's alone."""
 
 
-def publish(session: Session) -> Predictor:
+def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
     """Write the predictor of a study to ``predictor/``, and register it as an MLflow model."""
-    s, last = session.study, session.last_iteration
-    metrics = json.loads((last / "metrics.json").read_text())["metrics"]
-    calibration, committee = metrics.get("committee.calibration", np.nan), session.committee
+    s, last = session.settings, last_iteration(session.directory)
+    metrics = read_metrics(last)
+    calibration = metrics.get("committee.calibration", np.nan)
+    committee, optima = final_committee(session.directory), [ref.atoms for ref in references]
     expected, elements = [], set[int]()
-    for reference in session.references:
-        name = f"{reference.atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
+    for atoms in optima:
+        name = f"{atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
         trajectories = session.directory / "trajectories" / name
-        expected.append(expected_error(committee, reference.atoms, trajectories, calibration))
-        elements |= set(map(int, reference.atoms.numbers))
-    calibrated = np.isfinite(expected).any()
+        expected.append(expected_error(committee, atoms, trajectories, calibration))
+        elements |= set(map(int, atoms.numbers))
+    known = np.isfinite(expected).any()
     about = {
         "study": session.directory.name,
         "engine": s.engine.name,
@@ -56,7 +61,7 @@ def publish(session: Session) -> Predictor:
         "elements": sorted(elements),
         "temperatures": list(s.sampler.temperatures),
         "calibration": calibration if np.isfinite(calibration) else None,
-        "expected_meV_per_A": float(1e3 * np.nanmean(expected)) if calibrated else None,
+        "expected_meV_per_A": float(1e3 * np.nanmean(expected)) if known else None,
         "forces_goal_meV_per_A": s.learning.forces_mae,
         "spectrum": {key: value for key, value in asdict(s.spectrum).items() if key not in OWN},
         **{key: metrics[key] for key in KEPT if key in metrics},
@@ -64,11 +69,11 @@ def publish(session: Session) -> Predictor:
     predictor = write_predictor(
         session.directory / "predictor",
         potential_files(last),
-        session.dipole_files,
-        session.optima,
+        final_dipole_files(session.directory, s.committee.dipoles),
+        optima,
         about,
     )
-    molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
+    molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in optima)
     description = (
         f"Infrared spectra at the level of {s.engine.name}, learnt from {molecules} with "
         f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
@@ -82,6 +87,7 @@ def publish(session: Session) -> Predictor:
     return predictor
 
 
+@task(lock=False, engine=False)
 def predict(session: Session, model: str, length: float, replicas: int, output: str) -> None:
     """Predict the spectra of the molecules with a trained predictor.
 
@@ -105,10 +111,10 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
             prediction = predict_spectrum(
                 atoms,
                 predictor,
-                session.study.temperature,
+                session.settings.temperature,
                 length=length,
                 replicas=replicas,
-                seed=session.study.seed,
+                seed=session.settings.seed,
             )
         except PalirsError as error:  # the other molecules may do
             failed.append(str(error))

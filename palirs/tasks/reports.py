@@ -13,14 +13,14 @@ from palirs.learning.completed import (
 )
 from palirs.learning.convergence import STRONG_INTENSITY
 from palirs.learning.iterations import final_committee, final_dipole_files
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import read_frames
 from palirs.pages import page
 from palirs.pages import report as pages
 from palirs.pages.comparison import write_summary
 from palirs.planning import measuring, rates
-from palirs.report.comparison import in_words
-from palirs.report.sections import StudyResults
+from palirs.results import StudyResults
+from palirs.spectra.similarity import in_words
 from palirs.study.identity import growth
 from palirs.study.references import rearrangements, reference_vibrations
 from palirs.study.session import Session
@@ -77,7 +77,7 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
     optima = session.labeller.calculate([reference.atoms for reference in references])
     return StudyResults(
         directory=directory,
-        shelf=spectra_of(session, settings.temperature),
+        spectra=spectra_of(session, settings.temperature),
         history=[read_metrics(iteration) for iteration in iterations],
         first=read_dataset(iterations[0]),
         final=read_dataset(last),
@@ -86,16 +86,17 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
         references=dict(zip(names, references, strict=True)),
         rearranged=rearrangements(session.molecules, references),
         committee=final_committee(directory),
-        dipole=load_dipoles(dipoles) if all(file.exists() for file in dipoles) else None,
+        dipole=load_dipole_model(dipoles) if all(file.exists() for file in dipoles) else None,
         goals=(settings.learning.harmonic_mae, settings.learning.forces_mae),
+        conformers=settings.spectrum.conformers,
     )
 
 
 def _pictures(results: StudyResults) -> list[str]:
     """Return the spectra for the description of the run, how alike they are, and where to find more."""
-    lines, shelf = [], results.shelf
-    for molecule in shelf.molecules[:3]:
-        stem = f"{molecule}-{shelf.temperature:g}K"
+    lines, store = [], results.spectra
+    for molecule in store.molecules[:3]:
+        stem = f"{molecule}-{store.temperature:g}K"
         if results.figure(stem).exists():
             name, compared = _in_markdown(molecule), in_words(results.compared[molecule])
             picture = f"get-artifact?path=figures/{quote(stem)}.png&run_uuid={{run}}"

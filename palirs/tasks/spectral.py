@@ -1,8 +1,7 @@
 """Tasks that run MD with the committee or the reference engine, and make spectra of it."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
+from palirs.learning.completed import last_iteration
+from palirs.learning.iterations import final_dipole_files
 from palirs.planning import rates
 from palirs.planning.measuring import LONG, note_md, size
 from palirs.planning.work import rate_names, workers
@@ -27,144 +28,183 @@ from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width
 from palirs.spectra.similarity import in_words
-from palirs.study import Session
+from palirs.spectra.store import SpectrumStore
+from palirs.study.conformers import starts
+from palirs.study.references import reference_vibrations
+from palirs.study.session import Session
+from palirs.study.spectra import spectra_of
+from palirs.study.task import task
 from palirs.units import SPEED_OF_LIGHT
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
 
+@task()
 def spectra(session: Session) -> None:
     """Run production MD with the committee, make spectra, and compare them with what there is."""
-    settings = session.study.spectrum
-    check_dipole_models(session)
-    _warn_of_temperature(session)
-    md = production(session, "predicted")
-    with timed(session, "production") as done:
-        starts = _starts(session)
-        before = md.steps_left(starts)
-        runs = md.run(starts, session.movers)
-    if settings.production.until is None:
-        note_md(session.study, session.molecules, done, before)
-    _log_line_width(settings)
-    _remake_references(session)
-    predicted = md.write_spectra(runs, session.spectra)
-    _log_broken(session, runs, "")
-    for run in runs:
-        if run.molecule in predicted:
-            error = band_error(predicted[run.molecule], settings.window)
-            _log_spectrum(session, run, error)
-    check_enough(runs, settings.complete)
+    production = committee_md(session, session.settings.temperature)
+    references = reference_vibrations(session)
+    trajectories = produce(session, production, references)
+    write_spectra(session, production, trajectories, references)
 
 
+@task()
 def aimd(session: Session) -> None:
     """Run the reference engine's own MD with the same integrator, and make its spectra."""
-    settings, engine = session.study.spectrum, session.study.engine
+    engine = session.settings.engine
     if not engine.gives_dipole:
         raise PalirsError(
             f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum"
         )
-    if settings.reference is None:
+    if session.settings.spectrum.reference is None:
         raise PalirsError(
-            "spectrum.reference is null; give it replicas, thermalisation and length to run "
-            "task=aimd"
+            "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
         )
-    md = production(session, "reference")
-    _log_cost(session, md)
-    with timed(session, "reference_md") as done:
-        starts = _starts(session)
-        before = md.steps_left(starts)
-        runs = md.run(starts, session.movers)
-    if before and done["seconds"] >= LONG:
-        trajectories = settings.reference.replicas * len(session.molecules)
-        if count := min(workers(session.study.executor.md), trajectories):
-            per_step = done["seconds"] * count / before
-            names = rate_names(session.study)
-            rates.note("label", names["label"], size(session.molecules), per_step)
-    md.write_spectra(runs, session.spectra)
-    _log_broken(session, runs, "reference_")
-    for run in runs:
-        if run.enough(settings.complete):
-            session.tracker.metrics(_md_metrics(run, "reference_"))
-    check_enough(runs, settings.complete)
+    production = engine_md(session, session.settings.temperature)
+    references = reference_vibrations(session)
+    trajectories = produce(session, production, references)
+    write_spectra(session, production, trajectories, references)
 
 
-def check_dipole_models(session: Session) -> None:
-    """Raise :class:`PalirsError` unless the last iteration has its dipole models."""
-    last = session.last_iteration
-    if not all(file.exists() for file in session.dipole_files):
+def committee_md(session: Session, temperature: float, directory: Path | None = None) -> Production:
+    """Return the MD by the last committee, in the study directory or another one."""
+    s, last = session.settings, last_iteration(session.directory)
+    dipoles = final_dipole_files(session.directory, s.committee.dipoles)
+    if not all(file.exists() for file in dipoles):
         raise PalirsError(
             f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
         )
-
-
-def production(session: Session, kind: str, directory: Path | None = None) -> Production:
-    """Return the MD by the last committee, ``predicted``, or by the engine, ``reference``.
-
-    Its trajectories are in the study directory unless another one is given.
-    """
-    s = session.study
-    if kind == "reference":
-        source, model, label, md = s.engine, kind, f"{s.engine.name} MD", s.spectrum.reference
-        assert md is not None
-    else:
-        source, model = (session.last_iteration, session.dipole_files), session.last_iteration.name
-        label, md = "palirs", s.spectrum.production
     return Production(
-        source=source,
-        kind=kind,
-        model=model,
-        label=label,
-        md=md,
+        source=(last, dipoles),
+        kind="predicted",
+        model=last.name,
+        label="palirs",
+        md=s.spectrum.production,
         settings=s.spectrum,
-        temperature=s.temperature,
+        temperature=temperature,
         seed=s.seed,
         directory=(directory or session.directory) / "trajectories",
         evaluation=s.evaluation,
     )
 
 
-def _warn_of_temperature(session: Session) -> None:
-    s = session.study
-    explored = max(s.sampler.temperatures)
-    if s.temperature > explored and s.learning.iterations > 1:
-        log.warning(
-            "production at %g K is hotter than the exploration (%g K at most): what happens only "
-            "there was never learnt, and the committee may not know it; "
-            "sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
-            s.temperature,
-            explored,
-            s.temperature,
-        )
+def engine_md(session: Session, temperature: float, directory: Path | None = None) -> Production:
+    """Return the engine's own MD, in the study directory or another one."""
+    s = session.settings
+    assert s.spectrum.reference is not None, "looked at before"
+    return Production(
+        source=s.engine,
+        kind="reference",
+        model="reference",
+        label=f"{s.engine.name} MD",
+        md=s.spectrum.reference,
+        settings=s.spectrum,
+        temperature=temperature,
+        seed=s.seed,
+        directory=(directory or session.directory) / "trajectories",
+        evaluation=s.evaluation,
+    )
 
 
-def _remake_references(session: Session) -> None:
-    """Remake reference spectra that were made with other settings, where their MD is complete."""
-    settings, store = session.study.spectrum, session.spectra
+def produce(session: Session, production: Production, references: Sequence[Harmonic]) -> list[Run]:
+    """Run what is missing of the trajectories of the molecules."""
+    settings, by_engine = session.settings, production.kind == "reference"
+    starting = starts(session, references, production.temperature)
+    _log_populations(starting, production.temperature)
+    if by_engine:
+        _log_cost(session, production, starting)
+    else:
+        _warn_of_temperature(session, production.temperature)
+    stage = "reference_md" if by_engine else "production"
+    with session.journal.stage(stage) as done:
+        before = production.steps_left(starting)
+        runs = production.run(starting, session.md_executor)
+    _track(session, production, {f"time.{stage}_s": done["seconds"]})
+    if by_engine and before and done["seconds"] >= LONG:
+        trajectories = production.md.replicas * len(references)
+        if count := min(workers(settings.executor.md), trajectories):
+            per_step, names = done["seconds"] * count / before, rate_names(settings)
+            rates.note("label", names["label"], size(session.molecules), per_step)
+    elif not by_engine and production.md.until is None:
+        note_md(settings, session.molecules, done, before)
+    return runs
+
+
+def write_spectra(
+    session: Session,
+    production: Production,
+    trajectories: list[Run],
+    references: Sequence[Harmonic],
+) -> None:
+    """Write the spectra of trajectories, compare them with the others, and log how good they are.
+
+    Raises
+    ------
+    PalirsError
+        If too few trajectories of a molecule ended well, after the spectra of the others.
+    """
+    settings, by_engine = session.settings.spectrum, production.kind == "reference"
+    store = spectra_of(session, production.temperature)
+    if not by_engine:
+        _log_line_width(settings)
+        _remake_references(session, store, references)
+    written = production.write_spectra(trajectories, store)
+    prefix = "reference_" if by_engine else ""
+    for run in trajectories:
+        _track(session, production, _md_metrics(run, prefix, settings.complete))
+        if run.molecule in written and not by_engine:
+            error = band_error(written[run.molecule], settings.window)
+            compared = store.compare(run.molecule)
+            errors = {f"spectrum.{run.molecule}.band_error": error}
+            _track(session, production, errors | compared)
+            log.info(
+                "%s: standard error of the bands %s, %s",
+                run.molecule,
+                f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)",
+                in_words(compared) or "nothing to compare with",
+            )
+    check_enough(trajectories, settings.complete)
+
+
+def _remake_references(
+    session: Session, store: SpectrumStore, references: Sequence[Harmonic]
+) -> None:
+    """Make reference spectra that were made with other settings again, where their dipoles are there."""
+    settings = session.settings.spectrum
     files = [store.file(molecule, "reference") for molecule in store.molecules]
     outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
     if settings.reference is None or not outdated:
         return
-    md = production(session, "reference")
-    starts = _starts(session)
-    if md.steps_left(starts) == 0:
-        runs = md.run(starts, session.movers)
-        md.write_spectra(runs, store)
-        _log_broken(session, runs, "reference_")
+    production = engine_md(session, store.temperature)
+    starting = starts(session, references, store.temperature)
+    if production.steps_left(starting) == 0:
+        production.write_spectra(production.run(starting, session.md_executor), store)
 
 
-def _starts(session: Session) -> Sequence[Harmonic | ConformerEnsemble]:
-    """Return where trajectories start; log the populations of conformers."""
-    starts = session.starts(session.references)
-    for start in starts:
+def _warn_of_temperature(session: Session, temperature: float) -> None:
+    s = session.settings
+    explored = max(s.sampler.temperatures)
+    if temperature > explored and s.learning.iterations > 1:
+        log.warning(
+            "production at %g K is hotter than the exploration (%g K at most): what happens only "
+            "there was never learnt, and the committee may not know it; "
+            "sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
+            temperature,
+            explored,
+            temperature,
+        )
+
+
+def _log_populations(starting: Sequence[Harmonic | ConformerEnsemble], temperature: float) -> None:
+    for start in starting:
         if isinstance(start, ConformerEnsemble):
             log.info(
                 "%s: %s of the molecules at %g K are in its conformers",
                 start.atoms.info[keys.MOLECULE],
                 ", ".join(f"{share:.1%}" for share in start.populations),
-                session.study.temperature,
+                temperature,
             )
-    return starts
 
 
 def _log_line_width(settings: Spectroscopy) -> None:
@@ -183,15 +223,17 @@ def _log_line_width(settings: Spectroscopy) -> None:
     )
 
 
-def _log_cost(session: Session, md: Production) -> None:
+def _log_cost(
+    session: Session, production: Production, starting: Sequence[Harmonic | ConformerEnsemble]
+) -> None:
     """Log how long the engine's own MD will take, measured on a few of its steps."""
-    optima = session.optima
-    steps = md.steps_left(session.starts(session.references))
+    steps, optima = production.steps_left(starting), [start.atoms for start in starting]
     if not steps:
         return
-    count = min(getattr(session.movers, "workers", 1), len(optima) * md.md.replicas)
+    executor = session.md_executor
+    count = min(getattr(executor, "workers", 1), len(optima) * production.md.replicas)
     try:
-        seconds = seconds_per_step(session.study.engine, optima, session.movers) * steps / count
+        seconds = seconds_per_step(session.settings.engine, optima, executor) * steps / count
         cost = f"about {duration(seconds)}"
     except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
         cost = f"how long is not known ({error})"
@@ -202,42 +244,19 @@ def _log_cost(session: Session, md: Production) -> None:
     )
 
 
-def _log_broken(session: Session, runs: Sequence[Run], prefix: str) -> None:
-    for run in runs:
-        session.tracker.metrics(
-            {f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))}
-        )
+def _md_metrics(run: Run, prefix: str, complete: float) -> dict[str, float]:
+    """Return what is tracked of the trajectories of a molecule; less if too few ended well."""
+    metrics = {"ended_early": float(sum(map(bool, run.broken)))}
+    if run.enough(complete):
+        metrics["temperature_K"] = float(run.temperature.mean())
+        metrics["drift_meV_per_ps"] = float(np.abs(run.drift).max() * 1e3)
+    metrics = {f"md.{run.molecule}.{prefix}{key}": value for key, value in metrics.items()}
+    if run.enough(complete) and not prefix:
+        metrics[f"md.{run.molecule}.force_std_max_eV_per_A"] = float(run.spread.max())
+    return metrics
 
 
-def _log_spectrum(session: Session, run: Run, error: float) -> None:
-    """Log band error, MD and similarity of a predicted spectrum."""
-    name = run.molecule
-    session.tracker.metrics(
-        {
-            f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
-            f"spectrum.{name}.band_error": error,
-        }
-    )
-    compared = session.spectra.compare(name)
-    session.tracker.metrics({**_md_metrics(run, ""), **compared})
-    log.info(
-        "%s: standard error of the bands %s, %s",
-        name,
-        f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)",
-        in_words(compared) or "nothing to compare with",
-    )
-
-
-def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
-    return {
-        f"md.{run.molecule}.{prefix}temperature_K": float(run.temperature.mean()),
-        f"md.{run.molecule}.{prefix}drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
-    }
-
-
-@contextmanager
-def timed(session: Session, stage: str) -> Iterator[dict[str, float]]:
-    """Log and record how long a stage of the study takes; yields a dictionary for its counts."""
-    with session.journal.stage(stage) as done:
-        yield done
-    session.tracker.metrics({f"time.{stage}_s": done["seconds"]})
+def _track(session: Session, production: Production, metrics: Mapping[str, float]) -> None:
+    """Track metrics of MD and spectra; those of other temperatures than the study's have no place."""
+    if production.temperature == session.settings.temperature:
+        session.tracker.metrics(metrics)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.completed import complete_iterations
 from palirs.pages import comparison
-from palirs.study import Session
+from palirs.study.session import Session
 
 
 def summarise_sweep(session: Session, sweep: str) -> None:
@@ -23,7 +23,7 @@ def summarise_sweep(session: Session, sweep: str) -> None:
     told = [f"{len(places)} studies that differ in {sweep}."]
     if session.labeller.store.path.parent == base:
         used = sum(comparison.outcome(place).get("labels.used", 0) for place in places.values())
-        count = sum(1 for _ in session.labeller.store.select(session.study.engine))
+        count = sum(1 for _ in session.labeller.store.select(session.settings.engine))
         told.append(
             f"They used {used:.0f} labels, of which {count} were calculated: the others were found in the store that they share."
         )

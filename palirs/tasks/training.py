@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-
 from palirs.learning import errors, loop, pretraining
 from palirs.learning.completed import complete_iterations, last_iteration
 from palirs.learning.convergence import EXPECTED
@@ -166,7 +165,9 @@ def _setup(session: Session, references: tuple[Harmonic, ...], paid: int) -> Lea
 def _pretrained(session: Session) -> Path | None:
     """Return the directory of the pretrained models, if there are any."""
     iterations = complete_iterations(session.directory / "pretraining")
-    return iterations[-1] if session.settings.pretraining.engine is not None and iterations else None
+    return (
+        iterations[-1] if session.settings.pretraining.engine is not None and iterations else None
+    )
 
 
 def _log_iteration(session: Session, state: LearningState) -> None:

@@ -17,7 +17,8 @@ import torch
 from ase import Atoms
 
 from palirs.engines import Properties
-from palirs.learning.iterations import complete_iterations, final_committee
+from palirs.learning.completed import complete_iterations
+from palirs.learning.iterations import final_committee
 from palirs.mace.compiled import Kernel, radial
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel

@@ -51,8 +51,12 @@ def test_a_molecule_without_an_optimum_has_failed_and_the_loop_goes_on(water, mo
     assert "water: the committee finds no optimum within 1 steps" in found.remarks()
     settings = Learning(iterations=5, harmonic_mae=5.0)
     assert not LearningState(1, [], [], metrics).good(settings)
-    assert not LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 1.0}).good(settings)
-    assert LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(settings)
+    assert not LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 1.0}).good(
+        settings
+    )
+    assert LearningState(1, [], [], {"harmonic.mae_cm1": 2.0, "harmonic.failed": 0.0}).good(
+        settings
+    )
 
 
 def test_an_optimum_elsewhere_has_failed(water, monkeypatch):

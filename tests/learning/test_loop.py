@@ -35,7 +35,9 @@ def trajectories(velocities):
 
 
 def plan(selector, tmp_path, temperature=300.0):
-    return LearningSetup(tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature)
+    return LearningSetup(
+        tmp_path, 1, 3, Learning(), None, None, None, None, selector, (), temperature
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,9 @@ def test_a_fresh_trajectory_may_be_labelled_from_its_first_frame(tmp_path):
     found = trajectories(velocities=None)
     best = int(found[0].spread[:5].argmax())
     found = [replace(found[0], spread=np.where(np.arange(100) == best, 9.0, found[0].spread))]
-    chosen = choose(found, plan(Selector(frames=1), tmp_path), LearningState(1, [], [found[0].walker]))
+    chosen = choose(
+        found, plan(Selector(frames=1), tmp_path), LearningState(1, [], [found[0].walker])
+    )
     np.testing.assert_allclose(chosen[0].positions, found[0].positions[best], atol=1e-8)
 
 

@@ -45,7 +45,9 @@ def cheap(tmp_path_factory):
 
 def run(place, cheap):
     thermal = InitialSamples(thermal=ThermalSamples())
-    plan = LearningSetup(place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1])
+    plan = LearningSetup(
+        place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1]
+    )
     pretrain(plan, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
 
 

@@ -59,7 +59,9 @@ def test_a_side_is_for_ever_and_later_frames_keep_the_shares():
     first = assign_splits(frames("a", "exploration", 30), [], 0.2, 0.1)
     later = assign_splits(frames("a", "exploration", 200, seed=1)[30:], first, 0.2, 0.1)
     again = assign_splits(frames("a", "exploration", 30), [], 0.2, 0.1)
-    assert [atoms.info[keys.SPLIT] for atoms in first] == [atoms.info[keys.SPLIT] for atoms in again]
+    assert [atoms.info[keys.SPLIT] for atoms in first] == [
+        atoms.info[keys.SPLIT] for atoms in again
+    ]
     np.testing.assert_allclose(shares([*first, *later]), [0.2, 0.08, 0.72], atol=0.02)
 
 
@@ -68,7 +70,9 @@ def test_the_line_does_not_depend_on_the_order():
     there = {id(atoms): number for number, atoms in enumerate(arrived)}
     plain = assign_splits(arrived, [], 0.2, 0.1)
     turned = assign_splits(arrived[::-1], [], 0.2, 0.1)[::-1]
-    assert [atoms.info[keys.SPLIT] for atoms in plain] == [atoms.info[keys.SPLIT] for atoms in turned]
+    assert [atoms.info[keys.SPLIT] for atoms in plain] == [
+        atoms.info[keys.SPLIT] for atoms in turned
+    ]
     assert len(there) == 50
     assert keys.SPLIT not in arrived[0].info, "inputs are left as they were"
 
@@ -76,7 +80,8 @@ def test_the_line_does_not_depend_on_the_order():
 def test_the_optimum_is_learnt():
     optimum = frames("a", "optimum", 1)
     assert (
-        assign_splits([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SPLIT] == "train"
+        assign_splits([*frames("a", "thermal", 5), *optimum], [], 0.9, 0.1)[-1].info[keys.SPLIT]
+        == "train"
     )
 
 
@@ -84,7 +89,9 @@ def test_frames_without_a_stretch_stand_alone():
     bare = frames("a", "imported", 40)
     for atoms in bare:
         del atoms.info[keys.GROUP]
-    np.testing.assert_allclose(shares(assign_splits(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03)
+    np.testing.assert_allclose(
+        shares(assign_splits(bare, [], 0.2, 0.1)), [0.2, 0.08, 0.72], atol=0.03
+    )
 
 
 def test_frames_that_come_one_by_one_have_the_same_shares():

@@ -49,7 +49,13 @@ def study(tmp_path):
 def test_the_same_settings_go_on(study):
     written = (study / "identity.json").read_text()
     check_identity(study, settings("H2O", "CH4"), False, True, 3)
-    check_identity(study, settings("CH4", "H2O", training__potential={"backend": "native", "rate": 0.1}), False, False, 3)
+    check_identity(
+        study,
+        settings("CH4", "H2O", training__potential={"backend": "native", "rate": 0.1}),
+        False,
+        False,
+        3,
+    )
     assert (study / "identity.json").read_text() == written
     assert molecules_of(study) == ["H2O", "CH4"]
     assert growth(study) == []
@@ -98,7 +104,7 @@ def test_a_study_made_when_groups_were_called_stretches_is_the_same(study):
     check_identity(study, old, False, False, 1)
     del values["learning.split"]
     (study / "identity.json").write_text(json.dumps(values))
-    with pytest.raises(PalirsError, match="learning.split: frames -> groups"):
+    with pytest.raises(PalirsError, match=r"learning\.split: frames -> groups"):
         check_identity(study, settings("H2O", "CH4"), False, True, 1)
 
 
