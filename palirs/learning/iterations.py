@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 
 from palirs.learning.completed import last_iteration, read_dataset
-from palirs.learning.convergence import HarmonicErrors
 from palirs.learning.exploration import Walker, new_walkers
-from palirs.learning.frequencies import FrequencyComparison
+from palirs.learning.quality.convergence import HarmonicErrors
+from palirs.learning.quality.frequencies import FrequencyComparison
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files, load_committee

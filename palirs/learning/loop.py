@@ -20,19 +20,19 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import Labeller
-from palirs.learning.advice import advice
-from palirs.learning.calibration import calibrate
 from palirs.learning.completed import complete_iterations, read_dataset
-from palirs.learning.convergence import EXPECTED, HarmonicErrors, converged_molecules
-from palirs.learning.errors import dipole_errors, potential_parity
 from palirs.learning.exploration import new_walkers
 from palirs.learning.frames import clear_outdated, sample
-from palirs.learning.frequencies import (
+from palirs.learning.iterations import restore, save
+from palirs.learning.quality.advice import advice
+from palirs.learning.quality.calibration import calibrate
+from palirs.learning.quality.convergence import EXPECTED, HarmonicErrors, converged_molecules
+from palirs.learning.quality.errors import dipole_errors, potential_parity
+from palirs.learning.quality.frequencies import (
     IntensityComparison,
     compare_frequencies,
     compare_intensities,
 )
-from palirs.learning.iterations import restore, save
 from palirs.learning.splits import assign_splits, separate_test
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee

@@ -9,8 +9,8 @@ from ase import Atoms
 from palirs.geometry.rearrangement import rearrangement
 from palirs.labels import Labeller
 from palirs.learning.completed import complete_iterations, read_dataset
-from palirs.learning.frequencies import displacement
 from palirs.learning.loop import learn
+from palirs.learning.quality.frequencies import displacement
 from palirs.learning.state import LearningSetup
 from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_dipoles

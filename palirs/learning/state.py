@@ -7,8 +7,8 @@ from pathlib import Path
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.convergence import HarmonicErrors
 from palirs.learning.exploration import Walker
+from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector

@@ -13,7 +13,7 @@ import yaml
 
 from palirs.journal import Journal
 from palirs.learning.completed import complete_iterations, expected_errors
-from palirs.learning.convergence import EXPECTED
+from palirs.learning.quality.convergence import EXPECTED
 from palirs.pages import page
 from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures

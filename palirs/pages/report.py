@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from palirs.journal import Journal
-from palirs.learning.convergence import STRONG_INTENSITY
+from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
 from palirs.production import duration

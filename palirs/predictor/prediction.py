@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from palirs import keys
 from palirs.executors import Serial, cores
 from palirs.geometry.embedding import canonical_of
-from palirs.learning.calibration import mean_spread
+from palirs.learning.quality.calibration import mean_spread
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.models.predictor import Predictor as Potential
@@ -199,7 +199,7 @@ def expected_error(
     """Return the expected error of the forces along the MD of a molecule [eV/Å]; NaN without MD.
 
     It is the members' disagreement times ``factor``, see
-    :class:`palirs.learning.calibration.Calibration`. ``trajectories`` is a directory.
+    :class:`palirs.learning.quality.calibration.Calibration`. ``trajectories`` is a directory.
     """
     frames = geometries(sorted(trajectories.rglob("*.xyz")))
     if not frames:

@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from palirs.learning.calibration import LEVEL, Calibration
-from palirs.learning.errors import Parity
+from palirs.learning.quality.calibration import LEVEL, Calibration
+from palirs.learning.quality.errors import Parity
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from palirs import keys
-from palirs.learning.errors import above
+from palirs.learning.quality.errors import above
 from palirs.production.trajectories import broken
 from palirs.report import figures
 from palirs.results import StudyResults

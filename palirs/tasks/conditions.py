@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from palirs import keys
-from palirs.learning.calibration import calibrate, mean_spread
 from palirs.learning.completed import last_iteration
-from palirs.learning.frequencies import compare_frequencies
 from palirs.learning.iterations import final_committee
+from palirs.learning.quality.calibration import calibrate, mean_spread
+from palirs.learning.quality.frequencies import compare_frequencies
 from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
 from palirs.production import spectrum_store

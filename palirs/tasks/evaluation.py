@@ -13,13 +13,13 @@ from ase import Atoms
 from palirs import keys
 from palirs.descriptors import mbtr
 from palirs.learning.completed import complete_iterations, last_iteration
-from palirs.learning.held_out import (
+from palirs.learning.iterations import final_dipole_files
+from palirs.learning.quality.held_out import (
     by_molecule,
     check_drawn_alike,
     errors_of_iterations,
     spread_out,
 )
-from palirs.learning.iterations import final_dipole_files
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
 from palirs.molecules import on_grid, read_frames

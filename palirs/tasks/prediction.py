@@ -10,8 +10,8 @@ import numpy as np
 
 from palirs import keys
 from palirs.learning.completed import last_iteration, read_metrics
-from palirs.learning.convergence import EXPECTED
 from palirs.learning.iterations import final_committee, final_dipole_files
+from palirs.learning.quality.convergence import EXPECTED
 from palirs.mace.models.files import potential_files
 from palirs.predictor import Prediction, Predictor, open_predictor
 from palirs.predictor import predict as predict_spectrum

@@ -11,8 +11,8 @@ from palirs.learning.completed import (
     read_dataset,
     read_metrics,
 )
-from palirs.learning.convergence import STRONG_INTENSITY
 from palirs.learning.iterations import final_committee, final_dipole_files
+from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import read_frames
 from palirs.pages import page

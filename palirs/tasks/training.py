@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from palirs.learning import errors, loop, pretraining
+from palirs.learning import loop, pretraining
 from palirs.learning.completed import complete_iterations, last_iteration
-from palirs.learning.convergence import EXPECTED
-from palirs.learning.frequencies import compare_intensities, intensities_in_words
 from palirs.learning.iterations import final_committee, final_dipole_files
+from palirs.learning.quality.convergence import EXPECTED
+from palirs.learning.quality.errors import dipole_errors
+from palirs.learning.quality.frequencies import compare_intensities, intensities_in_words
 from palirs.learning.state import DipoleSetup, LearningSetup, LearningState
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.training.committees import starting_point, train_dipoles
@@ -129,7 +130,7 @@ def train_dipole_model(session: Session, references: Sequence[Harmonic]) -> Dipo
     measuring.note_training(settings, "dipole", logs, measuring.size(train), done)
     committee = final_committee(session.directory)
     intensities = compare_intensities(committee, model, references).metrics()
-    metrics = errors.dipole_errors(model, test)
+    metrics = dipole_errors(model, test)
     session.tracker.metrics(metrics | intensities, step=int(last.name))
     for file in files:
         session.tracker.artifact(file, "models")

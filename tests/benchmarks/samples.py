@@ -26,8 +26,8 @@ from palirs.dynamics.integrators import Langevin
 from palirs.engines.tblite import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels.labeller import attach
-from palirs.learning.errors import potential_parity
-from palirs.learning.frequencies import compare_frequencies
+from palirs.learning.quality.errors import potential_parity
+from palirs.learning.quality.frequencies import compare_frequencies
 from palirs.learning.splits import assign_splits
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import train_committee

@@ -11,7 +11,6 @@ from palirs.engines import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.completed import complete_iterations
-from palirs.learning.loop import reference_vibrations
 from palirs.learning.pretraining import pretrain, start_geometry
 from palirs.learning.state import LearningSetup
 from palirs.mace import load
@@ -23,6 +22,7 @@ from palirs.recipes import PalirsError
 from palirs.sampling import InitialSamples, ThermalSamples
 from palirs.selection import Selector
 from palirs.settings import Learning, Models, Pretraining, Sampler
+from palirs.study.references import vibrations_by
 from palirs.units import MILLIDEBYE
 
 SMALL = Architecture(channels=8, max_ell=1, correlation=2, max_L=0)
@@ -40,15 +40,15 @@ def cheap(tmp_path_factory):
     labeller = Labeller(
         HOW.engine, LabelStore(tmp_path_factory.mktemp("cheap") / "labels.db"), SerialExecutor()
     )
-    return labeller, reference_vibrations([water], labeller)
+    return labeller, vibrations_by(labeller, [water])
 
 
 def run(place, cheap):
     thermal = InitialSamples(thermal=ThermalSamples())
-    plan = LearningSetup(
+    setup = LearningSetup(
         place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1]
     )
-    pretrain(plan, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
+    pretrain(setup, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
 
 
 @pytest.fixture(scope="module")

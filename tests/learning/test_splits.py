@@ -7,7 +7,7 @@ from palirs import keys
 from palirs.learning.splits import assign_splits, separate_test
 
 
-def frames(name, origin, stretches, each=1, seed=0):
+def frames(name, origin, groups, each=1, seed=0):
     rng = np.random.default_rng(seed)
     return [
         Atoms(
@@ -15,7 +15,7 @@ def frames(name, origin, stretches, each=1, seed=0):
             positions=rng.normal(size=(2, 3)),
             info={keys.MOLECULE: name, keys.ORIGIN: origin, keys.GROUP: f"{origin} {number}"},
         )
-        for number in range(stretches)
+        for number in range(groups)
         for _ in range(each)
     ]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from palirs.learning.frequencies import FrequencyComparison, IntensityComparison
+from palirs.learning.quality.frequencies import FrequencyComparison, IntensityComparison
 from palirs.settings import Learning
 
 EXPECTED = "exploration.force_error_meV_per_A"

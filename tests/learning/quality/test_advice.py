@@ -1,6 +1,6 @@
 import json
 
-from palirs.learning.advice import advice, last_gain
+from palirs.learning.quality.advice import advice, last_gain
 from palirs.mace.settings import Training
 
 LONG = Training(schedule="doubling", updates=800, shortest=400, gain=0.1)

@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.calibration import Calibration, calibrate
+from palirs.learning.quality.calibration import Calibration, calibrate
 
 
 def test_the_factor_gives_the_mean_error_and_the_upper_one_covers():

@@ -9,9 +9,9 @@ from ase import Atoms
 from sklearn.cluster import KMeans
 
 from palirs import keys
-from palirs.learning.calibration import calibrate
 from palirs.learning.completed import read_dataset, read_metrics
-from palirs.learning.errors import Parity, dipole_parity, potential_parity
+from palirs.learning.quality.calibration import calibrate
+from palirs.learning.quality.errors import Parity, dipole_parity, potential_parity
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import load_committee
 from palirs.recipes import PalirsError

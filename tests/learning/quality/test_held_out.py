@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from palirs.learning.held_out import check_drawn_alike, spread_out
+from palirs.learning.quality.held_out import check_drawn_alike, spread_out
 from palirs.recipes import PalirsError
 
 

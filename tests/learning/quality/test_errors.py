@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from palirs.learning.errors import Parity, above, standard_error
+from palirs.learning.quality.errors import Parity, above, standard_error
 
 
 def parity(reference, predicted, molecule, origin="md", stretch=None):
