@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
 
 class PalirsError(Exception):
-    """A mistake that the user can mend: the message says what is wrong, where, what is allowed, and what to do."""
+    """A mistake that the user can mend; the message says what is wrong, where, and what to do."""
 
 
 class InStudy(Enum):
@@ -33,7 +33,7 @@ class InStudy(Enum):
 
 @plain_dataclass(frozen=True)
 class Before:
-    """Value of studies that were made before a setting existed: ``Annotated[bool, Before(False)]``."""
+    """Value in studies made before a setting existed: ``Annotated[bool, Before(False)]``."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""Which frames of an exploration get labels, and the errors of forces that are expected along it."""
+"""Which frames of an exploration get labels, and the expected errors of forces along it."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from palirs.selection.candidates import features
 def expected_errors(
     trajectories: Sequence[Trajectory], temperature: float, state: LearningState
 ) -> dict[str, float]:
-    """Return the mean absolute error of forces [meV/Å] to expect of each molecule along the exploration.
+    """Return the expected error of the forces along the exploration of each molecule [meV/Å].
 
     At the explored temperature that is nearest to that of the study [K]: the mean spread of the
     committee there, times the calibration by the test frames of the iteration before. ``inf`` where
@@ -30,8 +30,8 @@ def expected_errors(
     spreads: dict[str, list[float]] = {}
     for trajectory in trajectories:
         if trajectory.walker.temperature == nearest:
-            known = not trajectory.stopped and len(trajectory.mean_spread) > 0
-            spread = float(trajectory.mean_spread.mean()) if known else np.inf
+            trusted = not trajectory.stopped and len(trajectory.mean_spread) > 0
+            spread = float(trajectory.mean_spread.mean()) if trusted else np.inf
             spreads.setdefault(trajectory.walker.molecule_name, []).append(spread)
     return {name: float(1e3 * factor * np.mean(values)) for name, values in spreads.items()}
 
@@ -39,7 +39,7 @@ def expected_errors(
 def choose(
     trajectories: Sequence[Trajectory], setup: LearningSetup, state: LearningState
 ) -> list[Atoms]:
-    """Return the frames that the selector picks: no structure twice, none that is labelled, no neighbours in time.
+    """Return the frames that the selector picks: new structures, no neighbours in time.
 
     A trajectory that continues begins next to the end of the iteration before, so its first frames
     are left out. Trajectories come in the order of ``state.walkers``, whose end they are.

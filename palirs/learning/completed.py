@@ -30,7 +30,8 @@ def last_iteration(directory: Path) -> Path:
     iterations = complete_iterations(directory)
     if not iterations:
         raise PalirsError(
-            f"{directory}: no completed iteration; run task=active_learning (or task=study) on it first"
+            f"{directory}: no completed iteration; run task=active_learning (or task=study) on "
+            "it first"
         )
     return iterations[-1]
 
@@ -46,7 +47,7 @@ def read_dataset(iteration: Path) -> list[Atoms]:
 
 
 def expected_errors(directory: Path) -> list[float]:
-    """Return the error of the forces that is expected along MD by the committee of each iteration [meV/Å].
+    """Return the expected error of the forces along MD by the committee of each iteration [meV/Å].
 
     It was estimated in the exploration of the next iteration, which may not be complete, and does
     not exist after the last one; NaN where it is unknown.

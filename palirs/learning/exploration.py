@@ -173,7 +173,7 @@ def explore(
 
 
 class _Recorder:
-    """Records frames and spreads, and stops trajectories whose forces cannot be trusted any more."""
+    """Records frames and spreads, and stops trajectories whose forces cannot be trusted."""
 
     def __init__(self, walkers: Sequence[Walker], sampler: Sampler):
         self.walkers, self.sampler = walkers, sampler
@@ -183,7 +183,7 @@ class _Recorder:
         self._frames: list[list[tuple[float, np.ndarray, float, float]]] = [[] for _ in walkers]
 
     def look(self, before: int, track: Track, state: State) -> list[bool]:
-        """Check the running trajectories at each of the steps after ``before``, record at the interval; return which go on."""
+        """Check the running trajectories after a block of steps; return which of them go on."""
         assert track.members is not None, "exploration needs the forces of every member"
         relative = largest(relative_force_error(track.members, self.sampler.epsilon), state)
         good = relative <= self.sampler.relative_force_error  # False for NaN
@@ -222,7 +222,7 @@ class _Recorder:
         good: Tensor,
         spread: Tensor | None,
     ) -> None:
-        """Check one moment; without ``spread`` nothing is recorded, and only trajectories whose forces are not good end."""
+        """Check one moment; without ``spread`` only the forces, and nothing is recorded."""
         broken = self.integrity.broken(positions)
         by_molecule = positions.split(counts)
         for place, (number, own) in enumerate(zip(self.running, by_molecule, strict=True)):

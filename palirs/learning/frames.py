@@ -1,4 +1,4 @@
-"""The frames that an iteration labels: samples about the optimum of new molecules, exploration of the others."""
+"""The frames that an iteration labels: samples of new molecules, exploration of the others."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ class Sampling:
 
 
 def clear_outdated(place: Path, state: LearningState, setup: LearningSetup) -> None:
-    """Make the directory of an iteration; remove what is there if the study has grown since (labels are kept)."""
+    """Make the directory of an iteration, empty if the study has grown since it was begun."""
     if (place / "sampling.npz").exists():
         summary = json.loads((place / "sampling.json").read_text())
         walkers = {walker.name for walker in explorers(state, setup)}
@@ -146,7 +146,7 @@ def in_shares(
     work: Callable[..., list[Trajectory]],
     *arguments: Any,
 ) -> list[Trajectory]:
-    """Return ``work(walkers, *arguments)``, of which each worker does its share; in the order of the walkers."""
+    """Return ``work(walkers, *arguments)``, shared out among the workers, in the walkers' order."""
     parts = shares(
         range(len(walkers)), executor, lambda number: float(len(walkers[number].molecule))
     )

@@ -24,7 +24,7 @@ def final_committee(directory: Path) -> Committee:
 
 
 def final_dipole_files(directory: Path, members: int) -> tuple[Path, ...]:
-    """Return the files of the dipole models that belong to the last completed iteration; they need not exist.
+    """Return the files, which need not exist, of the dipole models of the last completed iteration.
 
     They lie in the iteration if it trained them, else beside the iterations, named by the one whose
     data they learnt.
@@ -86,7 +86,7 @@ def restore(place: Path, setup: LearningSetup, counted_from: int = 0) -> Learnin
 
 
 def read_walkers(place: Path, setup: LearningSetup) -> list[Walker]:
-    """Return the walkers after the exploration of an iteration; those added since are at their optimum."""
+    """Return the walkers after an exploration; those added since are at their optimum."""
     walkers = []
     with np.load(place / "sampling.npz") as arrays:
         for walker in new_walkers(setup.optima, setup.sampler):

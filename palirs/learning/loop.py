@@ -1,4 +1,4 @@
-"""Active learning: one iteration ``step(state) -> state``, and the loop, which survives being killed.
+"""Active learning: an iteration ``step(state) -> state``, and the loop, which survives any kill.
 
 An iteration: pay for the labels of the pending frames, split, train the committee, compare its
 harmonic frequencies with the engine's, explore, select the frames to label next. The directory
@@ -100,7 +100,8 @@ def step(
         sampling = sample(state, setup, place, md_executor)
     if state.iteration and not sampling.frames:
         log.warning(
-            "iteration %d: nothing new to label, %d trajectories were stopped before their first frame",
+            "iteration %d: nothing new to label, %d trajectories were stopped before their first "
+            "frame",
             state.iteration,
             sampling.stopped,
         )
@@ -159,7 +160,7 @@ def step(
 
 
 def _test_errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
-    """Return the metrics of the test frames; those of one origin as ``forces.mae_meV_per_A.thermal_300K``."""
+    """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``)."""
     energy, forces, spread = potential_parity(committee, test)
     by_origin = forces.by(forces.origin, "forces", "meV_per_A")
     return {
@@ -203,7 +204,7 @@ def _train_dipoles(
 def _converged(
     place: Path, force_errors: dict[str, float], setup: LearningSetup, state: LearningState
 ) -> set[str]:
-    """Return the molecules that get no labels in this iteration; decided once, even if goals change after a kill."""
+    """Return the molecules that get no labels; an iteration that was begun keeps them."""
     file = place / "spared.json"
     if file.exists():
         return set(json.loads(file.read_text()))
@@ -220,7 +221,7 @@ def _converged(
 def split_dataset(
     dataset: list[Atoms], labelled: list[Atoms], setup: LearningSetup, iteration: int
 ) -> tuple[list[Atoms], list[Atoms]]:
-    """Return the frames for training and validation, and the test frames, once new labels have arrived."""
+    """Return the training and validation frames, and the test frames, with the new labels."""
     training = setup.training
     if setup.learning.split == "frames":
         frames = [*dataset, *labelled]
@@ -236,7 +237,7 @@ def split_dataset(
 
 
 class _Timer:
-    """Times stages of an iteration: ``with timer("labels"): ...``; ``metrics`` holds ``time.labels_s``."""
+    """Times the stages of an iteration: ``with timer("labels"): ...`` adds ``time.labels_s``."""
 
     def __init__(self):
         self.metrics: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Pretraining: potentials and dipole models that learn a cheap engine before the reference engine."""
+"""Pretraining: the models learn a cheap engine before the reference engine."""
 
 import logging
 from concurrent.futures import Executor
@@ -94,7 +94,7 @@ def pretrain(
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:
-    """Return the cheap engine's optimum, which saves the reference engine steps; not if it is another conformer or molecule."""
+    """Return the cheap engine's optimum, or the start if that is another conformer or molecule."""
     if displacement(cheap.atoms, atoms) > ELSEWHERE or rearrangement(atoms, cheap.atoms):
         return atoms
     moved = atoms.copy()

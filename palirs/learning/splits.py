@@ -1,4 +1,4 @@
-"""The split of the data into training, validation and test frames, assigned once, when a frame arrives.
+"""The split into training, validation and test frames, fixed when a frame arrives.
 
 Frames of one group (the images of a mode, one trajectory in one iteration) are correlated and get
 the same split. Which one follows from a hash of the group's name and from what was there before,

@@ -18,7 +18,7 @@ from palirs.vibrations import Harmonic
 
 @dataclass(frozen=True)
 class DipoleSetup:
-    """The dipole models that every iteration trains beside its committee: how many, architecture, training."""
+    """The dipole models that every iteration trains: their number, architecture and training."""
 
     count: int
     architecture: Architecture
@@ -61,7 +61,7 @@ class LearningSetup:
         return [str(atoms.info[keys.MOLECULE]) for atoms in self.optima]
 
     def unlabelled(self, dataset: Sequence[Atoms]) -> list[Harmonic]:
-        """Return the molecules of which there is no label yet: all at the beginning, later the new ones."""
+        """Return the molecules without labels: all at the beginning, later the new ones."""
         labelled = {atoms.info[keys.MOLECULE] for atoms in dataset}
         return [ref for ref in self.references if ref.atoms.info[keys.MOLECULE] not in labelled]
 
@@ -102,7 +102,7 @@ class LearningState:
     counted_from: int = 0
 
     def converged(self, goals: Learning) -> bool:
-        """Tell whether harmonic vibrations, and forces along MD if a goal is set for them, are good enough."""
+        """Tell whether harmonic vibrations, and forces along MD, meet their goals."""
         return (
             self.harmonic.converged(goals)
             and not self.unsampled

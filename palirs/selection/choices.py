@@ -1,4 +1,4 @@
-"""What makes a frame worth a label: each a small recipe that gives every candidate a number, the largest is taken first."""
+"""Acquisition functions: recipes that score candidates; the highest score is labelled first."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -35,7 +35,10 @@ class Choice(ABC):
 
 @recipe
 class MostUncertain(Choice):
-    """The frames on which the committee disagrees most, as published (query by committee, Seung et al. 1992, doi:10.1145/130385.130417)."""
+    """The frames with the largest spread, as published.
+
+    Query by committee, Seung et al. 1992, doi:10.1145/130385.130417.
+    """
 
     needs_spread: ClassVar[bool] = True
 

@@ -11,7 +11,7 @@ from palirs.settings.study import StudySettings
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a setting means for an existing study, and its value in studies made before it existed."""
+    """What a setting means for an existing study, and its value where it did not exist yet."""
 
     meaning: InStudy
     before: Any = None
@@ -24,7 +24,7 @@ class Declaration:
 
 @cache
 def declaration(key: str) -> Declaration:
-    """Return the declaration of a setting, by its key on the command line; a key below a declared one inherits it."""
+    """Return the declaration of a setting by its key; keys below a declared one inherit it."""
     recipe, meaning, before = StudySettings, InStudy.IDENTITY, None
     for name in key.split("."):
         annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
@@ -36,7 +36,7 @@ def declaration(key: str) -> Declaration:
 
 
 def kept_groups() -> list[str]:
-    """Return the settings that a run on an existing study takes from the run before it, unless it is given others."""
+    """Return the settings that a run on an existing study takes from the run before it."""
     names = get_type_hints(StudySettings)
     return [name for name in names if declaration(name).meaning is not InStudy.EACH_RUN]
 

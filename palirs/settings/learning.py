@@ -166,7 +166,8 @@ class Trainings:
         check_weights(self.potential, "potential.")
         if self.dipole.start == "previous":
             raise ValueError(
-                "dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file"
+                "dipole.start = previous: the dipole model is trained once, at the end; give "
+                "scratch or a model file"
             )
         if self.dipole.atomic_energies != "fitted":
             raise ValueError(
@@ -174,9 +175,11 @@ class Trainings:
             )
         if self.dipole.test_fraction != self.potential.test_fraction:
             raise ValueError(
-                "dipole.test_fraction: test frames are set aside for both models at once; give potential.test_fraction"
+                "dipole.test_fraction: test frames are set aside for both models at once; give "
+                "potential.test_fraction"
             )
         if self.dipole.second_stage is not None:
             raise ValueError(
-                "dipole.second_stage: the dipole model has one error, so nothing to weight; give null"
+                "dipole.second_stage: the dipole model has one error, so nothing to weight; give "
+                "null"
             )

@@ -135,7 +135,7 @@ class StudySettings:
                 check_device(key, device)
 
     def checked_molecules(self, calculating: bool = True) -> list[Atoms]:
-        """Load the molecules, and see that the engine can treat them and that measured spectra can be read.
+        """Load the molecules; check that engines can treat them and measured spectra can be read.
 
         Parameters
         ----------
@@ -192,6 +192,7 @@ def _check_cutoff(atoms: Atoms, key: str, cutoff: float) -> None:
     if (lengths[bonded] >= cutoff).any():
         i, j = np.unravel_index(np.where(bonded, lengths, 0).argmax(), lengths.shape)
         raise PalirsError(
-            f"{key} = {cutoff:g} Å: shorter than the bond {atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of {atoms.info[keys.MOLECULE]} "
+            f"{key} = {cutoff:g} Å: shorter than the bond "
+            f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of {atoms.info[keys.MOLECULE]} "
             f"({lengths[i, j]:.2f} Å), which the model would not see; 3 to 6 Å are usual"
         )

@@ -1,4 +1,4 @@
-"""The conformers of a study: found once, kept in ``conformers/<molecule>.xyz``, weighted at any temperature."""
+"""The conformers of a study, found once and kept in ``conformers/<molecule>.xyz``."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.conformers import Conformer, conformers, populations, read_conformers
 
 UNSURE = 0.025
-"""Difference of relative energies [eV] above which the geometries are doubtful: a factor of 2.6 in a
+"""Difference of relative energies [eV] above which geometries are doubtful: a factor of 2.6 in a
 population at 300 K."""
 
 log = logging.getLogger(__name__)

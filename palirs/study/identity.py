@@ -1,4 +1,4 @@
-"""The identity of a study: the settings and molecules that its results depend on, and its growth."""
+"""The identity of a study: settings and molecules that its results depend on, and its growth."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
 def check_identity(
     directory: Path, identity: dict[str, Any], may_grow: bool, write: bool, iterations: int
 ) -> None:
-    """Refuse to mix results of different settings in one directory; with ``write`` save the identity.
+    """Refuse to mix results of different settings in one directory; ``write`` the identity.
 
     A study may grow: more molecules, and more of the settings that are declared to grow. What was
     added, after how many iterations and when is written down under ``grown``.
@@ -65,11 +65,13 @@ def check_identity(
         if lines:
             raise PalirsError(
                 f"study {directory} was made with other settings:\n" + "\n".join(lines) + "\n"
-                "Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
+                "Give this one a directory of its own (study=<dir>), or go back to the old "
+                "values to continue"
             )
         if added and not may_grow:
             raise PalirsError(
-                f"study {directory} does not have {_words(added)}; run task=active_learning on it first to let it grow, or leave that out"
+                f"study {directory} does not have {_words(added)}; run task=active_learning on "
+                "it first to let it grow, or leave that out"
             )
         if added and write:
             log.info("study grows after %d iterations: %s", iterations, _words(added))

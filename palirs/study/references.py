@@ -53,7 +53,7 @@ def reference_vibrations(
 
 
 def vibrations_by(labeller: Labeller, molecules: Sequence[Atoms]) -> tuple[Harmonic, ...]:
-    """Relax molecules with an engine and analyse their vibrations, side by side, through the label store."""
+    """Relax molecules with an engine and analyse their vibrations, through the label store."""
     return tuple(together([partial(minimum, atoms) for atoms in molecules], labeller))
 
 

@@ -140,7 +140,8 @@ class _RefusingExecutor(Executor):
     def submit(self, fn, /, *args, **kwargs) -> Future:
         """Refuse."""
         raise PalirsError(
-            f"{self._directory}: labels of the optimum or its vibrations are missing; run task=harmonic on it first"
+            f"{self._directory}: labels of the optimum or its vibrations are missing; run "
+            "task=harmonic on it first"
         )
 
 
@@ -160,7 +161,7 @@ def _lock(stack: ExitStack, directory: Path, task: Task) -> bool:
 
 
 def _executors(settings: StudySettings, stack: ExitStack, check: bool) -> dict[Any, Executor]:
-    """Return executors by recipe; equal recipes share their workers, which start when they are first used."""
+    """Return executors by recipe; equal recipes share workers, which start at their first use."""
     executors: dict[Any, Executor] = {}
     preload("palirs.learning.exploration", "palirs.mace.training.committees", "palirs.production")
     recipes = settings.executor

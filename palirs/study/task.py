@@ -1,4 +1,4 @@
-"""What a task is: a function that works on the session of a study, and what it declares about itself."""
+"""Tasks: functions that work on the session of a study, and what they declare."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Task:
 def task(
     *, lock: bool = True, reads_only: bool = False, engine: bool = True, grows: bool = False
 ) -> Callable[[Function], Function]:
-    """Declare that a function is a task, see :class:`Task`; :func:`palirs.tasks.declared` gives the declaration."""
+    """Declare that a function is a task; :func:`palirs.tasks.declared` gives the declaration."""
 
     def declare(function: Function) -> Function:
         function.task = Task(function.__name__, lock, reads_only, engine, grows)  # pyright: ignore[reportFunctionMemberAccess]

@@ -52,7 +52,8 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     valid = all(0 < temperature <= HOTTEST for temperature in temperatures)
     if not temperatures or not valid or len(set(temperatures)) < len(temperatures):
         raise PalirsError(
-            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K"
+            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at "
+            f"most {HOTTEST:g} K"
         )
     references = reference_vibrations(session)
     failed: list[str] = []
@@ -79,7 +80,7 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
 
 @task()
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
-    """Make spectra of molecules that the study has not learnt, and test how far they can be trusted.
+    """Make spectra of molecules that the study has not learnt, and test how good they are.
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
@@ -143,7 +144,8 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
         session.settings.engine.check(atoms)
         if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
-                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(unknown)}"
+                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen "
+                f"{', '.join(unknown)}"
             )
     return molecules
 
@@ -151,7 +153,7 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
 def _trust(
     session: Session, references: Sequence[Harmonic], trajectories: Path, count: int
 ) -> list[dict[str, object]]:
-    """Return errors of the frequencies, and disagreement, expected and true error along the MD, by molecule."""
+    """Return errors of frequencies, and spread and errors of forces along MD, by molecule."""
     s, last = session.settings, last_iteration(session.directory)
     committee = final_committee(session.directory)
     factor = calibrate(committee, read_frames(last / "test.xyz")).factor

@@ -24,7 +24,8 @@ def check(session: Session, measure: bool) -> None:
     if measure:
         if not all(map(workers, (recipes.labels, recipes.training, recipes.md))):
             raise PalirsError(
-                "task.measure = true: it would measure Slurm jobs; give executor=laptop for the rates of this machine"
+                "task.measure = true: it would measure Slurm jobs; give executor=laptop for the "
+                "rates of this machine"
             )
         executors = (
             session.labeller.executor,

@@ -58,7 +58,7 @@ def test_set(
     per_cluster: int,
     structures: str | None,
 ) -> None:
-    """Draw a test set from MD by the first member of the committee, label it, and test every iteration on it.
+    """Draw a test set from MD by the first member, label it, and test every iteration on it.
 
     Parameters
     ----------
@@ -92,7 +92,8 @@ def test_set(
         labelled += session.labeller.label(chosen, "test set")
         if not labelled:
             raise PalirsError(
-                f"none of the {len(chosen)} frames of the test set could be labelled (reasons in {session.labeller.store.path})"
+                f"none of the {len(chosen)} frames of the test set could be labelled (reasons in "
+                f"{session.labeller.store.path})"
             )
         ase.io.write(place / "test_set.part", labelled, format="extxyz")
         (place / "test_set.part").rename(place / "test_set.xyz")
@@ -175,14 +176,15 @@ def _from_md(
 
 
 def _from_file(session: Session, structures: str, wanted: Collection[str]) -> list[Atoms]:
-    """Return the structures of a file that are of the wanted molecules; all are of some molecule of the study."""
+    """Return the structures of a file that are of the wanted molecules."""
     molecules = dict(zip(session.names, session.molecules, strict=True))
     only, chosen = session.names[0] if len(molecules) == 1 else "", []
     for number, atoms in enumerate(read_frames(structures)):
         name = str(atoms.info.get(keys.MOLECULE, only))
         if name not in molecules or sorted(atoms.numbers) != sorted(molecules[name].numbers):
             raise PalirsError(
-                f"task.structures = {structures!r}: frame {number} ({atoms.symbols}) is no molecule of the study; info['molecule'] says "
+                f"task.structures = {structures!r}: frame {number} ({atoms.symbols}) is no "
+                "molecule of the study; info['molecule'] says "
                 f"which of {', '.join(molecules)} it is"
             )
         info = {keys.MOLECULE: name, keys.ORIGIN: "test_set"}
@@ -219,8 +221,8 @@ def compare(
         Directory to write ``comparison.html``, and ``labels.png`` and ``labels.csv``, into.
     """
     patterns = studies if isinstance(studies, dict) else {pattern: pattern for pattern in studies}
-    found, place = compared.find_studies(patterns), Path(output)
-    names = _names([directory for directories in found.values() for directory in directories])
+    by_name, place = compared.find_studies(patterns), Path(output)
+    names = _names([directory for directories in by_name.values() for directory in directories])
     summary = [f"{len(names)} studies: {', '.join(names)}."]
     files = write_comparison(names, place, "comparison", "Studies beside each other", summary)
     log.info("%d studies beside each other: %s", len(names), files[0])
@@ -232,7 +234,7 @@ def compare(
         )
         return
     goals = dict(zip(ERRORS, (harmonic_mae, forces_mae), strict=True))
-    courses = compared.read_courses(found, _described)
+    courses = compared.read_courses(by_name, _described)
     rows = compared.table(courses, goals)
     write_table(place / "labels.csv", rows)
     drawn = save(labels_against_errors(courses, goals), place / "labels.png")

@@ -45,13 +45,14 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     ase.io.write(session.directory / output, labelled, format="extxyz")
     failed = len(structures) - len(labelled)
     print(
-        f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed (reasons in {session.labeller.store.path})"
+        f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed "
+        f"(reasons in {session.labeller.store.path})"
     )
 
 
 @task(lock=False)
 def contract(session: Session) -> None:
-    """Check the engine on the first molecule of the study: derivatives, translation, rotation, units, failure.
+    """Check derivatives, symmetries, units and failures of the engine on the first molecule.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def contract(session: Session) -> None:
         failed += not finding.passed
     if failed:
         raise PalirsError(
-            f"{engine.name} fails {failed} of the checks; a model trained on it would learn its mistakes"
+            f"{engine.name} fails {failed} of the checks; a model trained on it would learn its "
+            "mistakes"
         )
     print("the engine fulfils the contract")
 
@@ -81,7 +83,7 @@ def import_labels(
     units: dict[str, str],
     verify: int,
 ) -> None:
-    """Take labels that were calculated elsewhere into the label store, as labels of the configured engine.
+    """Import labels that were calculated elsewhere, as labels of the configured engine.
 
     Parameters
     ----------
@@ -107,7 +109,8 @@ def import_labels(
         print(exchange.verify_labels(labels, engine.calculate, verify))
     new = exchange.import_labels(session.labeller.store, engine, labels)
     print(
-        f"{new} labels of {engine.name} imported into {session.labeller.store.path}, {len(labels) - new} were there already"
+        f"{new} labels of {engine.name} imported into {session.labeller.store.path}, "
+        f"{len(labels) - new} were there already"
     )
 
 
@@ -126,13 +129,14 @@ def export_labels(session: Session, output: str) -> None:
         session.labeller.store, session.settings.engine, session.directory / output
     )
     print(
-        f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]"
+        f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} "
+        f"[eV/Å], {keys.DIPOLE} [e·Å]"
     )
 
 
 @task(lock=False, engine=False)
 def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> None:
-    """Download measured gas-phase spectra of the study's molecules, and print the setting that names the best of each.
+    """Download measured gas-phase spectra, and print the setting that names the best ones.
 
     Parameters
     ----------
@@ -161,7 +165,8 @@ def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> N
             continue
         for record in records:
             print(
-                f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}"
+                f"{record.path}: {record.source or 'unknown collection'}, "
+                f"{'gas' if record.gas else 'not gas'}, {_range(record)}"
             )
         if best := webbook.best(records, session.settings.spectrum.window):
             chosen[name] = str(best.path)

@@ -29,7 +29,8 @@ def export_model(session: Session, weights: str | None, output: str) -> None:
         files = [Path(weights)]
     elif not complete_iterations(directory):
         raise PalirsError(
-            f"{directory}: no trained models here; run task=active_learning first, or give weights=<file>"
+            f"{directory}: no trained models here; run task=active_learning first, or give "
+            "weights=<file>"
         )
     else:
         dipoles = final_dipole_files(directory, session.settings.committee.dipoles)

@@ -53,7 +53,6 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
         trajectories = session.directory / "trajectories" / name
         expected.append(expected_error(committee, atoms, trajectories, calibration))
         elements |= set(map(int, atoms.numbers))
-    known = np.isfinite(expected).any()
     about = {
         "study": session.directory.name,
         "engine": s.engine.name,
@@ -61,7 +60,9 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
         "elements": sorted(elements),
         "temperatures": list(s.sampler.temperatures),
         "calibration": calibration if np.isfinite(calibration) else None,
-        "expected_meV_per_A": float(1e3 * np.nanmean(expected)) if known else None,
+        "expected_meV_per_A": float(1e3 * np.nanmean(expected))
+        if np.isfinite(expected).any()
+        else None,
         "forces_goal_meV_per_A": s.learning.forces_mae,
         "spectrum": {key: value for key, value in asdict(s.spectrum).items() if key not in OWN},
         **{key: metrics[key] for key in KEPT if key in metrics},

@@ -93,7 +93,7 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
 
 
 def _pictures(results: StudyResults) -> list[str]:
-    """Return the spectra for the description of the run, how alike they are, and where to find more."""
+    """Return spectra and similarities for the description of the run, and where to find more."""
     lines, store = [], results.spectra
     for molecule in store.molecules[:3]:
         stem = f"{molecule}-{store.temperature:g}K"

@@ -59,7 +59,8 @@ def aimd(session: Session) -> None:
         )
     if session.settings.spectrum.reference is None:
         raise PalirsError(
-            "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
+            "spectrum.reference is null; give it replicas, thermalisation and length to run "
+            "task=aimd"
         )
     production = engine_md(session, session.settings.temperature)
     references = reference_vibrations(session)
@@ -170,7 +171,7 @@ def write_spectra(
 def _remake_references(
     session: Session, store: SpectrumStore, references: Sequence[Harmonic]
 ) -> None:
-    """Make reference spectra that were made with other settings again, where their dipoles are there."""
+    """Make outdated reference spectra again, where their trajectories are complete."""
     settings = session.settings.spectrum
     files = [store.file(molecule, "reference") for molecule in store.molecules]
     outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
@@ -257,6 +258,6 @@ def _md_metrics(run: Run, prefix: str, complete: float) -> dict[str, float]:
 
 
 def _track(session: Session, production: Production, metrics: Mapping[str, float]) -> None:
-    """Track metrics of MD and spectra; those of other temperatures than the study's have no place."""
+    """Track metrics of MD and spectra if they are of the study's temperature."""
     if production.temperature == session.settings.temperature:
         session.tracker.metrics(metrics)

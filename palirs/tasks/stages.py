@@ -1,4 +1,4 @@
-"""The study, and its stages up to the dipole models, as tasks; each starts from what the directory holds."""
+"""The whole study, and its stages up to the dipole models, as tasks."""
 
 import logging
 
@@ -19,14 +19,15 @@ log = logging.getLogger(__name__)
 
 @task(grows=True)
 def study(session: Session) -> None:
-    """Run everything: active learning, dipole model, production, report; then the engine's own MD, and the report with it."""
+    """Run everything, up to the report; then the engine's own MD, and the report with it."""
     check_start_models(session)
     cheap = pretrain(session)
     references = reference_vibrations(session, cheap)
     learn(session, references)
     if not session.settings.engine.gives_dipole:
         log.warning(
-            "%s declares no dipole: there is no spectrum to be made, the study ends with its potential",
+            "%s declares no dipole: there is no spectrum to be made, the study ends with its "
+            "potential",
             session.settings.engine.name,
         )
         return
@@ -46,7 +47,7 @@ def study(session: Session) -> None:
 
 @task(grows=True)
 def active_learning(session: Session) -> None:
-    """Label, train, explore, until the harmonic frequencies are good or the iterations are used up."""
+    """Label, train, explore, until the goals are reached or the iterations used up."""
     check_start_models(session)
     cheap = pretrain(session)
     references = reference_vibrations(session, cheap)

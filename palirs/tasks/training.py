@@ -31,14 +31,14 @@ SLOW = 0.5
 
 
 def check_start_models(session: Session) -> None:
-    """Raise :class:`PalirsError` if a model to start from is missing, before anything is computed."""
+    """Raise :class:`PalirsError` if a model to start from is missing."""
     if not complete_iterations(session.directory):
         for training in (session.settings.training.potential, session.settings.training.dipole):
             starting_point(training, None, None, 0)
 
 
 def pretrain(session: Session) -> tuple[Harmonic, ...]:
-    """Train models on labels of the cheap engine, if there is one; return its vibrations of the molecules."""
+    """Learn the cheap engine, if there is one; return its vibrations of the molecules."""
     labeller, settings = cheap_labeller(session), session.settings
     if labeller is None:
         return ()
@@ -94,7 +94,8 @@ def learn(session: Session, references: tuple[Harmonic, ...]) -> LearningState:
     _track_data(session)
     if not state.converged(goals):
         log.warning(
-            "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test frames); raise the limit and "
+            "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f "
+            "meV/Å on test frames); raise the limit and "
             "run again to go on",
             goals.iterations,
             _missing(session, state),
@@ -110,7 +111,8 @@ def train_dipole_model(session: Session, references: Sequence[Harmonic]) -> Dipo
     settings = session.settings
     if not settings.engine.gives_dipole:
         raise PalirsError(
-            f"{settings.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from"
+            f"{settings.engine.name} declares no dipole (engine.properties); a dipole model has "
+            "nothing to learn from"
         )
     last = last_iteration(session.directory)
     files = final_dipole_files(session.directory, settings.committee.dipoles)
@@ -187,7 +189,8 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         return
     compared = bool(harmonic.intensities)
     log.info(
-        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s%s, forces MAE %.1f meV/Å, energy MAE %.2f meV",
+        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s%s, forces MAE %.1f meV/Å, energy "
+        "MAE %.2f meV",
         state.iteration - 1,
         metrics["dataset.size"],
         harmonic.frequency,
@@ -209,7 +212,8 @@ def _missing(session: Session, state: LearningState) -> str:
     if state.unsampled:
         return "what has been added to the study was not sampled yet"
     if state.harmonic.converged(goals):
-        return f"whether learning.forces_mae={goals.forces_mae:g} is reached is not known, no exploration came after"
+        goal = f"learning.forces_mae={goals.forces_mae:g}"
+        return f"whether {goal} is reached is not known, no exploration came after"
     if state.harmonic.converged(replace(goals, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"
     return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached"

@@ -1,1 +1,1 @@
-"""How good models are: errors on labelled frames and of harmonic vibrations, calibration, convergence."""
+"""How good the models are: errors, calibration of the spread, convergence of the learning."""

@@ -49,7 +49,7 @@ def advice(logs: Sequence[Path], training: Training) -> str:
 
 
 def last_gain(history: Sequence[dict[str, float]]) -> float | None:
-    """Return by what share the last doubling of a training lowered its validation error; ``None`` if it was not doubled."""
+    """Return the relative drop of the validation error by the last doubling, if there was one."""
     last = max(entry.get("cycle", 0) for entry in history)
     if last == 0:
         return None

@@ -1,4 +1,4 @@
-"""Calibration of the committee's spread: its ratio to the true error of forces on held-out frames."""
+"""Calibration of the committee's spread by the true error of held-out frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Calibration:
         return float(self.ratios.mean()) if self.spread.min() > 0 else float("nan")
 
     def upper(self, level: float = LEVEL) -> float:
-        """Return the factor that bounds the error in this share of frames, ``inf`` if there are too few to tell.
+        """Return the factor that bounds the error in this share of frames, ``inf`` for too few.
 
         Split conformal prediction (Vovk et al. 2005; Hu et al. 2022, doi:10.1088/2632-2153/aca7b1):
         of n held-out frames the ⌈(n + 1)·level⌉-th ratio of error to spread covers another frame of

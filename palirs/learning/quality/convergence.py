@@ -67,7 +67,7 @@ class HarmonicErrors:
         )
 
     def converged(self, goals: Learning) -> bool:
-        """Tell whether all molecules have an optimum and errors below the goals: each, or on average."""
+        """Tell whether all have an optimum, and errors below the goals: each, or on average."""
         if self.failed:
             return False
         if goals.converge == "each":

@@ -49,7 +49,7 @@ class Parity:
         )
 
     def metrics(self, name: str, unit: str) -> dict[str, float]:
-        """Return ``<name>.mae_<unit>``, ``<name>.rmse_<unit>``, and ``<name>.mae_se_<unit>``, the standard error of the first."""
+        """Return ``<name>.mae_<unit>``, its standard error ``mae_se``, and ``rmse``."""
         deviation = self.predicted - self.reference
         metrics = {
             f"{name}.mae_{unit}": float(np.abs(deviation).mean()),
@@ -61,7 +61,7 @@ class Parity:
     def by(self, what: np.ndarray, name: str, unit: str) -> dict[str, dict[str, float]]:
         """Return :meth:`metrics` of each molecule (``what = parity.molecule``) or origin."""
         return {
-            str(each): self.part(what == each).metrics(name, unit) for each in sorted(set(what))
+            str(name_): self.part(what == name_).metrics(name, unit) for name_ in sorted(set(what))
         }
 
     def part(self, which: np.ndarray) -> "Parity":
@@ -80,7 +80,7 @@ class Parity:
 
 
 def standard_error(values: np.ndarray, group: np.ndarray) -> float:
-    """Return the standard error of a mean over groups of correlated values, NaN for fewer than two groups.
+    """Return the standard error of a mean over groups of correlated values; NaN for one group.
 
     Linearised ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13): groups are
     independent, values within one are not.
@@ -143,7 +143,7 @@ def dipole_errors(model: DipoleModel, frames: Sequence[Atoms]) -> dict[str, floa
 
 
 def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
-    """Return the standard deviation of the dipole over the members, root mean square over the frames [mDebye]."""
+    """Return the spread of the dipole over the members, root mean square over frames [mDebye]."""
     return float(np.sqrt((model.evaluate(frames).var(axis=0).sum(axis=-1)).mean()) * MILLIDEBYE)
 
 

@@ -1,4 +1,4 @@
-"""Harmonic frequencies of the committee, and intensities with the dipole model, against the engine's."""
+"""Harmonic frequencies and intensities by committee and dipole model, against the engine's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ class FrequencyComparison:
     failed: dict[str, str] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return mean absolute and root mean square error over all modes, and how many molecules failed.
+        """Return mean absolute and root mean square error over all modes, and the failures.
 
         ``harmonic.mae_cm1.<molecule>`` is that of a molecule.
         """
@@ -60,12 +60,12 @@ class FrequencyComparison:
         return float(np.abs(self.deviation(*names)).mean())
 
     def deviation(self, *names: str) -> np.ndarray:
-        """Return the errors of the frequencies of these molecules, or of all [cm⁻¹], mode by mode in ascending order."""
+        """Return the errors of the frequencies of these molecules, or all, by mode [cm⁻¹]."""
         errors = [self.predicted[name] - self.reference[name] for name in names or self.predicted]
         return np.concatenate(errors) if errors else np.array([np.nan])
 
     def remarks(self) -> list[str]:
-        """Return a line for each molecule, worst first: why it failed, imaginary modes, the largest error."""
+        """Return a line for each molecule, worst first: failure, imaginary modes, largest error."""
         lines = [f"{name}: {reason}" for name, reason in self.failed.items()]
         for name in sorted(self.predicted, key=lambda name: -np.abs(self.deviation(name)).max()):
             pairs = list(zip(self.reference[name], self.predicted[name], strict=True))
@@ -82,7 +82,7 @@ class FrequencyComparison:
 def compare_frequencies(
     committee: Committee, references: Sequence[Harmonic]
 ) -> FrequencyComparison:
-    """Compare harmonic frequencies at the committee's own optima with the engine's, in float64; molecules share batches."""
+    """Compare harmonic frequencies at the committee's own optima with the engine's, in float64."""
     analyses = [partial(_own_vibrations, reference) for reference in references]
     frequencies, predicted, failed = {}, {}, {}
     for reference, own in zip(references, together(analyses, committee.double()), strict=True):
@@ -96,7 +96,7 @@ def compare_frequencies(
 
 
 def _own_vibrations(reference: Harmonic, source: Source) -> Harmonic | str:
-    """Return the vibrations at the optimum that a source finds from the engine's, or why it finds none."""
+    """Return the vibrations at a source's optimum near the engine's, or why it fails."""
     try:
         geometry = optimise(reference.atoms, source, max_steps=STEPS)
     except PalirsError:
@@ -115,13 +115,13 @@ def displacement(atoms: Atoms, target: Atoms) -> float:
 
 @dataclass(frozen=True)
 class IntensityComparison:
-    """Intensities by molecule [km/mol], in the engine's order of modes; without molecules that have no optimum or dipole."""
+    """Intensities by molecule, in the engine's order of modes [km/mol]."""
 
     reference: dict[str, np.ndarray] = field(default_factory=dict)
     predicted: dict[str, np.ndarray] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return the mean absolute error, and the mean relative error of strong modes; also of each molecule. None without molecules."""
+        """Return mean absolute error and relative error of strong modes, also by molecule."""
         if not self.reference:
             return {}
         metrics = self._errors(list(self.reference), "")
@@ -130,7 +130,7 @@ class IntensityComparison:
         return metrics
 
     def strong(self) -> dict[str, float]:
-        """Return the mean relative error of strong modes by molecule, 0 where none is strong; that of all under ``""``."""
+        """Return the relative error of strong modes by molecule (0: none); of all under ``""``."""
         if not self.reference:
             return {}
         errors = {name: self._relative([name]) for name in self.reference}
@@ -139,7 +139,7 @@ class IntensityComparison:
         }
 
     def _relative(self, names: Sequence[str]) -> float | None:
-        """Return the mean relative error of the strong modes of these molecules, if there are any."""
+        """Return the relative error of the strong modes of these molecules, if any."""
         reference = np.concatenate([self.reference[name] for name in names])
         deviation = np.abs(np.concatenate([self.predicted[name] for name in names]) - reference)
         strong = reference > STRONG
@@ -156,14 +156,14 @@ class IntensityComparison:
 def compare_intensities(
     committee: Committee, dipole: DipoleModel, references: Sequence[Harmonic]
 ) -> IntensityComparison:
-    """Compare harmonic intensities at the committee's own optima with the engine's, mode by mode."""
+    """Compare harmonic intensities at the committee's own optima with the engine's."""
     return paired_intensities(references, own_vibrations(committee, dipole, references))
 
 
 def paired_intensities(
     references: Sequence[Harmonic], predicted: Mapping[str, Harmonic]
 ) -> IntensityComparison:
-    """Compare the intensities of vibrations by the engine and, by molecule, of :func:`own_vibrations`."""
+    """Compare intensities by the engine with those of :func:`own_vibrations`."""
     comparison = IntensityComparison()
     for reference in references:
         name = str(reference.atoms.info[keys.MOLECULE])
@@ -186,7 +186,7 @@ def intensities_in_words(metrics: dict[str, float]) -> str:
 def own_vibrations(
     committee: Committee, dipole: DipoleModel | None, references: Sequence[Harmonic]
 ) -> dict[str, Harmonic]:
-    """Return vibrations by committee and dipole model at their own optima, in the engine's order of modes.
+    """Return vibrations by committee and dipole model, in the engine's order of modes.
 
     Modes are paired by their overlap, so two that change places are not confused. A molecule that
     has no optimum like the engine's is left out.
@@ -209,7 +209,7 @@ def _in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
 
 
 def overlap(a: Harmonic, b: Harmonic) -> np.ndarray:
-    """Return the squared overlap of mass-weighted modes, ``[modes, modes]``; both molecules are oriented alike."""
+    """Return the squared overlap of mass-weighted modes in one orientation, ``[modes, modes]``."""
     roots = np.sqrt(a.atoms.get_masses())[None, :, None]
     first, second = ((each.modes * roots).reshape(len(each.modes), -1) for each in (a, b))
     return (first @ second.T) ** 2

@@ -23,7 +23,7 @@ STARTS = 10
 def spread_out(
     features: np.ndarray, clusters: int, per_cluster: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the indices of frames drawn at random from each cluster, ``[clusters * per_cluster]``, ascending.
+    """Return the indices of frames drawn at random from each cluster, ``[clusters * per_cluster]``.
 
     k-means (Lloyd 1982, doi:10.1109/TIT.1982.1056489) by scikit-learn. A cluster that has fewer
     frames gives all of them, the others make up for it in turn.
@@ -64,7 +64,7 @@ def spread_out(
 def errors_of_iterations(
     places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None
 ) -> list[dict[str, float]]:
-    """Return the errors of the committee of each iteration on held-out frames of molecules it had learnt.
+    """Return the errors of each iteration on held-out frames of the molecules that it had learnt.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def by_molecule(
 
 
 def check_drawn_alike(file: Path, settings: dict[str, object]) -> None:
-    """Raise :class:`PalirsError` if a test set was drawn with other settings than these; note them if there is none."""
+    """Raise :class:`PalirsError` if the test set was drawn with other settings; write them once."""
     if file.exists():
         drawn = json.loads(file.read_text())
         changed = [
@@ -136,7 +136,8 @@ def check_drawn_alike(file: Path, settings: dict[str, object]) -> None:
         ]
         if changed:
             raise PalirsError(
-                f"the test set in {file.parent} was drawn with other settings ({'; '.join(changed)}); remove it to draw another"
+                f"the test set in {file.parent} was drawn with other settings "
+                f"({'; '.join(changed)}); remove it to draw another"
             )
         return
     file.parent.mkdir(parents=True, exist_ok=True)
