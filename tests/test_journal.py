@@ -67,3 +67,16 @@ def test_a_program_that_only_reads_writes_nothing(tmp_path):
     with journal.stage("report"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_announces_itself_and_ends_with_its_time(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with Journal(tmp_path).stage("reference_md"):
+        assert caplog.messages == ["reference md: begins"]
+    with suppress(ValueError), Journal(tmp_path).stage("report"):
+        raise ValueError
+    assert [message.rpartition(" ")[0].rpartition(" ")[0] for message in caplog.messages[1::2]] == [
+        "reference md: done after",
+        "report: ended early after",
+    ]
+    assert all(message.endswith(" s") for message in caplog.messages[1::2])

@@ -1,7 +1,6 @@
 """The task that tells what a study will do and cost."""
 
 from palirs.lock import holder
-from palirs.planning import measuring
 from palirs.planning.plan import plan
 from palirs.planning.work import workers
 from palirs.recipes import PalirsError
@@ -27,12 +26,10 @@ def check(session: Session, measure: bool) -> None:
                 "task.measure = true: it would measure Slurm jobs; give executor=laptop for the "
                 "rates of this machine"
             )
-        executors = (
-            session.labeller.executor,
-            session.training_executor,
-            session.md_executor,
-        )
-        measuring.measure(settings, session.molecules, executors)
+        from palirs.planning.measuring import measure as measure_rates  # torch and mace
+
+        executors = (session.labeller.executor, session.training_executor, session.md_executor)
+        measure_rates(settings, session.molecules, executors)
     if at_work := holder(session.directory):
         print(f"at work now            {at_work}")
     print("\n".join(plan(settings, session.molecules, session.directory)))

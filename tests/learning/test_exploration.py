@@ -115,7 +115,9 @@ def test_a_broken_trajectory_leaves_and_the_others_do_not_notice(committee, grou
         molecule = group[number].molecule.copy()
         molecule.positions *= change
         broken[number] = replace(group[number], molecule=molecule)
-    found = explore(committee, broken, SHORT, seed=1, iteration=1, evaluation=Evaluation(backend=backend))
+    found = explore(
+        committee, broken, SHORT, seed=1, iteration=1, evaluation=Evaluation(backend=backend)
+    )
     assert found[0].stopped.startswith("dissociated")
     assert found[5].stopped.startswith("collapsed")
     assert found[6].stopped.startswith("not a number")
