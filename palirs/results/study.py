@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.quality.calibration import Calibration, calibrate
 from palirs.learning.completed import expected_errors
+from palirs.learning.quality.calibration import Calibration, calibrate
 from palirs.learning.quality.errors import Parity, dipole_parity, potential_parity
 from palirs.learning.quality.frequencies import own_vibrations, paired_intensities
 from palirs.mace.models.committee import Committee

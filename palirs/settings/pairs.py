@@ -181,7 +181,9 @@ def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
         except (SafetensorError, ValueError):
             about = {}
         if about.get("kind") != kind:
-            kind_of_file = f"a {about['kind']} model" if "kind" in about else "no model file of palirs"
+            kind_of_file = (
+                f"a {about['kind']} model" if "kind" in about else "no model file of palirs"
+            )
             raise PalirsError(
                 f"training.{kind}.start = {file}: that is {kind_of_file}; give a {kind} model"
             )

@@ -27,7 +27,7 @@ from palirs.study.session import Session
 from palirs.study.spectra import spectra_of
 from palirs.study.task import task
 from palirs.tasks.reports import report
-from palirs.tasks.spectral import committee_md, engine_md, produce, write_spectra
+from palirs.tasks.spectral import produce, production, write_spectra
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
@@ -55,17 +55,15 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
             f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at "
             f"most {HOTTEST:g} K"
         )
-    references = reference_vibrations(session)
+    references, kinds = reference_vibrations(session), _kinds(session)
     failed: list[str] = []
     for temperature in map(float, temperatures):
         log.info("at %g K", temperature)
-        productions = [committee_md(session, temperature)]
-        if session.settings.spectrum.reference is not None:
-            productions.append(engine_md(session, temperature))
-        for production in productions:
+        for kind in kinds:
             try:
-                trajectories = produce(session, production, references)
-                write_spectra(session, production, trajectories, references)
+                md = production(session, kind, temperature)
+                trajectories = produce(session, md, references)
+                write_spectra(session, md, trajectories, references)
             except PalirsError as error:  # the other temperatures may do
                 failed.append(f"{temperature:g} K: {error}")
         store = spectra_of(session, temperature)
@@ -97,16 +95,14 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
         Labelled of each molecule's MD.
     """
     s, place = session.settings, session.directory / "transfer"
-    productions = [committee_md(session, s.temperature, place)]
-    if s.spectrum.reference is not None:
-        productions.append(engine_md(session, s.temperature, place))
+    productions = [production(session, kind, s.temperature, place) for kind in _kinds(session)]
     references = vibrations_by(session.labeller, _unknown(session, names, files))
     molecules = [str(reference.atoms.info[keys.MOLECULE]) for reference in references]
     settings = replace(s.spectrum, experiment=None)
     store = spectrum_store(place, settings, s.temperature, molecules)
     broken: dict[str, str] = {}
-    for production in productions:
-        fixed = replace(production, md=replace(production.md, until=None))
+    for md in productions:
+        fixed = replace(md, md=replace(md.md, until=None))
         runs = fixed.run(starts(session, references, s.temperature), session.md_executor)
         written = fixed.write_spectra(runs, store)
         for run in runs:
@@ -134,12 +130,17 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     log.info("transfer: %s, %s, %s", place / "transfer.csv", *drawn)
 
 
+def _kinds(session: Session) -> Sequence[str]:
+    """Return the kinds of spectra that are made; the engine's own may be left out."""
+    with_engine = session.settings.spectrum.reference is not None
+    return ("predicted", "reference") if with_engine else ("predicted",)
+
+
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
     """Load the molecules; those of the study may be among them, for comparison."""
     molecules = Molecules(names=tuple(names), files=tuple(files)).load()
-    elements = {
-        chemical_symbols[number] for number in final_committee(session.directory).shapes[0].elements
-    }
+    shape = final_committee(session.directory).shapes[0]
+    elements = {chemical_symbols[number] for number in shape.elements}
     for atoms in molecules:
         session.settings.engine.check(atoms)
         if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):

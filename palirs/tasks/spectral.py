@@ -43,10 +43,10 @@ log = logging.getLogger(__name__)
 @task()
 def spectra(session: Session) -> None:
     """Run production MD with the committee, make spectra, and compare them with what there is."""
-    production = committee_md(session, session.settings.temperature)
+    md = production(session, "predicted", session.settings.temperature)
     references = reference_vibrations(session)
-    trajectories = produce(session, production, references)
-    write_spectra(session, production, trajectories, references)
+    trajectories = produce(session, md, references)
+    write_spectra(session, md, trajectories, references)
 
 
 @task()
@@ -62,44 +62,38 @@ def aimd(session: Session) -> None:
             "spectrum.reference is null; give it replicas, thermalisation and length to run "
             "task=aimd"
         )
-    production = engine_md(session, session.settings.temperature)
+    md = production(session, "reference", session.settings.temperature)
     references = reference_vibrations(session)
-    trajectories = produce(session, production, references)
-    write_spectra(session, production, trajectories, references)
+    trajectories = produce(session, md, references)
+    write_spectra(session, md, trajectories, references)
 
 
-def committee_md(session: Session, temperature: float, directory: Path | None = None) -> Production:
-    """Return the MD by the last committee, in the study directory or another one."""
-    s, last = session.settings, last_iteration(session.directory)
-    dipoles = final_dipole_files(session.directory, s.committee.dipoles)
-    if not all(file.exists() for file in dipoles):
-        raise PalirsError(
-            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
-        )
-    return Production(
-        source=(last, dipoles),
-        kind="predicted",
-        model=last.name,
-        label="palirs",
-        md=s.spectrum.production,
-        settings=s.spectrum,
-        temperature=temperature,
-        seed=s.seed,
-        directory=(directory or session.directory) / "trajectories",
-        evaluation=s.evaluation,
-    )
+def production(
+    session: Session, kind: str, temperature: float, directory: Path | None = None
+) -> Production:
+    """Return the MD by the last committee, ``predicted``, or by the engine, ``reference``.
 
-
-def engine_md(session: Session, temperature: float, directory: Path | None = None) -> Production:
-    """Return the engine's own MD, in the study directory or another one."""
+    Its trajectories are in the study directory unless another one is given.
+    """
     s = session.settings
-    assert s.spectrum.reference is not None, "looked at before"
+    if kind == "reference":
+        source, model, label, md = s.engine, kind, f"{s.engine.name} MD", s.spectrum.reference
+        assert md is not None
+    else:
+        last = last_iteration(session.directory)
+        dipoles = final_dipole_files(session.directory, s.committee.dipoles)
+        if not all(file.exists() for file in dipoles):
+            raise PalirsError(
+                f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole "
+                "first"
+            )
+        source, model, label, md = (last, dipoles), last.name, "palirs", s.spectrum.production
     return Production(
-        source=s.engine,
-        kind="reference",
-        model="reference",
-        label=f"{s.engine.name} MD",
-        md=s.spectrum.reference,
+        source=source,
+        kind=kind,
+        model=model,
+        label=label,
+        md=md,
         settings=s.spectrum,
         temperature=temperature,
         seed=s.seed,
@@ -108,33 +102,33 @@ def engine_md(session: Session, temperature: float, directory: Path | None = Non
     )
 
 
-def produce(session: Session, production: Production, references: Sequence[Harmonic]) -> list[Run]:
+def produce(session: Session, md: Production, references: Sequence[Harmonic]) -> list[Run]:
     """Run what is missing of the trajectories of the molecules."""
-    settings, by_engine = session.settings, production.kind == "reference"
-    starting = starts(session, references, production.temperature)
-    _log_populations(starting, production.temperature)
+    settings, by_engine = session.settings, md.kind == "reference"
+    starting = starts(session, references, md.temperature)
+    _log_populations(starting, md.temperature)
     if by_engine:
-        _log_cost(session, production, starting)
+        _log_cost(session, md, starting)
     else:
-        _warn_of_temperature(session, production.temperature)
+        _warn_of_temperature(session, md.temperature)
     stage = "reference_md" if by_engine else "production"
     with session.journal.stage(stage) as done:
-        before = production.steps_left(starting)
-        runs = production.run(starting, session.md_executor)
-    _track(session, production, {f"time.{stage}_s": done["seconds"]})
+        before = md.steps_left(starting)
+        runs = md.run(starting, session.md_executor)
+    _track(session, md, {f"time.{stage}_s": done["seconds"]})
     if by_engine and before and done["seconds"] >= LONG:
-        trajectories = production.md.replicas * len(references)
+        trajectories = md.md.replicas * len(references)
         if count := min(workers(settings.executor.md), trajectories):
             per_step, names = done["seconds"] * count / before, rate_names(settings)
             rates.note("label", names["label"], size(session.molecules), per_step)
-    elif not by_engine and production.md.until is None:
+    elif not by_engine and md.md.until is None:
         note_md(settings, session.molecules, done, before)
     return runs
 
 
 def write_spectra(
     session: Session,
-    production: Production,
+    md: Production,
     trajectories: list[Run],
     references: Sequence[Harmonic],
 ) -> None:
@@ -145,20 +139,20 @@ def write_spectra(
     PalirsError
         If too few trajectories of a molecule ended well, after the spectra of the others.
     """
-    settings, by_engine = session.settings.spectrum, production.kind == "reference"
-    store = spectra_of(session, production.temperature)
+    settings, by_engine = session.settings.spectrum, md.kind == "reference"
+    store = spectra_of(session, md.temperature)
     if not by_engine:
         _log_line_width(settings)
         _remake_references(session, store, references)
-    written = production.write_spectra(trajectories, store)
+    written = md.write_spectra(trajectories, store)
     prefix = "reference_" if by_engine else ""
     for run in trajectories:
-        _track(session, production, _md_metrics(run, prefix, settings.complete))
+        _track(session, md, _md_metrics(run, prefix, settings.complete))
         if run.molecule in written and not by_engine:
             error = band_error(written[run.molecule], settings.window)
             compared = store.compare(run.molecule)
             errors = {f"spectrum.{run.molecule}.band_error": error}
-            _track(session, production, errors | compared)
+            _track(session, md, errors | compared)
             log.info(
                 "%s: standard error of the bands %s, %s",
                 run.molecule,
@@ -177,10 +171,10 @@ def _remake_references(
     outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
     if settings.reference is None or not outdated:
         return
-    production = engine_md(session, store.temperature)
+    md = production(session, "reference", store.temperature)
     starting = starts(session, references, store.temperature)
-    if production.steps_left(starting) == 0:
-        production.write_spectra(production.run(starting, session.md_executor), store)
+    if md.steps_left(starting) == 0:
+        md.write_spectra(md.run(starting, session.md_executor), store)
 
 
 def _warn_of_temperature(session: Session, temperature: float) -> None:
@@ -225,14 +219,14 @@ def _log_line_width(settings: Spectroscopy) -> None:
 
 
 def _log_cost(
-    session: Session, production: Production, starting: Sequence[Harmonic | ConformerEnsemble]
+    session: Session, md: Production, starting: Sequence[Harmonic | ConformerEnsemble]
 ) -> None:
     """Log how long the engine's own MD will take, measured on a few of its steps."""
-    steps, optima = production.steps_left(starting), [start.atoms for start in starting]
+    steps, optima = md.steps_left(starting), [start.atoms for start in starting]
     if not steps:
         return
     executor = session.md_executor
-    count = min(getattr(executor, "workers", 1), len(optima) * production.md.replicas)
+    count = min(getattr(executor, "workers", 1), len(optima) * md.md.replicas)
     try:
         seconds = seconds_per_step(session.settings.engine, optima, executor) * steps / count
         cost = f"about {duration(seconds)}"
@@ -257,7 +251,7 @@ def _md_metrics(run: Run, prefix: str, complete: float) -> dict[str, float]:
     return metrics
 
 
-def _track(session: Session, production: Production, metrics: Mapping[str, float]) -> None:
+def _track(session: Session, md: Production, metrics: Mapping[str, float]) -> None:
     """Track metrics of MD and spectra if they are of the study's temperature."""
-    if production.temperature == session.settings.temperature:
+    if md.temperature == session.settings.temperature:
         session.tracker.metrics(metrics)

@@ -11,7 +11,7 @@ from palirs.study.session import Session
 from palirs.study.task import task
 from palirs.tasks.prediction import publish
 from palirs.tasks.reports import report
-from palirs.tasks.spectral import committee_md, engine_md, produce, write_spectra
+from palirs.tasks.spectral import produce, production, write_spectra
 from palirs.tasks.training import check_start_models, learn, pretrain, train_dipole_model
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ def study(session: Session) -> None:
         return
     train_dipole_model(session, references)
     temperature = session.settings.temperature
-    production = committee_md(session, temperature)
-    trajectories = produce(session, production, references)
-    write_spectra(session, production, trajectories, references)
+    md = production(session, "predicted", temperature)
+    trajectories = produce(session, md, references)
+    write_spectra(session, md, trajectories, references)
     publish(session, references)
     report(session, references)
     if session.settings.spectrum.reference is not None:
-        production = engine_md(session, temperature)
-        trajectories = produce(session, production, references)
-        write_spectra(session, production, trajectories, references)
+        md = production(session, "reference", temperature)
+        trajectories = produce(session, md, references)
+        write_spectra(session, md, trajectories, references)
         report(session, references)
 
 

@@ -1,7 +1,7 @@
 """The held-out test set as published, and the errors of every iteration on it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +125,7 @@ def by_molecule(
     ]
 
 
-def check_drawn_alike(file: Path, settings: dict[str, object]) -> None:
+def check_drawn_alike(file: Path, settings: Mapping[str, object]) -> None:
     """Raise :class:`PalirsError` if the test set was drawn with other settings; write them once."""
     if file.exists():
         drawn = json.loads(file.read_text())
