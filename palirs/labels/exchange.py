@@ -173,7 +173,7 @@ def import_labels(
     """Put labels into the store as those of an engine; return how many were new."""
     before = len(store)
     identity = {**engine.identity, "imported": True}
-    store.take_in(
+    store.write(
         [
             Record(label_key(engine, atoms), atoms, identity, properties)
             for atoms, properties in labels
