@@ -27,7 +27,7 @@ class ExecutorRecipe(Protocol):
         ...
 
 
-class Later(Executor):
+class LazyExecutor(Executor):
     """An executor that opens when it is first used: a task that needs no Slurm jobs submits none.
 
     Parameters

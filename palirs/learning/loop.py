@@ -53,15 +53,15 @@ def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tupl
 def learn(
     plan: Plan,
     labeller: Labeller,
-    trainers: Executor,
-    movers: Executor,
+    training_executor: Executor,
+    md_executor: Executor,
     after: Callable[[State], None] = lambda state: None,
 ) -> State:
     """Iterate from the last complete state to the end.
 
     Parameters
     ----------
-    plan, labeller, trainers, movers
+    plan, labeller, training_executor, md_executor
         See :func:`step`.
     after : callable
         Told of every state, also of those an earlier run completed.
@@ -71,13 +71,13 @@ def learn(
         state = restore(place, plan, state.since)
         after(state)
     while not state.finished(plan.learning):
-        state = step(state, plan, labeller, trainers, movers)
+        state = step(state, plan, labeller, training_executor, md_executor)
         after(state)
     return state
 
 
 def step(
-    state: State, plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor
+    state: State, plan: Plan, labeller: Labeller, training_executor: Executor, md_executor: Executor
 ) -> State:
     """Do one iteration and return the state after it.
 
@@ -89,14 +89,14 @@ def step(
         Settings.
     labeller : Labeller
         Pays for labels.
-    trainers, movers : Executor
+    training_executor, md_executor : Executor
         Where members are trained, and where trajectories run.
     """
     place = plan.directory / "iterations" / f"{state.iteration:03d}.partial"
     clear(place, state, plan)
     clock = _Clock()
     with clock("exploration"):
-        frames, group = sample(state, plan, place, movers)
+        frames, group = sample(state, plan, place, md_executor)
     told = json.loads((place / "sampling.json").read_text())
     stopped = sum(map(bool, told["stopped"].values()))
     expected = {
@@ -126,13 +126,15 @@ def step(
     with clock("training"):
         before = complete_iterations(plan.directory)[-1] if state.iteration else None
         sizes = (plan.members, plan.architecture, plan.training, plan.seed, state.iteration)
-        committee = train_committee(place, train, *sizes, trainers, before, plan.pretrained)
+        committee = train_committee(
+            place, train, *sizes, training_executor, before, plan.pretrained
+        )
     with clock("harmonic"):
         frequencies = compare_frequencies(committee, plan.references)
     dipoles = (
         {}
         if plan.dipoles is None
-        else _dipoles(place, train, test, plan, plan.dipoles, committee, trainers)
+        else _dipoles(place, train, test, plan, plan.dipoles, committee, training_executor)
     )
     metrics = {
         **frequencies.metrics(),
@@ -179,13 +181,19 @@ def _dipoles(
     plan: Plan,
     how: Dipoles,
     committee: Committee,
-    trainers: Executor,
+    training_executor: Executor,
 ) -> dict[str, float]:
     """Train the dipole models on what the committee learnt, and return the errors of dipoles and intensities."""
     clock, files = _Clock(), dipole_files(place, how.count)
     with clock("dipole"):
         model = train_dipoles(
-            files, train, how.architecture, how.training, plan.seed, trainers, plan.pretrained
+            files,
+            train,
+            how.architecture,
+            how.training,
+            plan.seed,
+            training_executor,
+            plan.pretrained,
         )
     return (
         dipole_errors(model, test)

@@ -34,7 +34,7 @@ TEST = 0.05
 
 
 def pretrain(
-    plan: Plan, how: Pretraining, models: Models, dipoles: int, labeller: Labeller, trainers: Executor, movers: Executor,
+    plan: Plan, how: Pretraining, models: Models, dipoles: int, labeller: Labeller, training_executor: Executor, md_executor: Executor,
     after: Callable[[State], None] = lambda state: None,
 ) -> None:  # fmt: skip
     """Learn the cheap engine: thermal samples, then exploration, which finds the conformers that thermal samples about one optimum lack.
@@ -55,7 +55,7 @@ def pretrain(
         Dipole models.
     labeller : Labeller
         Of the cheap engine.
-    trainers, movers : Executor
+    training_executor, md_executor : Executor
         Where models are trained, and where trajectories run.
     after : callable
         Told of every iteration.
@@ -82,7 +82,7 @@ def pretrain(
         how.iterations,
         how.frames,
     )
-    learn(cheap, labeller, trainers, movers, after)
+    learn(cheap, labeller, training_executor, md_executor, after)
     if dipoles and labeller.engine.gives_dipole:
         last = complete_iterations(plan.directory)[-1]
         train_dipoles(
@@ -91,7 +91,7 @@ def pretrain(
             models.dipole,
             how.training,
             cheap.seed,
-            trainers,
+            training_executor,
         )
 
 

@@ -89,7 +89,7 @@ def measure(
     executors : tuple of Executor
         For labels, trainings and MD; they should be on this machine.
     """
-    labels, trainers, movers = executors
+    labels, training_executor, md_executor = executors
     for atoms in molecules:
         rates.note(
             "label",
@@ -100,20 +100,20 @@ def measure(
     frames, names = _frames(molecules), rate_names(study)
     with tempfile.TemporaryDirectory() as name:
         place, early = Path(name), Path(name) / "pretraining"
-        _time_training(study, "training", place, frames, trainers)
+        _time_training(study, "training", place, frames, training_executor)
         if study.pretraining.engine is not None and names["pretraining"] != names["training"]:
             early.mkdir()
-            _time_training(study, "pretraining", early, frames, trainers)
+            _time_training(study, "pretraining", early, frames, training_executor)
         if study.engine.gives_dipole:
-            _time_training(study, "dipole", place, frames, trainers)
+            _time_training(study, "dipole", place, frames, training_executor)
         with largest_memory() as memory:
             files = tuple(sorted(place.glob("dipole-*.safetensors")))
-            seconds, steps = _timed_md(study, molecules, (place, files), movers)
+            seconds, steps = _timed_md(study, molecules, (place, files), md_executor)
         note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
 
 
 def _time_training(
-    study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor
+    study: Study, which: str, place: Path, frames: Sequence[Atoms], training_executor: Executor
 ) -> None:
     """Run a short training, which leaves its models in a directory, and keep how long an update took."""
     short = {
@@ -134,10 +134,17 @@ def _time_training(
             files = [
                 place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)
             ]
-            train_dipoles(files, frames, study.model.dipole, fit, 0, trainers)
+            train_dipoles(files, frames, study.model.dipole, fit, 0, training_executor)
         else:
             train_committee(
-                place, frames, study.committee.size, study.model.potential, fit, 0, 0, trainers
+                place,
+                frames,
+                study.committee.size,
+                study.model.potential,
+                fit,
+                0,
+                0,
+                training_executor,
             )
     pattern = "dipole-*.jsonl" if which == "dipole" else "potential-*.jsonl"
     note_training(
@@ -174,7 +181,7 @@ def _timed_md(
     study: Study,
     molecules: Sequence[Atoms],
     source: tuple[Path, tuple[Path, ...]],
-    movers: Executor,
+    md_executor: Executor,
 ) -> tuple[float, int]:
     """Return seconds and steps of MD without what it takes to begin: the difference of a long and a short run, after one that compiles."""
     settings, replicas = (
@@ -195,7 +202,7 @@ def _timed_md(
             settings,
             COLD,
             0,
-            movers,
+            md_executor,
             source[0] / f"md{number}",
             "rate",
             study.evaluation,

@@ -13,7 +13,7 @@ from typing import Any
 from ase import Atoms
 
 from palirs import keys
-from palirs.executors import Later, Slurm, preload
+from palirs.executors import LazyExecutor, Slurm, preload
 from palirs.geometry.rearrangement import rearrangement
 from palirs.journal import Journal
 from palirs.labels import Labeller, LabelStore
@@ -69,7 +69,7 @@ class Session:
         Where everything is written.
     labeller : Labeller
         Reference calculations through the label store.
-    trainers, movers : Executor
+    training_executor, md_executor : Executor
         Training; MD.
     tracker : Tracker
         Metrics and artifacts.
@@ -81,8 +81,8 @@ class Session:
     molecules: list[Atoms]
     directory: Path
     labeller: Labeller
-    trainers: Executor
-    movers: Executor
+    training_executor: Executor
+    md_executor: Executor
     tracker: Tracker
     journal: Journal
     _paid: int = field(default=0, init=False)
@@ -117,7 +117,15 @@ class Session:
         s = self.study
         dipoles = s.committee.dipoles if s.engine.gives_dipole else 0
         plan = self._plan(self.directory / "pretraining", self.cheap_references, None)
-        pretrain(plan, s.pretraining, s.model, dipoles, self.cheap, self.trainers, self.movers)
+        pretrain(
+            plan,
+            s.pretraining,
+            s.model,
+            dipoles,
+            self.cheap,
+            self.training_executor,
+            self.md_executor,
+        )
 
     @cached_property
     def references(self) -> tuple[Harmonic, ...]:
@@ -324,7 +332,7 @@ def open_session(
         journal.program(task)
         opened = _executors(study, stack, check=alone)
         store = LabelStore(study.labels.store or directory / "labels.db")
-        labels = _NoMore(directory) if task in READING else opened[study.executor.labels]
+        labels = _RefusingExecutor(directory) if task in READING else opened[study.executor.labels]
         labeller = Labeller(study.engine, store, labels, study.labels.attempts)
         yield Session(
             study,
@@ -338,7 +346,7 @@ def open_session(
         )
 
 
-class _NoMore(Executor):
+class _RefusingExecutor(Executor):
     """For tasks that only look: they start no engine, whose settings somebody else may have written."""
 
     def __init__(self, directory: Path):
@@ -374,5 +382,5 @@ def _executors(study: Study, stack: ExitStack, check: bool) -> dict[Any, Executo
         if check and isinstance(workers, Slurm):
             workers.check()  # before hours of other work
         if workers not in opened:
-            opened[workers] = Later(workers, stack)
+            opened[workers] = LazyExecutor(workers, stack)
     return opened

@@ -121,7 +121,7 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
             s.spectrum,
             s.temperature,
             s.seed,
-            session.movers,
+            session.md_executor,
             where,
             called,
             s.evaluation,

@@ -153,9 +153,9 @@ def _announce(session: Session, md: MD) -> None:
     """Say how long the engine's own MD will take, from a few of its steps."""
     s, optima = session.study, session.optima
     if steps := _steps_left(session, s.engine, md, "reference"):
-        workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
+        workers = min(getattr(session.md_executor, "workers", 1), len(optima) * md.replicas)
         try:
-            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
+            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.md_executor) * steps / workers)}"
         except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
             how_long = f"how long is not known ({error})"
         log.info(
@@ -201,7 +201,7 @@ def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[R
             s.spectrum,
             s.temperature,
             s.seed,
-            session.movers,
+            session.md_executor,
             place,
             kind,
             s.evaluation,

@@ -75,7 +75,7 @@ def check(session: Session, measure: bool) -> None:
         measuring.measure(
             session.study,
             session.molecules,
-            (session.labeller.executor, session.trainers, session.movers),
+            (session.labeller.executor, session.training_executor, session.md_executor),
         )
     if at_work := holder(session.directory):
         print(f"at work now            {at_work}")
@@ -139,8 +139,8 @@ def active_learning(session: Session) -> None:
         state = learn(
             settings,
             session.labeller,
-            session.trainers,
-            session.movers,
+            session.training_executor,
+            session.md_executor,
             lambda state: _after_iteration(session, state, times),
         )
     _note_learning(session, done)
@@ -256,7 +256,7 @@ def dipole(session: Session) -> None:
             s.model.dipole,
             s.training.dipole,
             s.seed,
-            session.trainers,
+            session.training_executor,
             session.pretrained,
         )
     measuring.note_training(

@@ -143,7 +143,7 @@ def _drawn(
         settings,
         s.temperature,
         s.seed,
-        session.movers,
+        session.md_executor,
         where,
         "test",
         s.evaluation,
