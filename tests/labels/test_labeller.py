@@ -9,7 +9,7 @@ import pytest
 
 from palirs import keys
 from palirs.engines import EngineFailure
-from palirs.executors import Dask, Processes, Serial, SerialExecutor
+from palirs.executors import Processes, Serial, SerialExecutor
 from palirs.labels import Labeller, LabelStore
 from palirs.labels import labeller as labelling
 from palirs.labels.pending import PendingResults
@@ -111,16 +111,11 @@ def test_an_engine_that_always_fails_stops_the_study(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "recipe",
-    [Processes(workers=1, time_limit=5.0), Dask(workers=1, time_limit=5.0)],
-    ids=["processes", "dask"],
-)
-def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
+def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, capfd):
     structures = frames(6)
     structures[1].positions[0, 0], structures[3].positions[0, 0] = HANG, DIE
     store = LabelStore(tmp_path / "labels.db")
-    with recipe.open() as executor:
+    with Processes(workers=1, time_limit=5.0).open() as executor:
         work = Labeller(Toy(), store, executor, attempts=1)
         labelled = work.label(structures, title="")
     assert len(labelled) == 4
@@ -134,7 +129,7 @@ def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
 def test_all_executors_give_the_same_store(tmp_path):
     structures = frames(12)
     found = {}
-    for recipe in (Serial(), Processes(workers=2), Dask(workers=2)):
+    for recipe in (Serial(), Processes(workers=2)):
         store = LabelStore(tmp_path / f"{type(recipe).__name__}.db")
         with recipe.open() as executor:
             Labeller(Toy(), store, executor).label(structures, title="")
