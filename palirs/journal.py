@@ -129,6 +129,7 @@ def largest_memory() -> Iterator[list[float]]:
         yield found
     finally:
         ended.set()
+        watcher.join()
         found.append(_memory())
 
 
