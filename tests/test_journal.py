@@ -51,8 +51,10 @@ def test_memory_is_that_at_the_worst_moment(tmp_path, monkeypatch):
 def test_memory_is_that_of_the_program_and_its_workers(monkeypatch):
     """What processes share counts once, one that ends meanwhile counts nothing."""
 
+    own = SimpleNamespace(pss=2**21, uss=2**20)
+
     class Process:
-        def __init__(self, memory=SimpleNamespace(pss=2**21, uss=2**20)):
+        def __init__(self, memory=own):
             self.memory = memory
 
         def children(self, recursive):
