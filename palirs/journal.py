@@ -7,7 +7,7 @@ outright only its beginning is known.
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,14 @@ class Journal:
     directory : Path
         Of the study.
     writes : bool
-        A program that only reads what another one is making writes nothing down.
+        Not for a program that only reads what another one is making.
+    listeners : sequence of callable
+        Called with name, seconds, memory and counts of each stage that has ended well.
     """
 
     directory: Path
     writes: bool = True
+    listeners: Sequence[Callable[[str, Mapping[str, float]], None]] = ()
 
     @property
     def file(self) -> Path:
@@ -57,10 +60,10 @@ class Journal:
 
     @contextmanager
     def stage(self, name: str, **counters: Callable[[], float]) -> Iterator[dict[str, float]]:
-        """Write down how long a stage took, and how much memory its processes on this machine had at most.
+        """Record how long a stage takes, and the largest memory of its processes on this machine.
 
-        Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each
-        counter went, ``{"labels": 39}``.
+        Gives a dictionary that the stage may add counts to; afterwards it holds ``seconds``,
+        ``memory_MiB`` and how far each counter went, ``{"labels": 39}``.
         """
         done: dict[str, float] = {}
         before = {key: count() for key, count in counters.items()}
@@ -72,8 +75,10 @@ class Journal:
             finally:
                 done |= {key: count() - before[key] for key, count in counters.items()}
                 done |= {"seconds": time.perf_counter() - started, "memory_MiB": round(max(memory))}
-                told = {"complete": complete, **done, "seconds": round(done["seconds"], 2)}
-                self._append({"kind": "stage", "stage": name, **told})
+                numbers = {**done, "seconds": round(done["seconds"], 2)}
+                self._append({"kind": "stage", "stage": name, "complete": complete, **numbers})
+        for listener in self.listeners:
+            listener(name, done)
 
     def _append(self, entry: dict[str, Any]) -> None:
         if not self.writes:

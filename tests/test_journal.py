@@ -1,6 +1,7 @@
 """What programs did to a study is written down, whatever becomes of them."""
 
 import threading
+import time
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -12,8 +13,10 @@ from palirs.journal import Journal, _memory
 
 def test_seconds_and_counts_of_all_programs_add_up_and_memory_is_the_largest(tmp_path, monkeypatch):
     paid = []
-    clock = iter((10.0, 12.5, 100.0, 101.0))
-    monkeypatch.setattr("palirs.journal.time.perf_counter", lambda: next(clock))
+    clock = iter((10.0, 12.5, 100.0, 101.0)).__next__
+    monkeypatch.setattr(
+        "palirs.journal.time", SimpleNamespace(perf_counter=clock, strftime=time.strftime)
+    )
     for labels in (3, 4):
         journal = Journal(tmp_path)
         journal.program("study")

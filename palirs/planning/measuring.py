@@ -1,9 +1,8 @@
-"""How fast this machine is at the work of a study: from what a stage took, or measured on work that is thrown away."""
+"""How fast this machine is at the work of a study, measured on work that is thrown away."""
 
-import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from palirs import keys
 from palirs.journal import largest_memory
 from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.planning import rates
-from palirs.planning.work import rate_names, workers
+from palirs.planning.stages import MIN_STAGE, mean_size, note_md, note_training
+from palirs.planning.work import rate_names
 from palirs.production import seconds_per_step, simulate
 from palirs.settings import MD, Study
 
@@ -24,55 +24,6 @@ UPDATES, FRAMES, STEPS = 300, 40, 20000
 COLD, WEAK = 1e-3, 1e-4
 """Temperature of that MD [K] and stiffness of what its models have learnt [eV/Å²]: molecules stay
 as they are."""
-LONG = 5.0
-"""Seconds that a stage must have taken for its rate to be kept: the start of the workers is then no
-part that matters."""
-
-
-def size(molecules: Sequence[Atoms]) -> float:
-    """Return the number of atoms of molecules on average."""
-    return float(np.mean([len(atoms) for atoms in molecules]))
-
-
-def note_training(
-    study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]
-) -> None:
-    """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
-
-    ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the
-    stage, by :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is
-    kept, they may be of another machine.
-    """
-    if done["seconds"] < LONG or not workers(
-        study.executor.training
-    ):  # Slurm jobs are on other machines
-        return
-    found = [
-        json.loads(file.read_text().splitlines()[-1])
-        for file in files
-        if file.exists() and file.stat().st_size
-    ]
-    timed = [
-        one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2
-    ]
-    if timed:
-        kind, what = "dipole" if which == "dipole" else "training", rate_names(study)[which]
-        rates.note(kind, what, atoms, float(np.mean(timed)))
-        rates.note("memory", f"{kind} {what}", atoms, done["memory_MiB"])
-
-
-def note_md(
-    study: Study,
-    molecules: Sequence[Atoms],
-    done: Mapping[str, float],
-    steps: float,
-    least: float = LONG,
-) -> None:
-    """Keep how long a step of one trajectory took one worker, if the stage took at least so many seconds, and its memory."""
-    count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))
-    if steps and done["seconds"] >= least and count:
-        rates.note("md", rate_names(study)["md"], size(molecules), done["seconds"] * count / steps)
-        rates.note("memory", f"md {rate_names(study)['md']}", size(molecules), done["memory_MiB"])
 
 
 def measure(
@@ -109,7 +60,8 @@ def measure(
         with largest_memory() as memory:
             files = tuple(sorted(place.glob("dipole-*.safetensors")))
             seconds, steps = _timed_md(study, molecules, (place, files), md_executor)
-        note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
+        done = {"seconds": seconds, "memory_MiB": max(memory), "steps": steps}
+        note_md(study, molecules, done, least=0.0)
 
 
 def _time_training(
@@ -147,13 +99,8 @@ def _time_training(
                 training_executor,
             )
     pattern = "dipole-*.jsonl" if which == "dipole" else "potential-*.jsonl"
-    note_training(
-        study,
-        which,
-        sorted(place.glob(pattern)),
-        size(frames),
-        {"seconds": LONG, "memory_MiB": max(memory)},
-    )
+    done = {"seconds": MIN_STAGE, "memory_MiB": max(memory)}
+    note_training(study, which, sorted(place.glob(pattern)), mean_size(frames), done)
 
 
 def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:

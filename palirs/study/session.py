@@ -25,6 +25,7 @@ from palirs.lock import HeldError, locked
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files, load_dipoles
 from palirs.molecules import check_whole, read_frames
+from palirs.planning.stages import RateRecorder
 from palirs.production import Starts
 from palirs.recipes import PalirsError
 from palirs.report.comparison import Shelf
@@ -328,7 +329,8 @@ def open_session(
         if alone:
             (directory / "config.yaml").write_text(yaml, encoding="utf-8")
             tracker.artifact(directory / "config.yaml")
-        journal = Journal(directory, writes=bool(alone))
+        recorder = RateRecorder(study, molecules, directory)
+        journal = Journal(directory, writes=bool(alone), listeners=[recorder])
         journal.program(task)
         opened = _executors(study, stack, check=alone)
         store = LabelStore(study.labels.store or directory / "labels.db")

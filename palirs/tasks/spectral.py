@@ -10,9 +10,6 @@ import numpy as np
 from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
-from palirs.planning import rates
-from palirs.planning.measuring import LONG, note_md, size
-from palirs.planning.work import rate_names, workers
 from palirs.production import (
     Run,
     Source,
@@ -54,10 +51,8 @@ def spectra(session: Session) -> None:
         )
     with timed(session, "production") as done:
         source = (last, session.dipole_files)
-        before = _steps_left(session, source, settings.production, last.name)
+        done["steps"] = _steps_left(session, source, settings.production, last.name)
         runs = _trajectories(session, source, settings.production, last.name)
-    if settings.production.until is None:
-        note_md(session.study, session.molecules, done, before)
     _tell_width(settings)
     _reference_anew(session)
     for run in _enough(session, runs, "predicted"):
@@ -95,20 +90,8 @@ def aimd(session: Session) -> None:
         )
     _announce(session, settings.reference)
     with timed(session, "reference_md") as done:
-        before = _steps_left(session, engine, settings.reference, "reference")
+        done["steps"] = _steps_left(session, engine, settings.reference, "reference")
         runs = _trajectories(session, engine, settings.reference, "reference")
-    if (
-        before
-        and done["seconds"] >= LONG
-        and (
-            count := min(
-                workers(session.study.executor.md),
-                settings.reference.replicas * len(session.molecules),
-            )
-        )
-    ):
-        per_step = done["seconds"] * count / before
-        rates.note("label", rate_names(session.study)["label"], size(session.molecules), per_step)
     for run in _enough(session, runs, "reference"):
         _spectrum(session, run, "reference", f"{engine.name} MD")
         session.tracker.metrics(_md_metrics(run, "reference_"))

@@ -19,9 +19,9 @@ from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.pages import page, report
 from palirs.pages.comparison import write_summary
-from palirs.planning import measuring, rates
+from palirs.planning import measuring
 from palirs.planning.plan import plan
-from palirs.planning.work import rate_names, workers
+from palirs.planning.work import workers
 from palirs.recipes import PalirsError
 from palirs.report.comparison import in_words
 from palirs.report.sections import Findings
@@ -32,10 +32,6 @@ from palirs.tasks.spectral import aimd, spectra, timed
 from palirs.tracking import following
 
 log = logging.getLogger(__name__)
-
-SLOW = 0.5
-"""Seconds that a label takes on average, above which the start of the workers is no part of it that
-matters."""
 
 
 def study(session: Session) -> None:
@@ -114,17 +110,10 @@ def active_learning(session: Session) -> None:
             following(session.directory, session.tracker),
         ):
             session.pretrain()
-        if (early := session.pretrained) is not None:
-            files = sorted(early.glob("potential-*.jsonl"))
-            measuring.note_training(
-                session.study,
-                "pretraining",
-                files,
-                measuring.size(read_frames(early / "train.xyz")),
-                done,
-            )
         times["time.pretraining_s"] = done["seconds"]
-    with stage("reference_vibrations", labels=lambda: session.labeller.computed) as done:
+    paid = session.labeller
+    counters = {"labels": lambda: paid.computed, "label_seconds": lambda: paid.seconds}
+    with stage("reference_vibrations", **counters) as done:
         settings = session.plan
     times["time.reference_vibrations_s"] = done["seconds"]
     log.info(
@@ -133,7 +122,7 @@ def active_learning(session: Session) -> None:
         session.labeller.computed,
     )
     with (
-        stage("active_learning", labels=lambda: session.labeller.computed) as done,
+        stage("active_learning", **counters),
         following(session.directory, session.tracker),
     ):
         state = learn(
@@ -143,8 +132,6 @@ def active_learning(session: Session) -> None:
             session.md_executor,
             lambda state: _after_iteration(session, state, times),
         )
-    _note_learning(session, done)
-    paid = session.labeller
     log.info(
         "labels of this run: %d calculated, %d found in %s, %d failed",
         paid.computed,
@@ -189,29 +176,6 @@ def active_learning(session: Session) -> None:
         )
 
 
-def _note_learning(session: Session, done: dict[str, float]) -> None:
-    """Keep how long labels and updates took, for the plans of later studies."""
-    s, paid, last = session.study, session.labeller, complete_iterations(session.directory)[-1]
-    measuring.note_training(
-        s,
-        "training",
-        sorted(last.glob("potential-*.jsonl")),
-        measuring.size(read_frames(last / "train.xyz")),
-        done,
-    )
-    if (
-        paid.computed
-        and (count := workers(s.executor.labels))
-        and paid.seconds / paid.computed > SLOW
-    ):
-        rates.note(
-            "label",
-            rate_names(s)["label"],
-            measuring.size(session.molecules),
-            paid.seconds * count / paid.computed,
-        )
-
-
 def _after_iteration(session: Session, state: State, times: dict[str, float]) -> None:
     """Log an iteration: the frequencies first, MLflow's comparisons open on what was logged first."""
     session.tracker.metrics(state.metrics, step=state.iteration - 1)
@@ -248,7 +212,7 @@ def dipole(session: Session) -> None:
             f"{s.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from"
         )
     last, files = session.last_iteration, session.dipole_files
-    with timed(session, "dipole") as done, following(session.directory, session.tracker):
+    with timed(session, "dipole"), following(session.directory, session.tracker):
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(
             files,
@@ -259,9 +223,6 @@ def dipole(session: Session) -> None:
             session.training_executor,
             session.pretrained,
         )
-    measuring.note_training(
-        s, "dipole", [file.with_suffix(".jsonl") for file in files], measuring.size(learnt), done
-    )
     test = read_frames(last / "test.xyz")
     metrics = errors.dipole_errors(model, test)
     intensities = compare_intensities(session.committee, model, session.references).metrics()
@@ -278,16 +239,10 @@ def dipole(session: Session) -> None:
 def analyse(session: Session) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     found = session.findings
-    with session.journal.stage("report") as done:
+    with session.journal.stage("report"):
         content = report.chapters(
             found, session.study, session.journal, (session.directory / "config.yaml").read_text()
         )
-    rates.note(
-        "report",
-        "report",
-        measuring.size(session.molecules),
-        done["seconds"] / len(session.molecules),
-    )
     told, warned = _summary(session, found), report.warnings(found, session.study)
     written = page.write(
         session.directory / "report.html", f"Study {session.directory.name}", told, warned, content
