@@ -328,9 +328,8 @@ def open_session(
             )
         if alone:
             (directory / "config.yaml").write_text(yaml, encoding="utf-8")
-            tracker.artifact(directory / "config.yaml")
         recorder = RateRecorder(study, molecules, directory)
-        journal = Journal(directory, writes=bool(alone), listeners=[recorder])
+        journal = Journal(directory, writes=bool(alone), listeners=[recorder, tracker.stage_ended])
         journal.program(task)
         opened = _executors(study, stack, check=alone)
         store = LabelStore(study.labels.store or directory / "labels.db")

@@ -51,8 +51,16 @@ def publish(session: Session) -> Predictor:
         )
         along.append(expected_error(committee, known.atoms, place, calibration))
     spectrum = {key: value for key, value in asdict(s.spectrum).items() if key not in OWN}
+    learnt = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
+    description = (
+        f"Infrared spectra at the level of {s.engine.name}, learnt from {learnt} with "
+        f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
+        f"{metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with "
+        "names, SMILES or xyz text."
+    )
     about = {
         "study": session.directory.name,
+        "description": description,
         "engine": s.engine.name,
         "engine_settings": s.engine.identity,
         "elements": sorted(
@@ -65,26 +73,13 @@ def publish(session: Session) -> Predictor:
         "spectrum": spectrum,
         **{key: metrics[key] for key in KEPT if key in metrics},
     }
-    made = write_predictor(
+    return write_predictor(
         session.directory / "predictor",
         potential_files(last),
         session.dipole_files,
         session.optima,
         about,
     )
-    known = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
-    description = (
-        f"Infrared spectra at the level of {s.engine.name}, learnt from {known} with {metrics.get('labels.used', np.nan):.0f} labels; "
-        f"harmonic frequencies within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with names, SMILES "
-        f"or xyz text."
-    )
-    within = (
-        [session.directory.parent.name] if "=" in session.directory.name else []
-    )  # of a sweep, whose studies are named by what differs
-    session.tracker.model(
-        made.place, "-".join(["palirs", *within, session.directory.name]), description
-    )
-    return made
 
 
 def predict(session: Session, model: str, length: float, replicas: int, output: str) -> None:

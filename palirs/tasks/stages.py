@@ -1,6 +1,5 @@
 """The stages of a study, in order. Each starts from what the study directory holds."""
 
-import json
 import logging
 import re
 from dataclasses import replace
@@ -29,7 +28,6 @@ from palirs.spectra.files import write_csv
 from palirs.study import Session, growth
 from palirs.tasks.prediction import publish
 from palirs.tasks.spectral import aimd, spectra, timed
-from palirs.tracking import following
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +103,7 @@ def active_learning(session: Session) -> None:
             )  # a file that is not there is told before anything is computed
     times, stage = {}, session.journal.stage
     if (cheap := session.cheap) is not None:
-        with (
-            stage("pretraining", cheap_labels=lambda: cheap.computed) as done,
-            following(session.directory, session.tracker),
-        ):
+        with stage("pretraining", cheap_labels=lambda: cheap.computed) as done:
             session.pretrain()
         times["time.pretraining_s"] = done["seconds"]
     paid = session.labeller
@@ -121,10 +116,7 @@ def active_learning(session: Session) -> None:
         len(settings.references),
         session.labeller.computed,
     )
-    with (
-        stage("active_learning", **counters),
-        following(session.directory, session.tracker),
-    ):
+    with stage("active_learning", **counters):
         state = learn(
             settings,
             session.labeller,
@@ -139,21 +131,6 @@ def active_learning(session: Session) -> None:
         paid.store.path,
         paid.failed,
     )
-    last = complete_iterations(session.directory)[-1]
-    for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
-        session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
-    for context, file in (("training", last / "train.xyz"), ("testing", last / "test.xyz")):
-        count = len(read_frames(file))
-        profile = json.dumps(
-            {
-                "structures": count,
-                "molecules": len(session.molecules),
-                "engine": session.study.engine.name,
-            }
-        )
-        session.tracker.dataset(
-            file, f"{session.directory.name} {last.name} {file.stem}", context, profile
-        )
     if not state.good(settings.learning):
         m, goal = state.metrics, settings.learning
         missing = f"learning.harmonic_mae={goal.harmonic_mae:g} is not reached"
@@ -212,7 +189,7 @@ def dipole(session: Session) -> None:
             f"{s.engine.name} declares no dipole (engine.properties); a dipole model has nothing to learn from"
         )
     last, files = session.last_iteration, session.dipole_files
-    with timed(session, "dipole"), following(session.directory, session.tracker):
+    with timed(session, "dipole"):
         learnt = read_frames(last / "train.xyz")
         model = train_dipoles(
             files,
@@ -229,8 +206,6 @@ def dipole(session: Session) -> None:
     session.tracker.metrics(
         metrics | intensities, step=len(complete_iterations(session.directory)) - 1
     )
-    for file in files:
-        session.tracker.artifact(file, "models")
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
     if intensities:
         log.info("harmonic intensities: %s", intensities_in_words(intensities))
@@ -247,18 +222,12 @@ def analyse(session: Session) -> None:
     written = page.write(
         session.directory / "report.html", f"Study {session.directory.name}", told, warned, content
     )
-    for file in report.figures_of(content):
-        session.tracker.artifact(file, "figures")
     summary = {key: found.intensities[key] for key in (BRIGHT,) if key in found.intensities}
     write_summary(session.directory, summary | report.headline(found))
     for molecule, compared in found.compared.items():
         if compared:
             session.tracker.metrics(compared)
             log.info("%s: %s", molecule, in_words(compared))
-    for file in (written, session.directory / "errors.csv"):
-        session.tracker.artifact(file)
-    for file in sorted((session.directory / "spectra").glob("*")):
-        session.tracker.artifact(file, "spectra")
     session.tracker.describe("\n\n".join([*map(_in_markdown, told), *_pictures(found)]))
     log.info("report: %s", written)
 

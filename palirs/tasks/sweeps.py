@@ -27,12 +27,12 @@ def summarise_sweep(session: Session, sweep: str) -> None:
         told.append(
             f"They used {used:.0f} labels, of which {count} were calculated: the others were found in the store that they share."
         )
-    files = comparison.write(places, base, "sweep", f"Sweep over {sweep}", told)
+    comparison.write(places, base, "sweep", f"Sweep over {sweep}", told)
     picture = "![sweep](get-artifact?path=sweep.png&run_uuid={run})"
-    session.tracker.sweep(
-        files,
-        f"Studies that differ in {sweep}: `sweep.html` has table, figures and spectra.\n\n{picture}",
+    text = (
+        f"Studies that differ in {sweep}: `sweep.html` has table, figures and spectra.\n\n{picture}"
     )
+    (base / "sweep.md").write_text(text, encoding="utf-8")
 
 
 def _natural(place: Path) -> tuple[tuple[bool, float, str], ...]:

@@ -104,8 +104,6 @@ def test_set(
         session.tracker.metrics(
             {f"test_set.{key}": value for key, value in measured.items()}, step=number
         )
-    for file in sorted(place.glob("*.[cx][sy][vz]")):
-        session.tracker.artifact(file, "test_set")
     last = rows[-1]
     log.info(
         "test set of %d frames: energy MAE %.2f ± %.2f meV, forces MAE %.2f ± %.2f meV/Å%s",
