@@ -89,7 +89,7 @@ def _machine() -> str:
 
 
 def _now(directory: Path) -> float:
-    """Return the time by the clock that dates files in a directory, which may be a file server's."""
+    """Return the time by the clock that dates files in a directory: a file server's, perhaps."""
     try:
         with tempfile.NamedTemporaryFile(dir=directory, prefix="clock.") as file:
             return os.fstat(file.fileno()).st_mtime

@@ -121,11 +121,11 @@ SETTINGS = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.log-format": "%(message)s",
 }
-"""Of scheduler and workers; with Dask's own, profiler and monitors take a twentieth of each core."""
+"""Of scheduler and workers; Dask's own profiler and monitors take a twentieth of each core."""
 
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""When workers return memory (glibc): Dask has them do so at once, and they fetch the same pages again
-in the next update of a training."""
+"""When workers return memory (glibc): Dask has them do so at once, and they fetch the same pages
+again in the next update of a training."""
 
 
 def settings():

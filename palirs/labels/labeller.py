@@ -239,8 +239,10 @@ class _Round:
         self.bar.set_postfix(failed=self.failed)
         if self.failed >= MAX_FAILURES and not self.computed:
             raise PalirsError(
-                f"the first {self.failed} calculations with {self.engine.name} all failed, the last with: {result}\n"
-                f"Mend its settings or installation, and run again with labels.attempts={self.labeller.attempts + 1}"
+                f"the first {self.failed} calculations with {self.engine.name} all failed, the "
+                f"last with: {result}\n"
+                "Mend its settings or installation, and run again with "
+                f"labels.attempts={self.labeller.attempts + 1}"
             )
 
     def _save(self) -> None:

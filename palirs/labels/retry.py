@@ -1,4 +1,4 @@
-"""Retrying what a full disk or a locked database forbids for the moment, so that no label is lost."""
+"""Retrying what a full disk or a locked database forbids for a while, so that no label is lost."""
 
 import errno
 import logging

@@ -159,7 +159,8 @@ class LabelStore:
                 (self._newest,),
             ).fetchall()
             failed = connection.execute(
-                "SELECT id, key_value_pairs FROM systems WHERE id IN (SELECT id FROM keys WHERE key='failure')"
+                "SELECT id, key_value_pairs FROM systems WHERE id IN (SELECT id FROM keys WHERE "
+                "key='failure')"
             ).fetchall()
         self._rows.update({key: number for number, key in rows})
         self._newest = max([self._newest, *(number for number, _ in rows)])
@@ -182,7 +183,8 @@ class LabelStore:
             if isinstance(error, sqlite3.OperationalError) and "readonly" not in str(error):
                 return  # held by another process, or full: writing will wait for it
             raise PalirsError(
-                f"label store {self.path}: cannot be written ({error}); check the permissions of the file and of its directory, or copy it "
+                f"label store {self.path}: cannot be written ({error}); check the permissions of "
+                "the file and of its directory, or copy it "
                 f"and give labels.store=<copy>"
             ) from error
 
@@ -262,7 +264,8 @@ class LabelStore:
                     part.rename(self.path)
         except (OSError, sqlite3.OperationalError) as error:
             raise PalirsError(
-                f"label store {self.path}: cannot be made ({error}); check the directory or give another labels.store"
+                f"label store {self.path}: cannot be made ({error}); check the directory or give "
+                "another labels.store"
             ) from error
         finally:
             part.unlink(missing_ok=True)
@@ -303,8 +306,10 @@ class LabelStore:
             rows = connection.execute("SELECT count(*) FROM systems").fetchone()[0] if tables else 0
         except sqlite3.OperationalError as error:
             raise PalirsError(
-                f"label store {self.path}: cannot be opened now ({error}); another process may hold it, or its journal cannot be written. "
-                f"End that process or mend the permissions, and run again; leave {self.path.name}-journal where it is"
+                f"label store {self.path}: cannot be opened now ({error}); another process may "
+                "hold it, or its journal cannot be written. "
+                "End that process or mend the permissions, and run again; leave "
+                f"{self.path.name}-journal where it is"
             ) from error
         except sqlite3.DatabaseError as error:
             raise PalirsError(
@@ -314,7 +319,8 @@ class LabelStore:
             connection.close()
         if rows and not labels:
             raise PalirsError(
-                f"label store {self.path}: an ASE database of {rows} structures, none of them a label of palirs; to use what is in it, run "
+                f"label store {self.path}: an ASE database of {rows} structures, none of them a "
+                "label of palirs; to use what is in it, run "
                 f"task=import task.file={self.path} with another labels.store"
             )
 

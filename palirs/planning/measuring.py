@@ -29,7 +29,7 @@ as they are."""
 def measure(
     study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
 ) -> None:
-    """Measure how long a label, an update of each training and a step of MD take; nothing of it is kept but the rates.
+    """Measure how long labels, updates of trainings and steps of MD take; keep the rates only.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def measure(
 def _time_training(
     study: Study, which: str, place: Path, frames: Sequence[Atoms], training_executor: Executor
 ) -> None:
-    """Run a short training, which leaves its models in a directory, and keep how long an update took."""
+    """Run a short training, whose models stay in a directory; keep how long an update took."""
     short = {
         "updates": UPDATES,
         "shortest": UPDATES,
@@ -104,23 +104,23 @@ def _time_training(
 
 
 def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
-    """Return structures with labels to learn: weak springs between all atoms, and dipoles at random."""
+    """Return structures with labels to learn: weak springs between atoms, random dipoles."""
     rng, frames = np.random.default_rng(0), []
     for number in range(FRAMES):
-        one = molecules[number % len(molecules)].copy()
-        rest = one.get_all_distances()
-        one.positions += rng.normal(0, 0.03, one.positions.shape)
-        apart = one.positions[:, None] - one.positions[None]
-        stretch = one.get_all_distances() - rest
-        one.info |= {
-            keys.ENERGY: -10.0 * len(one) + 0.25 * WEAK * float((stretch**2).sum()),
+        atoms = molecules[number % len(molecules)].copy()
+        rest = atoms.get_all_distances()
+        atoms.positions += rng.normal(0, 0.03, atoms.positions.shape)
+        apart = atoms.positions[:, None] - atoms.positions[None]
+        stretch = atoms.get_all_distances() - rest
+        atoms.info |= {
+            keys.ENERGY: -10.0 * len(atoms) + 0.25 * WEAK * float((stretch**2).sum()),
             keys.DIPOLE: rng.normal(0, 0.2, 3),
         }
-        one.info[keys.ORIGIN] = "md"
-        one.arrays[keys.FORCES] = -WEAK * (
-            (stretch / (rest + np.eye(len(one))))[:, :, None] * apart
+        atoms.info[keys.ORIGIN] = "md"
+        atoms.arrays[keys.FORCES] = -WEAK * (
+            (stretch / (rest + np.eye(len(atoms))))[:, :, None] * apart
         ).sum(axis=1)
-        frames.append(one)
+        frames.append(atoms)
     return frames
 
 
@@ -130,7 +130,7 @@ def _timed_md(
     source: tuple[Path, tuple[Path, ...]],
     md_executor: Executor,
 ) -> tuple[float, int]:
-    """Return seconds and steps of MD without what it takes to begin: the difference of a long and a short run, after one that compiles."""
+    """Return seconds and steps of MD without its start-up: a long run minus a short one."""
     settings, replicas = (
         study.spectrum,
         min(study.spectrum.production.replicas, max(1, 64 // len(molecules))),

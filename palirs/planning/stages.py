@@ -25,7 +25,7 @@ MIN_UPDATES = 150
 
 @dataclass(frozen=True)
 class RateRecorder:
-    """Keeps how long a label, an update and a step took: a listener of :class:`palirs.journal.Journal`.
+    """Keeps how long labels, updates and steps took: listens to :class:`palirs.journal.Journal`.
 
     Attributes
     ----------
@@ -64,11 +64,11 @@ class RateRecorder:
     def _trainings(
         self, which: str, iteration: Sequence[Path], pattern: str, done: Mapping[str, float]
     ) -> None:
-        for place in iteration:
-            beside = pattern.replace("*", f"{place.name}*")
-            logs = sorted(place.glob(pattern)) or sorted(self.directory.glob(beside))
+        for directory in iteration:
+            beside = pattern.replace("*", f"{directory.name}*")
+            logs = sorted(directory.glob(pattern)) or sorted(self.directory.glob(beside))
             note_training(
-                self.study, which, logs, mean_size(read_frames(place / "train.xyz")), done
+                self.study, which, logs, mean_size(read_frames(directory / "train.xyz")), done
             )
 
 

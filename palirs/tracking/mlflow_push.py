@@ -6,31 +6,22 @@ it did not get is sent later, at the latest by the next program that works on th
 server refuses holds up nothing: it is named in the log and in the run.
 """
 
-import hashlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from palirs.recipes import recipe
 from palirs.tracking import contents, mlflow_send
+from palirs.tracking import mlflow_items as items
 from palirs.tracking.base import Tracker
-from palirs.tracking.mlflow_runs import (
-    LONGEST,
-    NOTE,
-    add_missing,
-    end_the_dead,
-    monitor,
-    new_run,
-    one_at_a_time,
-    parent_run,
-)
+from palirs.tracking.migration import convert_queue
+from palirs.tracking.mlflow_items import Item, Target
+from palirs.tracking.mlflow_runs import add_missing, end_the_dead, monitor, new_run, one_at_a_time
 from palirs.tracking.names import Names
 
 log = logging.getLogger(__name__)
@@ -90,16 +81,6 @@ class MLflow:
             tracker.close(status)
 
 
-@dataclass(frozen=True)
-class _Item:
-    """Something to send: its key, what it is in words, and what changes when it does."""
-
-    key: str
-    what: str
-    version: Any
-    send: Callable[[], list[str] | None]
-
-
 class _Run:
     """The run of a study.
 
@@ -113,7 +94,7 @@ class _Run:
         self._recipe, self._study, self._name, self._sweep = recipe, study, name, sweep
         self._parameters = parameters
         self._file = study / "tracking.json"
-        _convert(study, self._file)
+        convert_queue(study, self._file)
         self._metrics = contents.Metrics(study)
         self._names = Names(parameters)
         for line in self._metrics.lines:
@@ -168,90 +149,20 @@ class _Run:
             )
             self._silent_until = time.monotonic() + PAUSE
 
-    def _items(self, files: bool, models: bool) -> Iterator[_Item]:
+    def _items(self, files: bool, models: bool) -> Iterator[Item]:
         """Yield what there is to be sent, in the order in which it should appear."""
-        run, client, names = self._state["run"], self._client, self._names
-        for number, line in enumerate(tuple(self._metrics.lines)):
-            keys = list(line["values"])
-            what = f"the metric {keys[0]}" if len(keys) == 1 else f"{len(keys)} metrics"
-            what += f" ({keys[0]}, …)" if len(keys) > 1 else ""
-            steps = [(line["step"], line["values"])]
-            send = partial(mlflow_send.send_metrics, client, run, steps, names, line["time"])
-            yield _Item(f"metrics {number}", what, True, send)
-        yield from self._curves()
-        if not files:
-            return
-        for file, folder in contents.artifacts(self._study):
-            send = partial(client.log_artifact, run, str(file), folder or None)
-            yield _Item(self._key(file), f"the artifact {file.name}", _version(file), send)
-        for file, name, context in contents.datasets(self._study):
-            send = partial(mlflow_send.send_dataset, client, run, file.resolve(), name, context)
-            yield _Item(f"data set {self._key(file)}", f"the data set {name}", _version(file), send)
-        yield from self._description()
-        yield from self._sweep_items()
-        predictor = self._study / "predictor"
-        if models and predictor.is_dir():
-            study = self._study.resolve()
-            of_sweep = [study.parent.name] if "=" in study.name else []
-            name = "-".join(["palirs", *of_sweep, study.name])
-            content = b"".join(file.read_bytes() for file in sorted(predictor.iterdir()))
-            arguments = (client, run, predictor.resolve(), name, self._recipe.uri)
-            send, version = partial(mlflow_send.send_model, *arguments), _digest(content)
-            yield _Item("predictor", f"the model {name}", version, send)
+        target = Target(self._client, self._state["run"], self._names)
+        yield from items.metrics(target, self._metrics)
+        yield from items.curves(target, self._study, self._state["pushed"], self._sizes)
+        if files:
+            yield from items.files(target, self._study)
+            yield from items.description(target, self._study)
+        if files and self._sweep:
+            yield from items.sweep(target, self._study)
+        if models:
+            yield from items.models(target, self._study, self._recipe.uri)
 
-    def _curves(self) -> Iterator[_Item]:
-        for name, file in contents.curves(self._study):
-            with suppress(OSError):  # renamed or cut at this moment
-                size = file.stat().st_size
-                if self._sizes.get(file) == size:
-                    continue
-                last = self._state["pushed"].get(name, -1)
-                try:
-                    steps = contents.epochs(name, file, last)
-                except (ValueError, KeyError) as error:  # no log of ours: nothing to wait for
-                    log.warning("tracking: %s cannot be read (%s)", file, error)
-                    steps = []
-                if steps:
-                    run = (self._client, self._state["run"])
-                    send = partial(mlflow_send.send_metrics, *run, steps, self._names, time.time())
-                    yield _Item(name, f"the curves of {name}", steps[-1][0], send)
-                self._sizes[file] = size
-
-    def _description(self) -> Iterator[_Item]:
-        """Yield the description; where names of metrics had to be changed, it says how."""
-        tags, changed = {}, self._names.changed
-        if (file := self._study / contents.DESCRIPTION).exists():
-            tags[NOTE] = file.read_text(encoding="utf-8").replace("{run}", self._state["run"])
-        if changed:
-            table = json.dumps(changed)
-            tags["palirs.names"] = table if len(table) <= LONGEST else "too many for a tag"
-            pairs = ", ".join(f"`{accepted}` for `{part}`" for accepted, part in changed.items())
-            note = f"Names of metrics and parameters have {pairs}."
-            tags[NOTE] = f"{tags.get(NOTE, '')}\n\n{note}".strip()
-        if tags:
-            send = partial(self._set_tags, self._state["run"], tags)
-            version = _digest(json.dumps(tags).encode())
-            yield _Item("description", "the description", version, send)
-
-    def _sweep_items(self) -> Iterator[_Item]:
-        """Yield files and description of the parent run."""
-        files = sorted(self._study.parent.glob("sweep.*")) if self._sweep else []
-        parent = parent_run(self._client, self._state["run"]) if files else ""
-        for file in files:
-            send = partial(self._client.log_artifact, parent, str(file))
-            if file.suffix == ".md":
-                text = file.read_text(encoding="utf-8").replace("{run}", parent)
-                send = partial(self._set_tags, parent, {NOTE: text})
-            yield _Item(f"../{file.name}", f"the artifact {file.name}", _version(file), send)
-
-    def _set_tags(self, run: str, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
-            self._client.set_tag(run, key, value)
-
-    def _key(self, file: Path) -> str:
-        return str(file.relative_to(self._study))
-
-    def _push(self, item: _Item) -> None:
+    def _push(self, item: Item) -> None:
         """Send an item that the run does not have; step over one that MLflow does not take.
 
         Raises
@@ -281,7 +192,7 @@ class _Run:
         self._save()
 
     def close(self, status: str) -> None:
-        """Send the rest, once more also what failed before, and end the run; it says what it lacks."""
+        """Send the rest, again what failed before, and end the run, which says what it lacks."""
         self._stop.set()
         self._thread.join()
         self._silent_until, self._again = 0.0, True
@@ -291,7 +202,8 @@ class _Run:
         if self._client is None:
             return
         try:
-            missing = [f"{one['what']}: {one['why']}" for one in self._state["missing"].values()]
+            refused = self._state["missing"].values()
+            missing = [f"{entry['what']}: {entry['why']}" for entry in refused]
             if self._silent_until:
                 missing.append("what was not sent yet: the next program on this study sends it")
             if missing:
@@ -311,7 +223,7 @@ class _Run:
         part.replace(self._file)
 
     def _connect(self) -> None:
-        """Open the store, one program at a time: the jobs of a sweep would all make what is missing."""
+        """Open the store, one program at a time: else each job of a sweep makes what is missing."""
         if self._client is None:
             with one_at_a_time(self._recipe.uri, self._study, self._sweep):
                 self._open()
@@ -347,40 +259,3 @@ class _Run:
                 self._state["missing"]["parameters"] = why
         self._client = client
         end_the_dead(client, self._recipe.experiment, self._state["run"])
-
-
-def _version(file: Path) -> str:
-    status = file.stat()
-    return f"{status.st_mtime_ns} {status.st_size}"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _convert(study: Path, file: Path) -> None:
-    """Take over what an earlier version kept in ``tracking.jsonl``: metrics, and what was sent."""
-    queue = study / "tracking.jsonl"
-    if not queue.exists() or (study / contents.METRICS).exists():
-        return
-    entries = []
-    for line in queue.read_text().splitlines():
-        with suppress(ValueError):  # cut off by a kill
-            entries.append(json.loads(line))
-    state = json.loads(file.read_text()) if file.exists() else {}
-    metrics, pushed = contents.Metrics(study), {}
-    for number, entry in enumerate(entries):
-        is_sent = number < state.get("sent", 0)
-        if entry["kind"] == "metrics":
-            metrics.add(entry["values"], entry["step"])
-            if is_sent:
-                pushed[f"metrics {len(metrics.lines) - 1}"] = True
-        for step, values in entry.get("steps", []) if is_sent else ():
-            for key in values:
-                name = key.rpartition(".")[0]
-                pushed[name] = max(step, pushed.get(name, -1))
-        if entry["kind"] == "model" and is_sent:
-            pushed["predictor"] = entry["content"]
-    if state:
-        state = {key: state.get(key) for key in ("uri", "experiment", "run")}
-        file.write_text(json.dumps({**state, "pushed": pushed, "missing": {}}))

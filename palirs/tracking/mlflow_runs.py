@@ -50,7 +50,7 @@ def monitor(run: str, uri: str) -> Any:
 
 
 def new_run(client: Any, experiment: str, study: Path, name: str, sweep: str | None) -> str:
-    """Make the run of a study, its experiment and parent run where they are missing; return its id."""
+    """Make the run of a study, with experiment and parent run if missing; return its id."""
     tags = {
         "mlflow.runName": name,
         "palirs.study": str(study.resolve()),
@@ -92,7 +92,7 @@ def add_missing(client: Any, run: str, missing: Sequence[str], where: Path) -> N
 
 
 def end_the_dead(client: Any, experiment: str, own: str) -> None:
-    """Mark as killed the runs of this machine that no program works on: a kill left them running."""
+    """Mark runs of this machine as killed that no program works on: a kill left them running."""
     existing = client.get_experiment_by_name(experiment)
     if existing is None:
         return

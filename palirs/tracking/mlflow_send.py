@@ -29,8 +29,8 @@ HEADLINE = (
     "dataset.size",
     "labels.used",
 )
-"""Metrics that are logged a second time as ``headline/...``, with the agreement of spectra: MLflow's
-pages show names with slashes first."""
+"""Metrics that are logged a second time as ``headline/...``, with the agreement of spectra, since
+MLflow's pages show names with slashes first."""
 SHOWN = """
     molecules engine committee learning selector sampler initial temperature seed
     model.potential.channels model.potential.cutoff model.potential.layers model.potential.max_L
@@ -42,6 +42,10 @@ SHOWN = """
 """.split()  # noqa: SIM905
 """Settings that people compare runs by; the others appear where they are given on the command line,
 and all of them in ``config.yaml``."""
+
+
+EXAMPLE = {"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}
+"""Of a request to a served model."""
 
 
 def folded(name: str) -> str:
@@ -246,9 +250,7 @@ def send_model(client: Any, run: str, predictor: Path, name: str, store: str) ->
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
                 artifacts={"predictor": str(predictor)},
                 signature=signature,
-                metadata={
-                    "example": '{"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}'
-                },
+                metadata={"example": json.dumps(EXAMPLE)},
                 pip_requirements=[f"palirs=={VERSION}"],
                 registered_model_name=name,
             )
