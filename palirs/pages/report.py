@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
@@ -273,16 +272,3 @@ def _commit(entry: dict) -> str:
 
 def _commands(programs: Sequence[dict]) -> str:
     return "\n".join(dict.fromkeys(f"python {entry['command']}" for entry in programs))
-
-
-def figures_of(content: Sequence[Chapter]) -> list[Path]:
-    """Return the files of the figures of some chapters, PDFs beside PNGs."""
-    drawn = [
-        section.figure
-        for chapter in content
-        for section in chapter.sections
-        if section.figure is not None
-    ]
-    return [
-        file for figure in drawn for file in (figure, figure.with_suffix(".pdf")) if file.exists()
-    ]

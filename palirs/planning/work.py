@@ -202,7 +202,7 @@ def _spectra(
 
 
 def _pretraining(study: StudySettings, what: str, workers: int, atoms: float) -> list[Work]:
-    """Return the trainings on labels of the cheap engine, if there is one; those labels cost next to nothing."""
+    """Return the trainings on labels of the cheap engine, which cost next to nothing."""
     early = study.pretraining
     if early.engine is None:
         return []

@@ -1,7 +1,7 @@
 """The references of a study: optimum and harmonic vibrations of its molecules by the engine."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ase import Atoms
@@ -29,7 +29,7 @@ def reference_vibrations(
     cheap : sequence of Harmonic, optional
         From :func:`cheap_vibrations`, if they are known.
     """
-    with session.journal.stage("reference_vibrations", labels=lambda: session.labeller.computed):
+    with session.journal.stage("reference_vibrations", **label_counters(session.labeller)):
         if cheap is None:
             cheap = cheap_vibrations(session, cheap_labeller(session))
         starts = session.molecules
@@ -50,6 +50,11 @@ def reference_vibrations(
         texts = [f"{name} relaxes to another molecule: {text}." for name, text in changes.items()]
         session.tracker.describe("\n\n".join(texts))
     return references
+
+
+def label_counters(labeller: Labeller) -> dict[str, Callable[[], float]]:
+    """Return what the journal counts of labels in a stage: their number, and seconds."""
+    return {"labels": lambda: labeller.computed, "label_seconds": lambda: labeller.seconds}
 
 
 def vibrations_by(labeller: Labeller, molecules: Sequence[Atoms]) -> tuple[Harmonic, ...]:

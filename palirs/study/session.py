@@ -11,11 +11,12 @@ from typing import Any
 from ase import Atoms
 
 from palirs import keys
-from palirs.executors import Later, Slurm, preload
+from palirs.executors import LazyExecutor, Slurm, preload
 from palirs.journal import Journal
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.completed import complete_iterations
 from palirs.lock import HeldError, locked
+from palirs.planning.stages import RateRecorder
 from palirs.recipes import PalirsError
 from palirs.settings import StudySettings
 from palirs.settings.flat import flat
@@ -108,8 +109,8 @@ def open_session(
             check_identity(directory, own, task.grows, alone, iterations)
         if alone:
             (directory / "config.yaml").write_text(yaml, encoding="utf-8")
-            tracker.artifact(directory / "config.yaml")
-        journal = Journal(directory, writes=alone)
+        listeners = (RateRecorder(settings, molecules, directory), tracker.stage_ended)
+        journal = Journal(directory, writes=alone, listeners=listeners)
         journal.program(task.name)
         executors = _executors(settings, stack, check=alone)
         labelling = executors[settings.executor.labels]
@@ -169,5 +170,5 @@ def _executors(settings: StudySettings, stack: ExitStack, check: bool) -> dict[A
         if check and isinstance(recipe, Slurm):
             recipe.check()  # before hours of other work
         if recipe not in executors:
-            executors[recipe] = Later(recipe, stack)
+            executors[recipe] = LazyExecutor(recipe, stack)
     return executors

@@ -118,8 +118,6 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     write_table(place / "transfer.csv", rows)
     drawn = [figures.save(transfer_figures.trust(rows), place / "transfer.png", vector=True)]
     drawn.append(figures.save(transfer_figures.sheet(store), place / "spectra.png", vector=True))
-    for file in (place / "transfer.csv", *drawn):
-        session.tracker.artifact(file, "transfer")
     for row in rows:
         texts = (
             f"{key} {value:.3g}" if isinstance(value, float) else str(value)

@@ -109,8 +109,6 @@ def test_set(
             if key.split(".")[0] in ("energy", "forces", "dipole", "committee")
         }
         session.tracker.metrics(metrics, step=number)
-    for file in sorted(place.glob("*.[cx][sy][vz]")):
-        session.tracker.artifact(file, "test_set")
     texts = [
         f"{name} MAE {rows[-1][f'{key}.mae_{unit}']:.{digits}f} ± "
         f"{rows[-1].get(f'{key}.mae_se_{unit}', np.nan):.{digits}f} {written}"

@@ -42,7 +42,7 @@ OWN = ("production", "reference", "experiment", "conformers")
 
 
 def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
-    """Write the predictor of a study to ``predictor/``, and register it as an MLflow model."""
+    """Write the predictor of a study to ``predictor/``."""
     s, last = session.settings, last_iteration(session.directory)
     metrics = read_metrics(last)
     calibration = metrics.get("committee.calibration", np.nan)
@@ -53,8 +53,16 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
         trajectories = session.directory / "trajectories" / name
         expected.append(expected_error(committee, atoms, trajectories, calibration))
         elements |= set(map(int, atoms.numbers))
+    molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in optima)
+    description = (
+        f"Infrared spectra at the level of {s.engine.name}, learnt from {molecules} with "
+        f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
+        f"{metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with "
+        "names, SMILES or xyz text."
+    )
     about = {
         "study": session.directory.name,
+        "description": description,
         "engine": s.engine.name,
         "engine_settings": s.engine.identity,
         "elements": sorted(elements),
@@ -67,25 +75,13 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
         "spectrum": {key: value for key, value in asdict(s.spectrum).items() if key not in OWN},
         **{key: metrics[key] for key in KEPT if key in metrics},
     }
-    predictor = write_predictor(
+    return write_predictor(
         session.directory / "predictor",
         potential_files(last),
         final_dipole_files(session.directory, s.committee.dipoles),
         optima,
         about,
     )
-    molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in optima)
-    description = (
-        f"Infrared spectra at the level of {s.engine.name}, learnt from {molecules} with "
-        f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
-        f"{metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with "
-        "names, SMILES or xyz text."
-    )
-    # studies of a sweep are named by what differs
-    sweep = [session.directory.parent.name] if "=" in session.directory.name else []
-    name = "-".join(["palirs", *sweep, session.directory.name])
-    session.tracker.model(predictor.directory, name, description)
-    return predictor
 
 
 @task(lock=False, engine=False)

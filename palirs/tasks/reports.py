@@ -18,7 +18,6 @@ from palirs.molecules import read_frames
 from palirs.pages import page
 from palirs.pages import report as pages
 from palirs.pages.comparison import write_summary
-from palirs.planning import measuring, rates
 from palirs.results import StudyResults
 from palirs.spectra.similarity import in_words
 from palirs.study.identity import growth
@@ -41,17 +40,13 @@ def analyse(session: Session) -> None:
 def report(session: Session, references: Sequence[Harmonic]) -> None:
     """Draw the figures and write the report from what the study directory holds."""
     settings, directory = session.settings, session.directory
-    with session.journal.stage("report") as done:
+    with session.journal.stage("report"):
         results = collect_results(session, references)
         config = (directory / "config.yaml").read_text()
         chapters = pages.chapters(results, settings, session.journal, config)
         summary, warnings = _summary(session, results), pages.warnings(results, settings)
         title = f"Study {directory.name}"
         written = page.write(directory / "report.html", title, summary, warnings, chapters)
-    per_molecule = done["seconds"] / len(session.molecules)
-    rates.note("report", "report", measuring.size(session.molecules), per_molecule)
-    for file in pages.figures_of(chapters):
-        session.tracker.artifact(file, "figures")
     bright = {STRONG_INTENSITY} & set(results.intensities)
     headline = {key: results.intensities[key] for key in bright} | pages.headline(results)
     write_summary(directory, headline)
@@ -59,10 +54,6 @@ def report(session: Session, references: Sequence[Harmonic]) -> None:
         if compared:
             session.tracker.metrics(compared)
             log.info("%s: %s", molecule, in_words(compared))
-    for file in (written, directory / "errors.csv"):
-        session.tracker.artifact(file)
-    for file in sorted((directory / "spectra").glob("*")):
-        session.tracker.artifact(file, "spectra")
     lines = [*map(_in_markdown, summary), *_pictures(results)]
     session.tracker.describe("\n\n".join(lines))
     log.info("report: %s", written)

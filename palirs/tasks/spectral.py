@@ -11,9 +11,6 @@ from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
 from palirs.learning.completed import last_iteration
 from palirs.learning.iterations import final_dipole_files
-from palirs.planning import rates
-from palirs.planning.measuring import LONG, note_md, size
-from palirs.planning.work import rate_names, workers
 from palirs.production import (
     ConformerEnsemble,
     Production,
@@ -104,7 +101,7 @@ def production(
 
 def produce(session: Session, md: Production, references: Sequence[Harmonic]) -> list[Run]:
     """Run what is missing of the trajectories of the molecules."""
-    settings, by_engine = session.settings, md.kind == "reference"
+    by_engine = md.kind == "reference"
     starting = starts(session, references, md.temperature)
     _log_populations(starting, md.temperature)
     if by_engine:
@@ -113,16 +110,9 @@ def produce(session: Session, md: Production, references: Sequence[Harmonic]) ->
         _warn_of_temperature(session, md.temperature)
     stage = "reference_md" if by_engine else "production"
     with session.journal.stage(stage) as done:
-        before = md.steps_left(starting)
+        done["steps"] = md.steps_left(starting)
         runs = md.run(starting, session.md_executor)
     _track(session, md, {f"time.{stage}_s": done["seconds"]})
-    if by_engine and before and done["seconds"] >= LONG:
-        trajectories = md.md.replicas * len(references)
-        if count := min(workers(settings.executor.md), trajectories):
-            per_step, names = done["seconds"] * count / before, rate_names(settings)
-            rates.note("label", names["label"], size(session.molecules), per_step)
-    elif not by_engine and md.md.until is None:
-        note_md(settings, session.molecules, done, before)
     return runs
 
 

@@ -24,10 +24,10 @@ def summarise_sweep(session: Session, sweep: str) -> None:
             f"They used {used:.0f} labels, of which {count} were calculated: the others were "
             "found in the store that they share."
         )
-    files = comparison.write(studies, base, "sweep", f"Sweep over {sweep}", summary)
+    comparison.write(studies, base, "sweep", f"Sweep over {sweep}", summary)
     picture = "![sweep](get-artifact?path=sweep.png&run_uuid={run})"
     text = f"Studies that differ in {sweep}: `sweep.html` has table, figures and spectra."
-    session.tracker.sweep(files, f"{text}\n\n{picture}")
+    (base / "sweep.md").write_text(f"{text}\n\n{picture}", encoding="utf-8")
 
 
 def _natural(directory: Path) -> tuple[tuple[bool, float, str], ...]:

@@ -1,6 +1,5 @@
 """The trainings of a study, as its tasks run them: pretraining, active learning, dipole models."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,18 +15,12 @@ from palirs.learning.state import DipoleSetup, LearningSetup, LearningState
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
-from palirs.planning import measuring, rates
-from palirs.planning.work import rate_names, workers
 from palirs.recipes import PalirsError
-from palirs.study.references import cheap_labeller, cheap_vibrations
+from palirs.study.references import cheap_labeller, cheap_vibrations, label_counters
 from palirs.study.session import Session
-from palirs.tracking import following
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
-
-SLOW = 0.5
-"""Seconds per label, above which the start of the workers does not matter for the rate."""
 
 
 def check_start_models(session: Session) -> None:
@@ -42,10 +35,7 @@ def pretrain(session: Session) -> tuple[Harmonic, ...]:
     labeller, settings = cheap_labeller(session), session.settings
     if labeller is None:
         return ()
-    with (
-        session.journal.stage("pretraining", cheap_labels=lambda: labeller.computed) as done,
-        following(session.directory, session.tracker),
-    ):
+    with session.journal.stage("pretraining", cheap_labels=lambda: labeller.computed):
         cheap = cheap_vibrations(session, labeller)
         setup = replace(
             _setup(session, cheap, 0), directory=session.directory / "pretraining", pretrained=None
@@ -59,9 +49,6 @@ def pretrain(session: Session) -> tuple[Harmonic, ...]:
             session.training_executor,
             session.md_executor,
         )
-    if last := _pretrained(session):
-        files, atoms = sorted(last.glob("potential-*.jsonl")), read_frames(last / "train.xyz")
-        measuring.note_training(settings, "pretraining", files, measuring.size(atoms), done)
     return cheap
 
 
@@ -72,10 +59,7 @@ def learn(session: Session, references: tuple[Harmonic, ...]) -> LearningState:
     log.info(
         "reference vibrations of %d molecules, %d calculations", len(references), labeller.computed
     )
-    with (
-        session.journal.stage("active_learning", labels=lambda: labeller.computed) as done,
-        following(session.directory, session.tracker),
-    ):
+    with session.journal.stage("active_learning", **label_counters(labeller)):
         state = loop.learn(
             setup,
             labeller,
@@ -83,7 +67,6 @@ def learn(session: Session, references: tuple[Harmonic, ...]) -> LearningState:
             session.md_executor,
             lambda state: _log_iteration(session, state),
         )
-    _note_rates(session, done)
     log.info(
         "labels of this run: %d calculated, %d found in %s, %d failed",
         labeller.computed,
@@ -91,7 +74,6 @@ def learn(session: Session, references: tuple[Harmonic, ...]) -> LearningState:
         labeller.store.path,
         labeller.failed,
     )
-    _track_data(session)
     if not state.converged(goals):
         log.warning(
             "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f "
@@ -117,7 +99,7 @@ def train_dipole_model(session: Session, references: Sequence[Harmonic]) -> Dipo
     last = last_iteration(session.directory)
     files = final_dipole_files(session.directory, settings.committee.dipoles)
     train, test = (read_frames(last / name) for name in ("train.xyz", "test.xyz"))
-    with session.journal.stage("dipole") as done, following(session.directory, session.tracker):
+    with session.journal.stage("dipole") as done:
         model = train_dipoles(
             files,
             train,
@@ -128,14 +110,10 @@ def train_dipole_model(session: Session, references: Sequence[Harmonic]) -> Dipo
             _pretrained(session),
         )
     session.tracker.metrics({"time.dipole_s": done["seconds"]})
-    logs = [file.with_suffix(".jsonl") for file in files]
-    measuring.note_training(settings, "dipole", logs, measuring.size(train), done)
     committee = final_committee(session.directory)
     intensities = compare_intensities(committee, model, references).metrics()
     metrics = dipole_errors(model, test)
     session.tracker.metrics(metrics | intensities, step=int(last.name))
-    for file in files:
-        session.tracker.artifact(file, "models")
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
     if intensities:
         log.info("harmonic intensities: %s", intensities_in_words(intensities))
@@ -217,30 +195,3 @@ def _missing(session: Session, state: LearningState) -> str:
     if state.harmonic.converged(replace(goals, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"
     return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached"
-
-
-def _track_data(session: Session) -> None:
-    """Hand data sets and models of the last iteration to the tracker."""
-    last = last_iteration(session.directory)
-    for file in (*sorted(last.glob("*.xyz")), *sorted(last.glob("potential-*.safetensors"))):
-        session.tracker.artifact(file, "dataset" if file.suffix == ".xyz" else "models")
-    for context, file in (("training", last / "train.xyz"), ("testing", last / "test.xyz")):
-        profile = {
-            "structures": len(read_frames(file)),
-            "molecules": len(session.molecules),
-            "engine": session.settings.engine.name,
-        }
-        name = f"{session.directory.name} {last.name} {file.stem}"
-        session.tracker.dataset(file, name, context, json.dumps(profile))
-
-
-def _note_rates(session: Session, done: dict[str, float]) -> None:
-    """Keep how long labels and updates took, for the plans of later studies."""
-    settings, labeller = session.settings, session.labeller
-    last = last_iteration(session.directory)
-    logs, train = sorted(last.glob("potential-*.jsonl")), read_frames(last / "train.xyz")
-    measuring.note_training(settings, "training", logs, measuring.size(train), done)
-    count = workers(settings.executor.labels)
-    if labeller.computed and count and labeller.seconds / labeller.computed > SLOW:
-        names, atoms = rate_names(settings), measuring.size(session.molecules)
-        rates.note("label", names["label"], atoms, labeller.seconds * count / labeller.computed)

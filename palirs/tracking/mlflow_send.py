@@ -1,20 +1,18 @@
-"""What an entry of the outbox is to MLflow: metrics, files, data sets, models, descriptions."""
+"""How MLflow gets metrics, parameters, data sets and models, and what it answers."""
 
 import getpass
 import hashlib
-import logging
+import json
 import os
-import time
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from palirs.provenance import arguments, command, commit, program
 from palirs.tracking.names import Names
 from palirs.version import VERSION
-
-log = logging.getLogger(__name__)
 
 METRICS, PARAMETERS = 1000, 100
 """MLflow takes as many in one call."""
@@ -31,42 +29,23 @@ HEADLINE = (
     "dataset.size",
     "labels.used",
 )
-"""Metrics that are logged a second time as ``headline/...``, with the agreement of spectra: the pages show what has slashes first."""
-SHOWN = (
-    *(
-        "molecules",
-        "engine",
-        "committee",
-        "learning",
-        "selector",
-        "sampler",
-        "initial",
-        "temperature",
-        "seed",
-    ),
-    *(f"model.potential.{key}" for key in ("channels", "cutoff", "layers", "max_L", "max_ell")),
-    *(
-        f"training.potential.{key}"
-        for key in (
-            "updates",
-            "learning_rate",
-            "batch_size",
-            "schedule",
-            "loss",
-            "optimiser",
-            "start",
-        )
-    ),
-    *(
-        "training.dipole.updates",
-        "pretraining.engine",
-        "spectrum.production",
-        "spectrum.reference",
-        "spectrum.conformers",
-    ),
-    *(f"spectrum.{key}" for key in ("timestep", "thermostat", "friction", "max_lag", "method")),
-)
-"""Settings that people compare runs by; the others appear where they are given on the command line, and all of them in ``config.yaml``."""
+"""Metrics that are logged a second time as ``headline/...``, with the agreement of spectra, since
+MLflow's pages show names with slashes first."""
+SHOWN = """
+    molecules engine committee learning selector sampler initial temperature seed
+    model.potential.channels model.potential.cutoff model.potential.layers model.potential.max_L
+    model.potential.max_ell training.potential.updates training.potential.learning_rate
+    training.potential.batch_size training.potential.schedule training.potential.loss
+    training.potential.optimiser training.potential.start training.dipole.updates pretraining.engine
+    spectrum.production spectrum.reference spectrum.conformers spectrum.timestep
+    spectrum.thermostat spectrum.friction spectrum.max_lag spectrum.method
+""".split()  # noqa: SIM905
+"""Settings that people compare runs by; the others appear where they are given on the command line,
+and all of them in ``config.yaml``."""
+
+
+EXAMPLE = {"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}
+"""Of a request to a served model."""
 
 
 def folded(name: str) -> str:
@@ -80,7 +59,7 @@ def folded(name: str) -> str:
 
 
 def is_headline(name: str) -> bool:
-    """Tell whether a metric is one of those to look at first."""
+    """Return whether a metric is one of those to look at first."""
     return name in HEADLINE or (
         name.startswith("spectrum.")
         and name.endswith((".pcc_ml_ref", ".pcc_ml_exp", ".band_error"))
@@ -88,22 +67,20 @@ def is_headline(name: str) -> bool:
 
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that are shown beside the metrics, flat: few enough to be compared side by side."""
+    """Return the settings that are shown beside the metrics: few enough to be compared."""
     given = {argument.lstrip("+~").partition("=")[0] for argument in arguments() if "=" in argument}
 
-    def shown(key: str) -> bool:
-        return key in given or any(key == one or key.startswith(f"{one}.") for one in SHOWN)
+    def is_shown(key: str) -> bool:
+        listed = any(key == name or key.startswith(f"{name}.") for name in SHOWN)
+        return "._" not in key and (listed or key in given)
 
-    told = {
-        key: str(value)[:500] for key, value in settings.items() if shown(key) and "._" not in key
-    }
-    return {
-        key: value for key, value in told.items() if value not in ("None", "False", "[]", "{}", "")
-    }
+    shown = {key: str(value)[:500] for key, value in settings.items() if is_shown(key)}
+    empty = ("None", "False", "[]", "{}", "")
+    return {key: value for key, value in shown.items() if value not in empty}
 
 
 def provenance() -> dict[str, str]:
-    """Return tags that say with what a run was made: program, arguments, version, git commit, user."""
+    """Return tags that say what a run was made with: program, arguments, version, commit, user."""
     tags = {
         "mlflow.source.name": program(),
         "palirs.command": command(),
@@ -114,22 +91,15 @@ def provenance() -> dict[str, str]:
         tags["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
         tags["mlflow.user"] = str(os.getuid())
-    if found := commit():
-        tags |= {
-            "mlflow.source.git.commit": found[0],
-            "palirs.git.changed": "yes" if found[1] else "no",
-        }
+    source = commit()
+    if source is not None:
+        tags["mlflow.source.git.commit"] = source[0]
+        tags["palirs.git.changed"] = "yes" if source[1] else "no"
     return tags
 
 
-def keys(entry: Mapping[str, Any]) -> list[str]:
-    """Return the names of the metrics in an entry, in order."""
-    values = entry.get("values", {}) if entry["kind"] == "metrics" else {}
-    return [*values, *(key for _, part in entry.get("steps", []) for key in part)]
-
-
 def is_refusal(error: Exception) -> bool:
-    """Tell whether MLflow has looked at an entry and does not take it; sent again it would be refused again."""
+    """Return whether MLflow does not accept what was sent, now or later."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
@@ -139,46 +109,10 @@ def is_refusal(error: Exception) -> bool:
 
 
 def is_gone(error: Exception) -> bool:
-    """Tell whether MLflow says that there is no such run."""
+    """Return whether MLflow says that there is no such run."""
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) and error.get_http_status_code() == 404
-
-
-def in_words(entry: Mapping[str, Any]) -> str:
-    """Return what an entry is, for people."""
-    if names := keys(entry):
-        return (
-            f"the metric {names[0]}" if len(names) == 1 else f"{len(names)} metrics ({names[0]}, …)"
-        )
-    if entry["kind"] == "tags":
-        return "the description"
-    return f"the {entry['kind']} {entry.get('name') or Path(entry['path']).name}"
-
-
-def send(client: Any, run: str, entry: Mapping[str, Any], store: str, names: Names) -> list[str]:
-    """Send an entry of the outbox to a run; return the names of metrics that MLflow refused, each with its reason."""
-    kind = entry["kind"]
-    if entry.get("parent"):
-        run = client.get_run(run).data.tags.get("mlflow.parentRunId", run)
-    if kind == "metrics":
-        return _metrics(client, run, [(entry["step"], entry["values"])], names)
-    if kind == "series":
-        return _metrics(client, run, entry["steps"], names)
-    if kind == "tags":
-        for key, value in entry["values"].items():
-            client.set_tag(run, key, value.replace("{run}", run))
-    elif not Path(entry["path"]).exists():
-        return [f"{entry['path']} is gone and was not sent"]
-    elif kind == "dataset":
-        _dataset(client, run, entry)
-    elif kind == "model":
-        _model(client, run, entry, store)
-    elif Path(entry["path"]).is_dir():
-        client.log_artifacts(run, entry["path"], entry["folder"] or None)
-    else:
-        client.log_artifact(run, entry["path"], entry["folder"] or None)
-    return []
 
 
 def send_parameters(client: Any, run: str, values: Mapping[str, str], names: Names) -> list[str]:
@@ -189,16 +123,43 @@ def send_parameters(client: Any, run: str, values: Mapping[str, str], names: Nam
     return _in_batches(client, run, "params", given)
 
 
-def _metrics(client: Any, run: str, steps: Any, names: Names) -> list[str]:
+def reserve_headline(client: Any, run: str, moment: float) -> None:
+    """Log NaN for what is to be looked at first: comparisons open on what was logged first.
+
+    ``moment`` is before all metrics [s since 1970].
+    """
+    client.log_metric(run, f"headline/{HEADLINE[0]}", float("nan"), int(moment * 1000) - 1, 0)
+
+
+def send_metrics(
+    client: Any,
+    run: str,
+    steps: Iterable[tuple[int, Mapping[str, float]]],
+    names: Names,
+    moment: float,
+) -> list[str]:
+    """Log metrics of several steps; return the names of those that MLflow refused, with reasons.
+
+    Parameters
+    ----------
+    client, run
+        MLflow's client, the id of the run.
+    steps : iterable
+        Step, and values by name.
+    names : Names
+        Of the run.
+    moment : float
+        When they were made [s since 1970]; of two values of a step the later one counts.
+    """
     from mlflow.entities import Metric
 
-    now, given = int(time.time() * 1000), []
-    values = [(step, key, value) for step, part in steps for key, value in part.items()]
-    for step, key, value in values:
-        if is_headline(key):
-            given.append((key, Metric(f"headline/{names.accepted(key)}", value, now, step)))
-    for step, key, value in values:
-        given.append((key, Metric(folded(names.accepted(key)), value, now, step)))
+    stamp = int(moment * 1000)
+    values = [(step, key, float(value)) for step, part in steps for key, value in part.items()]
+    first = [(step, key, value) for step, key, value in values if is_headline(key)]
+    given = [
+        *((k, Metric(f"headline/{names.accepted(k)}", v, stamp, step)) for step, k, v in first),
+        *((k, Metric(folded(names.accepted(k)), v, stamp, step)) for step, k, v in values),
+    ]
     return _in_batches(client, run, "metrics", given)
 
 
@@ -225,26 +186,26 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _dataset(client: Any, run: str, entry: Mapping[str, Any]) -> None:
-    """Tell what a run learnt from or was tested on."""
+def send_dataset(client: Any, run: str, file: Path, name: str, context: str) -> None:
+    """Log what a run learnt from (``context`` "training") or was tested on ("testing")."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    path = Path(entry["path"])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    made = Dataset(
-        name=entry["name"],
-        digest=digest,
+    content = file.read_bytes()
+    structures = sum(line.strip().isdigit() for line in content.splitlines())
+    molecules = set(re.findall(rb'molecule=("[^"]*"|\S+)', content))
+    dataset = Dataset(
+        name=name,
+        digest=hashlib.sha256(content).hexdigest()[:8],
         source_type="local",
-        source=str(path),
-        profile=entry["profile"],
+        source=str(file),
+        profile=json.dumps({"structures": structures, "molecules": len(molecules)}),
     )
-    client.log_inputs(
-        run, [DatasetInput(made, [InputTag("mlflow.data.context", entry["context"])])]
-    )
+    tag = InputTag("mlflow.data.context", context)
+    client.log_inputs(run, [DatasetInput(dataset, [tag])])
 
 
-def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
-    """Log a predictor as a model from code, and register it; the same one is not registered twice."""
+def send_model(client: Any, run: str, predictor: Path, name: str, store: str) -> None:
+    """Log a predictor as a model from code, and register it under a name."""
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -287,16 +248,15 @@ def _model(client: Any, run: str, entry: Mapping[str, Any], store: str) -> None:
             made = mlflow.pyfunc.log_model(
                 name="predictor",
                 python_model=str(Path(__file__).parents[1] / "predictor" / "served.py"),
-                artifacts={"predictor": entry["path"]},
+                artifacts={"predictor": str(predictor)},
                 signature=signature,
-                metadata={
-                    "example": '{"dataframe_records": [{"molecule": "methanol"}], "params": {"temperature": 300}}'
-                },
+                metadata={"example": json.dumps(EXAMPLE)},
                 pip_requirements=[f"palirs=={VERSION}"],
-                registered_model_name=entry["name"],
+                registered_model_name=name,
             )
+        about = json.loads((predictor / "predictor.json").read_text())
         client.update_model_version(
-            entry["name"], made.registered_model_version, entry["description"]
+            name, made.registered_model_version, about.get("description", "")
         )
     finally:
         mlflow.set_tracking_uri(before)
