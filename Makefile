@@ -35,4 +35,4 @@ setup: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv studies mlflow.db mlartifacts
+	rm -rf .venv studies mlflow.db mlruns mlartifacts

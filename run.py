@@ -32,18 +32,16 @@ from pydantic import ValidationError
 from palirs.engines import EngineFailure
 from palirs.provenance import COMMAND_LINE, arguments
 from palirs.recipes import PalirsError, explain
-from palirs.settings import Study, commandline, manual
+from palirs.settings import StudySettings, commandline, manual
 from palirs.settings.commandline import Reading, check_files, flags_first, readable
+from palirs.settings.existing import kept_groups
 from palirs.settings.targets import check_targets
+from palirs.tasks import declared
 
 CONF = Path(__file__).parent / "conf"
 GROUPS = tuple(
-    key for key in inspect.signature(Study).parameters if key not in ("temperature", "seed")
+    key for key in inspect.signature(StudySettings).parameters if key not in ("temperature", "seed")
 )
-LOOKING = ("check", "analyse", "export_model", "export_labels", "import_model")
-"""Tasks that calculate nothing: on a study that is there, whose settings somebody else may have
-written, they start no engine (``check`` does with ``measure=true``, which has to be asked for)."""
-CONTINUED = (*GROUPS[:9], "committee", "labels", "learning", "seed")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -81,12 +79,10 @@ def run(config: DictConfig) -> None:
     study = build(config)
     study.check_devices()
     name = str(config.task._target_).rpartition(".")[2]
-    existing = made_before(config) is not None
-    molecules = study.checked_molecules(calculating=not (existing and name in LOOKING))
+    looking = made_before(config) is not None and not declared(name).engine
+    molecules = study.checked_molecules(calculating=not looking)
     check_files(config.task)
-    from palirs.study import (
-        open_session,
-    )  # torch and mace, which take seconds, only after everything was checked
+    from palirs.study.session import open_session
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -96,9 +92,8 @@ def run(config: DictConfig) -> None:
     task = _instantiate(config.task, "task")
     logging.getLogger(__name__).info("study %s", directory)
     resolved, yaml = _plain(config), OmegaConf.to_yaml(config, resolve=True)
-    title = directory.absolute().name
     with open_session(
-        study, molecules, directory, resolved, yaml, name, title, sweep_name()
+        study, molecules, directory, resolved, yaml, declared(name), sweep=sweep_name()
     ) as session:
         task(session)
         if sweep := sweep_name():
@@ -128,7 +123,7 @@ def continued(config: DictConfig) -> DictConfig:
     before = OmegaConf.load(file)
     assert isinstance(before, DictConfig)
     merged = config.copy()
-    for group in set(CONTINUED) & set(before) - set(given):
+    for group in set(kept_groups()) & set(before) - set(given):
         merged[group] = before[group]
         for key in given:
             if key.startswith(f"{group}."):
@@ -142,7 +137,7 @@ def made_before(config: DictConfig) -> Path | None:
     return file if file is not None and os.path.isfile(file) else None
 
 
-def build(config: DictConfig) -> Study:
+def build(config: DictConfig) -> StudySettings:
     """Turn the configuration into checked recipes, before anything is computed."""
     check_targets(_plain(config))  # nothing that a file or the command line names is called before
     missing = OmegaConf.missing_keys(config)
@@ -150,7 +145,7 @@ def build(config: DictConfig) -> Study:
         raise PalirsError(f"{', '.join(sorted(missing))}: needs a value, give it as key=value")
     parts = {group: _instantiate(config[group], group) for group in GROUPS}
     try:
-        return Study(**parts, temperature=config.temperature, seed=config.seed)
+        return StudySettings(**parts, temperature=config.temperature, seed=config.seed)
     except ValidationError as error:
         raise PalirsError(explain(error, "")) from error
 
@@ -172,7 +167,9 @@ def _instantiate(node: DictConfig, where: str):
 def settled(config: DictConfig) -> DictConfig:
     """Return settings with home directories for ``~``, and pairs that Hydra was given as texts."""
     plain = _plain(config, resolve=False)
-    plain = commandline.with_homes(commandline.with_pairs(plain, commandline.kinds(plain, Study)))
+    plain = commandline.with_homes(
+        commandline.with_pairs(plain, commandline.kinds(plain, StudySettings))
+    )
     created = OmegaConf.create(plain, flags={"struct": True})
     assert isinstance(created, DictConfig)
     return created
@@ -279,7 +276,7 @@ def _kinds(name: str, choices: list[str]) -> dict[str, commandline.Takes]:
     takes: dict[str, commandline.Takes] = {}
     for chosen in commandline.each_once(options):
         config = _plain(hydra.compose(name, overrides=chosen), resolve=False)
-        takes = commandline.kinds(config, Study) | takes
+        takes = commandline.kinds(config, StudySettings) | takes
     return takes
 
 
@@ -331,7 +328,7 @@ def told(arguments: list[str]) -> tuple[dict[str, list[str]], list[manual.Entry]
     options: dict[str, list[str]] = {}
     for file in sorted(CONF.glob("*/*.yaml")):
         options.setdefault(file.parent.name, []).append(file.stem)
-    return options, list(manual.entries(_plain(config), get_object, target=Study))
+    return options, list(manual.entries(_plain(config), get_object, target=StudySettings))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What programs did to a study: when, by which command, how long each stage took; ``journal.jsonl`` in its directory.
+"""The journal of a study, ``journal.jsonl``: programs, commands, and how long each stage took.
 
 A stage is written down when it ends, also by an error or by Ctrl-C; of a program that was killed
 outright only its beginning is known.
 """
 
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import psutil
 
 from palirs import provenance
 from palirs.version import VERSION
+
+log = logging.getLogger(__name__)
 
 LOOK = 2.0
 """Seconds between two looks at how much memory is in use."""
@@ -31,11 +34,14 @@ class Journal:
     directory : Path
         Of the study.
     writes : bool
-        A program that only reads what another one is making writes nothing down.
+        Not for a program that only reads what another one is making.
+    listeners : sequence of callable
+        Called with name, seconds, memory and counts of each stage that has ended well.
     """
 
     directory: Path
     writes: bool = True
+    listeners: Sequence[Callable[[str, Mapping[str, float]], None]] = ()
 
     @property
     def file(self) -> Path:
@@ -43,27 +49,28 @@ class Journal:
         return self.directory / "journal.jsonl"
 
     def program(self, task: str) -> None:
-        """Write down that this program begins a task."""
+        """Record that this program begins a task."""
         commit = provenance.commit()
-        made = {"commit": commit[0], "changed": commit[1]} if commit is not None else {}
-        told = {
+        source = {"commit": commit[0], "changed": commit[1]} if commit is not None else {}
+        program = {
             "task": task,
             "command": provenance.command(),
             "version": VERSION,
             "processor": provenance.processor(),
-            **made,
         }
-        self._append({"kind": "program", **told})
+        self._append({"kind": "program", **program, **source})
 
     @contextmanager
     def stage(self, name: str, **counters: Callable[[], float]) -> Iterator[dict[str, float]]:
-        """Write down how long a stage took, and how much memory its processes on this machine had at most.
+        """Log and record how long a stage takes, and the largest memory of its processes here.
 
-        Gives a dictionary that holds ``seconds`` and ``memory_MiB`` afterwards, and how far each
-        counter went, ``{"labels": 39}``.
+        Gives a dictionary that the stage may add counts to; afterwards it holds ``seconds``,
+        ``memory_MiB`` and how far each counter went, ``{"labels": 39}``.
         """
         done: dict[str, float] = {}
         before = {key: count() for key, count in counters.items()}
+        words = name.replace("_", " ")
+        log.info("%s: begins", words)
         started, complete = time.perf_counter(), False
         with largest_memory() as memory:
             try:
@@ -72,8 +79,12 @@ class Journal:
             finally:
                 done |= {key: count() - before[key] for key, count in counters.items()}
                 done |= {"seconds": time.perf_counter() - started, "memory_MiB": round(max(memory))}
-                told = {"complete": complete, **done, "seconds": round(done["seconds"], 2)}
-                self._append({"kind": "stage", "stage": name, **told})
+                ended = "done" if complete else "ended early"
+                log.info("%s: %s after %.1f s", words, ended, done["seconds"])
+                numbers = {**done, "seconds": round(done["seconds"], 2)}
+                self._append({"kind": "stage", "stage": name, "complete": complete, **numbers})
+        for listener in self.listeners:
+            listener(name, done)
 
     def _append(self, entry: dict[str, Any]) -> None:
         if not self.writes:
@@ -89,58 +100,58 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """Return its entries; a line that a program died over is left out."""
-        found = []
-        for line in (
-            self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ()
-        ):
+        entries = []
+        text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
+        for line in text.splitlines():
             with suppress(json.JSONDecodeError):
-                found.append(json.loads(line))
-        return found
+                entries.append(json.loads(line))
+        return entries
 
     def programs(self) -> list[dict[str, Any]]:
-        """Return what is written down of each program, the first one first."""
+        """Return the entries of programs, the first one first."""
         return [entry for entry in self.read() if entry.get("kind") == "program"]
 
     def stages(self) -> dict[str, dict[str, float]]:
-        """Return for each stage what all programs together did: ``seconds``, ``memory_MiB`` at most, and sums of what was counted."""
-        found: dict[str, dict[str, float]] = {}
+        """Return seconds, largest memory [MiB] and counts of each stage, of all programs."""
+        totals: dict[str, dict[str, float]] = {}
         for entry in (entry for entry in self.read() if entry.get("kind") == "stage"):
-            before = found.setdefault(entry["stage"], {})
+            before = totals.setdefault(entry["stage"], {})
             for key, value in entry.items():
                 if key == "memory_MiB":
                     before[key] = max(before.get(key, 0.0), value)
                 elif isinstance(value, int | float) and not isinstance(value, bool):
                     before[key] = before.get(key, 0.0) + value
-        return found
+        return totals
 
 
 @contextmanager
 def largest_memory() -> Iterator[list[float]]:
-    """Give a list that is filled with the memory [MiB] of this program and its workers, now and then."""
-    found, ended = [_memory()], threading.Event()
+    """Give a list that a thread fills with the memory [MiB] of this program and its workers."""
+    samples, ended = [_memory()], threading.Event()
 
     def look() -> None:
         while not ended.wait(LOOK):
-            found.append(_memory())
+            samples.append(_memory())
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     try:
-        yield found
+        yield samples
     finally:
         ended.set()
-        found.append(_memory())
+        watcher.join()
+        samples.append(_memory())
 
 
 def _memory() -> float:
     """Return the memory of this program and its workers [MiB]; what several share counts once."""
-    me = psutil.Process()
-    return sum(_share(one) for one in (me, *me.children(recursive=True))) / 2**20
+    program = psutil.Process()
+    return sum(map(_share, (program, *program.children(recursive=True)))) / 2**20
 
 
 def _share(process: psutil.Process) -> float:
     try:
-        told = process.memory_full_info()
+        memory = process.memory_full_info()
     except psutil.Error:  # it has ended, or is somebody else's
         return 0.0
-    return float(getattr(told, "pss", told.uss))
+    return float(getattr(memory, "pss", memory.uss))

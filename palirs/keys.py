@@ -15,9 +15,9 @@ ITERATION = "iteration"
 """``info``: active-learning iteration that asked for the label."""
 TEMPERATURE = "temperature"
 """``info``: temperature of the MD or of the thermal distribution the frame was taken from [K]."""
-STRETCH = "stretch"
-"""``info``: frames of one molecule with one value are neighbours (a normal mode, a part of a
-trajectory): learnt or tested all together."""
-SIDE = "side"
-"""``info``: ``train``, ``valid`` or ``test``, once and for ever; none where frames are drawn
-anew."""
+GROUP = "stretch"
+"""``info``: name of the group of correlated frames (the images of a normal mode, one trajectory in
+one iteration) that a frame belongs to; all of a group get the same split."""
+SPLIT = "side"
+"""``info``: ``train``, ``valid`` or ``test``, assigned once, when the frame arrives; missing where
+frames are split at random in every iteration."""

@@ -7,6 +7,8 @@ be sent to a worker. Pydantic does the checking.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
+from enum import Enum
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -14,7 +16,26 @@ from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
 
 class PalirsError(Exception):
-    """A mistake that the user can mend: the message says what is wrong, where, what is allowed, and what to do."""
+    """A mistake that the user can mend; the message says what is wrong, where, and what to do."""
+
+
+class InStudy(Enum):
+    """What a setting means for an existing study; a field declares it for itself and all below it.
+
+    ``Annotated[int, InStudy.IDENTITY]``; see :mod:`palirs.settings.existing`.
+    """
+
+    IDENTITY = "part of the study's identity: with another value it is another study"
+    GROWS = "part of the identity; may get more of what it has"
+    MAY_CHANGE = "may change between runs; a run without a value takes that of the run before"
+    EACH_RUN = "may change between runs, and each run has its own"
+
+
+@plain_dataclass(frozen=True)
+class Before:
+    """Value in studies made before a setting existed: ``Annotated[bool, Before(False)]``."""
+
+    value: Any
 
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The first structures of a study: small recipes that displace a molecule from its optimum along its normal modes."""
+"""The first structures of a study: displacements from the optimum along normal modes."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -18,11 +18,11 @@ from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGH
 IMAGES = 30
 """Of a full period of ASE's mode animation."""
 DRAWS = 1000
-"""A molecule that has not stayed whole in as many draws for each sample will not."""
+"""Draws per sample after which a molecule that never stays whole is given up."""
 
 
 class Vibrations(Protocol):
-    """What is known of a molecule: see :class:`palirs.vibrations.Harmonic`."""
+    """Optimum and normal modes of a molecule: see :class:`palirs.vibrations.Harmonic`."""
 
     @property
     def atoms(self) -> Atoms:
@@ -47,7 +47,7 @@ class ModeImages:
     Image k lies at Q = sin(2πk/30)·sqrt(k_B T/ħω) in ASE's convention (Å where the mode is in
     amu^-1/2), as :meth:`ase.vibrations.VibrationsData.iter_animated_mode` does it: 15 to 86 kT high
     in stiff modes, and on one side of the optimum only. Images that repeat (6 and 9, 7 and 8) are
-    taken once. All images of a mode belong together.
+    taken once. All images of a mode are one group.
 
     Parameters
     ----------
@@ -60,27 +60,20 @@ class ModeImages:
     temperature: Kelvin = 300.0
     per_mode: Annotated[int, Field(ge=2, le=IMAGES)] = 10
 
-    def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
-        """Give the samples."""
-        for number, (frequency, mode) in enumerate(
-            zip(known.frequencies, known.modes, strict=True)
-        ):
+    def sample(self, vibrations: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
+        """Yield the samples."""
+        pairs = zip(vibrations.frequencies, vibrations.modes, strict=True)
+        for number, (frequency, mode) in enumerate(pairs):
             quantum = max(abs(frequency), 1.0) / CM1_PER_EV
             amplitude = np.sqrt(BOLTZMANN * self.temperature / quantum)
             for image in range(1, self.per_mode):
-                yield _moved(
-                    known,
-                    np.sin(2 * np.pi * image / IMAGES) * amplitude * mode,
-                    "normal_mode",
-                    f"mode {number}",
-                )
+                step = np.sin(2 * np.pi * image / IMAGES) * amplitude * mode
+                yield _moved(vibrations, step, "normal_mode", f"mode {number}")
 
     def count(self, modes: int) -> int:
         """Return how many different samples there are of a molecule."""
-        return modes * len(
-            {round(np.sin(2 * np.pi * image / IMAGES), 9) for image in range(1, self.per_mode)}
-            - {0.0}
-        )
+        images = range(1, self.per_mode)
+        return modes * len({round(np.sin(2 * np.pi * i / IMAGES), 9) for i in images} - {0.0})
 
 
 @recipe
@@ -106,9 +99,9 @@ class ThermalSamples:
     lowest : float
         [cm⁻¹].
     turned : float
-        Share of the samples that are turned about every single bond by any angle besides: barriers
-        and other conformers, which MD finds and modes about one optimum do not know. Without them a
-        committee takes what it has not seen for a wall, and all members agree.
+        Share of the samples that are also turned about every single bond, by any angle: barriers
+        and other conformers, which MD visits and modes about one optimum do not. Without them all
+        members extrapolate to a wall there, and agree.
     """
 
     distribution: Literal["classical", "quantum"] = "classical"
@@ -118,35 +111,32 @@ class ThermalSamples:
     lowest: Wavenumber = 100.0
     turned: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    def sample(self, known: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
-        """Give the samples."""
-        raised, quantum = (
-            np.maximum(np.abs(known.frequencies), self.lowest),
-            self.distribution == "quantum",
-        )
+    def sample(self, vibrations: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
+        """Yield the samples."""
+        optimum, quantum = vibrations.atoms, self.distribution == "quantum"
+        raised = np.maximum(np.abs(vibrations.frequencies), self.lowest)
         widths = [spread(raised, kelvin, quantum) for kelvin in self.temperatures]
-        done, bonds = 0, rotors(known.atoms)
+        done, bonds = 0, rotors(optimum)
         for draw in count():
-            if done == self.count(len(widths[0])):
+            if done == self.count(len(raised)):
                 return
             if draw - done > DRAWS * (1 + done):
                 raise PalirsError(
-                    f"{known.atoms.info[keys.MOLECULE]}: thermal samples fall apart; lower initial.thermal.temperatures"
+                    f"{optimum.info[keys.MOLECULE]}: thermal samples fall apart; lower "
+                    "initial.thermal.temperatures"
                 )
-            place = done // 2 % len(widths) if bonds and self.turned else done % len(widths)
-            step = np.einsum(
-                "m,m,mad->ad", rng.standard_normal(len(widths[place])), widths[place], known.modes
-            )
-            moved = _moved(known, step, "thermal", f"thermal {done}")
-            moved.info[keys.TEMPERATURE] = self.temperatures[place]
-            if bonds and int((done + 1) * self.turned) > int(done * self.turned):
+            number = (done // 2 if bonds and self.turned else done) % len(widths)
+            coordinates = rng.standard_normal(len(raised))
+            step = np.einsum("m,m,mad->ad", coordinates, widths[number], vibrations.modes)
+            moved = _moved(vibrations, step, "thermal", f"thermal {done}")
+            moved.info[keys.TEMPERATURE] = self.temperatures[number]
+            turned = bool(bonds) and int((done + 1) * self.turned) > int(done * self.turned)
+            if turned:
                 moved.info[keys.ORIGIN] = "turned"
                 for bond, angle in zip(bonds, rng.uniform(0, 360, len(bonds)), strict=True):
                     turn(moved, bond, angle)
-            clash = moved.info[keys.ORIGIN] == "turned" and any(
-                clashing(moved, bond) for bond in bonds
-            )
-            if intact(moved, known.atoms) and not clash:
+            clash = turned and any(clashing(moved, bond) for bond in bonds)
+            if intact(moved, optimum) and not clash:
                 done += 1
                 yield moved
 
@@ -176,26 +166,19 @@ class InitialSamples:
                 "images and thermal are both null; there has to be something to begin with"
             )
 
-    def sample(self, known: Vibrations, rng: np.random.Generator) -> list[Atoms]:
+    def sample(self, vibrations: Vibrations, rng: np.random.Generator) -> list[Atoms]:
         """Return the optimum and the samples, no two of them the same to an engine."""
-        optimum = known.atoms.copy()
-        optimum.info[keys.STRETCH] = "optimum"
-        parts = [part for part in (self.images, self.thermal) if part is not None]
-        return distinct(
-            [
-                on_grid(atoms)
-                for atoms in (
-                    optimum,
-                    *(each for part in parts for each in part.sample(known, rng)),
-                )
-            ]
-        )
+        samples = [vibrations.atoms.copy()]
+        samples[0].info[keys.GROUP] = "optimum"
+        for kind in (self.images, self.thermal):
+            if kind is not None:
+                samples += kind.sample(vibrations, rng)
+        return distinct([on_grid(atoms) for atoms in samples])
 
     def count(self, modes: int) -> int:
         """Return how many structures that are at most, for a molecule of so many modes."""
-        return 1 + sum(
-            part.count(modes) for part in (self.images, self.thermal) if part is not None
-        )
+        kinds = (self.images, self.thermal)
+        return 1 + sum(kind.count(modes) for kind in kinds if kind is not None)
 
 
 def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) -> np.ndarray:
@@ -212,14 +195,13 @@ def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) ->
     """
     angular = 2 * np.pi * SPEED_OF_LIGHT * frequencies  # rad/fs
     step, classical = frequencies / CM1_PER_EV, BOLTZMANN * temperature  # ħω and k_BT, eV
-    energy = (
-        0.5 * step / np.tanh(step / (2 * classical)) if quantum else classical
-    )  # mean total energy, twice the potential one
+    # mean total energy, twice the potential one
+    energy = 0.5 * step / np.tanh(step / (2 * classical)) if quantum else classical
     return np.sqrt(energy / EV_PER_AMU_A2_FS2) / angular
 
 
-def _moved(known: Vibrations, step: np.ndarray, origin: str, stretch: str) -> Atoms:
-    moved = known.atoms.copy()
+def _moved(vibrations: Vibrations, step: np.ndarray, origin: str, group: str) -> Atoms:
+    moved = vibrations.atoms.copy()
     moved.positions += step
-    moved.info |= {keys.ORIGIN: origin, keys.STRETCH: stretch}
+    moved.info |= {keys.ORIGIN: origin, keys.GROUP: group}
     return moved

@@ -1,41 +1,75 @@
 """What programs did to a study is written down, whatever becomes of them."""
 
+import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
-import numpy as np
+import psutil
 import pytest
 
-from palirs.journal import Journal
+from palirs.journal import Journal, _memory
 
 
-def test_seconds_and_counts_of_all_programs_add_up_and_memory_is_the_largest(tmp_path):
+def test_seconds_and_counts_of_all_programs_add_up_and_memory_is_the_largest(tmp_path, monkeypatch):
     paid = []
+    clock = iter((10.0, 12.5, 100.0, 101.0)).__next__
+    monkeypatch.setattr(
+        "palirs.journal.time", SimpleNamespace(perf_counter=clock, strftime=time.strftime)
+    )
     for labels in (3, 4):
         journal = Journal(tmp_path)
         journal.program("study")
         with journal.stage("labels", labels=paid.__len__) as done:
-            time.sleep(0.05)
             paid += range(labels)
-    assert done["seconds"] >= 0.05, "told to the program too"
+    assert done["seconds"] == 1.0, "the program gets them too"
     (stages,) = [journal.stages()]
     assert list(stages) == ["labels"]
     assert stages["labels"]["labels"] == 7
-    assert 0.1 <= stages["labels"]["seconds"] < 2
+    assert stages["labels"]["seconds"] == 3.5
     assert [entry["task"] for entry in journal.programs()] == ["study", "study"]
 
 
 def test_memory_is_that_at_the_worst_moment(tmp_path, monkeypatch):
-    monkeypatch.setattr("palirs.journal.LOOK", 0.05)
+    used, seen = [50.0], threading.Event()
+
+    def measured():
+        memory = used[0]
+        if memory > 100:
+            seen.set()
+        return memory
+
+    monkeypatch.setattr("palirs.journal._memory", measured)
+    monkeypatch.setattr("palirs.journal.LOOK", 0.01)
     journal = Journal(tmp_path)
     with journal.stage("idle"):
         pass
     with journal.stage("large"):
-        held = np.ones(2**24)  # 128 MiB
-        time.sleep(0.4)
-        del held
-    stages = journal.stages()
-    assert 120 < stages["large"]["memory_MiB"] - stages["idle"]["memory_MiB"] < 200
+        used[0] = 178.0
+        seen.wait()
+        used[0] = 60.0
+    assert [journal.stages()[name]["memory_MiB"] for name in ("idle", "large")] == [50, 178]
+
+
+def test_memory_is_that_of_the_program_and_its_workers(monkeypatch):
+    """What processes share counts once, one that ends meanwhile counts nothing."""
+
+    own = SimpleNamespace(pss=2**21, uss=2**20)
+
+    class Process:
+        def __init__(self, memory=own):
+            self.memory = memory
+
+        def children(self, recursive):
+            return [Process(SimpleNamespace(uss=5 * 2**20)), Process(None)]
+
+        def memory_full_info(self):
+            if self.memory is None:
+                raise psutil.NoSuchProcess(1)
+            return self.memory
+
+    monkeypatch.setattr("palirs.journal.psutil.Process", Process)
+    assert _memory() == 2 + 5
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -67,3 +101,16 @@ def test_a_program_that_only_reads_writes_nothing(tmp_path):
     with journal.stage("report"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_announces_itself_and_ends_with_its_time(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with Journal(tmp_path).stage("reference_md"):
+        assert caplog.messages == ["reference md: begins"]
+    with suppress(ValueError), Journal(tmp_path).stage("report"):
+        raise ValueError
+    assert [message.rpartition(" ")[0].rpartition(" ")[0] for message in caplog.messages[1::2]] == [
+        "reference md: done after",
+        "report: ended early after",
+    ]
+    assert all(message.endswith(" s") for message in caplog.messages[1::2])

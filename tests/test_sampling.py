@@ -40,11 +40,7 @@ def test_no_structure_twice(methanol):
     )
     assert (
         len(
-            {
-                atoms.info[keys.STRETCH]
-                for atoms in frames
-                if atoms.info[keys.ORIGIN] == "normal_mode"
-            }
+            {atoms.info[keys.GROUP] for atoms in frames if atoms.info[keys.ORIGIN] == "normal_mode"}
         )
         == 12
     )

@@ -1,4 +1,4 @@
-"""FHI-aims (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022) through ASE: input files in, output file back.
+"""FHI-aims (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022) through ASE and its files.
 
 The binary is licensed and was not at hand when this was written: the input is checked line by line
 and the reader against genuine outputs, but no calculation was run through this file.
@@ -79,7 +79,8 @@ class Aims(DirectoryEngine):
                 raise PalirsError(f"engine.{key}: needs a value: {what}")
         if not self._species.is_dir():
             raise PalirsError(
-                f"engine.species_directory: there is no directory {self._species}; it should hold files such as 01_H_default"
+                f"engine.species_directory: there is no directory {self._species}; it should hold "
+                "files such as 01_H_default"
             )
         if WITHOUT_FORCES.fullmatch(self.functional):
             what = f"engine.functional = {self.functional!r}: FHI-aims gives no forces for it"
@@ -92,7 +93,7 @@ class Aims(DirectoryEngine):
         self._check_control()
 
     def _check_control(self) -> None:
-        """See that further lines say nothing that the settings say otherwise."""
+        """Check that further lines say nothing that the settings say otherwise."""
         for key in self.control:
             if key in OWN:
                 problem = f"engine.{OWN[key]} says that; give it there"
@@ -118,7 +119,8 @@ class Aims(DirectoryEngine):
     @property
     def name(self) -> str:
         """Functional, dispersion and species: ``PBE+vdW (aims, light)``."""
-        return f"{self.functional.upper()}{'+vdW' if self.van_der_waals else ''} (aims, {self.species})"
+        dispersion = "+vdW" if self.van_der_waals else ""
+        return f"{self.functional.upper()}{dispersion} (aims, {self.species})"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Aims(DirectoryEngine):
         profile = AimsProfile(command=self.command, default_species_directory=str(self._species))
         return AimsCalculator(profile=profile, directory=str(directory), **self.parameters)
 
-    def final(self, place: Path) -> bool:
-        """Tell an SCF that did not converge, which would not the next time, from a crash."""
-        output = place / "aims.out"
+    def final(self, directory: Path) -> bool:
+        """Return whether the SCF did not converge, as it would not next time, unlike a crash."""
+        output = directory / "aims.out"
         return output.is_file() and "not converged" in output.read_text(errors="replace").lower()

@@ -1,4 +1,4 @@
-"""Any calculator that ASE knows, as a reference engine: ``engine=ase engine.calculator._target_=…``."""
+"""Any ASE calculator as a reference engine: ``engine=ase engine.calculator._target_=…``."""
 
 import hashlib
 import inspect
@@ -64,24 +64,25 @@ class ASE(DirectoryEngine):
     def __post_init__(self):
         if not callable(self.calculator_of):
             raise PalirsError(
-                "engine.calculator: needs _target_, the full name of a calculator class, e.g. ase.calculators.orca.ORCA"
+                "engine.calculator: needs _target_, the full name of a calculator class, e.g. "
+                "ase.calculators.orca.ORCA"
             )
-        known = {"energy": units.ENERGY, "forces": units.FORCE, "dipole": units.DIPOLE}
+        allowed = {"energy": units.ENERGY, "forces": units.FORCE, "dipole": units.DIPOLE}
         for key in self.properties:
-            if key not in known:
-                raise PalirsError(f"engine.properties: {key!r} is none of {', '.join(known)}")
+            if key not in allowed:
+                raise PalirsError(f"engine.properties: {key!r} is none of {', '.join(allowed)}")
         if not {"energy", "forces"} <= set(self.properties):
             raise PalirsError(
                 "engine.properties: energy and forces are needed to train a potential"
             )
         for key, unit in self.units.items():
-            if key not in known or unit not in known[key]:
+            if key not in allowed or unit not in allowed[key]:
+                choices = ", ".join(allowed.get(key, allowed))
+                raise PalirsError(f"engine.units.{key} = {unit!r}: allowed are {choices}")
+            if key not in self.properties and allowed[key][unit] != 1:
                 raise PalirsError(
-                    f"engine.units.{key} = {unit!r}: allowed are {', '.join(known.get(key, known))}"
-                )
-            if key not in self.properties and known[key][unit] != 1:
-                raise PalirsError(
-                    f"engine.units.{key} = {unit!r}: {key} is not among engine.properties; add it there, or leave the unit out"
+                    f"engine.units.{key} = {unit!r}: {key} is not among engine.properties; add it "
+                    "there, or leave the unit out"
                 )
         for symbol in self.elements_covered or ():
             if symbol not in atomic_numbers:
@@ -91,7 +92,7 @@ class ASE(DirectoryEngine):
         self._check_directory()
 
     def _check_given(self, implemented: Any) -> None:
-        """See that the calculator has the properties, where it lists those it has."""
+        """Check that the calculator has the properties, where it lists those it has."""
         if not isinstance(implemented, list | tuple) or not implemented:
             return
         missing = [key for key in self.properties if key not in implemented]
@@ -99,11 +100,12 @@ class ASE(DirectoryEngine):
             without = "engine.properties=[energy,forces] for a study without intensities, or "
             without = without if missing == ["dipole"] else ""
             raise PalirsError(
-                f"engine.properties: {self._parts()[0].__qualname__} does not give {', '.join(missing)}; give {without}another calculator"
+                f"engine.properties: {self._parts()[0].__qualname__} does not give "
+                f"{', '.join(missing)}; give {without}another calculator"
             )
 
     def _check_directory(self) -> None:
-        """See that calculations of a program have directories of their own."""
+        """Check that calculations of a program have directories of their own."""
         function, keywords = self._parts()
         if self.own_directory:
             if "directory" in keywords:
@@ -130,7 +132,7 @@ class ASE(DirectoryEngine):
             )
 
     def _check_arguments(self) -> None:
-        """Find a misspelt argument now, where the class lists its arguments, and not in the worker."""
+        """Check the names of the arguments now, where the class lists them, not in the worker."""
         function, keywords = self._parts()
         for key in keywords:
             if not _takes(function, key):
@@ -142,11 +144,12 @@ class ASE(DirectoryEngine):
     def prepare(self) -> None:
         """Make the calculator once, so that a missing argument, file or library is found now."""
         try:
-            with tempfile.TemporaryDirectory() as place:
-                made = self.calculator_in(Path(place))
+            with tempfile.TemporaryDirectory() as directory:
+                made = self.calculator_in(Path(directory))
         except Exception as error:  # whatever a class raises when it is made
             raise PalirsError(
-                f"engine.calculator: {self._parts()[0].__qualname__} cannot be made with these arguments ({type(error).__name__}: {error})"
+                f"engine.calculator: {self._parts()[0].__qualname__} cannot be made with these "
+                f"arguments ({type(error).__name__}: {error})"
             ) from error
         if not hasattr(made, "calculate"):
             raise PalirsError(f"engine.calculator: {type(made).__qualname__} is no calculator")
@@ -219,7 +222,8 @@ class ASE(DirectoryEngine):
         missing = [key for key in self.properties if key not in results]
         if missing:
             raise EngineFailure(
-                f"{self.name} gave no {', '.join(missing)}, only {', '.join(results)}; declare engine.properties",
+                f"{self.name} gave no {', '.join(missing)}, only {', '.join(results)}; declare "
+                "engine.properties",
                 final=True,
             )
         factor = {
@@ -251,7 +255,7 @@ def from_ase(
     directory: str | None = None,
     keep: bool = False,
 ) -> ASE:
-    """Make an :class:`ASE` engine from the keys of a configuration; a property and a field cannot share a name, these can."""
+    """Make an :class:`ASE` engine from keys of which one is also the name of a property."""
     return ASE(
         directory=directory,
         keep=keep,
@@ -266,16 +270,16 @@ def from_ase(
 
 
 def _takes(function: Callable, argument: str) -> bool:
-    """Tell whether a function takes an argument of this name, or does not list what it takes."""
+    """Return whether a function takes an argument of this name, or does not list what it takes."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return True
-    return argument in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _plain(value: Any) -> Any:
-    """Return something JSON can hold that differs when a number could: of a file its content, of an object its class and fields."""
+    """Return JSON values that identify an argument: the content of a file, fields of an object."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str | Path):
@@ -287,7 +291,8 @@ def _plain(value: Any) -> Any:
             hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16],
         ]
     if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return f"{getattr(value, '__module__', '')}.{name}"
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -304,7 +309,7 @@ def _plain(value: Any) -> Any:
 
 
 def _content(path: Path) -> str | None:
-    """Return a digest of a file, or of the files of a directory; ``None`` if the text is no path."""
+    """Return a digest of a file or of a directory's files; ``None`` if the text is no path."""
     try:
         if path.is_file():
             return digest([path], names=False)

@@ -1,4 +1,4 @@
-"""What every reference engine is: a recipe with a fingerprint, and a calculator made where it is used."""
+"""Reference engines: recipes with a fingerprint that make a calculator where it is used."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ class Engine(ABC):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What to cite for the method and the program, each with its DOI; empty where palirs does not know."""
+        """What to cite for the method and the program, with DOIs; empty where unknown."""
         return ()
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Engine(ABC):
 
     @cached_property
     def identity(self) -> dict:
-        """Class and settings, put together once: they go with every label."""
+        """Class and settings, which are stored with every label."""
         return {"engine": type(self).__name__, **self.settings}
 
     @cached_property
@@ -100,7 +100,7 @@ class Engine(ABC):
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def prepare(self) -> None:
-        """Raise :class:`PalirsError` for what can be found wrong before the first calculation; nothing unless said."""
+        """Raise :class:`PalirsError` for what can be checked before the first calculation."""
         return
 
     def check(self, atoms: Atoms) -> None:
@@ -127,19 +127,19 @@ class Engine(ABC):
         return [self.run(calculator, atoms) for atoms in frames]
 
     def start(self) -> Calculator | None:
-        """Return what :meth:`run` wants: a calculator for many frames, or ``None`` where each frame gets its own."""
+        """Return a calculator for many frames, or ``None`` where each frame gets its own."""
         return self.calculator()
 
     def carried(self, calculator: Calculator | None) -> dict[str, np.ndarray]:
-        """Return what the calculator keeps from one frame for the next and what may show in its numbers; nothing unless said."""
+        """Return what the calculator carries from frame to frame and may change a number."""
         return {}
 
     def carry(self, calculator: Calculator | None, values: dict[str, np.ndarray]) -> None:
-        """Give a calculator back what :meth:`carried` returned, so that it goes on as if it had never stopped."""
+        """Restore what :meth:`carried` returned, as if the calculator had never stopped."""
         assert not values, "this engine carries nothing"
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
-        """Calculate one frame with what :meth:`start` returned, and check that finite numbers of the right shape come back.
+        """Calculate one frame with what :meth:`start` returned; check shapes and finite numbers.
 
         Raises
         ------
@@ -148,28 +148,21 @@ class Engine(ABC):
         """
         work = Atoms(atoms.numbers, positions=atoms.positions)
         assert calculator is not None
-        wanted = ["energy", "forces", "dipole"] if self.gives_dipole else ["energy", "forces"]
+        wanted = ["energy", "forces", *(["dipole"] if self.gives_dipole else [])]
         try:
             calculator.calculate(work, wanted, ["positions", "numbers", "cell", "pbc"])
             properties = self.read(calculator.results, len(atoms))
         except (EngineFailure, PalirsError):
             raise
-        except (
-            Exception
-        ) as error:  # every library raises its own; the reason is kept with the frame
+        except Exception as error:  # every library has its own; the reason is kept with the frame
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
-        if not all(
-            np.isfinite(value).all() for value in vars(properties).values() if value is not None
-        ):
+        given = [value for value in vars(properties).values() if value is not None]
+        if not all(np.isfinite(value).all() for value in given):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
 
     def read(self, results: dict, atoms: int) -> Properties:
         """Take the properties from the results of the calculator."""
-        return Properties(
-            energy=float(results["energy"]),
-            forces=np.array(results["forces"], dtype=float).reshape(atoms, 3),
-            dipole=np.array(results["dipole"], dtype=float).reshape(3)
-            if self.gives_dipole
-            else None,
-        )
+        forces = np.array(results["forces"], dtype=float).reshape(atoms, 3)
+        dipole = np.array(results["dipole"], dtype=float).reshape(3) if self.gives_dipole else None
+        return Properties(float(results["energy"]), forces, dipole)

@@ -26,7 +26,7 @@ HYDRIDES = {
 
 
 def check_orbitals(basis: str) -> None:
-    """See that PySCF has a basis set, and that it is one of orbitals.
+    """Check that PySCF has a basis set, and that it is one of orbitals.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def check_orbitals(basis: str) -> None:
 
 
 def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
-    """See that density fitting with an auxiliary set is good, on a molecule.
+    """Check that density fitting with an auxiliary set is good, on a molecule.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def lacking(
 
 @cache
 def has_core_potential(basis: str, symbol: str) -> bool:
-    """Tell whether the basis set goes with an effective core potential for this element."""
+    """Return whether the basis set goes with an effective core potential for this element."""
     from pyscf.gto.basis import load_ecp
 
     with suppress(Exception), warnings.catch_warnings():
@@ -116,7 +116,7 @@ def covered(basis: str) -> frozenset[int]:
 
 @cache
 def _not_loaded(basis: str, symbol: str) -> str:
-    """Say why PySCF has no such basis set for an element; empty if it has."""
+    """Return why PySCF has no such basis set for an element; empty if it has."""
     from pyscf.gto.basis import load
 
     try:

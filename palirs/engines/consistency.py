@@ -1,4 +1,4 @@
-"""Whether energies and forces belong together: the work of the forces between two frames is the difference of their energies."""
+"""Whether energies and forces agree: the work of forces between frames is the energy change."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -20,7 +20,7 @@ MISFIT = 1.35
 
 
 def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) -> float | None:
-    """Return the slope of energy differences of near frames against the work of the mean force between them; 1 if units agree.
+    """Return the slope of energy differences of near frames against the work of the mean force.
 
     The trapezoidal rule leaves out the anharmonicity, which is of third order in the distance, so
     the nearest pairs are taken; a tenth of an Å still leaves ten per cent. Frames are turned onto
@@ -29,7 +29,7 @@ def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) ->
     groups: dict[bytes, list[tuple[Atoms, Properties]]] = {}
     for atoms, properties in labels:
         groups.setdefault(atoms.numbers.tobytes(), []).append((atoms, properties))
-    found = []  # distance, work, difference
+    samples = []  # distance, work, difference
     for group in groups.values():
         chosen = group[:: max(1, len(group) // 60)]
         for (a, p), (b, q) in combinations(chosen, 2):
@@ -38,19 +38,19 @@ def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) ->
             step = y @ turn.T - x
             distance = abs(step).max()
             if 1e-4 < distance < NEAR:
-                found.append(
+                samples.append(
                     (
                         distance,
                         -0.5 * ((p.forces + q.forces @ turn.T) * step).sum(),
                         q.energy - p.energy,
                     )
                 )
-    _, work, difference = np.array(sorted(found)[:pairs]).reshape(-1, 3).T
+    _, work, difference = np.array(sorted(samples)[:pairs]).reshape(-1, 3).T
     return float(work @ difference / (work @ work)) if len(work) >= 3 and work @ work > 0 else None
 
 
 def guess(slope: float) -> str:
-    """Name the unit that would make the slope 1, if there is one within a third."""
+    """Return the unit that would make the slope 1, if there is one within a third."""
     if slope < 0:
         return ": forces are gradients, with the sign turned" if abs(slope + 1) < MISFIT - 1 else ""
     if slope == 0:

@@ -1,4 +1,4 @@
-"""What every engine must fulfil, as a check that can be run on any of them: ``python run.py task=contract engine=…``.
+"""Checks that every engine must pass: ``python run.py task=contract engine=…``.
 
 Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later
 says so. The tolerances let the noise of a usable integration grid pass, and no wrong sign, unit or
@@ -27,7 +27,7 @@ class Finding:
     ----------
     name : str
         What was checked.
-    found, allowed : float
+    deviation, allowed : float
         The largest deviation, and the tolerance, in ``unit``; ``nan`` where there is nothing to
         measure.
     unit : str
@@ -39,7 +39,7 @@ class Finding:
     """
 
     name: str
-    found: float
+    deviation: float
     allowed: float
     unit: str
     advice: str
@@ -48,18 +48,20 @@ class Finding:
     @property
     def passed(self) -> bool:
         """Whether the deviation is within the tolerance."""
-        return bool(self.skipped) or self.found <= self.allowed
+        return bool(self.skipped) or self.deviation <= self.allowed
 
     def __str__(self) -> str:
         if self.skipped:
             return f"  –    {self.name}: not checked, {self.skipped}"
         mark = "ok  " if self.passed else "FAIL"
-        text = f"  {mark} {self.name}: {self.found:.1e} {self.unit} (allowed {self.allowed:.0e})"
+        text = (
+            f"  {mark} {self.name}: {self.deviation:.1e} {self.unit} (allowed {self.allowed:.0e})"
+        )
         return text if self.passed else f"{text}\n       {self.advice}"
 
 
 def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
-    """Check an engine on one molecule; about 30 calculations. Findings come as they are made.
+    """Check an engine on one molecule, with about 30 calculations; yield each result at once.
 
     Parameters
     ----------
@@ -113,12 +115,12 @@ def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
 
 
 def _derivatives(engine: Engine, bent: Atoms, here: Properties) -> tuple[np.ndarray, np.ndarray]:
-    """Return forces and negative central differences of the energy of half of the coordinates (at most twelve)."""
+    """Return forces and −ΔE/Δx of every second coordinate, at most twelve."""
     coordinates = np.arange(0, 3 * len(bent), 2)[:12]
     frames = [
         _displaced(bent, coordinate, sign * STEP) for coordinate in coordinates for sign in (1, -1)
     ]
-    energies = np.array([found.energy for found in engine.calculate(frames)]).reshape(-1, 2)
+    energies = np.array([label.energy for label in engine.calculate(frames)]).reshape(-1, 2)
     return here.forces.ravel()[coordinates], -(energies[:, 0] - energies[:, 1]) / (2 * STEP)
 
 
@@ -187,7 +189,7 @@ def _moved(
 
 
 def _smooth(engine: Engine, bent: Atoms, rng: np.random.Generator) -> Finding:
-    """Compare the dipole gradient along a random direction from two step lengths: intensities are its square."""
+    """Compare the dipole gradient, whose square is the intensity, from two step lengths."""
     direction = rng.normal(size=bent.positions.shape)
     direction /= np.linalg.norm(direction)
     slopes = []
@@ -214,7 +216,10 @@ def _history(
     other = bent.copy()
     other.positions += rng.normal(0, 0.05, other.positions.shape)
     after = engine.calculate([other, bent])[1]
-    advice = "something is carried over from one frame to the next that should not be, or the SCF is loosely converged"
+    advice = (
+        "something is carried over from one frame to the next that should not be, or the SCF is "
+        "loosely converged"
+    )
     yield _deviation(
         "energy does not depend on the frame before", after.energy, here.energy, 1e-5, "eV", advice
     )
@@ -224,7 +229,7 @@ def _history(
 
 
 def _failure(engine: Engine, atoms: Atoms) -> Finding:
-    """Two atoms at one place: anything but an :class:`EngineFailure` (or a finite energy, which some methods give) would end a study."""
+    """Check that two atoms at one place give an :class:`EngineFailure` or a finite energy."""
     broken = atoms.copy()
     broken.positions[1] = broken.positions[0]
     name = "an impossible structure fails with a reason, and the engine goes on"
@@ -238,7 +243,8 @@ def _failure(engine: Engine, atoms: Atoms) -> Finding:
             np.inf,
             0,
             "",
-            f"raised {type(error).__name__}: {error}; calculator() or run() must raise EngineFailure",
+            f"raised {type(error).__name__}: {error}; calculator() or run() must raise "
+            "EngineFailure",
         )
     again = engine.calculate([atoms])[0]
     return Finding(
@@ -246,10 +252,9 @@ def _failure(engine: Engine, atoms: Atoms) -> Finding:
     )
 
 
-def _deviation(name: str, found, expected, allowed: float, unit: str, advice: str) -> Finding:
-    return Finding(
-        name, float(np.abs(np.asarray(found) - np.asarray(expected)).max()), allowed, unit, advice
-    )
+def _deviation(name: str, actual, expected, allowed: float, unit: str, advice: str) -> Finding:
+    largest = float(np.abs(np.asarray(actual) - np.asarray(expected)).max())
+    return Finding(name, largest, allowed, unit, advice)
 
 
 def _displaced(atoms: Atoms, coordinate: int, step: float) -> Atoms:

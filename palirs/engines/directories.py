@@ -16,10 +16,10 @@ from palirs.recipes import recipe
 
 def digest(files: Iterable[Path], names: bool = True) -> str:
     """Return a short digest of the contents, and names, of files."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in files:
-        found.update((file.name.encode() + b"\0" if names else b"") + file.read_bytes())
-    return f"sha256:{found.hexdigest()[:16]}"
+        digest.update((file.name.encode() + b"\0" if names else b"") + file.read_bytes())
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 @recipe
@@ -45,29 +45,29 @@ class DirectoryEngine(Engine):
 
     def calculator(self) -> Calculator:
         """Make a calculator in a directory of its own, for use outside palirs."""
-        return self.calculator_in(self._place("calculator"))
+        return self.calculator_in(self._new_directory("calculator"))
 
     def start(self) -> None:
         """Return nothing: each frame gets its own calculator."""
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame in a new directory; ``calculator`` is not used."""
-        place = self._place(atoms.get_chemical_formula())
+        directory = self._new_directory(atoms.get_chemical_formula())
         try:
-            properties = super().run(self.calculator_in(place), atoms)
+            properties = super().run(self.calculator_in(directory), atoms)
         except EngineFailure as failure:
             raise EngineFailure(
-                f"{failure}; files in {place}", failure.final or self.final(place)
+                f"{failure}; files in {directory}", failure.final or self.final(directory)
             ) from failure
         if not self.keep:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
         return properties
 
-    def final(self, place: Path) -> bool:
+    def final(self, directory: Path) -> bool:
         """Tell from the files of a failed calculation whether it would fail again."""
         return False
 
-    def _place(self, name: str) -> Path:
+    def _new_directory(self, name: str) -> Path:
         if self.directory is not None:
             Path(self.directory).mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.directory)).resolve()

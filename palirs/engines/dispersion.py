@@ -83,19 +83,19 @@ def check_pair(functional: str, dispersion: str | None) -> None:
 
 
 def in_name(functional: str) -> bool:
-    """Tell whether PySCF takes dispersion from the name of the functional."""
+    """Return whether PySCF takes dispersion from the name of the functional."""
     return functional.lower() != "hf" and _read(functional)[2] is not None
 
 
 def vv10(functional: str) -> bool:
-    """Tell whether the non-local correlation VV10 belongs to a functional of libxc."""
+    """Return whether the non-local correlation VV10 belongs to a functional of libxc."""
     from pyscf.dft import libxc
 
     return bool(libxc.is_nlc(functional))
 
 
 def has_parameters(functional: str, dispersion: str) -> bool:
-    """Tell whether simple-dftd3 or dftd4 know a functional, asked as PySCF does at the first label.
+    """Return whether simple-dftd3 or dftd4 know a functional, as PySCF asks at the first label.
 
     Where they are not installed: that they do.
     """
@@ -142,13 +142,14 @@ def _read(functional: str) -> tuple[str, bool, str | None]:
 
 
 def _two_settings(functional: str, model: str) -> str:
-    """Say how a name with a dispersion in it is written."""
+    """Return how a name with a dispersion in it is written."""
     functional = USUAL.get(functional, functional)
     if functional != "hf":
         functionals.check(functional)  # what is wrong with it is said first
-    fitting = [one for one in MODELS if has_parameters(functional, one)]
-    asked = [one for one in fitting if one == model]
-    asked = asked or [one for one in fitting if one.startswith(model[:2])] or fitting or ["null"]
+    fitting = [model for model in MODELS if has_parameters(functional, model)]
+    asked = [name for name in fitting if name == model]
+    asked = asked or [name for name in fitting if name.startswith(model[:2])] or fitting
+    asked = asked or ["null"]
     settings = f"functional={functional} dispersion={' or '.join(asked)}"
     return f"dispersion is a setting of its own; give {settings}"
 
@@ -157,8 +158,8 @@ def _choices(functional: str, dispersion: str) -> str:
     names = [] if functional.lower() == "hf" else functionals.same(functional)
     others = [name for name in names if has_parameters(name, dispersion)]
     spelt = [f"functional={name} dispersion={dispersion}" for name in others[:1]]
-    fitting = [one for one in MODELS if has_parameters(functional, one)]
-    return ", or ".join([*spelt, *(f"dispersion={one}" for one in fitting), "dispersion=null"])
+    fitting = [model for model in MODELS if has_parameters(functional, model)]
+    return ", or ".join([*spelt, *(f"dispersion={model}" for model in fitting), "dispersion=null"])
 
 
 def _in_place_of_vv10(functional: str, dispersion: str) -> str:

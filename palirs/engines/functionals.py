@@ -29,7 +29,7 @@ _DOUBLE_HYBRID = re.compile(
 
 
 def check(functional: str) -> None:
-    """See that PySCF calculates energies and forces with a functional, and the whole of it.
+    """Check that PySCF calculates energies and forces with a functional, and the whole of it.
 
     Raises
     ------
@@ -44,9 +44,9 @@ def check(functional: str) -> None:
     if sum(part.vv10 for part in parts) > 1:
         raise ValueError("several of its parts have VV10, and PySCF can add one; give another sum")
     if wrong := wrong_weights(functional, parts):
-        told = ", ".join(f"{what} {weight:g}" for what, weight in wrong.items())
-        told += f", and each should be 1{_double(functional, wrong)}"
-        raise ValueError(f"its weights are {told}; {_completed(functional, parts)}")
+        weights = ", ".join(f"{what} {weight:g}" for what, weight in wrong.items())
+        weights += f", and each should be 1{_double(functional, wrong)}"
+        raise ValueError(f"its weights are {weights}; {_completed(functional, parts)}")
     try:
         energy, reference = _neon(functional)
     except Exception as error:  # each part of PySCF has its own
@@ -69,27 +69,27 @@ def parts_of(functional: str) -> tuple[Part, ...]:
     """
     numbers = [token for token in re.split(r"[,+\-\s]+", functional) if token.isdigit()]
     if numbers:
-        told = _double(functional, {})
+        hint = _double(functional, {})
         what = f"PySCF would take {numbers[0]} in it for functional number {numbers[0]} of libxc"
-        raise ValueError(f"{what}{told}; give names only")
+        raise ValueError(f"{what}{hint}; give names only")
     try:
-        parts, told = parts_read(functional)
+        parts, messages = parts_read(functional)
     except Exception as error:  # several kinds: names that are not there, sums that cannot be read
-        told = _double(functional, {}) + _suggestions(functional)
-        raise ValueError(f"PySCF knows no such functional{told}") from error
-    if "matches" in told:
-        names = ", ".join(sorted(name.lower() for name in re.findall(r"'(\w+)'", told)))
+        hint = _double(functional, {}) + _suggestions(functional)
+        raise ValueError(f"PySCF knows no such functional{hint}") from error
+    if "matches" in messages:
+        names = ", ".join(sorted(name.lower() for name in re.findall(r"'(\w+)'", messages)))
         raise ValueError(f"several functionals of libxc have that name; give one of {names}")
     return parts
 
 
 def unknown(functional: str) -> bool:
-    """Tell whether PySCF cannot read the name of a functional."""
+    """Return whether PySCF cannot read the name of a functional."""
     return functional.lower() != "hf" and understood(functional) is None
 
 
 def exact_exchange(functional: str) -> bool:
-    """Tell whether exact exchange belongs to a functional, ``hf`` among them."""
+    """Return whether exact exchange belongs to a functional, ``hf`` among them."""
     if functional.lower() == "hf":
         return True
     (short, long, _), _ = read(functional)[0]
@@ -147,11 +147,11 @@ def _names() -> tuple[str, ...]:
 
 
 def _passes(functional: str) -> bool:
-    """Tell whether a name may be suggested."""
+    """Return whether a name may be suggested."""
     with contextlib.suppress(Exception):
-        parts, told = parts_read(functional)
+        parts, messages = parts_read(functional)
         sound = not any(part.problem for part in parts)
-        return sound and not told and not wrong_weights(functional, parts)
+        return sound and not messages and not wrong_weights(functional, parts)
     return False
 
 
@@ -172,7 +172,7 @@ def _close_to(name: str) -> str:
 
 
 def _completed(functional: str, parts: Sequence[Part]) -> str:
-    """Say how a functional of which something is missing is made whole."""
+    """Return how a functional of which something is missing is made whole."""
     if not parts and exact_exchange(functional):
         return "give hf for Hartree-Fock"
     there, letters = {part.number for part in parts}, functional.lower().strip(", ")
@@ -186,7 +186,7 @@ def _completed(functional: str, parts: Sequence[Part]) -> str:
 
 
 def _double(functional: str, wrong: dict[str, float]) -> str:
-    """Say that double hybrids are not there, where that may be meant."""
+    """Return that double hybrids are not there, where that may be meant."""
     halves = set(wrong) == {"correlation"} and wrong["correlation"] > 0
     if (halves and exact_exchange(functional)) or _DOUBLE_HYBRID.fullmatch(functional.lower()):
         return "; double hybrids need perturbation theory besides, which is not there"

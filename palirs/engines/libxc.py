@@ -91,9 +91,9 @@ def read(functional: str) -> tuple[tuple, str]:
     """Return what PySCF reads (exact exchange at short and long range, omega; parts), and says."""
     from pyscf.dft import libxc
 
-    with contextlib.redirect_stderr(io.StringIO()) as told, warnings.catch_warnings():
+    with contextlib.redirect_stderr(io.StringIO()) as messages, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return libxc.parse_xc(functional), told.getvalue()
+        return libxc.parse_xc(functional), messages.getvalue()
 
 
 def understood(functional: str) -> tuple | None:
@@ -105,15 +105,15 @@ def understood(functional: str) -> tuple | None:
 
 def parts_read(functional: str) -> tuple[tuple[Part, ...], str]:
     """Return the parts that PySCF reads, and what it says."""
-    (_, found), told = read(functional)
-    return tuple(_part(int(number), float(factor)) for number, factor in found), told
+    (_, terms), messages = read(functional)
+    return tuple(_part(int(number), float(factor)) for number, factor in terms), messages
 
 
 @cache
 def _part(number: int, factor: float) -> Part:
     from pyscf.dft import libxc
 
-    names = {int(known): name for name, known in libxc.available_libxc_functionals().items()}
+    names = {int(number): name for name, number in libxc.available_libxc_functionals().items()}
     library: Any = libxc._itrf  # PySCF passes on neither kind nor flags
     made = libxc._get_xc(number).xc_objs[0]
     info = ctypes.c_void_p(_asked(library.xc_func_get_info, made, ctypes.c_void_p))

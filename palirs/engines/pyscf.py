@@ -91,7 +91,7 @@ class PySCF(Engine):
         self._check_basis_sets()
 
     def _check_method(self) -> None:
-        """See that PySCF does what functional and dispersion say."""
+        """Check that PySCF does what functional and dispersion say."""
         try:
             if self.functional.lower() != "hf":
                 check_name(self.functional, self.dispersion)
@@ -101,7 +101,7 @@ class PySCF(Engine):
             raise PalirsError(f"engine.functional = {self.functional!r}: {error}") from error
 
     def _check_basis_sets(self) -> None:
-        """See that the basis sets are there, and are what they are taken for."""
+        """Check that the basis sets are there, and are what they are taken for."""
         try:
             basis_sets.check_orbitals(self.basis)
         except ValueError as error:
@@ -129,8 +129,8 @@ class PySCF(Engine):
 
     @property
     def settings(self) -> dict:
-        """Everything but the device, the memory, the start and the number of steps, which do not change a converged number."""
-        found: dict = {
+        """Everything that changes a converged number: not device, memory, guess or steps."""
+        settings: dict = {
             "functional": self.functional.lower(),
             "basis": self.basis.lower(),
             "density_fitting": self.density_fitting and (self.auxiliary_basis or "default"),
@@ -139,15 +139,15 @@ class PySCF(Engine):
             "pyscf": version_of("pyscf"),
         }
         if self.dispersion:
-            found |= {
+            settings |= {
                 "dispersion": self.dispersion,
                 "pyscf-dispersion": version_of("pyscf-dispersion"),
             }
-        return found
+        return settings
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Of the program, and of functional, basis set and dispersion where they are among the usual ones."""
+        """Of the program, and of functional, basis set and dispersion where they are well known."""
         wanted = (
             self.functional.lower(),
             *(key for key in ("def2", self.basis.lower()) if self.basis.lower().startswith(key)),
@@ -178,7 +178,7 @@ class PySCF(Engine):
             )
 
     def calculator(self) -> Calculator:
-        """Make the calculator; with ``guess='previous'`` it carries orbitals from one frame to the next."""
+        """Make the calculator; ``guess='previous'`` carries orbitals from frame to frame."""
         return PySCFCalculator(self)
 
     def carried(self, calculator: Calculator | None) -> dict[str, np.ndarray]:
@@ -256,7 +256,8 @@ class PySCFCalculator(Calculator):
             method = climb(method)
         if not method.converged:
             raise EngineFailure(
-                f"SCF not converged with DIIS, level shift and second-order solver ({self.engine.max_cycles} cycles each), "
+                "SCF not converged with DIIS, level shift and second-order solver "
+                f"({self.engine.max_cycles} cycles each), "
                 f"last energy {method.e_tot:.6f} Hartree, gap {gap(method):.3f} Hartree",
                 final=True,
             )
@@ -319,7 +320,7 @@ class PySCFCalculator(Calculator):
 
     @staticmethod
     def _density(method, occupied: np.ndarray) -> np.ndarray:
-        """Return the density of orbitals that were made orthonormal again where the atoms are now (Löwdin)."""
+        """Return the density of orbitals, orthonormalised where the atoms are now (Löwdin)."""
         overlap = occupied.T @ _host(method.get_ovlp()) @ occupied
         values, vectors = np.linalg.eigh(overlap)
         orthonormal = occupied @ (vectors / np.sqrt(values)) @ vectors.T
@@ -347,7 +348,7 @@ class PySCFCalculator(Calculator):
 
 
 def gap(method) -> float:
-    """Return the distance of the lowest empty to the highest occupied orbital [Hartree]; infinite without empty orbitals."""
+    """Return the gap between occupied and empty orbitals [Hartree]; infinite without empty ones."""
     energy, occupation = _host(method.mo_energy), _host(method.mo_occ)
     empty = energy[occupation == 0]
     return float(empty.min() - energy[occupation > 0].max()) if len(empty) else float("inf")

@@ -1,4 +1,4 @@
-"""GFN2-xTB and its relatives through tblite, in process: the reference engine that needs no licence and no server."""
+"""GFN2-xTB and its relatives through tblite, in this process."""
 
 from typing import Annotated, Literal
 
@@ -56,7 +56,7 @@ class TBLite(Engine):
         return frozenset(range(1, 87))
 
     def calculator(self) -> Calculator:
-        """Make the calculator; its results do not depend on what it calculated before (``cache_api=False``)."""
+        """Make the calculator; results do not depend on earlier ones (``cache_api=False``)."""
         from tblite.ase import TBLite as TBLiteCalculator
 
         return TBLiteCalculator(

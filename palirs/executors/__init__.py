@@ -3,7 +3,7 @@
 The caller does not know which.
 """
 
-from palirs.executors.base import ExecutorRecipe, Later, WorkerLost, cores, shares
+from palirs.executors.base import ExecutorRecipe, LazyExecutor, WorkerLost, cores, shares
 from palirs.executors.dask import Dask
 from palirs.executors.local import Processes, Serial, SerialExecutor, preload
 from palirs.executors.slurm import Slurm
@@ -11,7 +11,7 @@ from palirs.executors.slurm import Slurm
 __all__ = [
     "Dask",
     "ExecutorRecipe",
-    "Later",
+    "LazyExecutor",
     "Processes",
     "Serial",
     "SerialExecutor",

@@ -1,4 +1,4 @@
-"""What all executors share."""
+"""What executors have in common: recipes, lazy opening, dividing work, sizes of memory."""
 
 import os
 import re
@@ -27,7 +27,7 @@ class ExecutorRecipe(Protocol):
         ...
 
 
-class Later(Executor):
+class LazyExecutor(Executor):
     """An executor that opens when it is first used: a task that needs no Slurm jobs submits none.
 
     Parameters
@@ -58,7 +58,7 @@ class Later(Executor):
 def shares(
     items: Sequence[T], executor: Executor, cost: Callable[[T], float] = lambda item: 1.0
 ) -> list[list[T]]:
-    """Share a list out over the workers of an executor (one if it does not tell), so that they are done at about the same time.
+    """Divide a list among the workers of an executor so that they finish at about the same time.
 
     The dearest item goes first, each to the worker that has least to do until then (Graham 1969,
     doi:10.1137/0117039: at most a third longer than the best there is). A share keeps the order of
@@ -69,7 +69,7 @@ def shares(
     items : sequence
         What is to be done.
     executor : Executor
-        Where.
+        Where; one without ``workers`` has one.
     cost : callable
         Of an item, in any unit.
     """
@@ -80,7 +80,7 @@ def shares(
         worker = min(range(workers), key=lambda worker: (loads[worker], len(chosen[worker])))
         loads[worker] += costs[number]
         chosen[worker].append(number)
-    return [[items[number] for number in sorted(mine)] for mine in chosen]
+    return [[items[number] for number in sorted(share)] for share in chosen]
 
 
 def cores() -> int:
@@ -119,7 +119,8 @@ class OnThisMachine:
     def __post_init__(self):
         if max(self.workers, 1) * self.threads > cores():
             raise PalirsError(
-                f"executor: {self.workers} workers × {self.threads} threads are more than the {cores()} cores of this machine; "
+                f"executor: {self.workers} workers × {self.threads} threads are more than the "
+                f"{cores()} cores of this machine; "
                 f"lower executor.*.workers or executor.*.threads"
             )
 

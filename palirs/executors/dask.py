@@ -1,18 +1,15 @@
-"""Executors with a Dask scheduler in this process."""
+"""Slurm jobs as an executor: a Dask client and what its scheduler and workers are set to."""
 
-import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from palirs import threads
-from palirs.executors.base import OnThisMachine, WorkerLost, gigabytes
+from palirs.executors.base import WorkerLost
 from palirs.executors.local import WorkerPool
 from palirs.recipes import PalirsError, recipe
 
@@ -21,52 +18,24 @@ FAILURES = 3
 
 
 @recipe
-class Dask(OnThisMachine):
-    """Workers on this machine under a Dask scheduler: like ``Processes``, with Dask's dashboard; see :class:`OnThisMachine`.
+class Dask:
+    """The Dask workers on this machine that earlier versions had: refused, with what to use."""
 
-    Parameters
-    ----------
-    memory : str
-        Of each worker, ``4GB``; one that takes more is restarted.
-    dashboard : str or None
-        Address of the dashboard, ``:8787``.
-    """
-
-    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
-    dashboard: str | None = None
+    workers: Any = 0
+    threads: Any = 1
+    memory: Any = None
+    dashboard: Any = None
+    time_limit: Any = None
 
     def __post_init__(self):
-        needs("distributed")
-        super().__post_init__()
-
-    @property
-    def memory_of_worker(self) -> float:
-        """[GB]."""
-        return gigabytes(self.memory)
-
-    @contextmanager
-    def open(self) -> Iterator[Executor]:
-        """Open scheduler and workers."""
-        from distributed import Client, LocalCluster
-
-        with (
-            settings(),
-            LocalCluster(
-                n_workers=self.count,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=self.memory,
-                dashboard_address=self.dashboard or ":0",
-                env=threads.variables(self.threads),
-                silence_logs=logging.ERROR,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield DaskExecutor(client, self.count, self.time_limit)
+        raise PalirsError(
+            "executor: there are no Dask workers on this machine any more; executor=laptop (or "
+            "workers@executor.labels=processes) has worker processes, which do the same and faster"
+        )
 
 
 class DaskExecutor(Executor):
-    """A Dask client as an executor that knows its workers, limits the time of calls and says when a worker was lost."""
+    """A Dask client as an executor: it limits the time of calls and reports lost workers."""
 
     def __init__(self, client, workers: int, time_limit: float | None = None):
         self.workers = workers
@@ -74,7 +43,7 @@ class DaskExecutor(Executor):
         self._inner = client.get_executor(pure=False)
         self._time_limit = time_limit
         self._open: set[Future] = set()
-        self._hopeless: Exception | None = None
+        self._fatal: Exception | None = None
 
     @property
     def waiting(self) -> int:
@@ -83,8 +52,8 @@ class DaskExecutor(Executor):
 
     def submit(self, fn, /, *args, **kwargs) -> Future:
         """Queue a call."""
-        if self._hopeless is not None:
-            raise self._hopeless
+        if self._fatal is not None:
+            raise self._fatal
         call = partial(fn, *args, **kwargs)
         inner = self._inner.submit(outcome, call, self._time_limit)
         outer: Future = Future()
@@ -95,7 +64,7 @@ class DaskExecutor(Executor):
 
     def give_up(self, error: Exception) -> None:
         """Fail every call that is not finished, and every later one."""
-        self._hopeless = error
+        self._fatal = error
         for future in list(self._open):
             with suppress(InvalidStateError):  # it was finished or cancelled by now
                 future.set_exception(error)
@@ -126,7 +95,7 @@ class DaskExecutor(Executor):
 
 
 def outcome(call: Callable[[], Any], seconds: float | None) -> tuple[Any, Exception | None]:
-    """Run in the worker: return result and error, which Dask would otherwise print as if it were its own."""
+    """Run a call in the worker and return its result or error, which Dask would else print."""
     try:
         return (within(seconds, call) if seconds else call()), None
     except Exception as error:
@@ -152,14 +121,11 @@ SETTINGS = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.log-format": "%(message)s",
 }
-"""Of scheduler and workers.
-
-With Dask's own, its profiler and monitors take a twentieth of each core that works.
-"""
+"""Of scheduler and workers; Dask's own profiler and monitors take a twentieth of each core."""
 
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""How workers give memory back (glibc): Dask has them do so at once, and fetch the same pages again
-in the next update of a training."""
+"""When workers return memory (glibc): Dask has them do so at once, and they fetch the same pages
+again in the next update of a training."""
 
 
 def settings():

@@ -47,7 +47,7 @@ class SerialExecutor(Executor):
 
 
 class WorkerPool(Executor):
-    """Worker processes that may die or be stopped one by one: the call they were on fails, the pool goes on.
+    """Worker processes that may die or be stopped one by one: their call fails, the pool goes on.
 
     (``ProcessPoolExecutor`` is broken for good when a worker dies and cannot stop a call that has
     begun; pools that can share queues and their locks between workers, and one that is killed with
@@ -146,7 +146,7 @@ def _context() -> ForkServerContext | SpawnContext:
 
 
 def preload(*modules: str) -> None:
-    """Name modules that the work of all pools to come is made of; one that cannot be imported is left out."""
+    """Name modules that workers import at their start; one that cannot be imported is left out."""
     PRELOADED.extend(name for name in modules if name not in PRELOADED)
 
 
@@ -155,10 +155,10 @@ class _Worker:
 
     def __init__(self, threads: int):
         context = _context()
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, threads))
+        self._connection, other_end = context.Pipe()
+        self._process = context.Process(target=_work, args=(other_end, threads))
         self._process.start()
-        theirs.close()  # so that the pipe ends when the worker does
+        other_end.close()  # so that the pipe ends when the worker does
         self.busy = False
         self._end = Finalize(self, _kill, args=(self._process, self._connection), exitpriority=100)
 
@@ -184,7 +184,8 @@ class _Worker:
             code = self._process.exitcode
             self.kill()
             raise WorkerLost(
-                f"the worker process died (exit code {code}{', killed' if code == -signal.SIGKILL else ''})"
+                "the worker process died (exit code "
+                f"{code}{', killed' if code == -signal.SIGKILL else ''})"
             ) from error
         finally:
             self.busy = False
@@ -232,7 +233,7 @@ def _work(connection: Connection, threads: int) -> None:
 
 
 def _packed(error: BaseException) -> bytes:
-    """Pickle an error with the place it was raised; as text if it cannot be pickled or read again."""
+    """Pickle an error with its traceback; as text if it cannot be pickled or read again."""
     trace = "".join(traceback.format_exception(error))
     with suppress(Exception):
         error.add_note(f"In a worker process:\n{trace}")
@@ -244,7 +245,7 @@ def _packed(error: BaseException) -> bytes:
 
 @recipe
 class Serial:
-    """In this process, one call after the other: right for calculations of a millisecond, and to see an error where it happens.
+    """In this process, one call after the other: for calculations of a millisecond, and debugging.
 
     Parameters
     ----------
@@ -277,14 +278,14 @@ class Processes(OnThisMachine):
 
 
 def start_worker(threads: int) -> None:
-    """Prepare a fresh worker process: it ends with its parent, its programs end with it, and it keeps to its threads."""
+    """Prepare a worker process: it ends with its parent, its programs with it; set its threads."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _end_programs_with_me()
     process_threads.limit(threads, whole_process=True)
 
 
 def _end_programs_with_me() -> None:
-    """Have the programs this worker starts (aims, orca) killed when it is killed, as it is when a time limit passes.
+    """Have the programs that this worker starts (aims, orca) killed when it is killed.
 
     A shell in another process group waits for the end of a pipe that only this process holds open.
     """
@@ -305,7 +306,7 @@ _guards: list[subprocess.Popen] = []
 
 
 def _end_with_parent() -> None:
-    """End this worker when the study is killed; otherwise it would work on beside the study that goes on."""
+    """End this worker when the study is killed; else it works on beside the one that goes on."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

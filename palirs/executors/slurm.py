@@ -38,7 +38,7 @@ OPTIONS = {
 
 @recipe
 class Slurm:
-    """Slurm jobs, each with Dask workers that ask the scheduler in this process for work (dask-jobqueue).
+    """Slurm jobs with Dask workers that ask the scheduler in this process for work.
 
     Jobs that end (walltime, cancelled, node lost) are replaced while there is work, and their calls
     run again elsewhere.
@@ -96,7 +96,8 @@ class Slurm:
         needs("dask_jobqueue")
         if self.cores % self.workers_per_job:
             raise PalirsError(
-                f"executor: {self.cores} cores cannot be shared evenly by workers_per_job={self.workers_per_job}"
+                f"executor: {self.cores} cores cannot be shared evenly by "
+                f"workers_per_job={self.workers_per_job}"
             )
         if self.time_limit is not None and self.time_limit > seconds(self.walltime):
             raise PalirsError(
@@ -108,7 +109,8 @@ class Slurm:
             for option, field in OPTIONS.items():
                 if re.match(rf"({option})(?![\w-])", directive.strip()) and getattr(self, field):
                     raise PalirsError(
-                        f"executor: {directive} among directives and {field}={getattr(self, field)} are about the same; give {field} only"
+                        f"executor: {directive} among directives and "
+                        f"{field}={getattr(self, field)} are about the same; give {field} only"
                     )
 
     @property
@@ -119,8 +121,8 @@ class Slurm:
     @property
     def with_gpus(self) -> bool:
         """Whether the jobs ask for GPUs."""
-        asking = [one for one in self.directives if re.match(r"(--gres|--gpus)", one.strip())]
-        return self.gpus > 0 or bool(asking)
+        asked = any(re.match(r"(--gres|--gpus)", line.strip()) for line in self.directives)
+        return self.gpus > 0 or asked
 
     @property
     def script(self) -> str:
@@ -159,7 +161,8 @@ class Slurm:
         """Raise :class:`PalirsError` where no jobs can be submitted."""
         if not shutil.which("sbatch"):
             raise PalirsError(
-                "executor: there is no sbatch command here; start this on a machine that submits Slurm jobs"
+                "executor: there is no sbatch command here; start this on a machine that submits "
+                "Slurm jobs"
             )
 
     @contextmanager
@@ -191,7 +194,7 @@ def seconds(walltime: str) -> int:
 
 
 class _Watch:
-    """Submits Slurm jobs, and again for those that end while there is work, unless they end without doing any.
+    """Submits Slurm jobs, and again for those that end while there is work, unless none do any.
 
     Parameters
     ----------
@@ -200,7 +203,7 @@ class _Watch:
     jobs : int
         Jobs to keep.
     executor : DaskExecutor
-        Told when it is hopeless.
+        Its calls fail when jobs do no work.
     logs : str
         Directory of the jobs' output, for the message.
     """
@@ -241,7 +244,10 @@ class _Watch:
             return  # jobs that end now are not needed, and their end is no sign of trouble
         lost = self._lost()
         if lost and self.rounds >= FAILURES:
-            text = f"executor: Slurm jobs do no work, {self.rounds} rounds of them ({self.reason}); see their output in {self.logs}/"
+            text = (
+                f"executor: Slurm jobs do no work, {self.rounds} rounds of them ({self.reason}); "
+                f"see their output in {self.logs}/"
+            )
             self.executor.give_up(PalirsError(text))
         elif lost:
             self.rounds += 1
@@ -251,7 +257,7 @@ class _Watch:
             self._submit(lost)
 
     def _lost(self) -> set:
-        """Return the names of jobs that are gone from the queue, or that were not there at two looks in a row."""
+        """Return the names of jobs that have left the queue, or twice in a row were not in it."""
         command = ["squeue", "--me", "--noheader", "--format=%i"]
         queue = subprocess.run(
             command, capture_output=True, text=True, timeout=60, check=True

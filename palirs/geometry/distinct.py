@@ -32,8 +32,8 @@ def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks, axis=-1) if blocks else lengths
 
 
-class Known:
-    """The structures that are there.
+class StructureIndex:
+    """An index of structures that tells whether another one is new.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class Known:
 
 def distinct(frames: Sequence[Atoms], known: Iterable[Atoms] = ()) -> list[Atoms]:
     """Return the frames that are neither among the known ones nor repeat an earlier one."""
-    there = Known(known)
-    return [atoms for atoms in frames if there.add(atoms)]
+    index = StructureIndex(known)
+    return [atoms for atoms in frames if index.add(atoms)]
 
 
 def _composition(atoms: Atoms) -> bytes:

@@ -61,12 +61,13 @@ def read_labels(
         raise PalirsError(
             f"task.file = {str(path)!r}: ASE cannot read it ({type(error).__name__}: {error})"
         ) from error
-    found = []
+    labels = []
     for number, atoms in enumerate(frames):
         where = f"{path}, frame {number} ({atoms.get_chemical_formula()})"
         if atoms.pbc.any():
             raise PalirsError(
-                f"{where}: periodic boundary conditions are set; only isolated molecules are treated"
+                f"{where}: periodic boundary conditions are set; only isolated molecules are "
+                "treated"
             )
         e = _take(atoms, energy, "energy", atoms.info, where, 1)
         f = _take(atoms, forces, "forces", atoms.arrays, where, 3 * len(atoms))
@@ -82,14 +83,14 @@ def read_labels(
             keys.MOLECULE: str(atoms.info.get(keys.MOLECULE, atoms.get_chemical_formula())),
             keys.ORIGIN: "import",
         }
-        found.append(
+        labels.append(
             (on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info)), properties)
         )
-    return found
+    return labels
 
 
 def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
-    """See whether labels are what they are said to be; return what was found, one line each.
+    """Check units, keys and consistency of labels; return the results, one line each.
 
     Raises
     ------
@@ -106,7 +107,8 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
     report.append(f"largest net force {net:.1e} eV/Å, root mean square force up to {size:.2f} eV/Å")
     if net > 0.05 * size + 1e-3:
         raise PalirsError(
-            f"forces of a frame sum to {net:.2g} eV/Å where single ones are {size:.2g}: the wrong key, or not all atoms are there"
+            f"forces of a frame sum to {net:.2g} eV/Å where single ones are {size:.2g}: the wrong "
+            "key, or not all atoms are there"
         )
     slope = consistency(labels)
     if slope is None:
@@ -117,7 +119,8 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
         report.append(f"energy differences follow the forces with a factor of {slope:.3f}")
         if not 1 / MISFIT < slope < MISFIT:
             raise PalirsError(
-                f"energy differences are {slope:.3g} times what the forces say{guess(slope)}; mend task.units"
+                f"energy differences are {slope:.3g} times what the forces say{guess(slope)}; mend "
+                "task.units"
             )
     dipoles = [(a, p.dipole) for a, p in labels if p.dipole is not None]
     report.append(f"{len(dipoles)} of {len(labels)} frames have a dipole")
@@ -125,7 +128,8 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
         extent = float(np.ptp(atoms.positions, axis=0).max())
         if np.linalg.norm(dipole) > 0.5 * len(atoms) ** 0.5 * max(extent, 1.0):
             raise PalirsError(
-                f"a dipole of {np.linalg.norm(dipole):.1f} e·Å in {atoms.info[keys.MOLECULE]}, which is {extent:.1f} Å long: Debye "
+                f"a dipole of {np.linalg.norm(dipole):.1f} e·Å in {atoms.info[keys.MOLECULE]}, "
+                f"which is {extent:.1f} Å long: Debye "
                 f"(task.units.dipole=Debye) or atomic units (task.units.dipole=e·Bohr)"
             )
     return report
@@ -136,7 +140,7 @@ def verify_labels(
     calculate: Callable[[Sequence[Atoms]], list[Properties]],
     count: int,
 ) -> str:
-    """Calculate some structures again and compare: labels of another method must not pass for those of this engine.
+    """Calculate some structures again and compare, so that labels of another method are refused.
 
     Raises
     ------
@@ -158,11 +162,15 @@ def verify_labels(
         for (_, old), new in zip(chosen, again, strict=True)
         if new.dipole is not None and old.dipole is not None
     ]
-    text = f"{len(chosen)} calculated again: energies within {1e3 * energy:.2g} meV, forces within {1e3 * force:.2g} meV/Å"
+    text = (
+        f"{len(chosen)} calculated again: energies within {1e3 * energy:.2g} meV, forces within "
+        f"{1e3 * force:.2g} meV/Å"
+    )
     text += f", dipoles within {max(moments):.2g} e·Å" if moments else ""
     if energy > 5e-3 or force > 20e-3 or any(moment > 0.02 for moment in moments):
         raise PalirsError(
-            f"not labels of this engine, or not in these units ({text}); choose the engine that made them (verify=0 believes it)"
+            f"not labels of this engine, or not in these units ({text}); choose the engine that "
+            "made them (verify=0 believes it)"
         )
     return text
 
@@ -173,7 +181,7 @@ def import_labels(
     """Put labels into the store as those of an engine; return how many were new."""
     before = len(store)
     identity = {**engine.identity, "imported": True}
-    store.take_in(
+    store.write(
         [
             Record(label_key(engine, atoms), atoms, identity, properties)
             for atoms, properties in labels
@@ -183,7 +191,7 @@ def import_labels(
 
 
 def export_labels(store: LabelStore, engine: Engine, path: str | Path) -> int:
-    """Write every label of an engine to an extended XYZ file with the project's keys; return how many."""
+    """Write the labels of an engine to extended XYZ with the project's keys; return how many."""
     frames = [attach(atoms, properties) for atoms, properties, _ in store.select(engine)]
     if not frames:
         raise PalirsError(
@@ -201,7 +209,8 @@ def _frames(path: str | Path) -> Iterator[Atoms]:
         engines = {row.engine for row in rows if "label_key" in row and "failure" not in row}
         if len(engines) > 1:
             raise PalirsError(
-                f"task.file = {str(path)!r}: labels of {len(engines)} engines; task=export those of one, and import that"
+                f"task.file = {str(path)!r}: labels of {len(engines)} engines; task=export those "
+                "of one, and import that"
             )
         for row in rows:
             if "failure" in row:
@@ -223,14 +232,14 @@ def _take(
     atoms: Atoms,
     key: str | None,
     name: str,
-    place: Mapping,
+    values: Mapping,
     where: str,
     size: int,
     needed: bool = True,
 ) -> np.ndarray | None:
     results = atoms.calc.results if atoms.calc is not None else {}
-    if key is not None and key in place:
-        value = place[key]
+    if key is not None and key in values:
+        value = values[key]
     elif (key is None or key.removeprefix("REF_") == name) and name in results:
         value = results[name]
     elif not needed:
@@ -238,8 +247,10 @@ def _take(
     else:
         kind = "arrays" if name == "forces" else "info"
         raise PalirsError(
-            f"{where}: no {name} under the key {key!r}; there are in {kind}: {', '.join(map(str, place)) or 'none'}, found by ASE: "
-            f"{', '.join(results) or 'none'}. Give task.{name}=<key>, or task.{name}=null for ASE's own"
+            f"{where}: no {name} under the key {key!r}; there are in {kind}: "
+            f"{', '.join(map(str, values)) or 'none'}, found by ASE: "
+            f"{', '.join(results) or 'none'}. Give task.{name}=<key>, or task.{name}=null for "
+            "ASE's own"
         )
     array = np.asarray(value, dtype=float).ravel()
     if array.size != size:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
 from palirs.executors import WorkerLost
+from palirs.labels.pending import append
 from palirs.labels.record import Record
-from palirs.labels.spool import append
 from palirs.labels.store import LabelStore
 from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
@@ -24,13 +24,15 @@ log = logging.getLogger(__name__)
 
 GROUP = 0.1
 """Seconds: results that arrive faster share one transaction, which costs some milliseconds; until
-then the spool has them."""
+then they are pending on disk."""
 IN_FLIGHT = 4
 """Calculations claimed and submitted at a time, per worker; the rest is left to other processes on
 the same store."""
-HOPELESS = 10
-"""When this many calculations have failed and none has succeeded, something is wrong with the
-engine and not with the frames."""
+MAX_FAILURES = 10
+"""When this many calculations have failed and none has succeeded, the engine is wrong and not the
+frames."""
+POLL = 0.5
+"""Seconds between two looks at what other processes calculate."""
 
 
 @dataclass
@@ -40,21 +42,22 @@ class Labeller:
     Attributes
     ----------
     engine : Engine
-        What calculates.
+        Calculates.
     store : LabelStore
         Where results are looked up and kept.
     executor : concurrent.futures.Executor
         Where calculations run.
     attempts : int
-        Calculations of one structure at most, over all runs; after that it is in quarantine until
-        this number is raised.
+        Calculations of one structure at most, over all runs; after that the structure is in
+        quarantine until this number is raised.
     computed, failed : int
         Labels calculated and failed since this object was made; those found in the store do not
         count.
     seconds : float
         Spent on them [s].
     asked : set of str
-        Keys of all labels that were wanted since this object was made, wherever they came from.
+        Keys of all labels that were requested since this object was made, wherever they came
+        from.
     """
 
     engine: Engine
@@ -69,11 +72,11 @@ class Labeller:
 
     @property
     def found(self) -> int:
-        """Labels that were in the store when they were asked for: what this study, earlier, or another one had paid for."""
+        """Requested labels that were in the store: this study or another one had paid for them."""
         return len(self.asked - self._missed)
 
     def label(self, frames: Sequence[Atoms], title: str = "labels") -> list[Atoms]:
-        """Return the frames with reference energy, forces and dipole, in order; frames whose calculation failed are left out.
+        """Return the frames with reference energy, forces and dipole; failed ones are left out.
 
         Parameters
         ----------
@@ -84,9 +87,8 @@ class Labeller:
         """
         frames = [on_grid(atoms) for atoms in frames]
         self._pay(frames, title)
-        known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
-        found = [(atoms, known[self.store.key(self.engine, atoms)]) for atoms in frames]
-        return [attach(atoms, label) for atoms, label in found if isinstance(label, Properties)]
+        labelled = zip(frames, self._stored(frames), strict=True)
+        return [attach(atoms, label) for atoms, label in labelled if isinstance(label, Properties)]
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Like :meth:`Engine.calculate`, through the store: every frame must succeed.
@@ -98,29 +100,32 @@ class Labeller:
         """
         frames = [on_grid(atoms) for atoms in frames]
         self._pay(frames, title="displacements" if len(frames) > 1 else "")
-        known = self.store.get_many(self.store.key(self.engine, atoms) for atoms in frames)
         labels = []
-        for atoms in frames:
-            label = known[self.store.key(self.engine, atoms)]
+        for atoms, label in zip(frames, self._stored(frames), strict=True):
             if not isinstance(label, Properties):
                 raise EngineFailure(f"{atoms.info.get(keys.MOLECULE, atoms.symbols)}: {label}")
             labels.append(label)
         return labels
 
+    def _stored(self, frames: Sequence[Atoms]) -> list[Properties | EngineFailure]:
+        names = [self.store.key(self.engine, atoms) for atoms in frames]
+        labels = self.store.get_many(names)
+        return [labels[name] for name in names]
+
     def _pay(self, frames: Sequence[Atoms], title: str) -> None:
-        """Have every frame in the store that is not settled yet."""
-        wanted = {self.store.key(self.engine, atoms): atoms for atoms in frames}
-        self.asked |= set(wanted)
+        """Calculate every frame that has neither a label nor used up its attempts."""
+        requested = {self.store.key(self.engine, atoms): atoms for atoms in frames}
+        self.asked |= set(requested)
         missing = {
             key: atoms
-            for key, atoms in wanted.items()
-            if not self.store.settled(key, self.attempts)
+            for key, atoms in requested.items()
+            if not self.store.is_done(key, self.attempts)
         }
         if not missing:
             return
         self._missed |= set(missing)
         self.store.check_writable()
-        self.store.spool.begin()
+        self.store.pending.begin()
         started = time.perf_counter()
         with tqdm(
             total=len(missing), desc=title, unit="label", disable=not title, delay=1.0
@@ -130,11 +135,12 @@ class Labeller:
 
 
 class _Round:
-    """The calculations of one call: what waits, what runs, what arrived and is not in the database yet, and what others calculate."""
+    """The calculations of one call: waiting, running, arrived but not saved, or done elsewhere."""
 
     def __init__(self, labeller: Labeller, missing: dict[str, Atoms], bar: tqdm):
         self.labeller, self.bar = labeller, bar
-        self.engine, self.store, self.spool = labeller.engine, labeller.store, labeller.store.spool
+        self.engine, self.store = labeller.engine, labeller.store
+        self.pending = labeller.store.pending
         self.missing = missing
         self.waiting = deque(missing)
         self.running: dict[Future, str] = {}
@@ -144,7 +150,7 @@ class _Round:
         self.computed = self.failed = 0
 
     def run(self) -> None:
-        """Calculate until everything is settled; whatever ends it, what has arrived is saved."""
+        """Calculate until everything is done; whatever ends it, what has arrived is saved."""
         try:
             while self.waiting or self.running or self.elsewhere:
                 self._submit()
@@ -158,7 +164,7 @@ class _Round:
             self._rescue()
             raise
         self._save()
-        self.spool.empty()
+        self.pending.clear()
 
     def _submit(self) -> None:
         room = (
@@ -168,19 +174,19 @@ class _Round:
         )
         while self.waiting and len(self.running) < room:
             key = self.waiting.popleft()
-            if not self.spool.claim(key):
+            if not self.pending.claim(key):
                 self.elsewhere.append(key)
                 continue
             self.store.refresh(force=False)
-            if self.store.settled(
+            if self.store.is_done(
                 key, self.labeller.attempts
             ):  # by another process, since this one looked last
-                self.spool.release(key)
+                self.pending.release(key)
                 self.bar.update()
                 continue
             attempt, limit = self.store.attempts(key) + 1, self.labeller.attempts
             future = self.labeller.executor.submit(
-                _calculate, self.engine, key, self.missing[key], attempt, limit, self.spool.journal
+                _calculate, self.engine, key, self.missing[key], attempt, limit, self.pending.prefix
             )
             self.running[future] = key
 
@@ -200,14 +206,15 @@ class _Round:
         Raises
         ------
         Exception
-            Anything else is a mistake of the set-up or of the program, not of the frame.
+            Anything else is a mistake of the installation or of the program, not of the frame.
         """
         try:
             return future.result()
         except WorkerLost as error:
-            written = self.spool.written().get(key)  # it may have died with the answer on its lips
-            told = written is not None and written.attempts > self.store.attempts(key)
-            return written.result if written is not None and told else EngineFailure(str(error))
+            written = self.pending.written().get(key)  # it may have died after it wrote the result
+            if written is not None and written.attempts > self.store.attempts(key):
+                return written.result
+            return EngineFailure(str(error))
         except TimeoutError:
             return EngineFailure("took longer than executor.labels.time_limit")
 
@@ -220,7 +227,7 @@ class _Round:
             self.bar.update()
             return
         self._save()
-        if not self.store.settled(key, self.labeller.attempts):
+        if not self.store.is_done(key, self.labeller.attempts):
             log.info(
                 "%s: %s; calculated again", self.missing[key].info.get(keys.MOLECULE, "?"), result
             )
@@ -230,50 +237,52 @@ class _Round:
         self.labeller.failed += 1
         self.bar.update()
         self.bar.set_postfix(failed=self.failed)
-        if self.failed >= HOPELESS and not self.computed:
+        if self.failed >= MAX_FAILURES and not self.computed:
             raise PalirsError(
-                f"the first {self.failed} calculations with {self.engine.name} all failed, the last with: {result}\n"
-                f"Mend its settings or installation, and run again with labels.attempts={self.labeller.attempts + 1}"
+                f"the first {self.failed} calculations with {self.engine.name} all failed, the "
+                f"last with: {result}\n"
+                "Mend its settings or installation, and run again with "
+                f"labels.attempts={self.labeller.attempts + 1}"
             )
 
     def _save(self) -> None:
-        """Put what arrived into the database, then let go of the claims."""
-        self.store.take_in(self.arrived)
+        """Write what arrived to the database, then release the claims."""
+        self.store.write(self.arrived)
         for record in self.arrived:
-            self.spool.release(record.key)
+            self.pending.release(record.key)
         self.arrived = []
         self.saved = time.monotonic()
 
     def _rescue(self) -> None:
-        """Save what has arrived, or was finished meanwhile, after something went wrong; what cannot be saved stays in the spool."""
+        """Save what has arrived or was finished after an error; the rest stays pending on disk."""
         finished = {
-            record.key: record for record in (*self.spool.written().values(), *self.arrived)
+            record.key: record for record in (*self.pending.written().values(), *self.arrived)
         }
         try:
-            self.store.rescue(
+            self.store.write_now(
                 [
                     record
                     for record in finished.values()
-                    if not self.store.settled(record.key, record.attempts)
+                    if not self.store.is_done(record.key, record.attempts)
                 ]
             )
         except Exception as error:
             log.error(
                 "%d finished labels stay in %s (%s); run again to take them in",
                 len(finished),
-                self.spool.directory,
+                self.pending.directory,
                 error,
             )
 
     def _look_elsewhere(self) -> None:
-        """Wait for what other processes are calculating; take over from those that died."""
+        """Wait for what other processes calculate; take over from those that died."""
         self._save()
-        time.sleep(0.5)
+        time.sleep(POLL)
         self.store.refresh()
-        self.store.take_in_leftovers()
+        self.store.take_in_orphans()
         keys_elsewhere, self.elsewhere = self.elsewhere, []
         for key in keys_elsewhere:
-            if self.store.settled(key, self.labeller.attempts):
+            if self.store.is_done(key, self.labeller.attempts):
                 self.bar.update()
             else:
                 self.waiting.append(key)
@@ -293,11 +302,11 @@ _calculators: dict = {}
 
 
 def _calculate(
-    engine: Engine, key: str, atoms: Atoms, attempt: int, limit: int, journal: str
+    engine: Engine, key: str, atoms: Atoms, attempt: int, limit: int, prefix: str
 ) -> Properties | EngineFailure:
-    """Run in the worker; a failure is a result, since it is recorded as one.
+    """Calculate one structure, in the worker; the result is on disk when this returns.
 
-    The result is on disk when this returns.
+    A failure is a result, since it is recorded as one.
     """
     if engine.fingerprint not in _calculators:
         _calculators.clear()
@@ -306,10 +315,10 @@ def _calculate(
         result: Properties | EngineFailure = engine.run(_calculators[engine.fingerprint], atoms)
     except EngineFailure as failure:
         result = failure
-    append(journal, Record(key, atoms, engine.identity, result, _count(result, attempt, limit)))
+    append(prefix, Record(key, atoms, engine.identity, result, _count(result, attempt, limit)))
     return result
 
 
 def _count(result: Properties | EngineFailure, attempt: int, limit: int) -> int:
-    """Return the attempts that a result stands for: a final failure uses up all that are allowed now."""
+    """Return the attempts that a result counts for: a final failure uses up all that are left."""
     return max(attempt, limit) if isinstance(result, EngineFailure) and result.final else attempt

@@ -75,23 +75,14 @@ class Record:
     @classmethod
     def read(cls, line: str) -> "Record":
         """Read the line that :meth:`line` wrote."""
-        found = json.loads(line)
-        atoms = Atoms(found["numbers"], positions=found["positions"], info=found["info"])
-        if "failure" in found:
-            return cls(
-                found["key"],
-                atoms,
-                found["settings"],
-                EngineFailure(found["failure"], found["final"]),
-                found["attempts"],
-            )
-        dipole = None if found["dipole"] is None else np.array(found["dipole"])
-        return cls(
-            found["key"],
-            atoms,
-            found["settings"],
-            Properties(found["energy"], np.array(found["forces"]), dipole),
-        )
+        entry = json.loads(line)
+        atoms = Atoms(entry["numbers"], positions=entry["positions"], info=entry["info"])
+        if "failure" in entry:
+            failure = EngineFailure(entry["failure"], entry["final"])
+            return cls(entry["key"], atoms, entry["settings"], failure, entry["attempts"])
+        dipole = None if entry["dipole"] is None else np.array(entry["dipole"])
+        label = Properties(entry["energy"], np.array(entry["forces"]), dipole)
+        return cls(entry["key"], atoms, entry["settings"], label)
 
 
 def _plain(array: np.ndarray | None) -> list | None:

@@ -18,9 +18,9 @@ from ase.db.row import AtomsRow
 
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
-from palirs.labels.patience import patiently
+from palirs.labels.pending import PendingResults
 from palirs.labels.record import Record, label_key
-from palirs.labels.spool import Spool
+from palirs.labels.retry import retry
 from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 
 
 class LabelStore:
-    """Labels in an ASE database (SQLite), keyed by engine fingerprint and structure; ``ase db labels.db`` and ``ase gui`` open it.
+    """Labels in an ASE database (SQLite), keyed by engine fingerprint and structure.
 
-    A failed calculation is a record too, with its reason and the number of attempts. Several
-    processes may write at a time: SQLite locks, and an index allows each key once. Results wait in
-    a *spool* beside the database (see :class:`~palirs.labels.spool.Spool`) from the moment a
-    calculation ends until they are in it; opening the store takes in what a killed study left
-    there.
+    ``ase db labels.db`` and ``ase gui`` open it. A failed calculation is a record too, with its
+    reason and the number of attempts. Several processes may write at a time: SQLite locks, and an
+    index allows each key once. Results are pending in files beside the database (see
+    :class:`~palirs.labels.pending.PendingResults`) from the moment a calculation ends until they
+    are in it; opening the store takes in what a killed study left there.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class LabelStore:
         self._failures: dict[str, tuple[EngineFailure, int]] = {}
         self._newest = 0
         self._seen = (0, 0)
-        self.spool = Spool(self.path.with_name(self.path.name + ".spool"))
+        self.pending = PendingResults(self.path.with_name(self.path.name + ".spool"))
         self.refresh()
-        self.take_in_leftovers()
+        self.take_in_orphans()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -73,11 +73,11 @@ class LabelStore:
         return label_key(engine, atoms)
 
     def attempts(self, key: str) -> int:
-        """Return how often a structure was calculated without success; 0 if it has a label or was never calculated."""
+        """Return how often a structure has failed; 0 if it has a label or was never calculated."""
         return self._failures[key][1] if key in self._failures else 0
 
-    def settled(self, key: str, attempts: int = 1) -> bool:
-        """Tell whether a structure needs no calculation: it has a label, or failed ``attempts`` times."""
+    def is_done(self, key: str, attempts: int = 1) -> bool:
+        """Return whether a structure has a label, or has failed ``attempts`` times."""
         return key in self._rows and (key not in self._failures or self.attempts(key) >= attempts)
 
     def get(self, engine: Engine, atoms: Atoms) -> Properties | EngineFailure | None:
@@ -86,14 +86,14 @@ class LabelStore:
         return self.get_many([key]).get(key)
 
     def get_many(self, wanted: Iterable[str]) -> dict[str, Properties | EngineFailure]:
-        """Return what is known of keys; those that were never calculated are left out."""
-        known = [key for key in wanted if key in self._rows]
-        found: dict[str, Properties | EngineFailure] = {
-            key: self._failures[key][0] for key in known if key in self._failures
+        """Return the labels and failures of keys; those never calculated are left out."""
+        present = [key for key in wanted if key in self._rows]
+        results: dict[str, Properties | EngineFailure] = {
+            key: self._failures[key][0] for key in present if key in self._failures
         }
         with self._reading() as connection:
-            for key in known:
-                if key not in found:
+            for key in present:
+                if key not in results:
                     row = connection.execute(
                         "SELECT energy, forces, dipole FROM systems WHERE id=?", (self._rows[key],)
                     ).fetchone()
@@ -103,15 +103,15 @@ class LabelStore:
                         else np.array(self._database.deblob(row[2]), dtype=float)
                     )
                     forces = np.array(self._database.deblob(row[1]), dtype=float).reshape(-1, 3)
-                    found[key] = Properties(energy=float(row[0]), forces=forces, dipole=dipole)
-        return found
+                    results[key] = Properties(energy=float(row[0]), forces=forces, dipole=dipole)
+        return results
 
     def put(self, engine: Engine, atoms: Atoms, label: Properties | EngineFailure) -> None:
         """Write one label or failure, durable when this returns."""
         key = label_key(engine, atoms)
-        self.take_in([Record(key, on_grid(atoms), engine.identity, label, self.attempts(key) + 1)])
+        self.write([Record(key, on_grid(atoms), engine.identity, label, self.attempts(key) + 1)])
 
-    def take_in(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; a key that has a label by now keeps it.
 
         On a full disk, or while another process holds the database, this waits and says so; nothing
@@ -123,30 +123,33 @@ class LabelStore:
             If the database cannot be written at all, or not within a quarter of an hour.
         """
         if records:
-            what = f"label store {self.path}: {len(records)} finished labels wait in memory and in {self.spool.directory}"
-            patiently(lambda: self._write(records), what)
+            what = (
+                f"label store {self.path}: {len(records)} finished labels wait in memory and in "
+                f"{self.pending.directory}"
+            )
+            retry(lambda: self._write(records), what)
 
-    def rescue(self, records: Sequence[Record]) -> None:
+    def write_now(self, records: Sequence[Record]) -> None:
         """Write records without waiting for a full disk or a held database."""
         if records:
             self._write(records)
 
-    def take_in_leftovers(self) -> None:
-        """Take in what processes left in the spool that are dead now."""
-        if self.spool.directory.is_dir():
-            left = self.spool.leftovers()
-            new = [record for record in left if not self.settled(record.key, record.attempts)]
+    def take_in_orphans(self) -> None:
+        """Write to the database what dead processes left pending."""
+        if self.pending.directory.is_dir():
+            left = self.pending.collect_orphans()
+            new = [record for record in left if not self.is_done(record.key, record.attempts)]
             if new:
                 log.info(
                     "label store %s: %d finished labels found that a killed study left behind",
                     self.path,
                     len(new),
                 )
-            self.take_in(new)
-            self.spool.forget()
+            self.write(new)
+            self.pending.remove_orphans()
 
     def refresh(self, force: bool = True) -> None:
-        """Learn of labels that others have written since; without ``force`` only if the file has changed."""
+        """Read what others have written since; without ``force`` only if the file has changed."""
         if not force and self._stamp() == self._seen:
             return
         self._seen = self._stamp()
@@ -156,7 +159,8 @@ class LabelStore:
                 (self._newest,),
             ).fetchall()
             failed = connection.execute(
-                "SELECT id, key_value_pairs FROM systems WHERE id IN (SELECT id FROM keys WHERE key='failure')"
+                "SELECT id, key_value_pairs FROM systems WHERE id IN (SELECT id FROM keys WHERE "
+                "key='failure')"
             ).fetchall()
         self._rows.update({key: number for number, key in rows})
         self._newest = max([self._newest, *(number for number, _ in rows)])
@@ -169,17 +173,18 @@ class LabelStore:
             )
 
     def check_writable(self) -> None:
-        """Raise :class:`PalirsError`, with what to do, if nothing could be written; before anything is calculated."""
+        """Raise :class:`PalirsError` if nothing could be written, before anything is calculated."""
         try:
             with self._database.managed_connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.rollback()
-            self.spool.check_writable()
+            self.pending.check_writable()
         except (sqlite3.OperationalError, OSError) as error:
             if isinstance(error, sqlite3.OperationalError) and "readonly" not in str(error):
                 return  # held by another process, or full: writing will wait for it
             raise PalirsError(
-                f"label store {self.path}: cannot be written ({error}); check the permissions of the file and of its directory, or copy it "
+                f"label store {self.path}: cannot be written ({error}); check the permissions of "
+                "the file and of its directory, or copy it "
                 f"and give labels.store=<copy>"
             ) from error
 
@@ -204,7 +209,7 @@ class LabelStore:
                     "BEGIN IMMEDIATE"
                 )  # between looking and writing nobody else may write
                 for record in records:
-                    number, attempts = _known(connection, record.key)
+                    number, attempts = _stored(connection, record.key)
                     failed = isinstance(record.result, EngineFailure)
                     if number is not None and (
                         attempts == 0 or (failed and record.attempts <= attempts)
@@ -240,7 +245,7 @@ class LabelStore:
             yield connection
 
     def _make(self) -> None:
-        """Make an empty database elsewhere and give it the name; of two who do it at a time, one wins, and nobody sees half of it."""
+        """Make an empty database under another name, then link it: nobody sees half of it."""
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
         try:
             with connect(
@@ -259,7 +264,8 @@ class LabelStore:
                     part.rename(self.path)
         except (OSError, sqlite3.OperationalError) as error:
             raise PalirsError(
-                f"label store {self.path}: cannot be made ({error}); check the directory or give another labels.store"
+                f"label store {self.path}: cannot be made ({error}); check the directory or give "
+                "another labels.store"
             ) from error
         finally:
             part.unlink(missing_ok=True)
@@ -269,7 +275,7 @@ class LabelStore:
         return status.st_mtime_ns, status.st_size
 
     def _refuse_foreign(self) -> None:
-        """Raise if the file is there and not a label store."""
+        """Raise :class:`PalirsError` if the file is not a label store."""
         advice = "give another labels.store=<file>, or move this one away"
         # A writer that was killed leaves a journal that only a connection which may write can roll
         # back.
@@ -300,8 +306,10 @@ class LabelStore:
             rows = connection.execute("SELECT count(*) FROM systems").fetchone()[0] if tables else 0
         except sqlite3.OperationalError as error:
             raise PalirsError(
-                f"label store {self.path}: cannot be opened now ({error}); another process may hold it, or its journal cannot be written. "
-                f"End that process or mend the permissions, and run again; leave {self.path.name}-journal where it is"
+                f"label store {self.path}: cannot be opened now ({error}); another process may "
+                "hold it, or its journal cannot be written. "
+                "End that process or mend the permissions, and run again; leave "
+                f"{self.path.name}-journal where it is"
             ) from error
         except sqlite3.DatabaseError as error:
             raise PalirsError(
@@ -311,31 +319,29 @@ class LabelStore:
             connection.close()
         if rows and not labels:
             raise PalirsError(
-                f"label store {self.path}: an ASE database of {rows} structures, none of them a label of palirs; to use what is in it, run "
+                f"label store {self.path}: an ASE database of {rows} structures, none of them a "
+                "label of palirs; to use what is in it, run "
                 f"task=import task.file={self.path} with another labels.store"
             )
 
 
-def _known(connection: sqlite3.Connection, key: str) -> tuple[int | None, int]:
-    """Return the row of a key and the attempts of its failure: 0 for a label, no row for neither."""
-    found = connection.execute(
+def _stored(connection: sqlite3.Connection, key: str) -> tuple[int | None, int]:
+    """Return the row of a key (or ``None``) and the attempts of its failure, 0 for a label."""
+    row = connection.execute(
         "SELECT id FROM text_key_values WHERE key='label_key' AND value=?", (key,)
     ).fetchone()
-    if found is None:
+    if row is None:
         return None, 0
-    if (
-        connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", found).fetchone()
-        is None
-    ):
-        return found[0], 0
+    if not connection.execute("SELECT 1 FROM keys WHERE key='failure' AND id=?", row).fetchone():
+        return row[0], 0
     attempts = connection.execute(
-        "SELECT value FROM number_key_values WHERE key='attempts' AND id=?", found
+        "SELECT value FROM number_key_values WHERE key='attempts' AND id=?", row
     ).fetchone()
-    return found[0], int(attempts[0]) if attempts else 1
+    return row[0], int(attempts[0]) if attempts else 1
 
 
 def _row(record: Record) -> AtomsRow:
-    """Return what ASE would make of the atoms with a calculator; made directly it takes a third of the time."""
+    """Return the row that ASE would make of atoms with a calculator, in a third of the time."""
     row: dict = {
         "unique_id": uuid.uuid4().hex,
         "numbers": record.atoms.numbers,

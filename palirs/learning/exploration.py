@@ -34,21 +34,21 @@ need several picoseconds."""
 
 @dataclass(frozen=True)
 class Walker:
-    """One trajectory that goes on from iteration to iteration.
+    """A trajectory that continues from iteration to iteration.
 
     Attributes
     ----------
     molecule : Atoms
-        Elements and present positions; ``info['molecule']``.
+        Elements and current positions; ``info['molecule']``.
     optimum : Atoms
-        Where it starts again after it had to be stopped.
+        Where it restarts after it was stopped.
     temperature : float
         [K].
     replica : int
         Number among the trajectories of this molecule and temperature.
     velocities : numpy.ndarray or None
-        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: they are drawn
-        anew.
+        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: new
+        ones are drawn.
     """
 
     molecule: Atoms
@@ -58,19 +58,24 @@ class Walker:
     velocities: np.ndarray | None = None
 
     @property
+    def molecule_name(self) -> str:
+        """Name of the molecule."""
+        return str(self.molecule.info[keys.MOLECULE])
+
+    @property
     def name(self) -> str:
         """Molecule, temperature and replica."""
-        return f"{self.molecule.info[keys.MOLECULE]} {self.temperature:g} K #{self.replica}"
+        return f"{self.molecule_name} {self.temperature:g} K #{self.replica}"
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What one walker recorded in one iteration.
+    """What was recorded of one walker in one iteration.
 
     Attributes
     ----------
     walker : Walker
-        As it stands at the end.
+        At the end.
     times : numpy.ndarray
         Shape ``[F]`` [fs] since the start of the iteration.
     positions : numpy.ndarray
@@ -93,17 +98,17 @@ class Trajectory:
     def frame(self, index: int, iteration: int) -> Atoms:
         """Return one recorded frame with its origin in ``info``."""
         info = {
-            keys.MOLECULE: self.walker.molecule.info[keys.MOLECULE],
+            keys.MOLECULE: self.walker.molecule_name,
             keys.ORIGIN: "exploration",
             keys.ITERATION: iteration,
             keys.TEMPERATURE: self.walker.temperature,
-            keys.STRETCH: f"{self.walker.name}, iteration {iteration}",
+            keys.GROUP: f"{self.walker.name}, iteration {iteration}",
         }
         return Atoms(self.walker.molecule.numbers, positions=self.positions[index], info=info)
 
 
-def walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
-    """Return fresh walkers at the optima: molecules × temperatures × replicas."""
+def new_walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
+    """Return walkers at the optima: molecules × temperatures × replicas."""
     return [
         Walker(optimum, optimum, temperature, replica)
         for optimum in optima
@@ -114,48 +119,38 @@ def walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
 
 def explore(
     committee: Committee,
-    group: Sequence[Walker],
+    walkers: Sequence[Walker],
     sampler: Sampler,
     seed: int,
     iteration: int,
-    how: Evaluation | None = None,
+    evaluation: Evaluation | None = None,
 ) -> list[Trajectory]:
-    """Run every walker for one iteration, all in one batch; one that has to be stopped leaves it.
+    """Run every walker for one iteration, all in one batch, which those that are stopped leave.
 
     Parameters
     ----------
     committee : Committee
         Its mean forces drive the MD, their spread is the uncertainty.
-    group : sequence of Walker
-        Where the trajectories stand.
+    walkers : sequence of Walker
+        Before the iteration.
     sampler : Sampler
         Settings.
     seed, iteration : int
         Name the random stream of each walker.
-    how : Evaluation, optional
+    evaluation : Evaluation, optional
         Backend and device of the committee.
     """
-    molecules = [walker.molecule for walker in group]
-    noise = Noise(
-        [
-            stream(
-                seed,
-                "exploration",
-                w.molecule.info[keys.MOLECULE],
-                w.temperature,
-                w.replica,
-                iteration,
-            )
-            for w in group
-        ],
-        [len(atoms) for atoms in molecules],
-    )
-    temperature = torch.tensor([walker.temperature for walker in group], dtype=torch.float64)
-    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
-    state = initial_state(
-        molecules, field, AT_REST * temperature, noise, [walker.velocities for walker in group]
-    )
-    recorder, step = _Recorder(group, sampler), 0
+    molecules = [walker.molecule for walker in walkers]
+    streams = [
+        stream(seed, "exploration", w.molecule_name, w.temperature, w.replica, iteration)
+        for w in walkers
+    ]
+    noise = Noise(streams, [len(atoms) for atoms in molecules])
+    temperature = torch.tensor([walker.temperature for walker in walkers], dtype=torch.float64)
+    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], evaluation))
+    velocities = [walker.velocities for walker in walkers]
+    state = initial_state(molecules, field, AT_REST * temperature, noise, velocities)
+    recorder, step = _Recorder(walkers, sampler), 0
     with tqdm(
         total=sampler.steps,
         desc=f"iteration {iteration} exploration",
@@ -163,7 +158,7 @@ def explore(
         leave=False,
         mininterval=2,
     ) as bar:
-        while step < sampler.steps and recorder.present:
+        while step < sampler.steps and recorder.running:
             count = min(steps_at_once(state, field), sampler.steps - step)
             moves = Langevin(sampler.timestep, sampler.friction, temperature)
             state, _, track = moves.run(state, None, field, noise, count, range(1, count + 1))
@@ -171,27 +166,27 @@ def explore(
             step += count
             bar.update(count)
             if any(stays) and not all(stays):
-                rest = [place for place, stay in enumerate(stays) if stay]
+                rest = [number for number, stay in enumerate(stays) if stay]
                 state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
                 field = field.only(rest)
     return recorder.trajectories(state)
 
 
 class _Recorder:
-    """Keeps frames and spreads, and ends trajectories that can no longer be trusted."""
+    """Records frames and spreads, and stops trajectories whose forces cannot be trusted."""
 
-    def __init__(self, group: Sequence[Walker], sampler: Sampler):
-        self.group, self.sampler = group, sampler
-        self.present = list(range(len(group)))
-        self.integrity = Integrity([walker.optimum for walker in group])
-        self.reasons = [""] * len(group)
-        self._frames: list[list[tuple[float, np.ndarray, float, float]]] = [[] for _ in group]
+    def __init__(self, walkers: Sequence[Walker], sampler: Sampler):
+        self.walkers, self.sampler = walkers, sampler
+        self.running = list(range(len(walkers)))
+        self.integrity = Integrity([walker.optimum for walker in walkers])
+        self.reasons = [""] * len(walkers)
+        self._frames: list[list[tuple[float, np.ndarray, float, float]]] = [[] for _ in walkers]
 
     def look(self, before: int, track: Track, state: State) -> list[bool]:
-        """Check the trajectories that are present at each of the steps after ``before``, record at the interval; return which stay."""
+        """Check the running trajectories after a block of steps; return which of them go on."""
         assert track.members is not None, "exploration needs the forces of every member"
         relative = largest(relative_force_error(track.members, self.sampler.epsilon), state)
-        good = relative <= self.sampler.relative_force_error  # not so for a number that is none
+        good = relative <= self.sampler.relative_force_error  # False for NaN
         per_atom = force_spread(track.members)
         spread = torch.stack([largest(per_atom, state), average(per_atom, state)], dim=-1)
         for moment in range(len(track)):
@@ -207,13 +202,15 @@ class _Recorder:
                     good[moment],
                     noted,
                 )
-        stays = [not self.reasons[number] for number in self.present]
+        stays = [not self.reasons[number] for number in self.running]
         if not all(stays):
-            self.present = [
-                number for number, stay in zip(self.present, stays, strict=True) if stay
+            self.running = [
+                number for number, stay in zip(self.running, stays, strict=True) if stay
             ]
-            if self.present:
-                self.integrity = Integrity([self.group[number].optimum for number in self.present])
+            if self.running:
+                self.integrity = Integrity(
+                    [self.walkers[number].optimum for number in self.running]
+                )
         return stays
 
     def _look(
@@ -225,11 +222,10 @@ class _Recorder:
         good: Tensor,
         spread: Tensor | None,
     ) -> None:
-        """Look at one moment; without ``spread`` nothing is recorded, and only trajectories whose forces are not good end."""
+        """Check one moment; without ``spread`` only the forces, and nothing is recorded."""
         broken = self.integrity.broken(positions)
-        for place, (number, mine) in enumerate(
-            zip(self.present, positions.split(counts), strict=True)
-        ):
+        by_molecule = positions.split(counts)
+        for place, (number, own) in enumerate(zip(self.running, by_molecule, strict=True)):
             if self.reasons[number] or (good[place] and spread is None):
                 continue
             if place in broken:
@@ -239,28 +235,23 @@ class _Recorder:
                 what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
                 self.reasons[number] = f"{what} after {time:g} fs"
             elif spread is not None:
-                self._frames[number].append((time, mine.numpy().copy(), *spread[place].tolist()))
+                self._frames[number].append((time, own.numpy().copy(), *spread[place].tolist()))
 
     def trajectories(self, state: State) -> list[Trajectory]:
-        """Return what was recorded of each trajectory; ``state`` is that of those that are still there."""
-        positions, velocities = (
-            state.positions.split(state.counts),
-            state.velocities.split(state.counts),
-        )
-        found = []
-        for number, walker in enumerate(self.group):
+        """Return what was recorded of each trajectory; ``state`` is that of the running ones."""
+        positions = state.positions.split(state.counts)
+        velocities = state.velocities.split(state.counts)
+        trajectories = []
+        for number, walker in enumerate(self.walkers):
             if self.reasons[number]:
                 walker = replace(walker, molecule=walker.optimum, velocities=None)
             else:
-                place, molecule = self.present.index(number), walker.molecule.copy()
+                place, molecule = self.running.index(number), walker.molecule.copy()
                 molecule.positions = positions[place].numpy()
                 walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
-            times, frames, spread, mean = (
-                zip(*self._frames[number], strict=True)
-                if self._frames[number]
-                else ((), (), (), ())
-            )
-            found.append(
+            columns = zip(*self._frames[number], strict=True) if self._frames[number] else [()] * 4
+            times, frames, spread, mean = columns
+            trajectories.append(
                 Trajectory(
                     walker,
                     np.array(times),
@@ -270,4 +261,4 @@ class _Recorder:
                     self.reasons[number],
                 )
             )
-        return found
+        return trajectories

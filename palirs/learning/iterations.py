@@ -1,4 +1,4 @@
-"""The directories of iterations: each appears, complete, by one rename, and is read back as it was written."""
+"""Saving and restoring iterations: each directory appears, complete, by one rename."""
 
 import json
 import os
@@ -9,55 +9,32 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from palirs import keys
-from palirs.learning.exploration import Walker, walkers
-from palirs.learning.frequencies import FrequencyComparison
-from palirs.learning.state import Plan, State
+from palirs.learning.completed import last_iteration, read_dataset
+from palirs.learning.exploration import Walker, new_walkers
+from palirs.learning.quality.convergence import HarmonicErrors
+from palirs.learning.quality.frequencies import FrequencyComparison
+from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load
-from palirs.molecules import read_frames
-from palirs.recipes import PalirsError
-
-
-def complete_iterations(directory: Path) -> list[Path]:
-    """Return the directories of the completed iterations of a study, in order."""
-    return sorted(
-        place
-        for place in (directory / "iterations").glob("[0-9][0-9][0-9]")
-        if (place / "metrics.json").is_file()
-    )
+from palirs.mace.models.files import dipole_files, load_committee
 
 
 def final_committee(directory: Path) -> Committee:
-    """Load the committee of the last completed iteration."""
-    if not complete_iterations(directory):
-        raise PalirsError(f"{directory}: no completed iteration; run task=active_learning first")
-    committee = load(complete_iterations(directory)[-1])
-    assert isinstance(committee, Committee)
-    return committee
+    """Load the committee of the last completed iteration of a study."""
+    return load_committee(last_iteration(directory))
 
 
-def expected_errors(directory: Path) -> list[float]:
-    """Return the error of the forces that is expected along the exploration by the committee of each iteration [meV/Å].
+def final_dipole_files(directory: Path, members: int) -> tuple[Path, ...]:
+    """Return the files, which need not exist, of the dipole models of the last completed iteration.
 
-    That exploration belongs to the next iteration, which may not be complete, as there is none
-    after the last; NaN where it is not known.
+    They lie in the iteration if it trained them, else beside the iterations, named by the one whose
+    data they learnt.
     """
-    found = []
-    for place in complete_iterations(directory):
-        following = place.parent / f"{int(place.name) + 1:03d}"
-        files = [
-            file
-            for file in (
-                following / "sampling.json",
-                following.with_suffix(".partial") / "sampling.json",
-            )
-            if file.is_file()
-        ]
-        values = json.loads(files[0].read_text())["expected_meV_per_A"].values() if files else ()
-        known = [np.nan if value is None else float(value) for value in values]
-        found.append(float(np.mean(known)) if known else np.nan)
-    return found
+    last = last_iteration(directory)
+    files = dipole_files(last, members)
+    if all(file.exists() for file in files):
+        return files
+    names = [f"dipole-{last.name}"] + [f"dipole-{last.name}-{n}" for n in range(1, members)]
+    return tuple(directory / f"{name}.safetensors" for name in names)
 
 
 def save(
@@ -71,7 +48,7 @@ def save(
     """Write the results of an iteration, then rename its partial directory to the final name."""
     ase.io.write(place / "train.xyz", train, format="extxyz")
     ase.io.write(place / "test.xyz", test, format="extxyz")
-    record = {
+    summary = {
         "iterations_done": done,
         "metrics": metrics,
         "frequencies_cm1": {
@@ -80,57 +57,44 @@ def save(
         },
         "failed": frequencies.failed,
     }
-    (place / "metrics.json").write_text(json.dumps(record, indent=1))
+    (place / "metrics.json").write_text(json.dumps(summary, indent=1))
     for path in (*place.iterdir(), place):
         _sync(path)
     place.rename(place.with_suffix(""))
     _sync(place.parent)
 
 
-def restore(place: Path, plan: Plan, since: int = 0) -> State:
-    """Read the state after a completed iteration; ``since`` is that of the state before."""
-    record, told = (
-        json.loads((place / "metrics.json").read_text()),
-        json.loads((place / "sampling.json").read_text()),
-    )
-    done, new = record["iterations_done"], set(plan.molecules) - set(told["molecules"])
-    group = read_walkers(place, plan)
-    moved = {
-        walker.molecule.info[keys.MOLECULE] for walker in group if walker.name in told["stopped"]
-    }
+def restore(place: Path, setup: LearningSetup, counted_from: int = 0) -> LearningState:
+    """Read the state after a completed iteration; ``counted_from`` is that of the state before."""
+    summary = json.loads((place / "metrics.json").read_text())
+    sampling = json.loads((place / "sampling.json").read_text())
+    added = set(setup.molecules) - set(sampling["molecules"])
+    walkers = read_walkers(place, setup)
+    explored = {w.molecule_name for w in walkers if w.name in sampling["stopped"]}
     unmoved = any(
-        walker.name not in told["stopped"] and walker.molecule.info[keys.MOLECULE] in moved
-        for walker in group
+        w.name not in sampling["stopped"] and w.molecule_name in explored for w in walkers
     )
-    lacking = bool(new) or unmoved
-    return State(
-        done,
+    return LearningState(
+        summary["iterations_done"],
         read_dataset(place),
-        group,
-        record["metrics"],
-        lacking=lacking,
-        since=done if new else since,
+        walkers,
+        summary["metrics"],
+        HarmonicErrors.from_metrics(summary["metrics"]),
+        unsampled=bool(added) or unmoved,
+        counted_from=summary["iterations_done"] if added else counted_from,
     )
 
 
-def read_walkers(place: Path, plan: Plan) -> list[Walker]:
-    """Return the walkers as they stood after the exploration of an iteration; those that came since stand at their optimum."""
-    group = []
+def read_walkers(place: Path, setup: LearningSetup) -> list[Walker]:
+    """Return the walkers after an exploration; those added since are at their optimum."""
+    walkers = []
     with np.load(place / "sampling.npz") as arrays:
-        for walker in walkers([known.atoms for known in plan.references], plan.sampler):
+        for walker in new_walkers(setup.optima, setup.sampler):
             molecule = walker.molecule.copy()
             molecule.positions = arrays.get(f"{walker.name}/positions", molecule.positions)
-            group.append(
-                replace(
-                    walker, molecule=molecule, velocities=arrays.get(f"{walker.name}/velocities")
-                )
-            )
-    return group
-
-
-def read_dataset(place: Path) -> list[Atoms]:
-    """Return all labelled frames of a completed iteration."""
-    return [atoms for name in ("train.xyz", "test.xyz") for atoms in read_frames(place / name)]
+            velocities = arrays.get(f"{walker.name}/velocities")
+            walkers.append(replace(walker, molecule=molecule, velocities=velocities))
+    return walkers
 
 
 def _sync(path: Path) -> None:

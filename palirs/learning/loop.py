@@ -1,4 +1,4 @@
-"""Active learning: the state of a study, one iteration ``step(state) -> state``, and the loop that survives being killed.
+"""Active learning: an iteration ``step(state) -> state``, and the loop, which survives any kill.
 
 An iteration: pay for the labels of the pending frames, split, train the committee, compare its
 harmonic frequencies with the engine's, explore, select the frames to label next. The directory
@@ -9,11 +9,10 @@ harmonic frequencies with the engine's, explore, select the frames to label next
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,223 +20,230 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import Labeller
-from palirs.learning.acquisition import content
-from palirs.learning.advice import advice
-from palirs.learning.calibration import calibrate
-from palirs.learning.errors import dipole_errors, potential_parity
-from palirs.learning.exploration import walkers
-from palirs.learning.frames import clear, sample
-from palirs.learning.frequencies import compare_frequencies, compare_intensities
-from palirs.learning.iterations import complete_iterations, read_dataset, restore, save
-from palirs.learning.sides import settle, sides
-from palirs.learning.state import Dipoles, Plan, State
+from palirs.learning.completed import complete_iterations, read_dataset
+from palirs.learning.exploration import new_walkers
+from palirs.learning.frames import clear_outdated, sample
+from palirs.learning.iterations import restore, save
+from palirs.learning.quality.advice import advice
+from palirs.learning.quality.calibration import calibrate
+from palirs.learning.quality.convergence import EXPECTED, HarmonicErrors, converged_molecules
+from palirs.learning.quality.errors import dipole_errors, potential_parity
+from palirs.learning.quality.frequencies import (
+    IntensityComparison,
+    compare_frequencies,
+    compare_intensities,
+)
+from palirs.learning.splits import assign_splits, separate_test
+from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_committee, train_dipoles
-from palirs.mace.training.split import split
+from palirs.mace.training.split import random_split
 from palirs.recipes import PalirsError
-from palirs.vibrations import Harmonic, minimum, together
 
 log = logging.getLogger(__name__)
 
-EXPECTED = "exploration.force_error_meV_per_A"
 REMARKS = 5
-"""Molecules that are worst in harmonic frequencies, told in the log."""
-
-
-def reference_vibrations(molecules: Sequence[Atoms], labeller: Labeller) -> tuple[Harmonic, ...]:
-    """Relax the molecules with the engine and analyse their vibrations, side by side; every calculation goes through the label store."""
-    return tuple(together([partial(minimum, atoms) for atoms in molecules], labeller))
+"""Molecules with the largest errors of harmonic frequencies that are logged."""
 
 
 def learn(
-    plan: Plan,
+    setup: LearningSetup,
     labeller: Labeller,
-    trainers: Executor,
-    movers: Executor,
-    after: Callable[[State], None] = lambda state: None,
-) -> State:
+    training_executor: Executor,
+    md_executor: Executor,
+    callback: Callable[[LearningState], None] = lambda state: None,
+) -> LearningState:
     """Iterate from the last complete state to the end.
 
     Parameters
     ----------
-    plan, labeller, trainers, movers
+    setup, labeller, training_executor, md_executor
         See :func:`step`.
-    after : callable
-        Told of every state, also of those an earlier run completed.
+    callback : callable
+        Called with every state, also with those that an earlier run completed.
     """
-    state = State(0, [], walkers([known.atoms for known in plan.references], plan.sampler))
-    for place in complete_iterations(plan.directory):
-        state = restore(place, plan, state.since)
-        after(state)
-    while not state.finished(plan.learning):
-        state = step(state, plan, labeller, trainers, movers)
-        after(state)
+    state = LearningState(0, [], new_walkers(setup.optima, setup.sampler))
+    for place in complete_iterations(setup.directory):
+        state = restore(place, setup, state.counted_from)
+        callback(state)
+    while not state.finished(setup.learning):
+        state = step(state, setup, labeller, training_executor, md_executor)
+        callback(state)
     return state
 
 
 def step(
-    state: State, plan: Plan, labeller: Labeller, trainers: Executor, movers: Executor
-) -> State:
+    state: LearningState,
+    setup: LearningSetup,
+    labeller: Labeller,
+    training_executor: Executor,
+    md_executor: Executor,
+) -> LearningState:
     """Do one iteration and return the state after it.
 
     Parameters
     ----------
-    state : State
+    state : LearningState
         Before.
-    plan : Plan
+    setup : LearningSetup
         Settings.
     labeller : Labeller
         Pays for labels.
-    trainers, movers : Executor
+    training_executor, md_executor : Executor
         Where members are trained, and where trajectories run.
     """
-    place = plan.directory / "iterations" / f"{state.iteration:03d}.partial"
-    clear(place, state, plan)
-    clock = _Clock()
-    with clock("exploration"):
-        frames, group = sample(state, plan, place, movers)
-    told = json.loads((place / "sampling.json").read_text())
-    stopped = sum(map(bool, told["stopped"].values()))
-    expected = {
-        name: np.inf if error is None else error
-        for name, error in told["expected_meV_per_A"].items()
-    }
-    errors = (
-        {EXPECTED: float(np.mean(list(expected.values())))}
-        if np.isfinite(list(expected.values())).all() and expected
-        else {}
-    )
-    if state.iteration and not frames:
+    place = setup.directory / "iterations" / f"{state.iteration:03d}.partial"
+    clear_outdated(place, state, setup)
+    timer = _Timer()
+    with timer("exploration"):
+        sampling = sample(state, setup, place, md_executor)
+    if state.iteration and not sampling.frames:
         log.warning(
-            "iteration %d: nothing new to label, %d trajectories were stopped before their first frame",
+            "iteration %d: nothing new to label, %d trajectories were stopped before their first "
+            "frame",
             state.iteration,
-            stopped,
+            sampling.stopped,
         )
-    spared = _spared(place, expected, plan, state)
-    if expected and spared == set(expected) and not plan.unlabelled(state.dataset):
-        return replace(state, enough=True, lacking=False, metrics={**state.metrics, **errors})
-    if spared:
-        log.info("iteration %d: no more labels for %s", state.iteration, ", ".join(sorted(spared)))
-    with clock("labels"):
-        wanted = [atoms for atoms in frames if atoms.info[keys.MOLECULE] not in spared]
+    force_errors = sampling.force_errors
+    mean_error = np.mean(list(force_errors.values())) if force_errors else np.inf
+    expected = {EXPECTED: float(mean_error)} if np.isfinite(mean_error) else {}
+    converged = _converged(place, force_errors, setup, state)
+    if force_errors and converged == set(force_errors) and not setup.unlabelled(state.dataset):
+        metrics = {**state.metrics, **expected}
+        return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
+    if converged:
+        names = ", ".join(sorted(converged))
+        log.info("iteration %d: no more labels for %s", state.iteration, names)
+    with timer("labels"):
+        wanted = [a for a in sampling.frames if a.info[keys.MOLECULE] not in converged]
         labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
-    train, test = share_out(state.dataset, labelled, plan, state.iteration)
-    with clock("training"):
-        before = complete_iterations(plan.directory)[-1] if state.iteration else None
-        sizes = (plan.members, plan.architecture, plan.training, plan.seed, state.iteration)
-        committee = train_committee(place, train, *sizes, trainers, before, plan.pretrained)
-    with clock("harmonic"):
-        frequencies = compare_frequencies(committee, plan.references)
-    dipoles = (
-        {}
-        if plan.dipoles is None
-        else _dipoles(place, train, test, plan, plan.dipoles, committee, trainers)
-    )
+    train, test = split_dataset(state.dataset, labelled, setup, state.iteration)
+    with timer("training"):
+        before = complete_iterations(setup.directory)[-1] if state.iteration else None
+        sizes = (setup.members, setup.architecture, setup.training, setup.seed, state.iteration)
+        committee = train_committee(
+            place, train, *sizes, training_executor, before, setup.pretrained
+        )
+    with timer("harmonic"):
+        frequencies = compare_frequencies(committee, setup.references)
+    intensities, dipole_metrics = None, {}
+    if setup.dipoles is not None:
+        intensities, dipole_metrics = _train_dipoles(
+            place, train, test, setup, committee, training_executor
+        )
     metrics = {
         **frequencies.metrics(),
-        **_errors(committee, test),
-        **errors,
-        **dipoles,
+        **_test_errors(committee, test),
+        **expected,
+        **dipole_metrics,
         "dataset.size": len(train) + len(test),
-        "labels.used": plan.paid
+        "labels.used": setup.paid
         + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "labels.found": labeller.found,
-        "exploration.stopped": stopped,
-        **clock.seconds,
+        "exploration.stopped": sampling.stopped,
+        **timer.metrics,
     }
-    log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), plan.training))
+    log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), setup.training))
     log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
-    return State(
-        state.iteration + 1, read_dataset(place.with_suffix("")), group, metrics, since=state.since
+    return LearningState(
+        state.iteration + 1,
+        read_dataset(place.with_suffix("")),
+        sampling.walkers,
+        metrics,
+        HarmonicErrors.of(frequencies, intensities),
+        counted_from=state.counted_from,
     )
 
 
-def _errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
-    """Return the metrics of the test frames."""
+def _test_errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
+    """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``)."""
     energy, forces, spread = potential_parity(committee, test)
+    by_origin = forces.by(forces.origin, "forces", "meV_per_A")
     return {
         **energy.metrics("energy", "meV"),
         **forces.metrics("forces", "meV_per_A"),
         **{
-            key: value
-            for part in forces.by(forces.origin, "forces", "meV_per_A").items()
-            for key, value in _of_origin(*part)
+            f"{key}.{origin}": value
+            for origin, metrics in by_origin.items()
+            for key, value in metrics.items()
         },
         "committee.force_std_max_eV_per_A": spread,
         **calibrate(committee, test).metrics(),
     }
 
 
-def _dipoles(
+def _train_dipoles(
     place: Path,
     train: list[Atoms],
     test: list[Atoms],
-    plan: Plan,
-    how: Dipoles,
+    setup: LearningSetup,
     committee: Committee,
-    trainers: Executor,
-) -> dict[str, float]:
-    """Train the dipole models on what the committee learnt, and return the errors of dipoles and intensities."""
-    clock, files = _Clock(), dipole_files(place, how.count)
-    with clock("dipole"):
+    training_executor: Executor,
+) -> tuple[IntensityComparison, dict[str, float]]:
+    """Train the dipole models of an iteration; return its intensities, and metrics of both."""
+    dipoles, timer = setup.dipoles, _Timer()
+    assert dipoles is not None
+    with timer("dipole"):
         model = train_dipoles(
-            files, train, how.architecture, how.training, plan.seed, trainers, plan.pretrained
+            dipole_files(place, dipoles.count),
+            train,
+            dipoles.architecture,
+            dipoles.training,
+            setup.seed,
+            training_executor,
+            setup.pretrained,
         )
-    return (
-        dipole_errors(model, test)
-        | compare_intensities(committee, model, plan.references).metrics()
-        | clock.seconds
-    )
+    intensities = compare_intensities(committee, model, setup.references)
+    return intensities, dipole_errors(model, test) | intensities.metrics() | timer.metrics
 
 
-def _spared(place: Path, expected: dict[str, float], plan: Plan, state: State) -> set[str]:
-    """Return the molecules that get no labels in this iteration: decided once, whatever goals it is gone on with after a kill."""
+def _converged(
+    place: Path, force_errors: dict[str, float], setup: LearningSetup, state: LearningState
+) -> set[str]:
+    """Return the molecules that get no labels; an iteration that was begun keeps them."""
     file = place / "spared.json"
     if file.exists():
         return set(json.loads(file.read_text()))
-    found = content(expected, plan, state)
-    if found != set(expected) or plan.unlabelled(
+    converged = converged_molecules(force_errors, state.harmonic, setup.learning)
+    if converged != set(force_errors) or setup.unlabelled(
         state.dataset
     ):  # else there is no iteration, unless goals change
         part = file.with_suffix(".part")
-        part.write_text(json.dumps(sorted(found)))
+        part.write_text(json.dumps(sorted(converged)))
         part.rename(file)
-    return found
+    return converged
 
 
-def share_out(
-    dataset: list[Atoms], labelled: list[Atoms], plan: Plan, iteration: int
+def split_dataset(
+    dataset: list[Atoms], labelled: list[Atoms], setup: LearningSetup, iteration: int
 ) -> tuple[list[Atoms], list[Atoms]]:
-    """Return what is learnt (or decides when to stop), and what tests, once new labels have arrived."""
-    training = plan.training
-    if plan.learning.split == "frames":
-        return split([*dataset, *labelled], training.test_fraction, plan.seed, "test", iteration)
-    train, test = sides(
-        [*dataset, *settle(labelled, dataset, training.test_fraction, training.validation_fraction)]
-    )
+    """Return the training and validation frames, and the test frames, with the new labels."""
+    training = setup.training
+    if setup.learning.split == "frames":
+        frames = [*dataset, *labelled]
+        return random_split(frames, training.test_fraction, setup.seed, "test", iteration)
+    shares = (training.test_fraction, training.validation_fraction)
+    train, test = separate_test([*dataset, *assign_splits(labelled, dataset, *shares)])
     if not test:
         raise PalirsError(
-            f"{len(train)} labelled frames, all of them neighbours of one another: none is left to test with; give initial=thermal, or "
-            f"learning.split=frames"
+            f"{len(train)} labelled frames, all of one group: none is left to test with; give "
+            "initial=thermal, or learning.split=frames"
         )
     return train, test
 
 
-def _of_origin(origin: str, metrics: dict[str, float]) -> list[tuple[str, float]]:
-    """Name the metrics of frames of one origin: ``forces.mae_meV_per_A.thermal_300K``."""
-    return [(f"{key}.{origin}", value) for key, value in metrics.items()]
+class _Timer:
+    """Times the stages of an iteration: ``with timer("labels"): ...`` adds ``time.labels_s``."""
 
-
-class _Clock:
     def __init__(self):
-        self.seconds: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.seconds[f"time.{stage}_s"] = time.perf_counter() - started
+        self.metrics[f"time.{stage}_s"] = time.perf_counter() - started

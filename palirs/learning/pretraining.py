@@ -1,7 +1,6 @@
-"""Members that have learnt from a cheap engine, before they see a label of the reference engine."""
+"""Pretraining: the models learn a cheap engine before the reference engine."""
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -9,10 +8,10 @@ from ase import Atoms
 
 from palirs.geometry.rearrangement import rearrangement
 from palirs.labels import Labeller
-from palirs.learning.frequencies import displacement
-from palirs.learning.iterations import complete_iterations, read_dataset
+from palirs.learning.completed import complete_iterations, read_dataset
 from palirs.learning.loop import learn
-from palirs.learning.state import Plan, State
+from palirs.learning.quality.frequencies import displacement
+from palirs.learning.state import LearningSetup
 from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_dipoles
 from palirs.randomness import integer
@@ -27,27 +26,32 @@ ELSEWHERE = 0.5
 """A cheap optimum with an atom further than this from the start geometry [Å] is another conformer:
 the start stays."""
 TRUSTED = 10.0
-"""Relative force error that ends a trajectory: what is wrong with a frame costs a millisecond to
-find out."""
+"""Relative force error that ends a trajectory: a bad frame costs no more than a millisecond of the
+cheap engine."""
 TEST = 0.05
-"""Share of the cheap labels that only tests."""
+"""Test fraction of the cheap labels."""
 
 
 def pretrain(
-    plan: Plan, how: Pretraining, models: Models, dipoles: int, labeller: Labeller, trainers: Executor, movers: Executor,
-    after: Callable[[State], None] = lambda state: None,
-) -> None:  # fmt: skip
-    """Learn the cheap engine: thermal samples, then exploration, which finds the conformers that thermal samples about one optimum lack.
+    setup: LearningSetup,
+    settings: Pretraining,
+    models: Models,
+    dipoles: int,
+    labeller: Labeller,
+    training_executor: Executor,
+    md_executor: Executor,
+) -> None:
+    """Learn the cheap engine: thermal samples, then exploration, which finds the other conformers.
 
-    What is there, complete iterations and trained models, is taken as it is. Molecules that come
-    later are learnt in as many iterations more.
+    Complete iterations and trained models that exist are kept. Molecules that are added later are
+    learnt in as many iterations more.
 
     Parameters
     ----------
-    plan : Plan
+    setup : LearningSetup
         Of the study, with the optima and vibrations of the cheap engine as references; everything
         goes into its directory.
-    how : Pretraining
+    settings : Pretraining
         Settings.
     models : Models
         Both architectures.
@@ -55,48 +59,42 @@ def pretrain(
         Dipole models.
     labeller : Labeller
         Of the cheap engine.
-    trainers, movers : Executor
+    training_executor, md_executor : Executor
         Where models are trained, and where trajectories run.
-    after : callable
-        Told of every iteration.
     """
-    per_trajectory = max(1, how.frames // (len(how.temperatures) * plan.sampler.replicas))
+    temperatures = settings.temperatures
+    per_trajectory = max(1, settings.frames // (len(temperatures) * setup.sampler.replicas))
+    thermal = ThermalSamples(temperatures=temperatures, per_mode=1, least=settings.frames)
     cheap = replace(
-        plan,
-        seed=integer(plan.seed, "pretraining"),
-        learning=Learning(iterations=how.iterations, harmonic_mae=0.0, converge="together"),
-        training=replace(how.training, test_fraction=TEST),
-        initial=InitialSamples(
-            thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames)
-        ),
+        setup,
+        seed=integer(setup.seed, "pretraining"),
+        learning=Learning(iterations=settings.iterations, harmonic_mae=0.0, converge="together"),
+        training=replace(settings.training, test_fraction=TEST),
+        initial=InitialSamples(thermal=thermal),
         selector=Selector(
-            choice=RandomFrames(), frames=per_trajectory, separation=plan.sampler.interval
+            choice=RandomFrames(), frames=per_trajectory, separation=setup.sampler.interval
         ),
-        sampler=replace(plan.sampler, temperatures=how.temperatures, relative_force_error=TRUSTED),
+        sampler=replace(setup.sampler, temperatures=temperatures, relative_force_error=TRUSTED),
         pretrained=None,
         dipoles=None,
     )
     log.info(
         "pretraining: %s, %d iterations of %d structures of each molecule",
         labeller.engine.name,
-        how.iterations,
-        how.frames,
+        settings.iterations,
+        settings.frames,
     )
-    learn(cheap, labeller, trainers, movers, after)
+    learn(cheap, labeller, training_executor, md_executor)
     if dipoles and labeller.engine.gives_dipole:
-        last = complete_iterations(plan.directory)[-1]
+        last = complete_iterations(setup.directory)[-1]
+        files, dataset = dipole_files(last, dipoles), read_dataset(last)
         train_dipoles(
-            dipole_files(last, dipoles),
-            read_dataset(last),
-            models.dipole,
-            how.training,
-            cheap.seed,
-            trainers,
+            files, dataset, models.dipole, settings.training, cheap.seed, training_executor
         )
 
 
 def start_geometry(atoms: Atoms, cheap: Harmonic) -> Atoms:
-    """Return the cheap engine's optimum, from where the reference engine has a short way; not if it is another conformer or molecule."""
+    """Return the cheap engine's optimum, or the start if that is another conformer or molecule."""
     if displacement(cheap.atoms, atoms) > ELSEWHERE or rearrangement(atoms, cheap.atoms):
         return atoms
     moved = atoms.copy()

@@ -1,32 +1,24 @@
-"""What active learning works with: its plan, and where it stands after an iteration."""
+"""What active learning works with: its setup, and its state after an iteration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from palirs import keys
 from palirs.learning.exploration import Walker
+from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector
 from palirs.settings import Learning, Sampler
 from palirs.vibrations import Harmonic
 
-MODES = "harmonic.mae_cm1"
-"""The metric that ends active learning; that of each molecule has its name behind it, and a
-molecule that has failed has none."""
-BRIGHT = "harmonic.intensity_relative"
-"""Likewise, where intensities are asked for; a molecule without strong modes has only the next
-one."""
-INTENSITIES = "harmonic.intensity_mae_km_per_mol"
-
 
 @dataclass(frozen=True)
-class Dipoles:
-    """The dipole models that every iteration trains beside its committee: how many, what they are, and how they learn."""
+class DipoleSetup:
+    """The dipole models that every iteration trains: their number, architecture and training."""
 
     count: int
     architecture: Architecture
@@ -34,7 +26,7 @@ class Dipoles:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LearningSetup:
     """Everything that does not change during active learning.
 
     ``paid`` is the number of labels that relaxations and Hessians of the references took,
@@ -56,22 +48,27 @@ class Plan:
     paid: int = 0
     pretrained: Path | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
-    dipoles: Dipoles | None = None
+    dipoles: DipoleSetup | None = None
+
+    @property
+    def optima(self) -> list[Atoms]:
+        """Geometry of each molecule, relaxed by the engine."""
+        return [reference.atoms for reference in self.references]
 
     @property
     def molecules(self) -> list[str]:
         """Names of the molecules."""
-        return [str(known.atoms.info[keys.MOLECULE]) for known in self.references]
+        return [str(atoms.info[keys.MOLECULE]) for atoms in self.optima]
 
     def unlabelled(self, dataset: Sequence[Atoms]) -> list[Harmonic]:
-        """Return the molecules of which there is no label yet: all at the beginning, later those that have come since."""
-        there = {atoms.info[keys.MOLECULE] for atoms in dataset}
-        return [known for known in self.references if known.atoms.info[keys.MOLECULE] not in there]
+        """Return the molecules without labels: all at the beginning, later the new ones."""
+        labelled = {atoms.info[keys.MOLECULE] for atoms in dataset}
+        return [ref for ref in self.references if ref.atoms.info[keys.MOLECULE] not in labelled]
 
 
 @dataclass(frozen=True)
-class State:
-    """Where active learning stands after an iteration.
+class LearningState:
+    """The state of active learning after an iteration.
 
     Attributes
     ----------
@@ -80,64 +77,38 @@ class State:
     dataset : list of Atoms
         Labelled frames.
     walkers : list of Walker
-        Trajectories that go on in the next exploration.
+        Trajectories that continue in the next exploration.
     metrics : dict
         Of the last iteration.
-    enough : bool
-        Whether an exploration with its committee has shown forces as good as they are asked for;
+    harmonic : HarmonicErrors
+        Of its committee.
+    forces_converged : bool
+        Whether an exploration with its committee has shown errors of the forces below the goal;
         nothing of it was labelled.
-    lacking : bool
-        Whether molecules, temperatures or replicas have come to the study that nothing was sampled
+    unsampled : bool
+        Whether molecules, temperatures or replicas were added to the study that nothing was sampled
         of yet.
-    since : int
-        Iterations done before the last of the molecules came; the limit counts from there.
+    counted_from : int
+        Iterations done before the last molecule was added; the limit counts from there.
     """
 
     iteration: int
     dataset: list[Atoms]
     walkers: list[Walker]
     metrics: dict[str, float] = field(default_factory=dict)
-    enough: bool = False
-    lacking: bool = False
-    since: int = 0
+    harmonic: HarmonicErrors = field(default_factory=HarmonicErrors)
+    forces_converged: bool = False
+    unsampled: bool = False
+    counted_from: int = 0
 
-    def near(self, learning: Learning) -> bool:
-        """Tell whether all molecules have their harmonic frequencies, and these are near those of the engine: each, or on average.
-
-        So are their intensities, if they are asked for.
-        """
-        if self.metrics.get("harmonic.failed", 1.0):
-            return False
-        if learning.converge == "together":
-            return self.metrics[MODES] < learning.harmonic_mae and self._bright("", learning)
-        return all(
-            self.has_modes(name.removeprefix(f"{MODES}."), learning)
-            for name in self.metrics
-            if name.startswith(f"{MODES}.")
-        )
-
-    def has_modes(self, molecule: str, learning: Learning) -> bool:
-        """Tell whether harmonic frequencies, and intensities if they are asked for, of a molecule are near those of the engine."""
-        return self.metrics.get(
-            f"{MODES}.{molecule}", np.inf
-        ) < learning.harmonic_mae and self._bright(f".{molecule}", learning)
-
-    def _bright(self, ending: str, learning: Learning) -> bool:
-        if learning.intensities is None:
-            return True
-        unknown = (
-            0.0 if f"{INTENSITIES}{ending}" in self.metrics else np.inf
-        )  # compared, but no mode is strong; or never compared
-        return self.metrics.get(f"{BRIGHT}{ending}", unknown) < learning.intensities
-
-    def good(self, learning: Learning) -> bool:
-        """Tell whether the frequencies are good, and the forces, if they are asked for, where trajectories of the study go."""
+    def converged(self, goals: Learning) -> bool:
+        """Tell whether harmonic vibrations, and forces along MD, meet their goals."""
         return (
-            self.near(learning)
-            and not self.lacking
-            and (learning.forces_mae is None or self.enough)
+            self.harmonic.converged(goals)
+            and not self.unsampled
+            and (goals.forces_mae is None or self.forces_converged)
         )
 
-    def finished(self, learning: Learning) -> bool:
-        """Tell whether the criterion is met or the limit is reached."""
-        return self.good(learning) or self.iteration >= self.since + learning.iterations
+    def finished(self, goals: Learning) -> bool:
+        """Tell whether learning has converged or the limit of iterations is reached."""
+        return self.converged(goals) or self.iteration >= self.counted_from + goals.iterations

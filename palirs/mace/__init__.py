@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from palirs.mace.exchange import export_mace, import_mace
     from palirs.mace.models.committee import Committee
     from palirs.mace.models.dipole import DipoleModel
-    from palirs.mace.models.files import load
+    from palirs.mace.models.files import load, load_committee, load_dipole_model
     from palirs.mace.models.predictor import Predictor
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "export_mace",
     "import_mace",
     "load",
+    "load_committee",
+    "load_dipole_model",
 ]
 
 _HOME = {
@@ -35,6 +37,8 @@ _HOME = {
     "export_mace": "palirs.mace.exchange",
     "import_mace": "palirs.mace.exchange",
     "load": "palirs.mace.models.files",
+    "load_committee": "palirs.mace.models.files",
+    "load_dipole_model": "palirs.mace.models.files",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from ase.data import chemical_symbols
 from pydantic import Field
 
-from palirs.recipes import Count, Cutoff, Fraction, Weight, recipe
+from palirs.recipes import Count, Cutoff, Fraction, InStudy, Weight, recipe
 
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")]
@@ -182,9 +182,9 @@ class Training:
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     atomic_energies: Literal["fitted"] | dict[str, float] = "fitted"
     start: str = "scratch"
-    backend: Literal["auto", "native", "eager"] = "auto"
-    device: Device = "cpu"
-    save_interval: Annotated[float, Field(ge=0, le=1e6)] = 10.0
+    backend: Annotated[Literal["auto", "native", "eager"], InStudy.MAY_CHANGE] = "auto"
+    device: Annotated[Device, InStudy.MAY_CHANGE] = "cpu"
+    save_interval: Annotated[float, Field(ge=0, le=1e6), InStudy.MAY_CHANGE] = 10.0
 
     def __post_init__(self):
         if self.optimiser == "schedule_free" and self.schedule != "constant":

@@ -14,7 +14,7 @@ from palirs.molecules.checks import check, check_ground_state, check_whole, may_
 from palirs.molecules.names import named, written
 from palirs.molecules.reading import read
 from palirs.molecules.statements import remarks, states_multiplicity
-from palirs.recipes import PalirsError, recipe
+from palirs.recipes import Before, InStudy, PalirsError, recipe
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Molecules:
     smiles: tuple[str, ...] = Field(default=())
     conformers: Annotated[int, Field(ge=1, le=100)] = 1
     files: tuple[str, ...] = Field(default=())
-    complexes: bool = False
+    complexes: Annotated[bool, InStudy.IDENTITY, Before(False)] = False
 
     def load(self) -> list[Atoms]:
         """Return the checked molecules, each with ``info['molecule']``.

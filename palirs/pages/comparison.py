@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 
 from palirs.journal import Journal
-from palirs.learning.iterations import complete_iterations, expected_errors
-from palirs.learning.loop import EXPECTED
+from palirs.learning.completed import complete_iterations, expected_errors
+from palirs.learning.quality.convergence import EXPECTED
 from palirs.pages import page
 from palirs.pages.page import Chapter
 from palirs.report import figures, interactive, spectral_figures
 from palirs.report.sections import Section
-from palirs.report.tables import write_table
+from palirs.results.tables import write_table
 from palirs.settings.flat import flat
 from palirs.spectra import Spectrum, pearson, wasserstein
 from palirs.spectra.compare import FlatError

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from palirs.pages.page import render
-from palirs.settings import Study
+from palirs.settings import StudySettings
 from palirs.vibrations.analysis import DISPLACEMENT
 
 CITED = {
@@ -81,13 +81,17 @@ class References:
 
 
 def method(
-    study: Study, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()
+    study: StudySettings,
+    molecules: Sequence[str],
+    trainings: int,
+    labels: int,
+    md: Collection[str] = (),
 ) -> tuple[Markup, list[str]]:
     """Return how a study was done, in words, and what that cites, in order.
 
     Parameters
     ----------
-    study : Study
+    study : StudySettings
         The settings.
     molecules : sequence of str
         Names.

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from palirs.journal import Journal
-from palirs.learning.state import BRIGHT
+from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
 from palirs.production import duration
 from palirs.production.trajectories import broken
 from palirs.report import sections, spectral
-from palirs.report.comparison import band_error
-from palirs.report.sections import Findings, Section
-from palirs.settings import Study
+from palirs.report.sections import Section
+from palirs.results import StudyResults
+from palirs.settings import StudySettings
+from palirs.spectra.bands import band_error
 
 LIBRARIES = (
     "torch",
@@ -37,27 +37,29 @@ UNSURE = 0.1
 """Standard error of a band, or error of intensities, that is worth a warning."""
 
 
-def chapters(found: Findings, study: Study, journal: Journal, config: str) -> list[Chapter]:
+def chapters(
+    found: StudyResults, study: StudySettings, journal: Journal, config: str
+) -> list[Chapter]:
     """Return what the report consists of; draws every figure.
 
     Parameters
     ----------
-    found : Findings
+    found : StudyResults
         What the study found.
-    study : Study
+    study : StudySettings
         The settings.
     journal : Journal
         Of the study.
     config : str
         Its settings as YAML.
     """
-    shelf, used = found.shelf, round(found.history[-1].get("labels.used", 0))
+    store, used = found.spectra, round(found.history[-1].get("labels.used", 0))
     done = [
         kind
         for kind in ("predicted", "reference")
-        if any(shelf.file(name, kind).exists() for name in shelf.molecules)
+        if any(store.file(name, kind).exists() for name in store.molecules)
     ]
-    text, cited = method(study, shelf.molecules, len(found.history), used, done)
+    text, cited = method(study, store.molecules, len(found.history), used, done)
     return [
         Chapter(
             "Spectra",
@@ -91,7 +93,7 @@ def chapters(found: Findings, study: Study, journal: Journal, config: str) -> li
     ]
 
 
-def warnings(found: Findings, study: Study) -> list[str]:
+def warnings(found: StudyResults, study: StudySettings) -> list[str]:
     """Return what should be known before a number of a study is used, in sentences."""
     last, goals = found.history[-1], study.learning
     told = [
@@ -115,7 +117,7 @@ def warnings(found: Findings, study: Study) -> list[str]:
             else "How far the forces are off along MD is not known: no exploration came after the last training"
         )
         told.append(f"{known}; the goal is {goals.forces_mae:g} meV/Å.")
-    if (share := found.intensities.get(BRIGHT, 0.0)) > (goals.intensities or UNSURE):
+    if (share := found.intensities.get(STRONG_INTENSITY, 0.0)) > (goals.intensities or UNSURE):
         further = "with learning.intensities=0.05 the study goes on to learn until they are better"
         if goals.intensities is not None:
             further = f"the goal was {goals.intensities:.0%}, learning.iterations may be raised"
@@ -131,17 +133,17 @@ def warnings(found: Findings, study: Study) -> list[str]:
     return [*told, *_of_spectra(found)]
 
 
-def _of_spectra(found: Findings) -> list[str]:
-    shelf, told = found.shelf, []
-    for name in shelf.molecules:
-        known = shelf.known(name)
+def _of_spectra(found: StudyResults) -> list[str]:
+    store, told = found.spectra, []
+    for name in store.molecules:
+        known = store.read(name)
         if "predicted" in known and known["predicted"].blocks is None:
             told.append(
                 f"How sure the spectrum of {name} is, is not known: there is too little MD to tell."
             )
         elif (
             "predicted" in known
-            and (error := band_error(known["predicted"], shelf.settings.window)) > UNSURE
+            and (error := band_error(known["predicted"], store.window)) > UNSURE
         ):
             told.append(
                 f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05)."
@@ -161,14 +163,12 @@ def _of_spectra(found: Findings) -> list[str]:
     return told
 
 
-def headline(found: Findings) -> dict[str, float]:
+def headline(found: StudyResults) -> dict[str, float]:
     """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
-    shelf, told = found.shelf, {}
-    known = {name: shelf.known(name) for name in shelf.molecules}
+    store, told = found.spectra, {}
+    known = {name: store.read(name) for name in store.molecules}
     errors = [
-        band_error(one["predicted"], shelf.settings.window)
-        for one in known.values()
-        if "predicted" in one
+        band_error(one["predicted"], store.window) for one in known.values() if "predicted" in one
     ]
     alike = [
         value
@@ -180,7 +180,7 @@ def headline(found: Findings) -> dict[str, float]:
     return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
 
 
-def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
+def cost(found: StudyResults, study: StudySettings, journal: Journal) -> list[Section]:
     """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
     rows, stages = [], journal.stages()
     for name, told in stages.items():
@@ -206,8 +206,8 @@ def cost(found: Findings, study: Study, journal: Journal) -> list[Section]:
                 "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}",
             }
         )
-    used, shelf = found.history[-1].get("labels.used", 0), found.shelf
-    known = [shelf.known(name).get("predicted") for name in shelf.molecules]
+    used, store = found.history[-1].get("labels.used", 0), found.spectra
+    known = [store.read(name).get("predicted") for name in store.molecules]
     time = sum(one.time or 0.0 for one in known if one is not None)
     said = "Reference calculations are those of vibrations and active learning, not the steps of the engine's own MD or labels of tests. "
     if time and used:
@@ -272,16 +272,3 @@ def _commit(entry: dict) -> str:
 
 def _commands(programs: Sequence[dict]) -> str:
     return "\n".join(dict.fromkeys(f"python {entry['command']}" for entry in programs))
-
-
-def figures_of(content: Sequence[Chapter]) -> list[Path]:
-    """Return the files of the figures of some chapters, PDFs beside PNGs."""
-    drawn = [
-        section.figure
-        for chapter in content
-        for section in chapter.sections
-        if section.figure is not None
-    ]
-    return [
-        file for figure in drawn for file in (figure, figure.with_suffix(".pdf")) if file.exists()
-    ]

@@ -1,9 +1,8 @@
-"""How fast this machine is at the work of a study: from what a stage took, or measured on work that is thrown away."""
+"""How fast this machine is at the work of a study, measured on work that is thrown away."""
 
-import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -15,81 +14,33 @@ from palirs import keys
 from palirs.journal import largest_memory
 from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.planning import rates
-from palirs.planning.work import rate_names, workers
+from palirs.planning.stages import MIN_STAGE, mean_size, note_md, note_training
+from palirs.planning.work import rate_names
 from palirs.production import seconds_per_step, simulate
-from palirs.settings import MD, Study
+from palirs.settings import MD, StudySettings
 
 UPDATES, FRAMES, STEPS = 300, 40, 20000
 """Of the training that is timed, structures in it, and steps of all trajectories of the MD."""
 COLD, WEAK = 1e-3, 1e-4
 """Temperature of that MD [K] and stiffness of what its models have learnt [eV/Å²]: molecules stay
 as they are."""
-LONG = 5.0
-"""Seconds that a stage must have taken for its rate to be kept: the start of the workers is then no
-part that matters."""
-
-
-def size(molecules: Sequence[Atoms]) -> float:
-    """Return the number of atoms of molecules on average."""
-    return float(np.mean([len(atoms) for atoms in molecules]))
-
-
-def note_training(
-    study: Study, which: str, files: Sequence[Path], atoms: float, done: Mapping[str, float]
-) -> None:
-    """Keep how long an update took, from the files that trainings wrote (``potential-K.jsonl``), and the memory of the stage.
-
-    ``which``: ``training``, ``pretraining`` or ``dipole``. ``done``: seconds and memory of the
-    stage, by :meth:`palirs.journal.Journal.stage`; of one that found its models trained nothing is
-    kept, they may be of another machine.
-    """
-    if done["seconds"] < LONG or not workers(
-        study.executor.training
-    ):  # Slurm jobs are on other machines
-        return
-    found = [
-        json.loads(file.read_text().splitlines()[-1])
-        for file in files
-        if file.exists() and file.stat().st_size
-    ]
-    timed = [
-        one["seconds"] / one["updates"] for one in found if one.get("updates", 0) >= UPDATES / 2
-    ]
-    if timed:
-        kind, what = "dipole" if which == "dipole" else "training", rate_names(study)[which]
-        rates.note(kind, what, atoms, float(np.mean(timed)))
-        rates.note("memory", f"{kind} {what}", atoms, done["memory_MiB"])
-
-
-def note_md(
-    study: Study,
-    molecules: Sequence[Atoms],
-    done: Mapping[str, float],
-    steps: float,
-    least: float = LONG,
-) -> None:
-    """Keep how long a step of one trajectory took one worker, if the stage took at least so many seconds, and its memory."""
-    count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))
-    if steps and done["seconds"] >= least and count:
-        rates.note("md", rate_names(study)["md"], size(molecules), done["seconds"] * count / steps)
-        rates.note("memory", f"md {rate_names(study)['md']}", size(molecules), done["memory_MiB"])
 
 
 def measure(
-    study: Study, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
+    study: StudySettings, molecules: Sequence[Atoms], executors: tuple[Executor, Executor, Executor]
 ) -> None:
-    """Measure how long a label, an update of each training and a step of MD take; nothing of it is kept but the rates.
+    """Measure how long labels, updates of trainings and steps of MD take; keep the rates only.
 
     Parameters
     ----------
-    study : Study
+    study : StudySettings
         The settings.
     molecules : sequence of Atoms
         Start geometries.
     executors : tuple of Executor
         For labels, trainings and MD; they should be on this machine.
     """
-    labels, trainers, movers = executors
+    labels, training_executor, md_executor = executors
     for atoms in molecules:
         rates.note(
             "label",
@@ -100,22 +51,27 @@ def measure(
     frames, names = _frames(molecules), rate_names(study)
     with tempfile.TemporaryDirectory() as name:
         place, early = Path(name), Path(name) / "pretraining"
-        _time_training(study, "training", place, frames, trainers)
+        _time_training(study, "training", place, frames, training_executor)
         if study.pretraining.engine is not None and names["pretraining"] != names["training"]:
             early.mkdir()
-            _time_training(study, "pretraining", early, frames, trainers)
+            _time_training(study, "pretraining", early, frames, training_executor)
         if study.engine.gives_dipole:
-            _time_training(study, "dipole", place, frames, trainers)
+            _time_training(study, "dipole", place, frames, training_executor)
         with largest_memory() as memory:
             files = tuple(sorted(place.glob("dipole-*.safetensors")))
-            seconds, steps = _timed_md(study, molecules, (place, files), movers)
-        note_md(study, molecules, {"seconds": seconds, "memory_MiB": max(memory)}, steps, least=0.0)
+            seconds, steps = _timed_md(study, molecules, (place, files), md_executor)
+        done = {"seconds": seconds, "memory_MiB": max(memory), "steps": steps}
+        note_md(study, molecules, done, least=0.0)
 
 
 def _time_training(
-    study: Study, which: str, place: Path, frames: Sequence[Atoms], trainers: Executor
+    study: StudySettings,
+    which: str,
+    place: Path,
+    frames: Sequence[Atoms],
+    training_executor: Executor,
 ) -> None:
-    """Run a short training, which leaves its models in a directory, and keep how long an update took."""
+    """Run a short training, whose models stay in a directory; keep how long an update took."""
     short = {
         "updates": UPDATES,
         "shortest": UPDATES,
@@ -134,49 +90,51 @@ def _time_training(
             files = [
                 place / f"dipole-{number}.safetensors" for number in range(study.committee.dipoles)
             ]
-            train_dipoles(files, frames, study.model.dipole, fit, 0, trainers)
+            train_dipoles(files, frames, study.model.dipole, fit, 0, training_executor)
         else:
             train_committee(
-                place, frames, study.committee.size, study.model.potential, fit, 0, 0, trainers
+                place,
+                frames,
+                study.committee.size,
+                study.model.potential,
+                fit,
+                0,
+                0,
+                training_executor,
             )
     pattern = "dipole-*.jsonl" if which == "dipole" else "potential-*.jsonl"
-    note_training(
-        study,
-        which,
-        sorted(place.glob(pattern)),
-        size(frames),
-        {"seconds": LONG, "memory_MiB": max(memory)},
-    )
+    done = {"seconds": MIN_STAGE, "memory_MiB": max(memory)}
+    note_training(study, which, sorted(place.glob(pattern)), mean_size(frames), done)
 
 
 def _frames(molecules: Sequence[Atoms]) -> list[Atoms]:
-    """Return structures with labels to learn: weak springs between all atoms, and dipoles at random."""
+    """Return structures with labels to learn: weak springs between atoms, random dipoles."""
     rng, frames = np.random.default_rng(0), []
     for number in range(FRAMES):
-        one = molecules[number % len(molecules)].copy()
-        rest = one.get_all_distances()
-        one.positions += rng.normal(0, 0.03, one.positions.shape)
-        apart = one.positions[:, None] - one.positions[None]
-        stretch = one.get_all_distances() - rest
-        one.info |= {
-            keys.ENERGY: -10.0 * len(one) + 0.25 * WEAK * float((stretch**2).sum()),
+        atoms = molecules[number % len(molecules)].copy()
+        rest = atoms.get_all_distances()
+        atoms.positions += rng.normal(0, 0.03, atoms.positions.shape)
+        apart = atoms.positions[:, None] - atoms.positions[None]
+        stretch = atoms.get_all_distances() - rest
+        atoms.info |= {
+            keys.ENERGY: -10.0 * len(atoms) + 0.25 * WEAK * float((stretch**2).sum()),
             keys.DIPOLE: rng.normal(0, 0.2, 3),
         }
-        one.info[keys.ORIGIN] = "md"
-        one.arrays[keys.FORCES] = -WEAK * (
-            (stretch / (rest + np.eye(len(one))))[:, :, None] * apart
+        atoms.info[keys.ORIGIN] = "md"
+        atoms.arrays[keys.FORCES] = -WEAK * (
+            (stretch / (rest + np.eye(len(atoms))))[:, :, None] * apart
         ).sum(axis=1)
-        frames.append(one)
+        frames.append(atoms)
     return frames
 
 
 def _timed_md(
-    study: Study,
+    study: StudySettings,
     molecules: Sequence[Atoms],
     source: tuple[Path, tuple[Path, ...]],
-    movers: Executor,
+    md_executor: Executor,
 ) -> tuple[float, int]:
-    """Return seconds and steps of MD without what it takes to begin: the difference of a long and a short run, after one that compiles."""
+    """Return seconds and steps of MD without its start-up: a long run minus a short one."""
     settings, replicas = (
         study.spectrum,
         min(study.spectrum.production.replicas, max(1, 64 // len(molecules))),
@@ -195,7 +153,7 @@ def _timed_md(
             settings,
             COLD,
             0,
-            movers,
+            md_executor,
             source[0] / f"md{number}",
             "rate",
             study.evaluation,

@@ -10,28 +10,31 @@ from palirs.planning import rates
 from palirs.planning.work import Work, work
 from palirs.production import duration
 from palirs.provenance import processor
-from palirs.settings import Study
+from palirs.settings import StudySettings
 from palirs.spectra import read_spectrum
 
 
-def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]:
+def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> list[str]:
     """Return the lines that ``task=check`` prints."""
     names = ", ".join(atoms.info[keys.MOLECULE] for atoms in molecules)
-    later = f"{study.selector.frames} per {study.selector.per} × {study.learning.iterations - 1} iterations"
+    selector, repeats = study.selector, study.learning.iterations - 1
+    later = f"{selector.frames} per {selector.per} × {repeats} iterations"
     stages = work(study, molecules)
-    more = sum(one.labels * one.again for one in stages if one.stage == "more labels")
+    more = sum(work.labels * work.again for work in stages if work.stage == "more labels")
     lines = [
         ("study directory", str(directory)),
         ("molecules", f"{len(molecules)}: {names}"),
         ("reference engine", f"{study.engine.name}: {study.engine.identity}"),
         (
             "committee",
-            f"{study.committee.size} × {study.model.potential.channels} channels, cutoff {study.model.potential.cutoff:g} Å",
+            f"{study.committee.size} × {study.model.potential.channels} channels, cutoff "
+            f"{study.model.potential.cutoff:g} Å",
         ),
         ("labels, afterwards", f"at most {more} ({later})"),
         (
             "temperatures",
-            f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at {study.temperature:g} K",
+            f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at "
+            f"{study.temperature:g} K",
         ),
     ]
     for name, path in study.spectrum.experiments(
@@ -51,7 +54,7 @@ def plan(study: Study, molecules: Sequence[Atoms], directory: Path) -> list[str]
 
 
 def table(stages: Sequence[Work]) -> list[str]:
-    """Return the stages as a table: work, reference calculations, time, memory and disk; and what all take, at least and at most."""
+    """Return the stages as a table of work, labels, time, memory and disk, and their sums."""
     rows = [("stage", "work", "labels", "time", "memory", "disk")]
     for one in stages:
         repeated = f"{one.again} × " if one.again > 1 else ""
@@ -78,7 +81,7 @@ def table(stages: Sequence[Work]) -> list[str]:
 
 
 def _together(stages: Sequence[Work]) -> list[str]:
-    """Say what the study takes: if the first training is good enough, and if every iteration is used."""
+    """Return what the study takes, if the first training suffices and if all iterations run."""
     known = [seconds_of(one) or (0.0 if one.kind == "report" else None) for one in stages]
     counts = (
         [0 if one.stage.startswith("more") else 1 for one in stages],
@@ -89,7 +92,8 @@ def _together(stages: Sequence[Work]) -> list[str]:
         for times in counts
     ]
     said = [
-        f"{'altogether':20s} {labels[0]} labels if the first training is good enough, {labels[1]} if every iteration is used"
+        f"{'altogether':20s} {labels[0]} labels if the first training is good enough, {labels[1]} "
+        "if every iteration is used"
     ]
     if None not in known:
         times = [
@@ -103,28 +107,31 @@ def _together(stages: Sequence[Work]) -> list[str]:
         said.append(f"{'':20s} how fast Slurm jobs are is not known on this machine")
     else:
         said.append(
-            f"{'':20s} times that are not known have not been measured on this machine: task=check measure=true does, in half a minute to "
+            f"{'':20s} times that are not known have not been measured on this machine: task=check "
+            "measure=true does, in half a minute to "
             "two, and every study that runs"
         )
     return said
 
 
-def seconds_of(one: Work) -> float | None:
+def seconds_of(stage: Work) -> float | None:
     """Return how long a stage takes once [s]; ``None`` if no rate is known."""
-    found = [
-        (rates.estimate(one.kind, one.what, atoms), count) for atoms, count in one.units.items()
-    ]
-    if not one.workers or any(rate is None for rate, _ in found):
-        return None
-    return sum((rate or 0.0) * count for rate, count in found) / one.workers
+    total = 0.0
+    for atoms, count in stage.units.items():
+        rate = rates.estimate(stage.kind, stage.what, atoms)
+        if rate is None or not stage.workers:
+            return None
+        total += rate * count
+    return total / stage.workers
 
 
-def _size(one: Work) -> float:
-    return sum(atoms * count for atoms, count in one.units.items()) / sum(one.units.values())
+def _size(stage: Work) -> float:
+    units = stage.units
+    return sum(atoms * count for atoms, count in units.items()) / sum(units.values())
 
 
 def bytes_of(disk: float) -> str:
-    """Return a size as a person says it; nothing for nothing."""
+    """Return a size in B, kB, MB or GB; an empty text for zero."""
     for limit, unit, name in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
         if disk < limit:
             return f"{disk / unit:.0f} {name}" if disk else ""

@@ -1,4 +1,4 @@
-"""How long work takes on this machine: what earlier studies on it took, kept in ``~/.cache/palirs/rates.json``.
+"""How long work takes on this machine, from earlier studies: ``~/.cache/palirs/rates.json``.
 
 Of each kind of work and each number of atoms the last measurement is kept, for each processor (a
 home directory may be shared by several).
@@ -42,12 +42,12 @@ def note(kind: str, what: str, atoms: float, value: float) -> None:
     with suppress(OSError, Timeout):
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock"), timeout=5):
-            known = _read()
-            known.setdefault(processor(), {}).setdefault(f"{kind} {what}", {})[f"{atoms:.4g}"] = (
-                float(f"{value:.4g}")
-            )
+            measured = _read()
+            measured.setdefault(processor(), {}).setdefault(f"{kind} {what}", {})[
+                f"{atoms:.4g}"
+            ] = float(f"{value:.4g}")
             part = file.with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps(known, indent=1))
+            part.write_text(json.dumps(measured, indent=1))
             part.replace(file)
 
 
@@ -67,13 +67,13 @@ def known(kind: str, what: str) -> dict[float, float]:
 
 
 def nearest(kind: str, what: str, atoms: float) -> float | None:
-    """Return what was measured of molecules that are nearest in size, as it is: memory is mostly that of libraries."""
+    """Return what was measured of the molecules nearest in size; memory is mostly libraries'."""
     measured = known(kind, what)
     return measured[min(measured, key=lambda size: abs(size - atoms))] if measured else None
 
 
 def estimate(kind: str, what: str, atoms: float) -> float | None:
-    """Return the rate for molecules of this size, ``None`` if nothing of the kind was measured on this machine.
+    """Return the rate for molecules of a size, ``None`` if it was never measured on this machine.
 
     Between two sizes it follows a power law, beyond them too; from a single one it grows with
     :data:`POWER`.
@@ -89,6 +89,6 @@ def estimate(kind: str, what: str, atoms: float) -> float | None:
         return float(near[0])
     if len(sizes) == 1:
         return float(values[0] * (atoms / sizes[0]) ** POWER)
-    place = int(np.clip(np.searchsorted(sizes, atoms) - 1, 0, len(sizes) - 2))
-    power = np.log(values[place + 1] / values[place]) / np.log(sizes[place + 1] / sizes[place])
-    return float(values[place] * (atoms / sizes[place]) ** np.clip(power, 0, 4))
+    below = int(np.clip(np.searchsorted(sizes, atoms) - 1, 0, len(sizes) - 2))
+    power = np.log(values[below + 1] / values[below]) / np.log(sizes[below + 1] / sizes[below])
+    return float(values[below] * (atoms / sizes[below]) ** np.clip(power, 0, 4))

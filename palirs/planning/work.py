@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs.executors import Slurm
-from palirs.settings import MD, Study
+from palirs.settings import MD, StudySettings
 from palirs.vibrations import count_modes
 
 RELAXATION = 12
@@ -61,7 +61,7 @@ def digest(*parts: Any) -> str:
     ]
 
 
-def rate_names(study: Study) -> dict[str, str]:
+def rate_names(study: StudySettings) -> dict[str, str]:
     """Return what the rates of a study depend on, by kind of work."""
     models, fit, early = study.model, study.training, study.pretraining.training
     return {
@@ -83,7 +83,7 @@ def workers(recipe: Any) -> int:
     return 0 if isinstance(recipe, Slurm) else getattr(recipe, "count", 1)
 
 
-def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
+def work(study: StudySettings, molecules: Sequence[Atoms]) -> list[Work]:
     """Return the stages of a study with a spectrum, in order."""
     s, names = study, rate_names(study)
     sizes = [len(atoms) for atoms in molecules]
@@ -155,7 +155,7 @@ def work(study: Study, molecules: Sequence[Atoms]) -> list[Work]:
 
 
 def _spectra(
-    s: Study, molecules: Sequence[Atoms], names: dict[str, str], where: tuple[int, int, int]
+    s: StudySettings, molecules: Sequence[Atoms], names: dict[str, str], where: tuple[int, int, int]
 ) -> list[Work]:
     """Return what comes after active learning; nothing without dipoles."""
     (_, train, move), mean, found = (
@@ -201,8 +201,8 @@ def _spectra(
     return found
 
 
-def _pretraining(study: Study, what: str, workers: int, atoms: float) -> list[Work]:
-    """Return the trainings on labels of the cheap engine, if there is one; those labels cost next to nothing."""
+def _pretraining(study: StudySettings, what: str, workers: int, atoms: float) -> list[Work]:
+    """Return the trainings on labels of the cheap engine, which cost next to nothing."""
     early = study.pretraining
     if early.engine is None:
         return []
@@ -218,7 +218,13 @@ def _each(sizes: Sequence[int], units: float) -> dict[float, float]:
 
 
 def _md(
-    stage: str, md: MD, study: Study, molecules: Sequence[Atoms], kind: str, what: str, move: int
+    stage: str,
+    md: MD,
+    study: StudySettings,
+    molecules: Sequence[Atoms],
+    kind: str,
+    what: str,
+    move: int,
 ) -> Work:
     settings, sizes = study.spectrum, [len(atoms) for atoms in molecules]
     steps = md.replicas * round((md.thermalisation + md.length) * 1e3 / settings.timestep)

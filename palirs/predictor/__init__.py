@@ -1,4 +1,4 @@
-"""A trained committee and its dipole model as one thing to take home: a molecule goes in, its infrared spectrum comes out."""
+"""Predictors: a trained committee with its dipole model, from a molecule to its spectrum."""
 
 from palirs.predictor.bundle import Predictor, open_predictor
 from palirs.predictor.prediction import Prediction, predict

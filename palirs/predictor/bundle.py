@@ -1,4 +1,4 @@
-"""The files of a predictor: model files, what they learnt from, and how far they can be trusted.
+"""The files of a predictor: models, the molecules they learnt, and errors of the models.
 
 Reading them runs no code.
 """
@@ -29,8 +29,8 @@ class Predictor:
 
     Attributes
     ----------
-    place : Path
-        Directory with ``potential-K.safetensors``, ``dipole-K.safetensors``, ``predictor.json`` and
+    directory : Path
+        With ``potential-K.safetensors``, ``dipole-K.safetensors``, ``predictor.json`` and
         ``molecules.xyz``.
     about : dict
         ``engine``, ``elements``, ``temperatures`` of the exploration [K], ``calibration`` (error
@@ -38,33 +38,37 @@ class Predictor:
         friction and so on), and errors of the models.
     """
 
-    place: Path
+    directory: Path
     about: dict[str, Any]
 
     @property
     def source(self) -> tuple[Path, tuple[Path, ...]]:
-        """What production MD takes its forces and dipoles from."""
-        return self.place, tuple(sorted(self.place.glob("dipole-*.safetensors")))
+        """Committee and dipole models, for production MD."""
+        return self.directory, self.dipole_files
+
+    @property
+    def dipole_files(self) -> tuple[Path, ...]:
+        """Files of the dipole models."""
+        return tuple(sorted(self.directory.glob("dipole-*.safetensors")))
 
     @property
     def learnt(self) -> list[Atoms]:
         """The molecules that were learnt, at their optima."""
-        return read_frames(self.place / LEARNT)
+        return read_frames(self.directory / LEARNT)
 
 
 def write_predictor(
-    place: Path,
+    directory: Path,
     potentials: Sequence[Path],
     dipoles: Sequence[Path],
     learnt: Sequence[Atoms],
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
 ) -> Predictor:
-    """Write a predictor to a directory, which appears as a whole; one that was there is replaced.
+    """Write a predictor to a directory atomically; an older one is replaced.
 
     Parameters
     ----------
-    place : Path
-        Directory.
+    directory : Path
     potentials, dipoles : sequences of Path
         Model files.
     learnt : sequence of Atoms
@@ -72,7 +76,7 @@ def write_predictor(
     about : mapping
         See :class:`Predictor`.
     """
-    part = place.with_name(place.name + ".part")
+    part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for kind, files in (("potential", potentials), ("dipole", dipoles)):
@@ -82,13 +86,19 @@ def write_predictor(
     (part / ABOUT).write_text(
         json.dumps({"format": FORMAT, "palirs": VERSION, **about}, indent=1, ensure_ascii=False)
     )
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
-    return Predictor(place, dict(about))
+    shutil.rmtree(directory, ignore_errors=True)
+    part.rename(directory)
+    return Predictor(directory, dict(about))
 
 
 def open_predictor(where: str | Path) -> Predictor:
-    """Open a predictor: its directory, a study that has one, or an MLflow model (``models:/name/1``, ``runs:/<id>/predictor``).
+    """Open a predictor.
+
+    Parameters
+    ----------
+    where : str or Path
+        Its directory, a study that has one, or an MLflow model (``models:/name/1``,
+        ``runs:/<id>/predictor``).
 
     Raises
     ------
@@ -99,17 +109,19 @@ def open_predictor(where: str | Path) -> Predictor:
         from palirs.tracking import download  # MLflow takes seconds to import
 
         where = download(where)
-    places = [Path(where), Path(where) / "predictor", Path(where) / "artifacts" / "predictor"]
-    place = next((one for one in places if (one / ABOUT).is_file()), None)
-    if place is None:
+    base = Path(where)
+    candidates = (base, base / "predictor", base / "artifacts" / "predictor")
+    directory = next((each for each in candidates if (each / ABOUT).is_file()), None)
+    if directory is None:
         raise PalirsError(
-            f"model = {str(where)!r}: there is no predictor; give a study that has run to its spectra, its directory predictor, or "
-            f"models:/<name>/<version>"
+            f"model = {str(where)!r}: there is no predictor; give a study that has run to its "
+            "spectra, its directory predictor, or models:/<name>/<version>"
         )
-    about = json.loads((place / ABOUT).read_text())
+    about = json.loads((directory / ABOUT).read_text())
     if about.get("format") != FORMAT:
         raise PalirsError(
-            f"{place}: written by palirs {about.get('palirs')}, which has another format of predictors; this is {VERSION}"
+            f"{directory}: written by palirs {about.get('palirs')}, which has another format of "
+            f"predictors; this is {VERSION}"
         )
-    potential_files(place)
-    return Predictor(place, about)
+    potential_files(directory)
+    return Predictor(directory, about)

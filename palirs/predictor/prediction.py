@@ -1,47 +1,49 @@
-"""From a molecule to its infrared spectrum with a trained predictor: relax, analyse, run MD, transform."""
+"""From a molecule to its spectrum with a predictor: relaxation, harmonic analysis, MD."""
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from palirs import keys
 from palirs.executors import Serial, cores
 from palirs.geometry.embedding import canonical_of
-from palirs.mace.models.committee import Committee, force_spread
-from palirs.mace.models.files import load, load_dipoles
+from palirs.learning.quality.calibration import mean_spread
+from palirs.mace.models.committee import Committee
+from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.models.predictor import Predictor as Potential
-from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules, check, check_whole, on_grid
 from palirs.predictor.bundle import Predictor, open_predictor
-from palirs.production import Run, densities_of, simulate, spectrum_of
+from palirs.production import Production, Run, assign, densities_of
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError, explained
-from palirs.report.bands import table
 from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Spectrum
 from palirs.vibrations import Harmonic, minimum
 
+if TYPE_CHECKING:
+    from palirs.report import interactive
+
 log = logging.getLogger(__name__)
 
-MET = 400
-"""Structures along the MD, about, whose disagreement is looked at."""
+VISITED = 400
+"""Structures along the MD, about, on which the disagreement of the committee is evaluated."""
 FAR = 2.0
-"""An expected force error so many times that of the learnt molecules is told; along MD of molecules
-that were not learnt it was found 1.3 to 2.8 times too low, so that the true one may be five times
-as large."""
+"""An expected force error this many times that of the learnt molecules gives a warning. For other
+molecules it was 1.3 to 2.8 times too low, so the true one may be five times as large."""
+STUDY_ONLY = ("production", "reference", "experiment", "conformers")
+"""Settings of spectra that a predictor does not take over from its study."""
 
 
 @dataclass(frozen=True)
 class Prediction(Spectrum):
-    """A predicted spectrum, and what is to be known of it.
+    """A predicted spectrum, its bands, and how far it can be trusted.
 
     Attributes
     ----------
@@ -50,12 +52,12 @@ class Prediction(Spectrum):
     temperature : float
         [K].
     bands : list of dict
-        As :func:`palirs.report.bands.table` has them.
+        Rows of :func:`palirs.production.assign`.
     harmonic : Harmonic
         Frequencies [cm⁻¹] and intensities [km/mol] by committee and dipole model.
     expected_error : float
-        Of the forces along the MD [eV/Å]: the members' disagreement times what it was worth on
-        frames that were not learnt.
+        Of the forces along the MD [eV/Å]: the members' disagreement times its calibration on frames
+        that were not learnt.
     learnt : bool
         Whether the molecule is one that the models learnt.
     warnings : tuple of str
@@ -64,7 +66,7 @@ class Prediction(Spectrum):
 
     molecule: Atoms = field(default_factory=Atoms, kw_only=True)
     temperature: float = field(default=300.0, kw_only=True)
-    bands: list[dict[str, Any]] = field(default_factory=list, kw_only=True, repr=False)
+    bands: list[dict[str, float | str]] = field(default_factory=list, kw_only=True, repr=False)
     harmonic: Harmonic | None = field(default=None, kw_only=True, repr=False)
     expected_error: float = field(default=float("nan"), kw_only=True)
     learnt: bool = field(default=False, kw_only=True)
@@ -75,7 +77,7 @@ class Prediction(Spectrum):
         """Of the molecule."""
         return str(self.molecule.info[keys.MOLECULE])
 
-    def figure(self):
+    def figure(self) -> "interactive.go.Figure":
         """Return an interactive figure (Plotly)."""
         from palirs.report.interactive import spectra_figure
 
@@ -130,40 +132,43 @@ def predict(
     if not (np.isfinite(temperature) and 0 < temperature <= 5000):
         raise PalirsError(f"temperature = {temperature:g} K: it should be above 0 and at most 5000")
     start = _molecule(molecule, predictor)
-    place, dipoles = predictor.source
-    committee = load(place)
-    assert isinstance(committee, Committee)
+    committee = load_committee(predictor.directory)
     with (
         Serial(threads=threads or cores()).open() as executor,
         tempfile.TemporaryDirectory(prefix="palirs-") as folder,
     ):
-        own = minimum(start, Potential(committee.double(), load_dipoles(dipoles)))
-        (run,) = simulate(
-            (place, dipoles), [own], md, settings, temperature, seed, executor, Path(folder), "predicted", Evaluation()
-        )  # fmt: skip
+        production = Production(
+            source=predictor.source,
+            kind="predicted",
+            model="predicted",
+            label=f"palirs ({predictor.about['engine']})",
+            md=md,
+            settings=settings,
+            temperature=temperature,
+            seed=seed,
+            directory=Path(folder),
+        )
+        dipole = load_dipole_model(predictor.dipole_files)
+        vibrations = minimum(start, Potential(committee.double(), dipole))
+        (run,) = production.run([vibrations], executor)
         if not run.enough(settings.complete):
             raise PalirsError(
-                f"molecule {run.molecule!r}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well, the others: "
-                f"{next(filter(None, run.broken))}; the models do not know this molecule, or not at {temperature:g} K"
+                f"molecule {run.molecule!r}: {len(run.dipoles)} of {len(run.broken)} trajectories "
+                f"ended well, the others: {next(filter(None, run.broken))}; the models do not know "
+                f"this molecule, or not at {temperature:g} K"
             )
-        expected = expected_error(
-            committee, own.atoms, Path(folder), float(predictor.about.get("calibration") or np.nan)
-        )
-    return _prediction(predictor, own, run, settings, temperature, expected)
+        calibration = float(predictor.about.get("calibration") or np.nan)
+        expected = expected_error(committee, vibrations.atoms, Path(folder), calibration)
+    return _prediction(predictor, production, vibrations, run, expected)
 
 
 def _settings(predictor: Predictor, length: float, replicas: int) -> tuple[MD, Spectroscopy]:
     """Return the settings of the study, with as much MD as is asked for."""
-    known = {one.name for one in fields(Spectroscopy)} - {
-        "production",
-        "reference",
-        "experiment",
-        "conformers",
-    }
+    names = {one.name for one in fields(Spectroscopy)} - set(STUDY_ONLY)
+    kept = {key: value for key, value in predictor.about["spectrum"].items() if key in names}
     with explained("predict"):
         md = MD(replicas=replicas, thermalisation=0.5, length=length)
-        mine = {key: value for key, value in predictor.about["spectrum"].items() if key in known}
-        return md, Spectroscopy(production=md, reference=None, **mine)
+        return md, Spectroscopy(production=md, reference=None, **kept)
 
 
 def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
@@ -173,16 +178,17 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
         check(start)
         check_whole(start)
     else:
-        found = Molecules(names=(molecule,)).load()
-        if len(found) > 1:
+        molecules = Molecules(names=(molecule,)).load()
+        if len(molecules) > 1:
             raise PalirsError(
-                f"molecule = {molecule!r}: these are {len(found)} molecules; give one"
+                f"molecule = {molecule!r}: these are {len(molecules)} molecules; give one"
             )
-        start = found[0]
-    known = {chemical_symbols[number] for number in predictor.about["elements"]}
-    if strange := sorted(set(start.get_chemical_symbols()) - known):
+        start = molecules[0]
+    elements = {chemical_symbols[number] for number in predictor.about["elements"]}
+    if unknown := sorted(set(start.get_chemical_symbols()) - elements):
         raise PalirsError(
-            f"molecule {start.info[keys.MOLECULE]!r}: the models have never seen {', '.join(strange)}; they know {', '.join(sorted(known))}"
+            f"molecule {start.info[keys.MOLECULE]!r}: the models have never seen "
+            f"{', '.join(unknown)}; they know {', '.join(sorted(elements))}"
         )
     return start
 
@@ -190,84 +196,86 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
 def expected_error(
     committee: Committee, optimum: Atoms, trajectories: Path, factor: float
 ) -> float:
-    """Return the error of the forces to be expected along the MD of one molecule [eV/Å], from a directory of its trajectories.
+    """Return the expected error of the forces along the MD of a molecule [eV/Å]; NaN without MD.
 
     It is the members' disagreement times ``factor``, see
-    :class:`palirs.learning.calibration.Calibration`.
+    :class:`palirs.learning.quality.calibration.Calibration`. ``trajectories`` is a directory.
     """
     frames = geometries(sorted(trajectories.rglob("*.xyz")))
     if not frames:
         return float("nan")
-    met = [
+    visited = [
         on_grid(Atoms(optimum.numbers, positions=atoms.positions))
-        for atoms in frames[:: 1 + len(frames) // MET]
+        for atoms in frames[:: 1 + len(frames) // VISITED]
     ]
-    return factor * float(
-        np.mean(
-            [
-                float(force_spread(torch.tensor(one)).mean())
-                for one in committee.evaluate(met).forces
-            ]
-        )
-    )
+    return factor * float(mean_spread(committee.evaluate(visited)).mean())
 
 
 def _prediction(
     predictor: Predictor,
-    own: Harmonic,
+    production: Production,
+    vibrations: Harmonic,
     run: Run,
-    settings: Spectroscopy,
-    temperature: float,
     expected: float,
 ) -> Prediction:
-    about, name = predictor.about, run.molecule
-    label = f"palirs ({about['engine']}), {temperature:g} K, {len(run.dipoles)} × {settings.production.length:g} ps"
-    spectrum = spectrum_of(run.dipoles, settings, temperature, label)
-    same = canonical_of(own.atoms)
-    learnt = same is not None and same in {canonical_of(atoms) for atoms in predictor.learnt}
-    warnings = list(_doubts(about, own, temperature, expected, learnt))
+    spectrum, settings = production.spectrum(run), production.settings
+    canonical = canonical_of(vibrations.atoms)
+    learnt = canonical is not None and canonical in map(canonical_of, predictor.learnt)
+    temperature = production.temperature
+    warnings = _warnings(predictor.about, vibrations, temperature, expected, learnt)
     if any(run.broken):
         warnings.append(
-            f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: {next(filter(None, run.broken))}"
+            f"{sum(map(bool, run.broken))} of {len(run.broken)} trajectories were left out: "
+            f"{next(filter(None, run.broken))}"
         )
     for text in warnings:
-        log.warning("%s: %s", name, text)
-    rows = table(
-        {"predicted": spectrum}, settings.window, own, own, densities_of(run.rates, settings)
-    )
-    values = {one.name: getattr(spectrum, one.name) for one in fields(Spectrum)}
+        log.warning("%s: %s", run.molecule, text)
+    densities = densities_of(run.rates, settings)
+    rows = assign({"predicted": spectrum}, settings.window, vibrations, vibrations, densities)
+    values = {each.name: getattr(spectrum, each.name) for each in fields(Spectrum)}
     return Prediction(
-        **values, molecule=own.atoms, temperature=temperature, bands=rows, harmonic=own, expected_error=expected, learnt=learnt,
+        **values,
+        molecule=vibrations.atoms,
+        temperature=temperature,
+        bands=rows,
+        harmonic=vibrations,
+        expected_error=expected,
+        learnt=learnt,
         warnings=tuple(warnings),
-    )  # fmt: skip
-
-
-def _doubts(
-    about: dict[str, Any], own: Harmonic, temperature: float, expected: float, learnt: bool
-) -> Sequence[str]:
-    """Return why the spectrum may be wrong."""
-    found = []
-    usual = float(about.get("expected_meV_per_A") or np.nan)
-    told = f"the forces are expected to be off by {1e3 * expected:.1f} meV/Å along this MD"
-    compared = (
-        f"{told} ({usual:.1f} for the molecules that were learnt)" if np.isfinite(usual) else told
     )
+
+
+def _warnings(
+    about: Mapping[str, Any],
+    vibrations: Harmonic,
+    temperature: float,
+    expected: float,
+    learnt: bool,
+) -> list[str]:
+    """Return why the spectrum may be wrong."""
+    warnings = []
+    usual = float(about.get("expected_meV_per_A") or np.nan)
+    error = f"the forces are expected to be off by {1e3 * expected:.1f} meV/Å along this MD"
+    if np.isfinite(usual):
+        error += f" ({usual:.1f} for the molecules that were learnt)"
+    goal = float(about.get("forces_goal_meV_per_A") or 10.0)
     if not np.isfinite(expected):
-        found.append(
-            "the members' disagreement was never calibrated, so nothing is known of the error of the forces"
+        warnings.append(
+            "the members' disagreement was never calibrated, so nothing is known of the error of "
+            "the forces"
         )
-    elif 1e3 * expected > FAR * (
-        usual if np.isfinite(usual) else float(about.get("forces_goal_meV_per_A") or 10.0)
-    ):
-        found.append(f"out of domain: {compared}")
+    elif 1e3 * expected > FAR * (usual if np.isfinite(usual) else goal):
+        warnings.append(f"out of domain: {error}")
     if not learnt:
-        found.append(
-            f"the models did not learn this molecule; {compared}, and that is often too low for molecules that were not learnt"
+        warnings.append(
+            f"the models did not learn this molecule; {error}, and that is often too low for "
+            "molecules that were not learnt"
         )
-    if temperature > max(about["temperatures"]):
-        found.append(
-            f"{temperature:g} K is hotter than what the models have explored ({max(about['temperatures']):g} K)"
+    hottest = max(about["temperatures"])
+    if temperature > hottest:
+        warnings.append(
+            f"{temperature:g} K is hotter than what the models have explored ({hottest:g} K)"
         )
-    if own.frequencies[0] < -10:
-        found.append(f"the optimum is a saddle point ({-own.frequencies[0]:.0f}i cm⁻¹)")
-    return found
+    if vibrations.frequencies[0] < -10:
+        warnings.append(f"the optimum is a saddle point ({-vibrations.frequencies[0]:.0f}i cm⁻¹)")
+    return warnings

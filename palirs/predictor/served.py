@@ -1,4 +1,4 @@
-"""The predictor as an MLflow model from code: this file is the model's code, the directory of the predictor its one artifact."""
+"""The predictor as an MLflow model from code: this file, and the predictor's directory."""
 
 import io
 import json
@@ -54,23 +54,28 @@ class SpectrumModel(PythonModel):
         length, replicas = float(params.get("length", 15.0)), int(params.get("replicas", 12))
         if not 0 < length * replicas <= LONGEST:
             raise PalirsError(
-                f"length × replicas = {length * replicas:g} ps: it should be above 0 and at most {LONGEST:g}"
+                f"length × replicas = {length * replicas:g} ps: it should be above 0 and at most "
+                f"{LONGEST:g}"
             )
-        found = predict(
-            _molecule(text), self.predictor, float(params.get("temperature", 300.0)), length=length, replicas=replicas,
+        prediction = predict(
+            _molecule(text),
+            self.predictor,
+            float(params.get("temperature", 300.0)),
+            length=length,
+            replicas=replicas,
             seed=int(params.get("seed", 1)),
-        )  # fmt: skip
-        inside = found.within(400.0, 4200.0)
+        )
+        inside = prediction.within(400.0, 4200.0)
         error = np.full_like(inside.intensity, np.nan) if inside.error is None else inside.error
         return {
-            "molecule": found.name,
-            "temperature_K": found.temperature,
+            "molecule": prediction.name,
+            "temperature_K": prediction.temperature,
             "wavenumber_cm1": np.round(inside.wavenumber, 2).tolist(),
             "intensity_km_per_mol_cm": inside.intensity.tolist(),
             "error_km_per_mol_cm": error.tolist(),
-            "bands": json.dumps(found.bands, default=float),
-            "expected_error_meV_per_A": 1e3 * found.expected_error,
-            "warnings": list(found.warnings),
+            "bands": json.dumps(prediction.bands, default=float),
+            "expected_error_meV_per_A": 1e3 * prediction.expected_error,
+            "warnings": list(prediction.warnings),
         }
 
 
@@ -78,7 +83,8 @@ def _texts(model_input: pd.DataFrame) -> list[str]:
     """Return the molecules of a request."""
     if "molecule" not in model_input:
         raise PalirsError(
-            f"columns {list(model_input)[:5]}: one called molecule is needed, with names, SMILES or xyz text"
+            f"columns {list(model_input)[:5]}: one called molecule is needed, with names, SMILES "
+            "or xyz text"
         )
     texts = list(model_input["molecule"])
     if not 1 <= len(texts) <= ROWS:
@@ -86,25 +92,26 @@ def _texts(model_input: pd.DataFrame) -> list[str]:
     for text in texts:
         if not isinstance(text, str) or not text.strip() or len(text) > TEXT:
             raise PalirsError(
-                f"a molecule should be a name, a SMILES or the text of an xyz file, of up to {TEXT} characters"
+                "a molecule should be a name, a SMILES or the text of an xyz file, of up to "
+                f"{TEXT} characters"
             )
     return texts
 
 
 def _molecule(text: str) -> str | Atoms:
-    """Return the molecule: never by reading a file, and none that is too large."""
+    """Return the molecule; reads no file, and refuses one that is too large."""
     if "\n" in text.strip():
         try:
-            found = ase.io.read(io.StringIO(text.strip() + "\n"), format="xyz")
+            structure = ase.io.read(io.StringIO(text.strip() + "\n"), format="xyz")
         except Exception as error:
             raise PalirsError(f"this is no xyz file: {error}") from error
-        assert isinstance(found, Atoms)
-        count = len(found)
+        assert isinstance(structure, Atoms)
+        count = len(structure)
     else:
-        found, count = text.strip(), size(text.strip()) or 0
+        structure, count = text.strip(), size(text.strip()) or 0
     if count > ATOMS:
         raise PalirsError(f"{count} atoms: a molecule should have at most {ATOMS} here")
-    return found
+    return structure
 
 
 mlflow.models.set_model(SpectrumModel())

@@ -1,14 +1,23 @@
-"""Production: long MD whose dipoles become spectra, and its files."""
+"""Production: long MD, its files, and the spectra made of it."""
 
+from palirs.production.ensemble import ConformerEnsemble
 from palirs.production.pace import duration, seconds_per_step
-from palirs.production.results import Run, check_enough, densities_of, spectrum_of
+from palirs.production.results import Run, check_enough
 from palirs.production.simulation import Source, jobs_of, simulate, steps_left
-from palirs.production.starts import Starts
+from palirs.production.spectra import (
+    Production,
+    assign,
+    densities_of,
+    spectrum_of,
+    spectrum_store,
+)
 
 __all__ = [
+    "ConformerEnsemble",
+    "Production",
     "Run",
     "Source",
-    "Starts",
+    "assign",
     "check_enough",
     "densities_of",
     "duration",
@@ -16,5 +25,6 @@ __all__ = [
     "seconds_per_step",
     "simulate",
     "spectrum_of",
+    "spectrum_store",
     "steps_left",
 ]

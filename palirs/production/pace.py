@@ -1,4 +1,4 @@
-"""How long the engine's own MD will take, measured before it begins."""
+"""How long the engine's own MD will take, measured on a few steps."""
 
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def _time(engine: Engine, atoms: Atoms, look: float) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: ``40 s``, ``3 min``, ``5.2 h``, ``2.1 days``."""
+    """Return a time as text: ``40 s``, ``3 min``, ``5.2 h``, ``2.1 days``."""
     for limit, unit, text in ((90, 1, "s"), (5400, 60, "min")):
         if seconds < limit:
             return f"{seconds / unit:.0f} {text}"

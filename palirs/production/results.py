@@ -1,8 +1,8 @@
-"""What production found: trajectories read back from their files, and the spectrum of their dipoles."""
+"""Trajectories read back from their files."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from palirs import keys
 from palirs.production.batch import Job, steps_of
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
-from palirs.settings.spectroscopy import HIGHEST
-from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
-from palirs.spectra.density import mode_densities
+from palirs.spectra import Strata
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +24,14 @@ class Run:
     molecule : str
         Its name.
     dipoles : numpy.ndarray
-        Shape ``[whole, frames, 3]`` [e·Å], of the trajectories that ended well; so the next three.
+        Shape ``[complete, frames, 3]`` [e·Å], of the trajectories that reached their end.
     temperature : numpy.ndarray
-        Shape ``[whole]`` [K], mean kinetic temperature.
+        Shape ``[complete]`` [K], mean kinetic temperature.
     spread : numpy.ndarray
-        Shape ``[whole]`` [eV/Å], largest force spread of the committee met on the way; zero for an
-        engine.
+        Shape ``[complete]`` [eV/Å], largest force spread of the committee along the trajectory;
+        zero for an engine.
     drift : numpy.ndarray
-        Shape ``[whole]`` [eV/ps], change of the conserved quantity.
+        Shape ``[complete]`` [eV/ps], of the conserved quantity.
     broken : list of str
         Why each trajectory ended early; empty for those that did not.
     rates : numpy.ndarray or None
@@ -41,7 +39,7 @@ class Run:
         :class:`palirs.vibrations.projection.Projection`), of the trajectories that start from the
         optimum; ``None`` if one of them did not record them.
     strata : Strata or None
-        What conformer each whole trajectory starts from, where they count by it.
+        The conformer each complete trajectory starts from, where trajectories count by it.
     """
 
     molecule: str
@@ -54,22 +52,19 @@ class Run:
     strata: Strata | None = None
 
     def enough(self, share: float) -> bool:
-        """Tell whether at least one, and this share of the trajectories, ended well."""
+        """Whether at least one trajectory, and this share of them, reached its end."""
         return len(self.dipoles) >= max(1, share * len(self.broken))
 
 
 def read(
     jobs: Sequence[Job], md: MD, settings: Spectroscopy, shares: Sequence[float] | None = None
 ) -> Run:
-    """Read the trajectories of one molecule; those that ended early are told, and left out.
+    """Read the trajectories of one molecule; those that ended early are left out, with a warning.
 
-    ``shares`` are those of its conformers.
+    ``shares`` are the populations of its conformers, where trajectories count by them.
     """
     frames = steps_of(md.length, settings) // settings.stride
-    recordings = [job.recording for job in jobs]
-    ends = [
-        recording.checkpoint(job.settings) for recording, job in zip(recordings, jobs, strict=True)
-    ]
+    ends = [job.recording.checkpoint(job.settings) for job in jobs]
     for job, end in zip(jobs, ends, strict=True):
         if end.broken:
             log.warning(
@@ -78,94 +73,53 @@ def read(
                 job.place.parent.name,
                 end.broken,
             )
-    whole = [
-        (recording, end) for recording, end in zip(recordings, ends, strict=True) if not end.broken
-    ]
-    for recording, _ in whole:
+    complete = [job for job, end in zip(jobs, ends, strict=True) if not end.broken]
+    values = [end.values for end in ends if not end.broken]
+    recordings = [job.recording for job in complete]
+    for recording in recordings:
         if len(recording.dipoles(frames)) < frames:
             raise PalirsError(
-                f"{recording.dipole_file} has fewer than {frames} dipoles; remove {recording.checkpoint_file} to run it anew"
+                f"{recording.dipole_file} has fewer than {frames} dipoles; "
+                f"remove {recording.checkpoint_file} to run it anew"
             )
-    starts = [job.conformer for job, end in zip(jobs, ends, strict=True) if not end.broken]
-    rates = [found for recording, _ in whole if (found := recording.rates(frames)) is not None]
-    if shares is not None and len(set(starts)) < len({job.conformer for job in jobs}):
+    conformers = [job.conformer for job in complete]
+    if shares is not None and len(set(conformers)) < len({job.conformer for job in jobs}):
         log.warning(
             "%s: no trajectory of one of its conformers ended well; the others count for it",
             jobs[0].place.parent.name,
         )
+    rates = [recording.rates(frames) for recording in recordings]
+    recorded = [rate for rate in rates if rate is not None]
+    elapsed = [end.frames for end in ends if not end.broken]
+    heats = [float(value["heat"]) for value in values]
     return Run(
         molecule=jobs[0].molecule.info[keys.MOLECULE],
-        dipoles=np.array([recording.dipoles(frames) for recording, _ in whole]).reshape(
+        dipoles=np.array([recording.dipoles(frames) for recording in recordings]).reshape(
             -1, frames, 3
         ),
-        temperature=np.array([float(end.values["heat"]) / end.frames for _, end in whole]),
-        spread=np.array([float(end.values["spread"]) for _, end in whole]),
-        drift=np.array([float(end.values["drift"]) for _, end in whole]),
+        temperature=np.array([heat / count for heat, count in zip(heats, elapsed, strict=True)]),
+        spread=np.array([float(value["spread"]) for value in values]),
+        drift=np.array([float(value["drift"]) for value in values]),
         broken=[end.broken for end in ends],
-        rates=np.array(rates) if rates and len(rates) == starts.count(0) else None,
-        strata=None if shares is None or not starts else Strata(tuple(starts), tuple(shares)),
+        rates=np.array(recorded) if recorded and len(recorded) == conformers.count(0) else None,
+        strata=Strata(tuple(conformers), tuple(shares))
+        if shares is not None and complete
+        else None,
     )
 
 
 def check_enough(runs: Sequence[Run], share: float) -> None:
-    """Raise :class:`PalirsError` for molecules of which too few trajectories ended well."""
-    short = [run for run in runs if not run.enough(share)]
-    if short:
-        lines = [
-            f"{run.molecule}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well; one that did not: "
-            f"{next(filter(None, run.broken))}"
-            for run in short
-        ]
-        raise PalirsError(
-            "\n".join(lines)
-            + f"\nToo few for a spectrum (spectrum.complete={share:g}): use a smaller spectrum.timestep, a lower "
-            f"temperature or a better model. A trajectory begins anew when its .npz file is removed; one whose engine failed is gone on "
-            f"with by the next run"
+    """Raise :class:`PalirsError` for molecules of which too few trajectories reached their end."""
+    lines = [
+        f"{run.molecule}: {len(run.dipoles)} of {len(run.broken)} trajectories ended well; "
+        f"one that did not: {next(filter(None, run.broken))}"
+        for run in runs
+        if not run.enough(share)
+    ]
+    if lines:
+        lines.append(
+            f"Too few for a spectrum (spectrum.complete={share:g}): use a smaller "
+            "spectrum.timestep, a lower temperature or a better model. A trajectory begins anew "
+            "when its .npz file is removed; one whose engine failed is continued by the next run"
         )
-
-
-def spectrum_of(
-    dipoles: np.ndarray,
-    settings: Spectroscopy,
-    temperature: float,
-    label: str,
-    strata: Strata | None = None,
-) -> Spectrum:
-    """Spectrum with its standard error of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
-    interval = settings.stride * settings.timestep
-    found = infrared_spectrum(
-        dipoles,
-        interval,
-        temperature=temperature,
-        max_lag=settings.max_lag,
-        window=settings.lag_window,
-        padding=settings.padding,
-        quantum_correction=settings.quantum_correction,
-        method=settings.method,
-        strata=strata,
-    )
-    if settings.method == "physical":
-        found = undo_verlet_shift(found, settings.timestep, settings.thermostat)
-    time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
-    return replace(found.within(0.0, HIGHEST), label=label, made=settings.made, time=time)
-
-
-def densities_of(
-    rates: np.ndarray | None, settings: Spectroscopy
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Wavenumbers [cm⁻¹] and densities [1/cm⁻¹] of the modes of trajectories ``[replicas, frames, modes]``; ``None`` without a record."""
-    if rates is None:
-        return None
-    wavenumber, densities = mode_densities(
-        rates,
-        settings.stride * settings.timestep,
-        max_lag=settings.max_lag,
-        window=settings.lag_window,
-    )
-    spectra = [Spectrum(wavenumber, density) for density in densities]
-    if settings.method == "physical":
-        spectra = [
-            undo_verlet_shift(one, settings.timestep, settings.thermostat) for one in spectra
-        ]
-    parts = [one.within(0.0, HIGHEST) for one in spectra]
-    return parts[0].wavenumber, np.array([one.intensity / one.area for one in parts])
+        raise PalirsError("\n".join(lines))

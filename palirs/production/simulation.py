@@ -20,13 +20,12 @@ from palirs.dynamics import CommitteeField, EngineField, Field
 from palirs.dynamics.integrators import steps_at_once
 from palirs.engines import Engine
 from palirs.executors import shares
-from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import load, load_dipoles
+from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Evaluation
 from palirs.production.batch import Batch, Job, geometry_stride, steps_of
+from palirs.production.ensemble import ConformerEnsemble
 from palirs.production.results import Run, read
-from palirs.production.starts import Starts
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
 from palirs.vibrations import Harmonic
@@ -42,7 +41,7 @@ numbers."""
 
 def simulate(
     source: Source,
-    optima: Sequence[Atoms | Harmonic | Starts],
+    optima: Sequence[Atoms | Harmonic | ConformerEnsemble],
     md: MD,
     settings: Spectroscopy,
     temperature: float,
@@ -61,7 +60,7 @@ def simulate(
     ----------
     source : Source
         Committee and dipole model, or engine.
-    optima : sequence of Atoms, Harmonic or Starts
+    optima : sequence of Atoms, Harmonic or ConformerEnsemble
         Start geometries; those with their vibrations get the rates of their modes recorded.
     md, settings
         Lengths, time step, intervals.
@@ -95,14 +94,15 @@ def simulate(
         share.result()
     groups = [jobs[first : first + md.replicas] for first in range(0, len(jobs), md.replicas)]
     weights = [
-        one.populations if isinstance(one, Starts) and one.weighted else None for one in optima
+        one.populations if isinstance(one, ConformerEnsemble) and one.weighted else None
+        for one in optima
     ]
     return [read(group, md, settings, own) for group, own in zip(groups, weights, strict=True)]
 
 
 def jobs_of(
     source: Source,
-    optima: Sequence[Atoms | Harmonic | Starts],
+    optima: Sequence[Atoms | Harmonic | ConformerEnsemble],
     md: MD,
     settings: Spectroscopy,
     temperature: float,
@@ -126,7 +126,7 @@ def jobs_of(
             stream(seed, _stream(source), name, temperature, replica)
             for replica in range(md.replicas)
         ]
-        if not isinstance(one, Starts):
+        if not isinstance(one, ConformerEnsemble):
             modes = None if isinstance(one, Atoms) else one
             jobs += [
                 Job(optimum, place, made, own, modes)
@@ -134,7 +134,7 @@ def jobs_of(
             ]
             continue
         for place, own, number in zip(places, streams, one.conformer_of(md.replicas), strict=True):
-            modes = None if number else one.known
+            modes = None if number else one.optimum
             jobs.append(
                 Job(one.conformers[number], place, f"{made} conformer={number}", own, modes, number)
             )
@@ -249,7 +249,6 @@ def _open(
     if isinstance(source, Engine):
         return EngineField(source, molecules), None
     place, dipoles = source
-    committee = load(place)
-    assert isinstance(committee, Committee)
+    committee = load_committee(place)
     field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
-    return field, load_dipoles(dipoles) if dipoles else None
+    return field, load_dipole_model(dipoles) if dipoles else None

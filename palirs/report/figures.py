@@ -1,4 +1,4 @@
-"""Figures for chemists and spectroscopists: units on every axis, wavenumbers falling from left to right."""
+"""Figures of learning and errors, with units on every axis."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from palirs.learning.calibration import LEVEL, Calibration
-from palirs.learning.errors import Parity
+from palirs.learning.quality.calibration import LEVEL, Calibration
+from palirs.learning.quality.errors import Parity
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {
@@ -27,11 +27,16 @@ TAB10: Any = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessI
 
 
 def subplots(
-    rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **how: Any
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    figsize: tuple[float, float],
+    layout: Any = None,
+    **options: Any,
 ) -> tuple[Figure, Any]:
-    """Do what :func:`matplotlib.pyplot.subplots` does without pyplot: the user's backend stays, and no figure has to be closed."""
+    """Make subplots without pyplot: the user's backend stays, and no figure has to be closed."""
     figure = Figure(figsize=figsize, layout=layout)
-    return figure, figure.subplots(rows, columns, **how)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def save(figure: Figure, path: Path, vector: bool = False) -> Path:
@@ -47,7 +52,7 @@ def save(figure: Figure, path: Path, vector: bool = False) -> Path:
 def learning_curves(
     history: Sequence[Mapping[str, float]], expected: Sequence[float], goals: Sequence[float | None]
 ) -> Figure:
-    """Draw the errors of harmonic frequencies, energies and forces against the iteration, and those of the forces expected along MD."""
+    """Draw errors of frequencies, energies and forces, and expected forces errors, by iteration."""
     rows = [
         ("harmonic", "cm1", "Harmonic frequencies (cm⁻¹)"),
         ("energy", "meV", "Energy (meV)"),
@@ -95,25 +100,27 @@ def learning_curves(
     return figure
 
 
-def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> Figure:
-    """Draw what several studies came to: a panel for each number that some have, a bar for each study.
+def bars(results: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> Figure:
+    """Draw results of several studies: a panel for each quantity, a bar for each study.
 
     Parameters
     ----------
-    found : mapping
+    results : mapping
         Numbers of each study, by their keys.
     heads : mapping
         Keys that are drawn, and what they are called, with the unit in parentheses.
     """
-    keys = [key for key in heads if any(key in told for told in found.values())]
+    keys = [key for key in heads if any(key in result for result in results.values())]
     with rc_context(STYLE):
-        size = (2.0 + 3.0 * len(keys), 1.4 + 0.42 * len(found))
+        size = (2.0 + 3.0 * len(keys), 1.4 + 0.42 * len(results))
         figure, axes = subplots(
             1, max(1, len(keys)), figsize=size, sharey=True, squeeze=False, layout="constrained"
         )
         for axis, key in zip(axes[0], keys, strict=False):
-            values = [told.get(key, np.nan) for told in found.values()]
-            drawn = axis.barh(range(len(found)), np.nan_to_num(values), color=PREDICTED, alpha=0.75)
+            values = [result.get(key, np.nan) for result in results.values()]
+            drawn = axis.barh(
+                range(len(results)), np.nan_to_num(values), color=PREDICTED, alpha=0.75
+            )
             axis.bar_label(
                 drawn,
                 ["" if np.isnan(value) else f"{value:.4g}" for value in values],
@@ -123,13 +130,13 @@ def bars(found: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -> 
             axis.set_xlabel(heads[key].replace(" (", "\n("))
             axis.margins(x=0.22)
             axis.xaxis.set_major_locator(MaxNLocator(4))
-        axes[0, 0].set_yticks(range(len(found)), list(found))
+        axes[0, 0].set_yticks(range(len(results)), list(results))
         axes[0, 0].invert_yaxis()
     return figure
 
 
-def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Draw the errors of the iterations of several studies against the reference calculations that they used."""
+def courses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Draw the errors of the iterations of several studies against the labels they used."""
     panels = {
         "harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)",
         "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)",
@@ -137,7 +144,7 @@ def courses(found: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     with rc_context(STYLE):
         figure, axes = subplots(1, 2, figsize=(10, 3.8))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
-            for number, (name, rows) in enumerate(found.items()):
+            for number, (name, rows) in enumerate(histories.items()):
                 values = [row.get(key, np.nan) for row in rows]
                 axis.plot(
                     [row["labels.used"] for row in rows],
@@ -171,7 +178,7 @@ def colour(number: int) -> str:
 
 
 def energy_distribution(initial: np.ndarray, final: np.ndarray) -> Figure:
-    """Draw how the energies above the optimum [eV] of the first and the final data are distributed."""
+    """Draw the distributions of energies above the optimum [eV] of the first and the final data."""
     bins = np.linspace(0, max(initial.max(), final.max(), 1e-3), 50)
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(7, 4))
@@ -215,7 +222,9 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
     ]
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(6.4, 5.2))
-        for (name, found), (marker, size, alpha, color) in zip(places.items(), looks, strict=False):
+        for (name, coordinates), (marker, size, alpha, color) in zip(
+            places.items(), looks, strict=False
+        ):
             look = {
                 "s": size,
                 "marker": marker,
@@ -223,8 +232,8 @@ def principal_components(places: Mapping[str, np.ndarray], shares: Sequence[floa
                 "color": color,
                 "lw": 0 if marker == "o" else 1,
             }
-            if len(found):
-                axis.scatter(*found.T, **look, label=f"{name} ({len(found)})")
+            if len(coordinates):
+                axis.scatter(*coordinates.T, **look, label=f"{name} ({len(coordinates)})")
         axis.set_xlabel(f"First principal component of MBTR ({shares[0]:.0%} of the variance)")
         axis.set_ylabel(f"Second principal component ({shares[1]:.0%})")
         axis.legend(
@@ -253,17 +262,17 @@ def parity(name: str, unit: str, values: Parity) -> Figure:
     return figure
 
 
-def reliability(known: Calibration, origins: Sequence[str]) -> Figure:
-    """Draw the force error of each test frame against the committee's disagreement, and the lines that predict the one from the other.
+def reliability(calibration: Calibration, origins: Sequence[str]) -> Figure:
+    """Draw the force error of each test frame against the spread, and the calibration lines.
 
     Parameters
     ----------
-    known : Calibration
+    calibration : Calibration
         Spread and error of each frame.
     origins : sequence of str
         How each frame came to be.
     """
-    spread, error, names = 1e3 * known.spread, 1e3 * known.error, np.array(origins)
+    spread, error, names = 1e3 * calibration.spread, 1e3 * calibration.error, np.array(origins)
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(5.6, 4.6))
         for name, color in zip(sorted(set(origins)), TAB10, strict=False):
@@ -279,19 +288,19 @@ def reliability(known: Calibration, origins: Sequence[str]) -> Figure:
         ends = np.array([spread.min() / 1.3, spread.max() * 1.3])
         axis.plot(
             ends,
-            known.factor * ends,
+            calibration.factor * ends,
             color="0.2",
             lw=1.2,
-            label=f"expected, {known.factor:.2f} × spread",
+            label=f"expected, {calibration.factor:.2f} × spread",
         )
-        if np.isfinite(known.upper()):
+        if np.isfinite(calibration.upper()):
             axis.plot(
                 ends,
-                known.upper() * ends,
+                calibration.upper() * ends,
                 color="0.2",
                 lw=1,
                 ls="--",
-                label=f"above {LEVEL:.0%} of frames, {known.upper():.2f} ×",
+                label=f"above {LEVEL:.0%} of frames, {calibration.upper():.2f} ×",
             )
         axis.set_xscale("log")
         axis.set_yscale("log")

@@ -1,4 +1,4 @@
-"""The sections of the report about spectra: figure, bands and modes of each molecule, and how alike the spectra are."""
+"""Sections of the report on spectra: figures, bands, modes, and how alike the spectra are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,59 +6,49 @@ from dataclasses import replace
 import numpy as np
 
 from palirs.geometry.symmetry import symmetry_order
-from palirs.report import bands, figures, interactive, spectral_figures, transfer_figures
-from palirs.report.comparison import with_intervals
-from palirs.report.sections import Findings, Section
-from palirs.report.tables import read_table, write_table
+from palirs.production import assign
+from palirs.report import band_tables, figures, interactive, spectral_figures, transfer_figures
+from palirs.report.sections import Section
+from palirs.results import StudyResults
+from palirs.results.tables import read_table, write_table
 from palirs.spectra import Spectrum, read_spectrum
+from palirs.spectra.similarity import mean_metrics, with_intervals
 from palirs.vibrations.conformers import populations, read_conformers
 
-ALIKE = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %"
+SIMILARITY = "Spectra: Pearson correlation (pcc) and Wasserstein distance (wd), with 5 to 95 %"
 EQUAL = "The same with the experiment at the resolution of the computed spectra"
 
 
-def spectra(found: Findings) -> list[Section]:
-    """Spectrum, bands and modes of each molecule that has a spectrum; how alike it is to reference and experiment, also by region."""
-    shelf, sections, rows, regions, numbers = found.shelf, [], [], [], []
-    for name in shelf.molecules:
-        known = shelf.known(name)
-        if "predicted" not in known:
+def spectra(results: StudyResults) -> list[Section]:
+    """Spectrum, bands and similarity of each molecule that has a spectrum, also by region."""
+    store, sections, rows, regions, metrics = results.spectra, [], [], [], []
+    for molecule in store.molecules:
+        shown = store.read(molecule)
+        if "predicted" not in shown:
             continue
-        compared = found.compared[name]
-        numbers.append(
-            {
-                key.rpartition(".")[2]: value
-                for key, value in compared.items()
-                if not key.endswith(("_low", "_high"))
-            }
-        )
-        told = {key.rpartition(".")[2]: text for key, text in with_intervals(compared).items()}
-        sections += _of_molecule(found, name, known, told)
-        rows.append({"molecule": name, **told})
-        regions += [{"molecule": name, **row} for row in shelf.by_region(name)]
-    if drawn := [section.plot for section in sections if section.plot is not None]:
-        interactive.write_page(
-            drawn, found.directory / "spectra" / f"spectra-{shelf.temperature:g}K.html"
-        )
+        compared = {
+            key.rpartition(".")[2]: value for key, value in results.compared[molecule].items()
+        }
+        metrics.append(compared)
+        similarity = with_intervals(compared)
+        sections += _of_molecule(results, molecule, shown, similarity)
+        rows.append({"molecule": molecule, **similarity})
+        regions += _regions(molecule, store.comparison.by_region(shown))
+    if plots := [section.plot for section in sections if section.plot is not None]:
+        page = results.directory / "spectra" / f"spectra-{store.temperature:g}K.html"
+        interactive.write_page(plots, page)
     if len(rows) > 1:
-        rows.append({"molecule": "mean ± standard error", **mean(numbers)})
+        rows.append({"molecule": "mean ± standard error", **mean_in_words(metrics)})
+        sheet = transfer_figures.sheet(store)
         sections.append(
-            Section(
-                "All spectra",
-                figures.save(transfer_figures.sheet(shelf), found.figure("spectra"), vector=True),
-            )
+            Section("All spectra", figures.save(sheet, results.figure("spectra"), vector=True))
         )
-    sections += experiments(found)
-    sections.append(
-        Section(
-            ALIKE,
-            rows=[{key: text for key, text in row.items() if "_equal" not in key} for row in rows],
-        )
-    )
+    sections += experiments(results)
+    plain = [{key: row[key] for key in row if "_equal" not in key} for row in rows]
+    sections.append(Section(SIMILARITY, rows=plain))
     if any("_equal" in key for row in rows for key in row):
         equal = [
-            {key: text for key, text in row.items() if "_equal" in key or key == "molecule"}
-            for row in rows
+            {key: row[key] for key in row if "_equal" in key or key == "molecule"} for row in rows
         ]
         sections.append(Section(EQUAL, rows=equal))
     if regions:
@@ -66,158 +56,157 @@ def spectra(found: Findings) -> list[Section]:
     return sections
 
 
-def experiments(found: Findings) -> list[Section]:
+def _regions(
+    molecule: str, regions: Mapping[tuple[float, float], Mapping[str, float]]
+) -> list[dict[str, object]]:
+    return [
+        {
+            "molecule": molecule,
+            "region (cm⁻¹)": f"{low:g} to {high:g}",
+            **{
+                key: f"{value:.1f}" if key.startswith("area") else f"{value:.3f}"
+                for key, value in values.items()
+            },
+        }
+        for (low, high), values in regions.items()
+    ]
+
+
+def experiments(results: StudyResults) -> list[Section]:
     """Files of measured spectra, and how each was read."""
-    shelf, rows = found.shelf, []
-    for name, path in shelf.settings.experiments(shelf.molecules).items():
+    rows = []
+    for molecule, path in results.spectra.experiments.items():
         spectrum = read_spectrum(path)
-        rows.append(
-            {
-                "molecule": name,
-                "file": str(path),
-                "read as": spectrum.read_as,
-                "in doubt": spectrum.doubt,
-            }
-        )
+        row = {"molecule": molecule, "file": str(path), "read as": spectrum.read_as}
+        rows.append(row | {"in doubt": spectrum.doubt})
     if not any(row["in doubt"] for row in rows):
-        rows = [{key: text for key, text in row.items() if key != "in doubt"} for row in rows]
+        for row in rows:
+            del row["in doubt"]
     return [Section("Measured spectra, as they were read", rows=rows)] if rows else []
 
 
-def conformers(found: Findings) -> list[Section]:
+def conformers(results: StudyResults) -> list[Section]:
     """Energies and populations of the conformers that trajectories start from."""
     rows = []
-    for name in found.shelf.molecules if found.shelf.settings.conformers is not None else ():
-        file = found.directory / "conformers" / f"{name}.xyz"
-        known = read_conformers(file) if file.exists() else []
-        for number, (one, share) in enumerate(
-            zip(known, populations(known, found.shelf.temperature), strict=True)
-        ):
-            theirs = float(one.atoms.info["committee_energy_eV"]) - float(
-                known[0].atoms.info["committee_energy_eV"]
-            )
+    temperature = results.spectra.temperature
+    for molecule in results.spectra.molecules if results.conformers is not None else ():
+        file = results.directory / "conformers" / f"{molecule}.xyz"
+        ensemble = read_conformers(file) if file.exists() else []
+        shares = populations(ensemble, temperature)
+        committee = [float(one.atoms.info["committee_energy_eV"]) for one in ensemble]
+        for number, (conformer, share) in enumerate(zip(ensemble, shares, strict=True)):
             rows.append(
                 {
-                    "molecule": name,
+                    "molecule": molecule,
                     "conformer": str(number),
-                    "energy (meV)": f"{1e3 * (one.energy - known[0].energy):+.0f}",
-                    "committee's energy (meV)": f"{1e3 * theirs:+.0f}",
-                    "order of the point group": str(symmetry_order(one.atoms)),
-                    f"population at {found.shelf.temperature:g} K": f"{share:.1%}",
+                    "energy (meV)": f"{1e3 * (conformer.energy - ensemble[0].energy):+.0f}",
+                    "committee's energy (meV)": f"{1e3 * (committee[number] - committee[0]):+.0f}",
+                    "order of the point group": str(symmetry_order(conformer.atoms)),
+                    f"population at {temperature:g} K": f"{share:.1%}",
                 }
             )
-    how = (
-        "each trajectory counts by the population"
-        if found.shelf.settings.conformers == "boltzmann"
-        else "the MD goes on to weigh them"
-    )
-    return [Section(f"Conformers that trajectories start from; {how}", rows=rows)] if rows else []
+    if not rows:
+        return []
+    weights = "the MD goes on to weigh them"
+    if results.conformers == "boltzmann":
+        weights = "each trajectory counts by the population"
+    return [Section(f"Conformers that trajectories start from; {weights}", rows=rows)]
 
 
-def mean(numbers: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """Return the means over molecules of what at least two of them have, with their standard errors, as text."""
-    told = {}
-    for key in dict.fromkeys(key for one in numbers for key in one):
-        values = np.array([one[key] for one in numbers if key in one])
-        if len(values) > 1:
-            told[key] = f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
-    return told
+def mean_in_words(metrics: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Return means over molecules with standard errors, as text."""
+    means = mean_metrics(metrics)
+    return {key: f"{mean:.3f} ± {error:.3f}" for key, (mean, error) in means.items()}
 
 
 def _of_molecule(
-    found: Findings, name: str, known: Mapping[str, Spectrum], told: Mapping[str, str]
+    results: StudyResults,
+    molecule: str,
+    shown: Mapping[str, Spectrum],
+    similarity: Mapping[str, str],
 ) -> list[Section]:
-    shelf, reference, own = found.shelf, found.references[name], found.own.get(name)
-    seen = {**known, "experiment": known["equal"]} if "equal" in known else known
-    assigned = bands.table(
-        seen, shelf.settings.window, reference, own, shelf.densities(name, "predicted")
-    )
-    stem = f"{name}-{shelf.temperature:g}K"
-    place = found.directory / "spectra"
-    write_table(place / f"{stem}-bands.csv", assigned)
+    store = results.spectra
+    reference, predicted = results.references[molecule], results.own.get(molecule)
+    densities = store.densities(molecule, "predicted")
+    computed = {**shown, "experiment": shown["equal"]} if "equal" in shown else shown
+    rows = assign(computed, store.window, reference, predicted, densities)
+    stem = f"{molecule}-{store.temperature:g}K"
+    table = results.directory / "spectra" / f"{stem}-bands.csv"
+    write_table(table, rows)
     notes = {
-        panel: f"PCC {told[f'pcc_{short}']}, WD {told[f'wd_{short}']}"
-        for panel, short in (("reference", "ml_ref"), ("experiment", "ml_exp"))
-        if f"pcc_{short}" in told
+        panel: f"PCC {similarity[f'pcc_{pair}']}, WD {similarity[f'wd_{pair}']}"
+        for panel, pair in (("reference", "ml_ref"), ("experiment", "ml_exp"))
+        if f"pcc_{pair}" in similarity
     }
     sticks = {
-        key: (one.frequencies, np.asarray(one.intensities))
-        for key, one in (("reference", reference), ("predicted", own))
-        if one is not None and one.intensities is not None
+        kind: (vibrations.frequencies, np.asarray(vibrations.intensities))
+        for kind, vibrations in (("reference", reference), ("predicted", predicted))
+        if vibrations is not None and vibrations.intensities is not None
     }
-    drawn = spectral_figures.spectrum(
-        f"{name}, {shelf.temperature:g} K", known, shelf.settings.window, notes, assigned, sticks
-    )
-    title = f"{name}, {shelf.temperature:g} K"
-    plot = interactive.spectra_figure(title, known, read_table(place / f"{stem}-bands.csv"))
-    how = (
-        "MD"
-        if shelf.densities(name, "predicted") is not None
-        else "harmonic frequencies: the MD has no record of the modes"
-    )
+    title = f"{molecule}, {store.temperature:g} K"
+    drawn = spectral_figures.spectrum(title, shown, store.window, notes, rows, sticks)
+    by_md = densities is not None
+    assigned = "MD" if by_md else "harmonic frequencies: the MD has no record of the modes"
     return [
         Section(
-            f"Spectrum of {name}", figures.save(drawn, found.figure(stem), vector=True), plot=plot
+            f"Spectrum of {molecule}",
+            figures.save(drawn, results.figure(stem), vector=True),
+            plot=interactive.spectra_figure(title, shown, read_table(table)),
         ),
         Section(
-            f"Bands of {name}, assigned by how much each mode moves there ({how})",
-            rows=bands.in_words(assigned),
+            f"Bands of {molecule}, assigned by how much each mode moves there ({assigned})",
+            rows=band_tables.in_words(rows),
         ),
     ]
 
 
-def modes(found: Findings) -> list[Section]:
-    """Tell the normal modes of each molecule: what moves, and frequency and intensity by the engine and by the committee."""
+def modes(results: StudyResults) -> list[Section]:
+    """Motion of each normal mode, and its frequency and intensity by engine and committee."""
     sections = []
-    for name, reference in found.references.items():
-        rows = bands.mode_table(reference, found.own.get(name))
-        write_table(found.directory / "spectra" / f"{name}-modes.csv", rows)
-        sections.append(Section(f"Normal modes of {name}", rows=rows))
+    for molecule, reference in results.references.items():
+        rows = band_tables.mode_table(reference, results.own.get(molecule))
+        write_table(results.directory / "spectra" / f"{molecule}-modes.csv", rows)
+        sections.append(Section(f"Normal modes of {molecule}", rows=rows))
     return sections
 
 
-def temperatures(found: Findings) -> list[Section]:
-    """Spectra of each molecule that has some at several temperatures, and how alike they are to the reference's."""
+def temperatures(results: StudyResults) -> list[Section]:
+    """Spectra of each molecule at several temperatures, and their similarity to the reference."""
     sections: list[Section] = []
     rows: list[dict[str, object]] = []
-    for name in found.shelf.molecules:
-        known = found.shelf.temperatures(name)
-        if len(known) < 2:
+    store = results.spectra
+    for molecule in store.molecules:
+        shown = store.by_temperature(molecule)
+        if len(shown) < 2:
             continue
         notes = {}
-        for temperature in sorted(known):
-            told = {
+        for temperature in shown:
+            compared = with_intervals(replace(store, temperature=temperature).compare(molecule))
+            similarity = {
                 key.rpartition(".")[2]: text
-                for key, text in with_intervals(
-                    replace(found.shelf, temperature=temperature).compare(name)
-                ).items()
+                for key, text in compared.items()
+                if key.endswith(("ml_ref", "ref_ref"))
             }
-            alike = {key: text for key, text in told.items() if key.endswith(("ml_ref", "ref_ref"))}
-            rows.append({"molecule": name, "temperature_K": temperature, **alike})
-            if "pcc_ml_ref" in alike:
-                notes[temperature] = f"PCC {alike['pcc_ml_ref']}"
-        drawn = spectral_figures.temperatures(name, known, found.shelf.settings.window, notes)
-        sections.append(
-            Section(
-                f"{name} at several temperatures",
-                figures.save(drawn, found.figure(f"{name}-temperatures"), vector=True),
-            )
-        )
+            rows.append({"molecule": molecule, "temperature_K": temperature, **similarity})
+            if "pcc_ml_ref" in similarity:
+                notes[temperature] = f"PCC {similarity['pcc_ml_ref']}"
+        drawn = spectral_figures.temperatures(molecule, shown, store.window, notes)
+        file = figures.save(drawn, results.figure(f"{molecule}-temperatures"), vector=True)
+        sections.append(Section(f"{molecule} at several temperatures", file))
     if rows:
-        write_table(found.directory / "spectra" / "temperatures.csv", rows)
+        write_table(results.directory / "spectra" / "temperatures.csv", rows)
         sections.append(Section("Prediction against reference by temperature", rows=rows))
     return sections
 
 
-def lengths(found: Findings) -> list[Section]:
-    """How alike spectra of less MD would be, for each molecule with a spectrum of several parts and something to compare with."""
-    sections = []
-    for name in found.shelf.molecules:
-        curves = found.shelf.by_length(name)
+def lengths(results: StudyResults) -> list[Section]:
+    """Similarity against the length of the MD, for each molecule with something to compare with."""
+    store, sections = results.spectra, []
+    for molecule in store.molecules:
+        curves = store.comparison.by_length(store.read(molecule), molecule)
         if curves:
-            drawn = figures.save(
-                spectral_figures.lengths(name, curves),
-                found.figure(f"{name}-{found.shelf.temperature:g}K-lengths"),
-            )
-            sections.append(Section(f"How much MD a spectrum of {name} needs", drawn))
+            name = f"{molecule}-{store.temperature:g}K-lengths"
+            drawn = spectral_figures.lengths(molecule, curves)
+            file = figures.save(drawn, results.figure(name))
+            sections.append(Section(f"How much MD a spectrum of {molecule} needs", file))
     return sections

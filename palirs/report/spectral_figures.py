@@ -50,8 +50,8 @@ def overlay(
             axis.fill_between(
                 part.wavenumber, part.intensity, color="0.8", label="reference MD", lw=0
             )
-        for number, (name, one) in enumerate(spectra.items()):
-            part = one.within(*window)
+        for number, (name, spectrum) in enumerate(spectra.items()):
+            part = spectrum.within(*window)
             axis.plot(part.wavenumber, part.intensity, lw=1.2, color=colour(number), label=name)
         axis.set_xlim(window[1], window[0])
         axis.set_ylim(bottom=0)
@@ -68,10 +68,10 @@ def spectrum(
     spectra: Mapping[str, Spectrum],
     window: tuple[float, float],
     notes: Mapping[str, str],
-    bands: Sequence[Mapping[str, object]] = (),
+    bands: Sequence[Mapping[str, float | str]] = (),
     sticks: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Figure:
-    """Draw a spectrum with its error band above reference, harmonic intensities and experiment, one panel each, on one axis of wavenumbers.
+    """Draw prediction, reference, harmonic intensities and experiment, a panel each.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def spectrum(
     notes : mapping
         Label of a panel to a line written into it (PCC, WD).
     bands : sequence of mapping
-        Rows of :func:`palirs.report.bands.table`, whose assignments are written at the bands.
+        Rows of :func:`palirs.production.assign`, whose assignments are written at the bands.
     sticks : mapping, optional
         Harmonic wavenumbers [cm⁻¹] and intensities [km/mol] by ``predicted`` and ``reference``.
     """
@@ -173,10 +173,12 @@ def _curve(
             np.clip(part.intensity - 2 * part.error, 0, None),
             part.intensity + 2 * part.error,
         )
-        told = (
+        label_of_band = (
             "± 2 standard errors" if key == "predicted" else None
         )  # once: beside the notes there is no room for more
-        axis.fill_between(part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=told)
+        axis.fill_between(
+            part.wavenumber, low, high, color=colour, alpha=0.25, lw=0, label=label_of_band
+        )
     axis.set_ylim(bottom=0)
     if key == "experiment":
         axis.set_ylabel(
@@ -226,14 +228,17 @@ def _sticks(
 
 
 def _names(
-    axis: Axes, bands: Sequence[Mapping[str, object]], shown: Spectrum, window: tuple[float, float]
+    axis: Axes,
+    bands: Sequence[Mapping[str, float | str]],
+    shown: Spectrum,
+    window: tuple[float, float],
 ) -> None:
-    """Write the assignments of the strongest bands above them, where they do not lie upon each other."""
+    """Write the assignments above the strongest bands, where they do not overlap."""
     taken: list[float] = []
     span, edge = window[1] - window[0], _edge(shown)
     top = shown.within(*window).intensity.max()
-    for row in sorted(bands, key=lambda row: -float(str(row["area_km_per_mol"]))):
-        at = float(str(row["position_cm1"]))
+    for row in sorted(bands, key=lambda row: -float(row["area_km_per_mol"])):
+        at = float(row["position_cm1"])
         if (
             len(taken) == NAMED
             or any(abs(at - other) < APART * span for other in taken)
@@ -265,34 +270,34 @@ def _names(
 
 def temperatures(
     name: str,
-    found: Mapping[float, Mapping[str, Spectrum]],
+    spectra: Mapping[float, Mapping[str, Spectrum]],
     window: tuple[float, float],
     notes: Mapping[float, str],
 ) -> Figure:
-    """Draw the spectra of a molecule at several temperatures above each other, the coldest at the bottom.
+    """Draw the spectra of a molecule at several temperatures, the coldest at the bottom.
 
     Parameters
     ----------
     name : str
         Of the molecule.
-    found : mapping
+    spectra : mapping
         Temperature [K] to its ``predicted`` spectrum, and ``reference`` if there is one.
     window : tuple of float
         Drawn range [cm⁻¹].
     notes : mapping
         Written beside each temperature.
     """
-    step = 0.75 * max(_highest(one["predicted"].within(*window)) for one in found.values())
+    step = 0.75 * max(_highest(shown["predicted"].within(*window)) for shown in spectra.values())
     with rc_context(STYLE):
-        figure, axis = subplots(figsize=(9.5, 1.6 + 1.25 * len(found)))
-        for number, temperature in enumerate(sorted(found)):
+        figure, axis = subplots(figsize=(9.5, 1.6 + 1.25 * len(spectra)))
+        for number, temperature in enumerate(sorted(spectra)):
             base = number * step
-            for key, colour, style, told in (
+            for key, colour, style, label in (
                 ("reference", REFERENCE, "-", "reference MD"),
                 ("predicted", PREDICTED, "-", "palirs"),
             ):
-                if key in found[temperature]:
-                    part = found[temperature][key].within(*window)
+                if key in spectra[temperature]:
+                    part = spectra[temperature][key].within(*window)
                     axis.plot(
                         part.wavenumber,
                         base + part.intensity,
@@ -300,7 +305,7 @@ def temperatures(
                         color=colour,
                         lw=1.3,
                         alpha=0.85,
-                        label=told if not number else None,
+                        label=label if not number else None,
                     )
             words = f"{temperature:g} K" + (
                 f", {notes[temperature]}" if temperature in notes else ""

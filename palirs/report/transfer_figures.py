@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from palirs.report.comparison import Shelf
 from palirs.report.figures import PREDICTED, REFERENCE, STYLE, subplots
+from palirs.spectra.store import SpectrumStore
 
 
 def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
-    """Draw expected and true force error of each molecule along its MD, and how alike its spectrum is to the reference's.
+    """Draw expected and true force errors along the MD, and the similarity of the spectra.
 
     Parameters
     ----------
@@ -37,9 +37,15 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
             label="expected",
         )
         left.errorbar(
-            [number(row, "error_meV_per_A") for row in rows], places, xerr=[number(row, "error_se_meV_per_A") for row in rows],
-            fmt="o", color=PREDICTED, ms=5, capsize=2, label="true (± standard error)",
-        )  # fmt: skip
+            [number(row, "error_meV_per_A") for row in rows],
+            places,
+            xerr=[number(row, "error_se_meV_per_A") for row in rows],
+            fmt="o",
+            color=PREDICTED,
+            ms=5,
+            capsize=2,
+            label="true (± standard error)",
+        )
         left.set_xscale("log")
         left.set_xlabel("Forces MAE along the MD (meV/Å)")
         middle = np.array([number(row, "pcc_ml_ref") for row in rows])
@@ -79,36 +85,37 @@ def trust(rows: Sequence[Mapping[str, object]]) -> Figure:
     return figure
 
 
-def sheet(shelf: Shelf) -> Figure:
-    """Draw the spectra of all molecules of a shelf, predicted and reference over each other, in two columns."""
-    known = {name: found for name in shelf.molecules if (found := shelf.known(name))}
+def sheet(store: SpectrumStore) -> Figure:
+    """Draw predicted and reference spectra of all molecules over each other, in two columns."""
+    spectra = {name: store.read(name) for name in store.molecules}
+    spectra = {name: shown for name, shown in spectra.items() if shown}
     with rc_context(STYLE):
-        count = max(1, -(-len(known) // 2))
+        count = max(1, -(-len(spectra) // 2))
         figure, axes = subplots(
             count, 2, figsize=(9.5, 1 + 1.7 * count), sharex=True, squeeze=False
         )
-        for axis, (name, found) in zip(axes.T.ravel(), known.items(), strict=False):
-            for kind, colour, told in (
+        for axis, (name, shown) in zip(axes.T.ravel(), spectra.items(), strict=False):
+            for kind, colour, label in (
                 ("reference", REFERENCE, "reference MD"),
                 ("predicted", PREDICTED, "palirs"),
             ):
-                if kind in found:
-                    part = found[kind].within(*shelf.settings.window)
+                if kind in shown:
+                    part = shown[kind].within(*store.window)
                     axis.plot(
                         part.wavenumber,
                         part.intensity,
                         color=colour,
                         lw=1.1,
                         alpha=0.85,
-                        label=told,
+                        label=label,
                     )
             axis.set_ylim(bottom=0)
             axis.set_title(name.replace("_", " "), fontsize=11, loc="left")
-        for axis in axes.ravel()[len(known) :]:
+        for axis in axes.ravel()[len(spectra) :]:
             axis.set_axis_off()
-        axes[0, 0].set_xlim(shelf.settings.window[1], shelf.settings.window[0])
-        shown = [[axis for axis in column if axis.axison] for column in axes.T]
-        for axis in (column[-1] for column in shown if column):  # the lowest of each column
+        axes[0, 0].set_xlim(store.window[1], store.window[0])
+        drawn = [[axis for axis in column if axis.axison] for column in axes.T]
+        for axis in (column[-1] for column in drawn if column):  # the lowest of each column
             axis.set_xlabel("Wavenumber (cm⁻¹)")
             axis.tick_params(labelbottom=True)
         figure.supylabel("Intensity (km mol⁻¹ / cm⁻¹)", fontsize=12)

@@ -37,14 +37,14 @@ class Candidates:
         return Candidates(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def beside(self, index: int, separation: float) -> np.ndarray:
-        """Tell which lie less than ``separation`` [fs] from one of them on the same trajectory, itself included; ``[F]``."""
+        """Tell which are within ``separation`` [fs] of one of them on its trajectory."""
         near = np.abs(self.times - self.times[index]) < separation
         near[index] = True
         return near & (self.trajectory == self.trajectory[index])
 
 
 def features(distances: np.ndarray) -> np.ndarray:
-    """Return what tells structures of one molecule apart: inverse sorted distances, ``[..., D]`` [1/Å].
+    """Return the features of structures: inverse sorted distances, ``[..., D]`` [1/Å].
 
     Inverse distances weigh what is near, where forces change fast (Chmiela et al. 2017,
     doi:10.1126/sciadv.1603015); sorted within each pair of elements
@@ -54,8 +54,8 @@ def features(distances: np.ndarray) -> np.ndarray:
 
 
 def nearest(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance of each row ``[F, D]`` to the nearest of the others ``[G, D]``, ``inf`` where there are none; ``[F]``."""
-    found = np.full(len(rows), np.inf)
+    """Return the distances of rows ``[F, D]`` to the nearest of ``[G, D]``; ``inf`` if G = 0."""
+    distances = np.full(len(rows), np.inf)
     for other in others:  # one after the other: F × G × D numbers at once may not fit into memory
-        np.minimum(found, np.linalg.norm(rows - other, axis=1), out=found)
-    return found
+        np.minimum(distances, np.linalg.norm(rows - other, axis=1), out=distances)
+    return distances

@@ -1,4 +1,4 @@
-"""What makes a frame worth a label: each a small recipe that gives every candidate a number, the largest is taken first."""
+"""Acquisition functions: recipes that score candidates; the highest score is labelled first."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -16,10 +16,10 @@ class Choice(ABC):
     needs_distance: ClassVar[bool] = False
 
     @abstractmethod
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Return what each candidate is worth; asked again after each that was taken.
+        """Return the score of each candidate; called again after each that was taken.
 
         Parameters
         ----------
@@ -35,11 +35,14 @@ class Choice(ABC):
 
 @recipe
 class MostUncertain(Choice):
-    """The frames on which the committee disagrees most, as published (query by committee, Seung et al. 1992, doi:10.1145/130385.130417)."""
+    """The frames with the largest spread, as published.
+
+    Query by committee, Seung et al. 1992, doi:10.1145/130385.130417.
+    """
 
     needs_spread: ClassVar[bool] = True
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the spread."""
@@ -58,7 +61,7 @@ class Distant(Choice):
     needs_spread: ClassVar[bool] = True
     needs_distance: ClassVar[bool] = True
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return spread times distance."""
@@ -71,7 +74,7 @@ class RandomFrames(Choice):
 
     needs_spread: ClassVar[bool] = False
 
-    def worth(
+    def score(
         self, spread: np.ndarray, distance: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Return random numbers."""

@@ -1,4 +1,4 @@
-"""From what exploration recorded to the frames that are labelled: uncertainty, candidates, choice."""
+"""Selection of the frames of an exploration that are labelled."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ class Selector:
     Parameters
     ----------
     choice : Choice
-        What makes a frame worth a label.
+        Acquisition function.
     uncertainty : {"largest", "mean"}
         Spread of the committee's forces: of the atom where it is largest, as published, or the mean
         over the atoms.
@@ -63,24 +63,21 @@ class Selector:
         labelled : numpy.ndarray
             Shape ``[G, D]``, features of the labelled frames of the molecule.
         factor : float
-            Error of the forces over mean spread, from calibration; what is not a number leaves all
-            candidates in.
+            Error of the forces over mean spread, from calibration; NaN leaves all candidates in.
         rng : numpy.random.Generator
             For those that choose at random.
         """
         order = np.lexsort((candidates.times, candidates.trajectory))
         ordered = candidates.at(order)
-        distance = (
-            nearest(ordered.features, labelled)
-            if self.choice.needs_distance
-            else np.full(len(ordered), np.inf)
-        )
+        distance = np.full(len(ordered), np.inf)
+        if self.choice.needs_distance:
+            distance = nearest(ordered.features, labelled)
         good = 1e3 * factor * ordered.mean < (self.least_error or 0.0)
         if self.per == "molecule":
             return order[self._greedy(ordered, ~good, distance, rng)]
         taken = [
-            self._greedy(ordered, ~good & (ordered.trajectory == one), distance, rng)
-            for one in np.unique(ordered.trajectory)
+            self._greedy(ordered, ~good & (ordered.trajectory == number), distance, rng)
+            for number in np.unique(ordered.trajectory)
         ]
         return order[np.concatenate([np.array([], dtype=int), *taken])]
 
@@ -91,16 +88,13 @@ class Selector:
         distance: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Take what is worth most among the free ones, one after the other; ``distance`` is brought up to date."""
+        """Take the highest scores among the free candidates one by one; ``distance`` is updated."""
         spread, taken = getattr(candidates, self.uncertainty), []
         while free.any() and len(taken) < self.frames:
-            worth = np.where(free, self.choice.worth(spread, distance, rng), -np.inf)
-            best = int(worth.argmax())
+            scores = np.where(free, self.choice.score(spread, distance, rng), -np.inf)
+            best = int(scores.argmax())
             taken.append(best)
             free = free & ~candidates.beside(best, self.separation)
-            np.minimum(
-                distance,
-                np.linalg.norm(candidates.features - candidates.features[best], axis=1),
-                out=distance,
-            )
+            from_best = np.linalg.norm(candidates.features - candidates.features[best], axis=1)
+            np.minimum(distance, from_best, out=distance)
         return np.array(taken, dtype=int)

@@ -7,7 +7,7 @@ Recipes of engines, executors, selectors, trackers and models stand beside what 
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
 from palirs.settings.md import MD, Sampler
 from palirs.settings.spectroscopy import Spectroscopy
-from palirs.settings.study import Executors, Study
+from palirs.settings.study import Executors, StudySettings
 
 __all__ = [
     "MD",
@@ -19,6 +19,6 @@ __all__ = [
     "Pretraining",
     "Sampler",
     "Spectroscopy",
-    "Study",
+    "StudySettings",
     "Trainings",
 ]

@@ -2,17 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from palirs.engines import Engine
 from palirs.mace.settings import Architecture, Training, check_weights
-from palirs.recipes import Count, Kelvin, Wavenumber, recipe
+from palirs.recipes import Before, Count, InStudy, Kelvin, Wavenumber, recipe
 from palirs.settings.md import check_different
+
+
+def current_split(value: object) -> object:
+    """Return the present name of a split: ``groups`` was called ``stretches``."""
+    return "groups" if value == "stretches" else value
 
 
 @recipe
 class Learning:
-    """When active learning ends, and what it starts from.
+    """When active learning ends, and how its data are split.
 
     Parameters
     ----------
@@ -32,11 +37,11 @@ class Learning:
         ``each``: a molecule that meets all gets no more labels while it does, and the loop ends
         when all do. ``together``: averages over the molecules decide, and until then all get
         labels, as published.
-    split : {"stretches", "frames"}
-        ``stretches``: the images of a mode and what one trajectory gave in one iteration stand on
-        one side (train, validation, test) together, for ever. ``frames``: frames at random, drawn
-        anew whenever the data set grows, as published; neighbours and earlier training frames are
-        then among those that test.
+    split : {"groups", "frames"}
+        ``groups``: correlated frames (the images of a mode, one trajectory in one iteration) are
+        all for training, all for validation or all for testing, and stay so. ``frames``: frames at
+        random, split anew whenever the data set grows, as published; neighbours and earlier
+        training frames are then among those that test.
     """
 
     iterations: Count = 40
@@ -44,7 +49,12 @@ class Learning:
     forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = None
     intensities: Annotated[float, Field(gt=0, le=100, description="a share")] | None = None
     converge: Literal["each", "together"] = "each"
-    split: Literal["stretches", "frames"] = "stretches"
+    split: Annotated[
+        Literal["groups", "frames"],
+        BeforeValidator(current_split),
+        InStudy.IDENTITY,
+        Before("frames"),
+    ] = "groups"
 
 
 @recipe
@@ -100,7 +110,7 @@ class Models:
 
 @recipe
 class Pretraining:
-    """What members learn before they see a label of the reference engine: those of a cheap one, which are close and cost next to nothing.
+    """Pretraining on labels of a cheap engine, before the first label of the reference engine.
 
     Transfer learning between levels of theory (Smith et al. 2019, doi:10.1038/s41467-019-10827-4).
     The first geometries are the cheap engine's optima too.
@@ -116,7 +126,7 @@ class Pretraining:
         Of both [K]. A wider range than that of the labels that follow leaves harmonic frequencies
         with half the error.
     iterations : int
-        Trainings. One sees the surroundings of the optimum only; a second has seen the other
+        Trainings. One knows the surroundings of the optimum only; a second also the other
         conformers.
     training : Training
         Of the potentials and dipole models on its labels.
@@ -156,7 +166,8 @@ class Trainings:
         check_weights(self.potential, "potential.")
         if self.dipole.start == "previous":
             raise ValueError(
-                "dipole.start = previous: the dipole model is trained once, at the end; give scratch or a model file"
+                "dipole.start = previous: the dipole model is trained once, at the end; give "
+                "scratch or a model file"
             )
         if self.dipole.atomic_energies != "fitted":
             raise ValueError(
@@ -164,9 +175,11 @@ class Trainings:
             )
         if self.dipole.test_fraction != self.potential.test_fraction:
             raise ValueError(
-                "dipole.test_fraction: test frames are set aside for both models at once; give potential.test_fraction"
+                "dipole.test_fraction: test frames are set aside for both models at once; give "
+                "potential.test_fraction"
             )
         if self.dipole.second_stage is not None:
             raise ValueError(
-                "dipole.second_stage: the dipole model has one error, so nothing to weight; give null"
+                "dipole.second_stage: the dipole model has one error, so nothing to weight; give "
+                "null"
             )

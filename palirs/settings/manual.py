@@ -1,4 +1,4 @@
-"""What can be set, in words: every value with its unit, what is allowed, and what it means, read from the recipes themselves.
+"""The manual of all settings, read from the recipes: values, units, ranges, meanings.
 
 ``python run.py --help`` prints it, ``docs/configuration.md`` is it.
 """
@@ -100,7 +100,7 @@ def entries(
 
 
 def parameters(target: Any) -> dict[str, str]:
-    """Return the first sentence about each parameter in the docstring of a class, of those it comes from, or of a function."""
+    """Return the first sentence about each parameter in the docstring of a class or function."""
     found = {}
     for one in reversed(inspect.getmro(target)) if inspect.isclass(target) else (target,):
         found |= _described(one.__doc__ or "")
@@ -198,7 +198,8 @@ def overview(groups: Mapping[str, Sequence[str]], found: Sequence[Entry]) -> str
     lines += ["", "Examples:", *(f"  {command}\n      {what}" for command, what in EXAMPLES)]
     lines += [
         "",
-        "task=check prints the plan and its cost; --cfg job the settings; -cd sweeps -cn <name> runs a prepared sweep (sweeps/*.yaml).",
+        "task=check prints the plan and its cost; --cfg job the settings; -cd sweeps -cn <name> "
+        "runs a prepared sweep (sweeps/*.yaml).",
     ]
     return "\n".join(lines)
 
@@ -208,7 +209,8 @@ def page(groups: Mapping[str, Sequence[str]], found: Sequence[Entry]) -> str:
     lines = [
         "# Every setting",
         "",
-        "Made by `python -m tests.settings.test_manual` from the recipes; a test sees that it is up to date.",
+        "Made by `python -m tests.settings.test_manual` from the recipes; a test sees that it is "
+        "up to date.",
         "",
     ]
     lines += ["## Groups", "", "| group | options (`group=option`) |", "| --- | --- |"]

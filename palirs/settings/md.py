@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palirs.recipes import Count, Femtoseconds, Friction, Kelvin, Picoseconds, recipe
+from palirs.recipes import Count, Femtoseconds, Friction, InStudy, Kelvin, Picoseconds, recipe
 
 
 @recipe
@@ -33,8 +33,12 @@ class Sampler:
         Regularisation of the relative error [eV/Å].
     """
 
-    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
-    replicas: Count = 1
+    temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1), InStudy.GROWS] = (
+        300.0,
+        500.0,
+        700.0,
+    )
+    replicas: Annotated[Count, InStudy.GROWS] = 1
     length: Picoseconds = 5.0
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     friction: Friction = 0.98
@@ -85,25 +89,27 @@ class MD:
     def __post_init__(self):
         if self.until is not None and self.longest < self.length:
             raise ValueError(
-                f"longest = {self.longest:g} ps: it should not be less than length, {self.length:g} ps"
+                f"longest = {self.longest:g} ps: it should not be less than length, "
+                f"{self.length:g} ps"
             )
 
 
 def check_different(key: str, temperatures: Sequence[float], more: str) -> None:
-    """Raise :class:`ValueError` for a temperature [K] that is there twice; ``more`` can be raised."""
-    twice = sorted({one for one in temperatures if temperatures.count(one) > 1})
+    """Raise :class:`ValueError` for a temperature [K] that is given twice."""
+    twice = sorted({kelvin for kelvin in temperatures if temperatures.count(kelvin) > 1})
     if twice:
         what = f"{key} = {tuple(temperatures)}: {twice[0]:g} K is there twice"
         raise ValueError(f"{what}; for more trajectories raise {more}")
 
 
 def check_interval(key: str, interval: float, timestep: float, length: float) -> None:
-    """Raise :class:`ValueError` for a recording interval [fs] shorter than the time step [fs] or longer than the run [ps]."""
+    """Raise :class:`ValueError` for an interval [fs] below a time step or above a length [ps]."""
     if interval < timestep * (1 - 1e-9):
         raise ValueError(
             f"{key} = {interval:g} fs: it should not be shorter than the time step, {timestep:g} fs"
         )
     if interval > length * 1e3 * (1 + 1e-9):
         raise ValueError(
-            f"{key} = {interval:g} fs: it should not be longer than the trajectories, {length * 1e3:g} fs"
+            f"{key} = {interval:g} fs: it should not be longer than the trajectories, "
+            f"{length * 1e3:g} fs"
         )

@@ -66,7 +66,8 @@ def check_pretraining(engine: Engine, pretraining: Pretraining, training: Traini
         return
     if cheap.fingerprint == engine.fingerprint:
         raise ValueError(
-            f"pretraining.engine is the reference engine, {engine.name}, itself; give pretraining=none or another one"
+            f"pretraining.engine is the reference engine, {engine.name}, itself; give "
+            "pretraining=none or another one"
         )
     if engine.gives_dipole and not cheap.gives_dipole:
         raise ValueError(
@@ -76,7 +77,8 @@ def check_pretraining(engine: Engine, pretraining: Pretraining, training: Traini
     for model in ("potential", "dipole"):
         if getattr(training, model).start not in ("scratch", "previous"):
             raise ValueError(
-                f"training.{model}.start names a model and pretraining makes one; give pretraining=none, or start=scratch"
+                f"training.{model}.start names a model and pretraining makes one; give "
+                "pretraining=none, or start=scratch"
             )
 
 
@@ -109,12 +111,14 @@ def check_workers(
         workers = getattr(executor, role)
         if device != "cpu" and isinstance(workers, Slurm) and not workers.with_gpus:
             raise ValueError(
-                f"{key} = {device}: the Slurm jobs of executor.{role} ask for no GPU; give executor.{role}.gpus=1, or {key}=cpu"
+                f"{key} = {device}: the Slurm jobs of executor.{role} ask for no GPU; give "
+                f"executor.{role}.gpus=1, or {key}=cpu"
             )
-    there = getattr(executor.labels, "memory_of_worker", None)
-    if memory is not None and there is not None and memory > there:
+    available = getattr(executor.labels, "memory_of_worker", None)
+    if memory is not None and available is not None and memory > available:
         raise ValueError(
-            f"engine.memory = {memory:g} GB: a worker of executor.labels has {there:.3g} GB; give less, or more executor.labels.memory"
+            f"engine.memory = {memory:g} GB: a worker of executor.labels has {available:.3g} GB; "
+            "give less, or more executor.labels.memory"
         )
 
 
@@ -130,9 +134,9 @@ def check_samples(
             f"initial=thermal, more per_mode, or a smaller share"
         )
     diatomic = all(len(atoms) == 2 for atoms in molecules)
-    if learning.split == "stretches" and initial.thermal is None and diatomic:
+    if learning.split == "groups" and initial.thermal is None and diatomic:
         raise PalirsError(
-            "initial, learning.split = stretches: the images of the one mode of a diatomic "
+            "initial, learning.split = groups: the images of the one mode of a diatomic "
             "molecule are all learnt, and none would be left to test with; give initial=thermal, "
             "or learning.split=frames"
         )
@@ -165,7 +169,7 @@ def check_timestep(molecules: Sequence[Atoms], timestep: float) -> None:
 
 
 def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
-    """Raise :class:`PalirsError` if a model to start from is of the other kind, or lacks an element."""
+    """Raise :class:`PalirsError` if a start model is of the wrong kind or lacks an element."""
     wanted = {int(number) for atoms in molecules for number in atoms.numbers}
     for kind in ("potential", "dipole"):
         file = Path(getattr(trainings, kind).start)
@@ -177,9 +181,11 @@ def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
         except (SafetensorError, ValueError):
             about = {}
         if about.get("kind") != kind:
-            found = f"a {about['kind']} model" if "kind" in about else "no model file of palirs"
+            kind_of_file = (
+                f"a {about['kind']} model" if "kind" in about else "no model file of palirs"
+            )
             raise PalirsError(
-                f"training.{kind}.start = {file}: that is {found}; give a {kind} model"
+                f"training.{kind}.start = {file}: that is {kind_of_file}; give a {kind} model"
             )
         missing = [chemical_symbols[number] for number in sorted(wanted - set(about["elements"]))]
         if missing:
@@ -198,7 +204,7 @@ def check_conformers(molecules: Sequence[Atoms], conformers: str | None) -> None
     for atoms in molecules:
         smiles = canonical_of(atoms)
         if smiles is None or "." in smiles:
-            why = "has bonds that cannot be told" if smiles is None else "is several molecules"
+            why = "has bonds that cannot be perceived" if smiles is None else "is several molecules"
             raise PalirsError(
                 f"spectrum.conformers = {conformers}: {atoms.info[keys.MOLECULE]} {why}, so its "
                 f"conformers could not be found; give null, or leave it out"

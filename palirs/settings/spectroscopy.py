@@ -100,14 +100,17 @@ class Spectroscopy:
         low, high = self.window
         if high - low < 100:
             raise ValueError(
-                f"window = {self.window}: the first wavenumber should lie at least 100 cm⁻¹ below the second"
+                f"window = {self.window}: the first wavenumber should lie at least 100 cm⁻¹ "
+                "below the second"
             )
         actual = max(self.dipole_interval, self.stride * self.timestep)
         if actual > LONGEST_INTERVAL:
             nyquist = 0.5 / (actual * SPEED_OF_LIGHT)
             raise ValueError(
-                f"dipole_interval = {self.dipole_interval:g} fs, {actual:g} fs in steps of {self.timestep:g} fs: only {nyquist:.0f} cm⁻¹ "
-                f"can be told from it, and bands above would appear at wrong places below; at most {LONGEST_INTERVAL:g} fs"
+                f"dipole_interval = {self.dipole_interval:g} fs, {actual:g} fs in steps of "
+                f"{self.timestep:g} fs: only {nyquist:.0f} cm⁻¹ "
+                "can be told from it, and bands above would appear at wrong places below; at "
+                f"most {LONGEST_INTERVAL:g} fs"
             )
         end = min(HIGHEST, 0.5 / (self.stride * self.timestep * SPEED_OF_LIGHT))
         if high > end:
@@ -118,7 +121,8 @@ class Spectroscopy:
             self._check_schnetpack()
         if self.max_lag < SHORTEST_LAG:
             raise ValueError(
-                f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least {SHORTEST_LAG:g} fs, 1000 is usual"
+                f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least "
+                f"{SHORTEST_LAG:g} fs, 1000 is usual"
             )
         for md in (self.production, self.reference):
             if md is None:
@@ -127,7 +131,8 @@ class Spectroscopy:
             check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
             if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
                 raise ValueError(
-                    f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories ({md.length * 1e3:g} fs)"
+                    f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories "
+                    f"({md.length * 1e3:g} fs)"
                 )
             if self.conformers == "boltzmann" and md.replicas == 1:
                 kind = "production" if md is self.production else "reference"
@@ -152,7 +157,8 @@ class Spectroscopy:
             )
         if self.conformers == "boltzmann":
             raise ValueError(
-                "conformers = boltzmann: SchNetPack's recipe knows no weights; give conformers=md, or method=physical"
+                "conformers = boltzmann: SchNetPack's recipe knows no weights; give "
+                "conformers=md, or method=physical"
             )
         for kind, md in (("production", self.production), ("reference", self.reference)):
             if md is not None and md.until is not None:
@@ -164,9 +170,10 @@ class Spectroscopy:
 
     @property
     def made(self) -> str:
-        """What makes a spectrum of dipoles, in words: spectra of which this differs should not be compared."""
+        """How spectra are made, in words; those that differ in it should not be compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
-        return f"{self.method}, {self.lag_window} over {self.max_lag:g} fs, {self.quantum_correction}{started}"
+        window = f"{self.lag_window} over {self.max_lag:g} fs"
+        return f"{self.method}, {window}, {self.quantum_correction}{started}"
 
     @property
     def line_width(self) -> float:
@@ -194,12 +201,14 @@ class Spectroscopy:
         if isinstance(self.experiment, str):
             if len(molecules) > 1:
                 raise PalirsError(
-                    f"spectrum.experiment = {self.experiment!r}: one file for {len(molecules)} molecules; give {{name: file}} pairs"
+                    f"spectrum.experiment = {self.experiment!r}: one file for {len(molecules)} "
+                    f"molecules; give {{name: file}} pairs"
                 )
             return {molecules[0]: self.experiment}
         unknown = set(self.experiment) - set(molecules)
         if unknown:
             raise PalirsError(
-                f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules {', '.join(molecules)}"
+                f"spectrum.experiment: {', '.join(sorted(unknown))} not among the molecules "
+                f"{', '.join(molecules)}"
             )
         return dict(self.experiment)

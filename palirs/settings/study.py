@@ -13,7 +13,7 @@ from palirs.engines import Engine
 from palirs.executors import Slurm
 from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
-from palirs.recipes import Kelvin, PalirsError, recipe
+from palirs.recipes import InStudy, Kelvin, PalirsError, recipe
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector
 from palirs.settings.learning import CommitteeSize, Labels, Learning, Models, Pretraining, Trainings
@@ -61,7 +61,7 @@ class Executors:
 
 
 @recipe
-class Study:
+class StudySettings:
     """The whole configuration, built and checked.
 
     Parameters
@@ -83,23 +83,24 @@ class Study:
         Every random draw follows from it.
     """
 
-    molecules: Molecules
-    engine: Engine
-    model: Models
-    training: Trainings
-    pretraining: Pretraining
-    initial: InitialSamples
-    sampler: Sampler
-    selector: Selector
-    spectrum: Spectroscopy
-    executor: Executors
-    tracker: Any
-    labels: Labels
-    committee: CommitteeSize
-    evaluation: Evaluation
-    learning: Learning
-    temperature: Kelvin
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    molecules: Annotated[Molecules, InStudy.MAY_CHANGE]
+    """Its geometries are part of the identity, whatever they are read from."""
+    engine: Annotated[Engine, InStudy.IDENTITY]
+    model: Annotated[Models, InStudy.IDENTITY]
+    training: Annotated[Trainings, InStudy.IDENTITY]
+    pretraining: Annotated[Pretraining, InStudy.IDENTITY]
+    initial: Annotated[InitialSamples, InStudy.IDENTITY]
+    sampler: Annotated[Sampler, InStudy.IDENTITY]
+    selector: Annotated[Selector, InStudy.IDENTITY]
+    spectrum: Annotated[Spectroscopy, InStudy.MAY_CHANGE]
+    executor: Annotated[Executors, InStudy.EACH_RUN]
+    tracker: Annotated[Any, InStudy.EACH_RUN]
+    labels: Annotated[Labels, InStudy.MAY_CHANGE]
+    committee: Annotated[CommitteeSize, InStudy.IDENTITY]
+    evaluation: Annotated[Evaluation, InStudy.EACH_RUN]
+    learning: Annotated[Learning, InStudy.MAY_CHANGE]
+    temperature: Annotated[Kelvin, InStudy.EACH_RUN]
+    seed: Annotated[int, Field(ge=0, lt=2**63), InStudy.IDENTITY]
 
     def __post_init__(self):
         check_committee(self.committee, self.selector, self.learning)
@@ -134,7 +135,7 @@ class Study:
                 check_device(key, device)
 
     def checked_molecules(self, calculating: bool = True) -> list[Atoms]:
-        """Load the molecules, and see that the engine can treat them and that measured spectra can be read.
+        """Load the molecules; check that engines can treat them and measured spectra can be read.
 
         Parameters
         ----------
@@ -191,6 +192,7 @@ def _check_cutoff(atoms: Atoms, key: str, cutoff: float) -> None:
     if (lengths[bonded] >= cutoff).any():
         i, j = np.unravel_index(np.where(bonded, lengths, 0).argmax(), lengths.shape)
         raise PalirsError(
-            f"{key} = {cutoff:g} Å: shorter than the bond {atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of {atoms.info[keys.MOLECULE]} "
+            f"{key} = {cutoff:g} Å: shorter than the bond "
+            f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of {atoms.info[keys.MOLECULE]} "
             f"({lengths[i, j]:.2f} Å), which the model would not see; 3 to 6 Å are usual"
         )

@@ -19,17 +19,17 @@ CALCULATOR = "engine.calculator"
 """Where a class of ASE may stand."""
 
 
-def check_targets(config: Any, place: str = "") -> None:
-    """Raise :class:`PalirsError` for the first ``_target_`` that is not allowed, before it is imported or called.
+def check_targets(config: Any, key: str = "") -> None:
+    """Raise :class:`PalirsError` for a ``_target_`` that is not allowed, before it is called.
 
     Parameters
     ----------
     config : dict, list or value
         Settings as plain values.
-    place : str
+    key : str
         Key of the configuration that they belong to.
     """
-    for where, target, node in _targets(config, place):
+    for where, target, node in _targets(config, key):
         if target == "???":
             continue
         if not isinstance(target, str):
@@ -38,7 +38,8 @@ def check_targets(config: Any, place: str = "") -> None:
             _check_calculator(where, target, node)
         elif not target.startswith("palirs.") or not _ours(where, target):
             raise PalirsError(
-                f"{where}._target_ = {target!r}: settings name recipes of palirs only ({where.partition('.')[0]}=<option> chooses one); "
+                f"{where}._target_ = {target!r}: settings name recipes of palirs only "
+                f"({where.partition('.')[0]}=<option> chooses one); "
                 f"a calculator of ASE goes under engine=ase engine.calculator._target_=<class>"
             )
 
@@ -61,27 +62,29 @@ def _ours(where: str, target: str) -> bool:
         return where == "task" and name.isidentifier() and not name.startswith("_")
     if target in FUNCTIONS:
         return where == "engine"
-    found = _look_up(where, target)
-    return is_recipe(found) and found.__module__.startswith("palirs.")
+    recipe = _look_up(where, target)
+    return is_recipe(recipe) and recipe.__module__.startswith("palirs.")
 
 
 def _check_calculator(where: str, target: str, node: dict) -> None:
-    """Let a calculator class of an installed package pass, which is made later by who calculates; and profiles among its arguments."""
+    """Raise :class:`PalirsError` unless a target is an installed calculator or profile."""
     from ase.calculators.calculator import BaseCalculator
     from ase.calculators.genericfileio import BaseProfile
 
     if target.partition(".")[0] not in packages_distributions():
         raise PalirsError(
-            f"{where}._target_ = {target!r}: it should be a class derived from ASE's calculators; there is no installed package "
+            f"{where}._target_ = {target!r}: it should be a class derived from ASE's "
+            "calculators; there is no installed package "
             f"{target.partition('.')[0]!r}"
         )
     base, what = (
         (BaseCalculator, "calculators") if where == CALCULATOR else (BaseProfile, "profiles")
     )
-    found = _look_up(where, target)
-    if not isinstance(found, type) or not issubclass(found, base):
+    named = _look_up(where, target)
+    if not isinstance(named, type) or not issubclass(named, base):
         raise PalirsError(
-            f"{where}._target_ = {target!r}: it should be the full name of a class derived from ASE's {what}"
+            f"{where}._target_ = {target!r}: it should be the full name of a class derived from "
+            f"ASE's {what}"
         )
     if where == CALCULATOR and node.get("_partial_") is not True:
         raise PalirsError(

@@ -1,4 +1,4 @@
-"""The bands of a computed spectrum: where they are, how large, and how sure both are."""
+"""The bands of a computed spectrum: positions, areas and their standard errors."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,10 +47,8 @@ class Band:
 def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     """Return the bands within a window [cm⁻¹], by wavenumber."""
     part = spectrum.within(*window)
-    y, error = (
-        part.intensity,
-        np.zeros(len(part.intensity)) if part.error is None else np.nan_to_num(part.error),
-    )
+    y = part.intensity
+    error = np.zeros(len(y)) if part.error is None else np.nan_to_num(part.error)
     if len(y) < 3 or y.max() <= 0:
         return []
     tops, _ = find_peaks(y, height=SMALLEST * y.max())
@@ -59,15 +57,15 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     if not len(tops):
         return []
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
-    found = [
+    candidates = [
         _band(part, int(top), begin, end)
         for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)
     ]
-    return [one for one in found if not _cut(one, part)]
+    return [band for band in candidates if not _cut(band, part)]
 
 
 def _cut(band: Band, part: Spectrum) -> bool:
-    """Tell whether the window's edge cuts a band: what is seen then is the tail of one outside."""
+    """Whether the window's edge cuts a band, so that only its tail is seen."""
     ends = [(band.low, part.wavenumber[0]), (band.high, part.wavenumber[-1])]
     height = part.on(np.array([band.position]))[0]
     return any(end == edge and part.on(np.array([edge]))[0] > CUT * height for end, edge in ends)
@@ -89,13 +87,13 @@ def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:
             np.trapezoid(part.blocks[:, inside], x[inside], axis=1).std(ddof=1) / np.sqrt(count)
         )
         without = (count * part.blocks.mean(axis=0)[inside] - part.blocks[:, inside]) / (count - 1)
-        tops = np.array([_summit(x[inside], one) for one in without])
+        tops = np.array([_summit(x[inside], mean) for mean in without])
         shift = float(np.sqrt((count - 1) * tops.var()))
     return Band(position, shift, float(x[begin]), float(x[end]), area, spread)
 
 
 def _summit(x: np.ndarray, y: np.ndarray) -> float:
-    """Return where the parabola through the highest point and its neighbours is highest."""
+    """Return the maximum of the parabola through the highest point and its neighbours."""
     top = int(np.clip(y.argmax(), 1, len(y) - 2)) if len(y) > 2 else int(y.argmax())
     if len(y) < 3:
         return float(x[top])
@@ -103,3 +101,20 @@ def _summit(x: np.ndarray, y: np.ndarray) -> float:
     bend = before - 2 * here + after
     shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
     return float(x[top] + np.clip(shift, -1, 1) * (x[top + 1] - x[top]))
+
+
+def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
+    """Return the largest relative standard error at a strong band, one above half the highest.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        With its standard error; NaN without.
+    window : tuple of float
+        Where bands are looked for [cm⁻¹].
+    """
+    part = spectrum.within(*window)
+    tops, _ = find_peaks(part.intensity, height=0.5 * part.intensity.max())
+    if part.error is None or not len(tops):
+        return float("nan")
+    return float((part.error[tops] / part.intensity[tops]).max())

@@ -1,4 +1,4 @@
-"""How alike two spectra are: Pearson correlation and Wasserstein distance."""
+"""Pearson correlation and Wasserstein distance of two spectra."""
 
 import numpy as np
 from scipy.stats import pearsonr, wasserstein_distance
@@ -6,7 +6,7 @@ from scipy.stats import pearsonr, wasserstein_distance
 from palirs.spectra.spectrum import Spectrum
 
 WINDOW = (500.0, 4000.0)
-"""Compared range [cm⁻¹] unless told otherwise."""
+"""Default of the compared range [cm⁻¹]."""
 
 
 class FlatError(ValueError):
@@ -20,7 +20,7 @@ def pearson(
     *,
     without_saturated: bool = False,
 ) -> float:
-    """Pearson correlation of the intensities on a common grid, 1 for spectra that differ only by a factor.
+    """Pearson correlation of the intensities on a common grid; 1 if they differ by a factor only.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def pearson(
     for spectrum, values in ((a, first), (b, second)):
         if np.ptp(values) == 0:
             raise FlatError(
-                f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} cm⁻¹; no correlation exists"
+                f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} "
+                "cm⁻¹; no correlation exists"
             )
     return float(pearsonr(first, second).statistic)
 
@@ -81,7 +82,8 @@ def wasserstein(
     for spectrum, weight in zip((a, b), weights, strict=True):
         if weight.sum() <= 0:
             raise FlatError(
-                f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} cm⁻¹"
+                f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} "
+                "cm⁻¹"
             )
     distance = float(wasserstein_distance(grid, grid, *weights))
     return distance if in_cm1 else distance / (high - low)
@@ -90,12 +92,13 @@ def wasserstein(
 def common_grid(
     a: Spectrum, b: Spectrum, window: tuple[float, float], without_saturated: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the grid [cm⁻¹] on which two spectra are compared, the width of its points, and the range it covers."""
+    """Return grid, widths of its points, and range in which two spectra are compared [cm⁻¹]."""
     low = max(window[0], a.wavenumber[0], b.wavenumber[0])
     high = min(window[1], a.wavenumber[-1], b.wavenumber[-1])
     if high - low < 10:
         raise ValueError(
-            f"spectra {a.label!r} and {b.label!r} do not overlap between {window[0]:.0f} and {window[1]:.0f} cm⁻¹"
+            f"spectra {a.label!r} and {b.label!r} do not overlap between {window[0]:.0f} and "
+            f"{window[1]:.0f} cm⁻¹"
         )
     measured = next((spectrum for spectrum in (a, b) if spectrum.measured), None)
     grid = (
@@ -115,6 +118,7 @@ def common_grid(
     )
     if stays.sum() < 3:
         raise ValueError(
-            f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between {low:.0f} and {high:.0f} cm⁻¹"
+            f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between "
+            f"{low:.0f} and {high:.0f} cm⁻¹"
         )
     return grid[stays], np.gradient(grid)[stays], (low, high)

@@ -1,4 +1,4 @@
-"""Vibrational density of states of each normal mode, from its rates along a trajectory."""
+"""Vibrational density of states of each normal mode, from its velocity along a trajectory."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from palirs.spectra.infrared import lag_products, spectral_transform
 def mode_densities(
     rates: np.ndarray, timestep: float, *, max_lag: float = 1000.0, window: str = "hann"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return at which wavenumbers each normal mode moves: the spectrum of its kinetic energy, of unit area.
+    """Return the spectrum of the kinetic energy of each normal mode, of unit area.
 
     Its maximum is the mode's frequency at that temperature, anharmonicity and all.
 
@@ -39,12 +39,18 @@ def mode_densities(
     lags = round(max_lag / timestep)
     if values.ndim != 3 or values.shape[1] < lags + 1:
         raise ValueError(
-            f"rates have shape {values.shape}; it should be [trajectories, frames, modes], at least {lags + 1} frames"
+            f"rates have shape {values.shape}; it should be [trajectories, frames, modes], at "
+            f"least {lags + 1} frames"
         )
     correlations = []
     for mode in range(values.shape[2]):
-        found = [lag_products(one[:, mode : mode + 1], 0, len(one), lags) for one in values]
-        correlations.append(sum(sums for sums, _ in found) / sum(counts for _, counts in found))
+        products = [
+            lag_products(trajectory[:, mode : mode + 1], 0, len(trajectory), lags)
+            for trajectory in values
+        ]
+        correlations.append(
+            sum(sums for sums, _ in products) / sum(counts for _, counts in products)
+        )
     wavenumber, density = spectral_transform(np.array(correlations), timestep, window)
     area = np.trapezoid(density, wavenumber, axis=1)
     return wavenumber, density / np.where(area > 0, area, 1.0)[:, None]

@@ -64,7 +64,10 @@ def autocorrelation(signal: np.ndarray, max_lag: int, *, biased: bool = False) -
 def lag_products(
     values: np.ndarray, begin: int, end: int, lags: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum of x(t)·x(t + k) over begin ≤ t < end of ``[steps, components]``, and how many products that are, for each lag k."""
+    """Return Σ x(t)·x(t + k) over begin ≤ t < end, and the number of products, for each lag k.
+
+    ``values`` has shape ``[steps, components]``.
+    """
     size = next_fast_len(end - begin + 2 * lags, real=True)
     early = np.fft.rfft(values[begin:end], n=size, axis=0)
     late = np.fft.rfft(values[begin : end + lags], n=size, axis=0)
@@ -149,16 +152,17 @@ def infrared_spectrum(
     lags = round(max_lag / timestep)
     if not timestep > 0 or not temperature > 0 or lags < 2:
         raise ValueError(
-            f"timestep = {timestep:g} fs, temperature = {temperature:g} K, max_lag = {max_lag:g} fs: they should be positive, and "
-            f"max_lag at least two time steps"
+            f"timestep = {timestep:g} fs, temperature = {temperature:g} K, max_lag = {max_lag:g} "
+            "fs: they should be positive, and max_lag at least two time steps"
         )
     if values.shape[1] < lags + 2 or not len(values):
         raise ValueError(
-            f"the trajectory has {values.shape[1] * timestep:g} fs, less than max_lag = {max_lag:g} fs; run longer or lower max_lag"
+            f"the trajectory has {values.shape[1] * timestep:g} fs, less than max_lag = "
+            f"{max_lag:g} fs; run longer or lower max_lag"
         )
     if method == "schnetpack":
         return mean_spectrum(
-            [_schnetpack(one, timestep, lags) for one in values], "IR (SchNetPack)"
+            [_schnetpack(trajectory, timestep, lags) for trajectory in values], "IR (SchNetPack)"
         )
     if method != "physical":
         raise ValueError(f"method = {method!r}: it should be 'physical' or 'schnetpack'")
@@ -166,12 +170,12 @@ def infrared_spectrum(
     correlation, deviations = _mean(
         sums, counts, len(values), strata or Strata((0,) * len(values), (1.0,))
     )
-    wavenumber, found = spectral_transform(
+    wavenumber, transformed = spectral_transform(
         np.vstack([correlation, deviations]), timestep, window, padding
     )
     damping = np.sinc(wavenumber * SPEED_OF_LIGHT * timestep) ** 2
     damping = damping / lag_functions.correction(quantum_correction, wavenumber, temperature)
-    intensity, *blocks = found * (
+    intensity, *blocks = transformed * (
         KM_PER_MOL * EV_PER_AMU_A2_FS2 / (BOLTZMANN * temperature) / damping
     )
     return Spectrum(wavenumber, intensity, label="IR").with_blocks(intensity + np.array(blocks))
@@ -180,7 +184,9 @@ def infrared_spectrum(
 def spectral_transform(
     correlation: np.ndarray, timestep: float, window: str, padding: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return wavenumbers [cm⁻¹] and 4c ∫₀^∞ C(t) w(t) cos(2πcν̃t) dt of correlations ``[..., lags]``: the area over ν̃ > 0 is C(0).
+    """Return wavenumbers [cm⁻¹] and 4c ∫₀^∞ C(t) w(t) cos(2πcν̃t) dt, whose area over ν̃ > 0 is C(0).
+
+    ``correlation`` has shape ``[..., lags]``.
 
     Zeros are appended to ``padding`` times the length at least (of the lags to both sides): with
     four, neighbouring points of a line are told apart.
@@ -188,32 +194,35 @@ def spectral_transform(
     lags = correlation.shape[-1]
     size = 2 ** int(np.ceil(np.log2(2 * padding * lags)))
     weighted = correlation * lag_functions.window(window, lags)
-    found = (
+    density = (
         2
         * SPEED_OF_LIGHT
         * timestep
         * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
     )
-    return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), found
+    return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), density
 
 
 def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums and numbers of products of the blocks of all trajectories ``[trajectories, steps, 3]``: twice ``[blocks, lags]``."""
+    """Return sums and numbers of products of the blocks of all trajectories, ``[blocks, lags]``.
+
+    ``flux`` has shape ``[trajectories, steps, 3]``.
+    """
     steps = flux.shape[1]
     edges = np.linspace(0, steps, max(1, round(steps / length)) + 1).round().astype(int)
-    found = [
-        lag_products(one, begin, end, lags)
-        for one in flux
+    products = [
+        lag_products(trajectory, begin, end, lags)
+        for trajectory in flux
         for begin, end in pairwise(edges.tolist())
     ]
-    sums, counts = zip(*found, strict=True)
+    sums, counts = zip(*products, strict=True)
     return np.array(sums), np.array(counts)
 
 
 def _mean(
     sums: np.ndarray, counts: np.ndarray, trajectories: int, strata: Strata
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean correlation ``[lags]``, and what each block makes it deviate by, ``[blocks, lags]``: blocks that count alike.
+    """Return the mean correlation ``[lags]`` and the deviations of the blocks, ``[blocks, lags]``.
 
     The variance of the mean is the sum over the kinds of that of their means, each from the blocks
     of its kind, n of N in all: deviations are multiplied by √(n(N − 1)/((n − 1)N)), and one over
@@ -221,23 +230,23 @@ def _mean(
     is known of the error.
     """
     kinds = np.repeat(strata.members, len(sums) // trajectories)
-    there = {kind: strata.shares[kind] for kind in np.unique(kinds).tolist()}
+    shares = {kind: strata.shares[kind] for kind in np.unique(kinds).tolist()}
     correlation, deviations, every = np.zeros(sums.shape[1]), np.zeros_like(sums), len(sums)
-    for kind, share in there.items():
-        mine, part = kinds == kind, share / sum(there.values())
-        total, few = counts[mine].sum(axis=0), int(mine.sum())
-        mean = sums[mine].sum(axis=0) / total
+    for kind, share in shares.items():
+        own, part = kinds == kind, share / sum(shares.values())
+        total, few = counts[own].sum(axis=0), int(own.sum())
+        mean = sums[own].sum(axis=0) / total
         correlation += part * mean
         spread = np.sqrt(few * (every - 1) / ((few - 1) * every)) if few > 1 else 0.0
-        deviations[mine] = part * (sums[mine] - mean * counts[mine]) * (every / total) * spread
-    alone = any((kinds == kind).sum() < 2 for kind in there)
+        deviations[own] = part * (sums[own] - mean * counts[own]) * (every / total) * spread
+    alone = any((kinds == kind).sum() < 2 for kind in shares)
     return correlation, deviations[:1] * 0.0 if alone else deviations
 
 
 def undo_verlet_shift(
     spectrum: Spectrum, timestep: float, thermostat: Literal["langevin", "nose_hoover"] = "langevin"
 ) -> Spectrum:
-    """Move a spectrum from the frequencies of the integrator to those of the molecule, and its intensities with it.
+    """Correct wavenumbers and intensities of a spectrum for the error of the integrator.
 
     Velocity Verlet and BAOAB turn a harmonic line ν into ν_MD = ν (2/x) asin(x/2), x = 2πcνΔt: +10
     cm⁻¹ at 3000 and +19 cm⁻¹ at 3700 cm⁻¹ for 0.5 fs. The inverse is x = 2 sin(x_MD/2). BAOAB

@@ -1,4 +1,4 @@
-"""Windows of the autocorrelation, what they do to the width of lines, and quantum corrections."""
+"""Windows of the autocorrelation, the line widths they give, and quantum corrections."""
 
 from typing import Literal
 
@@ -62,7 +62,7 @@ def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
 
 
 def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndarray:
-    """Return what classical intensities are to be multiplied with, beyond what the harmonic correction already does.
+    """Return the factor of classical intensities relative to the harmonic quantum correction.
 
     Classical MD has no detailed balance; a factor Q(βħω) brings it back. The intensities of
     :func:`palirs.spectra.infrared_spectrum` hold the harmonic one, βħω/(1 − exp(−βħω)), which makes

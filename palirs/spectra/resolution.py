@@ -1,4 +1,4 @@
-"""Measured spectra seen at the resolution of computed ones."""
+"""Measured spectra at the resolution of computed ones."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ STEP = 1.0
 def at_resolution(
     spectrum: Spectrum, max_lag: float, *, window: str = "hann", friction: float = 0.0
 ) -> Spectrum:
-    """Broaden a spectrum as one computed from an autocorrelation of finite depth is.
+    """Broaden a spectrum like one computed from an autocorrelation of finite depth.
 
     Each line gets the shape that :func:`palirs.spectra.infrared_spectrum` gives it: its Fourier
     transform is multiplied by the window of the lags, and by exp(−γt/2), how Langevin dynamics
@@ -51,5 +51,5 @@ def at_resolution(
     decay = np.interp(
         lag, np.arange(1024) * max_lag / 1024, lags.window(window, 1024), right=0.0
     ) * np.exp(-0.5e-3 * friction * lag)
-    found = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
-    return replace(spectrum, wavenumber=grid, intensity=found, error=None, blocks=None)
+    intensity = np.fft.irfft(np.fft.rfft(padded, n=size) * decay, n=size)[edge : edge + len(grid)]
+    return replace(spectrum, wavenumber=grid, intensity=intensity, error=None, blocks=None)

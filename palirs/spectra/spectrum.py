@@ -1,4 +1,4 @@
-"""The value that every spectrum is, whether computed, averaged or measured."""
+"""The class of all spectra, computed or measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +38,7 @@ class Spectrum:
     read_as : str
         How a measured file was read: columns, quantity, range, points.
     doubt : str
-        What should be known of that before a comparison is used; empty if nothing.
+        Caveats of that for comparisons; empty if there are none.
     """
 
     wavenumber: np.ndarray
@@ -56,11 +56,11 @@ class Spectrum:
     doubt: str = field(default="", kw_only=True)
 
     def on(self, grid: np.ndarray) -> np.ndarray:
-        """Return the intensity, interpolated linearly, on a grid [cm⁻¹]; zero outside the spectrum."""
+        """Interpolate the intensity linearly on a grid [cm⁻¹]; zero outside the spectrum."""
         return np.interp(grid, self.wavenumber, self.intensity, left=0.0, right=0.0)
 
     def scaled(self, factor: float) -> "Spectrum":
-        """Return the spectrum with all wavenumbers so many times as large, and the areas of its bands as they are."""
+        """Return the spectrum with wavenumbers multiplied by a factor, and bands of equal area."""
         parts = {
             name: None if (one := getattr(self, name)) is None else one / factor
             for name in ("error", "blocks")
@@ -81,7 +81,7 @@ class Spectrum:
         )
 
     def with_blocks(self, blocks: np.ndarray) -> "Spectrum":
-        """Return the spectrum with these parts ``[blocks, points]``, and the standard error of their mean; NaN if there is only one."""
+        """Return the spectrum with these blocks, ``[blocks, points]``, and their standard error."""
         several = len(blocks) > 1
         error = (
             blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
@@ -92,7 +92,7 @@ class Spectrum:
 
     @property
     def molar_absorption(self) -> np.ndarray:
-        """Decadic molar absorption coefficient of a computed spectrum, ``[points]`` [L mol⁻¹ cm⁻¹]: 100/ln 10 times its intensity."""
+        """Decadic molar absorption coefficient, if computed, ``[points]`` [L mol⁻¹ cm⁻¹]."""
         return self.intensity * 100 / np.log(10)
 
     @property

@@ -1,7 +1,7 @@
-"""The conformers of a study: found once, kept in ``conformers/<molecule>.xyz``, weighed at the temperature that is asked for."""
+"""The conformers of a study, found once and kept in ``conformers/<molecule>.xyz``."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
@@ -9,82 +9,81 @@ import numpy as np
 
 from palirs import keys
 from palirs.labels import Labeller
-from palirs.mace.models.committee import Committee
-from palirs.production import Starts
+from palirs.learning.iterations import final_committee
+from palirs.production import ConformerEnsemble
+from palirs.study.session import Session
 from palirs.vibrations import Harmonic
 from palirs.vibrations.conformers import Conformer, conformers, populations, read_conformers
 
 UNSURE = 0.025
-"""Difference of relative energies [eV] from which geometries are doubted: a factor of 2.6 in a
+"""Difference of relative energies [eV] above which geometries are doubtful: a factor of 2.6 in a
 population at 300 K."""
 
 log = logging.getLogger(__name__)
 
 
 def starts(
-    directory: Path,
-    references: Sequence[Harmonic],
-    committee: Callable[[], Committee],
-    labeller: Labeller,
-    temperature: float,
-    weighted: bool,
-) -> list[Starts]:
-    """Return where the trajectories of each molecule start.
+    session: Session, references: Sequence[Harmonic], temperature: float
+) -> Sequence[Harmonic | ConformerEnsemble]:
+    """Return where the trajectories of each molecule start: at its optimum, or from its conformers.
+
+    Conformers are found by the committee, once: their files stay as they are, so that the MD of
+    committee and engine start alike. The engine gives their energies, one label for each.
 
     Parameters
     ----------
-    directory : Path
-        Of the study. Conformers that are there stay as they are, so that the MD of committee and
-        engine start alike.
+    session : Session
+        The study.
     references : sequence of Harmonic
         The molecules at their optima by the engine.
-    committee : callable
-        Gives the committee that finds conformers, if it is needed.
-    labeller : Labeller
-        Gives their energies by the engine: one label for each.
     temperature : float
-        [K].
-    weighted : bool
-        See :class:`Starts`.
+        Of the populations [K].
     """
-    found = []
-    for known in references:
-        name = known.atoms.info[keys.MOLECULE]
-        file = directory / "conformers" / f"{name}.xyz"
+    setting = session.settings.spectrum.conformers
+    if setting is None:
+        return references
+    ensembles = []
+    for reference in references:
+        file = session.directory / "conformers" / f"{reference.atoms.info[keys.MOLECULE]}.xyz"
         if not file.exists():
-            _write(file, conformers(known.atoms, committee().double()), labeller)
-        mine = read_conformers(file)
-        shares = populations(mine, temperature)
-        found.append(
-            Starts(known, tuple(one.atoms for one in mine), tuple(shares.tolist()), weighted)
-        )
-    return found
+            committee = final_committee(session.directory).double()
+            _write(file, conformers(reference.atoms, committee), session.labeller)
+        ensemble = read_conformers(file)
+        shares = tuple(populations(ensemble, temperature).tolist())
+        geometries = tuple(conformer.atoms for conformer in ensemble)
+        ensembles.append(ConformerEnsemble(reference, geometries, shares, setting == "boltzmann"))
+    return ensembles
 
 
-def _write(file: Path, found: Sequence[Conformer], labeller: Labeller) -> None:
-    frames, name = [one.atoms.copy() for one in found], found[0].atoms.info[keys.MOLECULE]
+def _write(file: Path, ensemble: Sequence[Conformer], labeller: Labeller) -> None:
+    """Have the engine calculate the energies of conformers, and write them."""
+    frames = [conformer.atoms.copy() for conformer in ensemble]
     for atoms in frames:
         atoms.info[keys.ORIGIN] = "conformer"
     energies = [properties.energy for properties in labeller.calculate(frames)]
-    for atoms, one, energy in zip(frames, found, energies, strict=True):
+    for atoms, conformer, energy in zip(frames, ensemble, energies, strict=True):
         atoms.info |= {
             "engine_energy_eV": energy,
-            "committee_energy_eV": one.energy,
-            "log_weight": one.log_weight,
+            "committee_energy_eV": conformer.energy,
+            "log_weight": conformer.log_weight,
         }
-    theirs = np.array(energies) - energies[0]
-    off = np.abs([one.energy - found[0].energy for one in found] - theirs).max()
+    by_engine = np.array(energies) - energies[0]
+    by_committee = np.array([conformer.energy - ensemble[0].energy for conformer in ensemble])
+    difference = np.abs(by_committee - by_engine).max()
+    name = frames[0].info[keys.MOLECULE]
     log.info(
         "%s: %d conformer(s), %s meV above the optimum",
         name,
-        len(found),
-        ", ".join(f"{1e3 * energy:+.0f}" for energy in theirs),
+        len(ensemble),
+        ", ".join(f"{1e3 * energy:+.0f}" for energy in by_engine),
     )
-    if off > UNSURE:
+    if difference > UNSURE:
         log.warning(
-            "%s: committee and engine differ by up to %.0f meV in the energies of its conformers: geometries and populations may be wrong; "
-            "more labels help, then remove %s",
-            *(name, 1e3 * off, file),
+            "%s: committee and engine differ by up to %.0f meV in the energies of its conformers: "
+            "geometries and populations may be wrong; more labels help, then remove %s",
+            name,
+            1e3 * difference,
+            file,
         )
     file.parent.mkdir(exist_ok=True)
     part = file.with_suffix(".part")

@@ -1,4 +1,4 @@
-"""Whose study a directory is: the settings that its results depend on, written down when it is made, and what came to it later."""
+"""The identity of a study: settings and molecules that its results depend on, and its growth."""
 
 import json
 import logging
@@ -11,32 +11,16 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import structure_key
-from palirs.recipes import PalirsError
+from palirs.recipes import InStudy, PalirsError
+from palirs.settings.existing import declaration, kept_groups
 from palirs.settings.flat import flat
 
 log = logging.getLogger(__name__)
 
-SETTINGS = (
-    "engine",
-    "model",
-    "training",
-    "pretraining",
-    "initial",
-    "sampler",
-    "selector",
-    "committee",
-    "seed",
-)
-"""Settings that the results of a study directory depend on: they may not change between runs on it.
-The length of the loop, spectra, temperature, executor and tracker may."""
-FREE = (".backend", ".device", ".save_interval")
-"""Endings of keys of trainings that may change between runs of a study: they say where and how
-fast, not what."""
-NEWER = {"molecules.complexes": False, "learning.split": "frames"}
-"""Settings that did not exist when some studies were made, and what they were then."""
-GROWING = ("active_learning", "study")
-"""Tasks that take more molecules, temperatures or replicas into a study."""
+FILE = "identity.json"
 GROWN = "grown"
+MOLECULE = "molecule "
+"""Before the name of a molecule; its value is the start geometry."""
 
 
 def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
@@ -49,101 +33,97 @@ def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
     molecules : sequence of Atoms
         Start geometries.
     """
-    told = {
-        f"{group}.{name}": value
-        for group in ("molecules", "learning")
-        for name, value in resolved[group].items()
-    }
-    mine = flat({key: resolved[key] for key in SETTINGS}) | {
-        key: told.get(key, usual) for key, usual in NEWER.items()
-    }
-    return mine | {
-        f"molecule {atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}"
+    settings = flat({name: resolved[name] for name in kept_groups() if name in resolved})
+    return {key: value for key, value in settings.items() if declaration(key).of_identity} | {
+        f"{MOLECULE}{atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}"
         for atoms in molecules
     }
 
 
-def claim(directory: Path, mine: dict[str, Any], task: str, write: bool, iterations: int) -> None:
-    """Refuse to mix results of different settings in one directory; with ``write`` say whose it is.
+def check_identity(
+    directory: Path, identity: dict[str, Any], may_grow: bool, write: bool, iterations: int
+) -> None:
+    """Refuse to mix results of different settings in one directory; ``write`` the identity.
 
-    A study may grow: more molecules, more temperatures or replicas of the exploration. What came,
-    after how many iterations and when is written down under ``grown``.
+    A study may grow: more molecules, and more of the settings that are declared to grow. What was
+    added, after how many iterations and when is written down under ``grown``.
 
     Raises
     ------
     PalirsError
-        If settings differ otherwise, or a task other than :data:`GROWING` is given more than the
-        study has.
+        If settings differ otherwise, or the study would grow and may not.
     """
-    file, grown = directory / "identity.json", []
+    file, grown = directory / FILE, []
     if file.exists():
-        theirs = NEWER | json.loads(file.read_text())
-        grown = theirs.pop(GROWN, [])
-        changed = {
-            key: (theirs.get(key), mine.get(key))
-            for key in sorted({*mine, *theirs})
-            if mine.get(key) != theirs.get(key)
-        }
-        changed = {key: pair for key, pair in changed.items() if not _free(key)}
-        more = {key: mine[key] for key, pair in changed.items() if _more(key, *pair)}
-        if set(more) != set(changed):
-            lines = "\n".join(
-                f"  {key}: {then} -> {now}"
-                for key, (then, now) in changed.items()
-                if key not in more
-            )
+        earlier = json.loads(file.read_text())
+        grown = earlier.pop(GROWN, [])
+        changed = _changed(flat(earlier), identity)
+        added = {key: now for key, (then, now) in changed.items() if _grows(key, then, now)}
+        lines = [
+            f"  {key}: {then} -> {now}" for key, (then, now) in changed.items() if key not in added
+        ]
+        if lines:
             raise PalirsError(
-                f"study {directory} was made with other settings:\n{lines}\n"
-                f"Give this one a directory of its own (study=<dir>), or go back to the old values to continue"
+                f"study {directory} was made with other settings:\n" + "\n".join(lines) + "\n"
+                "Give this one a directory of its own (study=<dir>), or go back to the old "
+                "values to continue"
             )
-        if more and task not in GROWING:
+        if added and not may_grow:
             raise PalirsError(
-                f"study {directory} does not have {_words(more)}; run task=active_learning on it first to let it grow, or leave that out"
+                f"study {directory} does not have {_words(added)}; run task=active_learning on "
+                "it first to let it grow, or leave that out"
             )
-        if more and write:
-            log.info("study grows after %d iterations: %s", iterations, _words(more))
-            grown = [
-                *grown,
-                {"iterations": iterations, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **more},
-            ]
+        if added and write:
+            log.info("study grows after %d iterations: %s", iterations, _words(added))
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            grown = [*grown, {"iterations": iterations, "time": now, **added}]
     if write:
+        content = identity | ({GROWN: grown} if grown else {})
         part = file.with_suffix(".part")
-        part.write_text(
-            json.dumps(mine | ({GROWN: grown} if grown else {}), indent=1, ensure_ascii=False)
-        )
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False))
         part.replace(file)
 
 
 def growth(directory: Path) -> list[str]:
-    """Say what came to a study after it was begun, in the order in which it came."""
-    grown = json.loads((directory / "identity.json").read_text()).get(GROWN, [])
+    """Say what was added to a study after it was begun, in order."""
+    grown = json.loads((directory / FILE).read_text()).get(GROWN, [])
     return [f"{_words(entry)} after {entry['iterations']} iterations" for entry in grown]
 
 
 def molecules_of(directory: Path) -> list[str]:
     """Return the names of the molecules of a study."""
-    known = json.loads((directory / "identity.json").read_text())
-    return [key.partition(" ")[2] for key in known if key.startswith("molecule ")]
+    return _names(json.loads((directory / FILE).read_text()))
 
 
-def _more(key: str, then: Any, now: Any) -> bool:
+def _changed(earlier: dict[str, Any], identity: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the earlier and the present value of each setting of the identity that differs."""
+    changed = {}
+    for key in sorted({*earlier, *identity}):
+        declared = declaration("molecule" if key.startswith(MOLECULE) else key)
+        then, now = (values.get(key, declared.before) for values in (earlier, identity))
+        if then != now and declared.of_identity:
+            changed[key] = (then, now)
+    return changed
+
+
+def _grows(key: str, then: Any, now: Any) -> bool:
     """Tell whether a setting only got more of what it had."""
-    if key.startswith("molecule "):
+    if key.startswith(MOLECULE):
         return then is None
-    if key == "sampler.temperatures":
-        return set(then) < set(now)
-    return key == "sampler.replicas" and then < now
+    if declaration(key).meaning is not InStudy.GROWS or then is None or now is None:
+        return False
+    return set(then) < set(now) if isinstance(then, list) else then < now
 
 
-def _words(more: dict[str, Any]) -> str:
-    molecules = [key.partition(" ")[2] for key in more if key.startswith("molecule ")]
-    return "; ".join(
-        [
-            *([", ".join(molecules)] if molecules else []),
-            *(f"{k}={v}" for k, v in more.items() if k.startswith("sampler.")),
-        ]
-    )
+def _names(values: dict[str, Any]) -> list[str]:
+    return [key.removeprefix(MOLECULE) for key in values if key.startswith(MOLECULE)]
 
 
-def _free(key: str) -> bool:
-    return key.startswith(("training.", "pretraining.training.")) and key.endswith(FREE)
+def _words(added: dict[str, Any]) -> str:
+    molecules = _names(added)
+    settings = [
+        f"{key}={value}"
+        for key, value in added.items()
+        if not key.startswith((MOLECULE, "iterations", "time"))
+    ]
+    return "; ".join([*([", ".join(molecules)] if molecules else []), *settings])

@@ -1,32 +1,40 @@
-"""What ``run.py`` can do: one short function per entry in ``conf/task``."""
+"""The tasks: one function per entry in ``conf/task``. Each is imported when it is first used."""
 
-from palirs.tasks.conditions import temperatures, transfer
-from palirs.tasks.labels import contract, export_labels, fetch, import_labels, label
-from palirs.tasks.models import export_model, import_model
-from palirs.tasks.prediction import predict
-from palirs.tasks.spectral import aimd, spectra
-from palirs.tasks.stages import active_learning, analyse, check, dipole, harmonic, study
-from palirs.tasks.testing import compare, test_set
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "active_learning",
-    "aimd",
-    "analyse",
-    "check",
-    "compare",
-    "contract",
-    "dipole",
-    "export_labels",
-    "export_model",
-    "fetch",
-    "harmonic",
-    "import_labels",
-    "import_model",
-    "label",
-    "predict",
-    "spectra",
-    "study",
-    "temperatures",
-    "test_set",
-    "transfer",
-]
+from palirs.study.task import Task
+
+_MODULES = {
+    "active_learning": "stages",
+    "aimd": "spectral",
+    "analyse": "reports",
+    "check": "costs",
+    "compare": "evaluation",
+    "contract": "labels",
+    "dipole": "stages",
+    "export_labels": "labels",
+    "export_model": "models",
+    "fetch": "labels",
+    "harmonic": "stages",
+    "import_labels": "labels",
+    "import_model": "models",
+    "label": "labels",
+    "predict": "prediction",
+    "spectra": "spectral",
+    "study": "stages",
+    "temperatures": "conditions",
+    "test_set": "evaluation",
+    "transfer": "conditions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"palirs.tasks.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def declared(name: str) -> Task:
+    """Return what a task declares about itself."""
+    return __getattr__(name).task

@@ -1,4 +1,4 @@
-"""Tasks that take a trained committee elsewhere: to other temperatures, and to molecules that it has not learnt."""
+"""Tasks that use a trained committee at other temperatures and for molecules it has not learnt."""
 
 import logging
 from collections.abc import Sequence
@@ -6,38 +6,41 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from palirs import keys
-from palirs.learning.calibration import calibrate
-from palirs.learning.frequencies import compare_frequencies
-from palirs.learning.loop import reference_vibrations
-from palirs.mace.models.committee import force_spread
+from palirs.learning.completed import last_iteration
+from palirs.learning.iterations import final_committee
+from palirs.learning.quality.calibration import calibrate, mean_spread
+from palirs.learning.quality.frequencies import compare_frequencies
+from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
-from palirs.production import Source, densities_of, simulate, spectrum_of
+from palirs.production import spectrum_store
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
-from palirs.report.comparison import Shelf
-from palirs.report.tables import write_table
-from palirs.settings import MD
-from palirs.study import Session
-from palirs.tasks.spectral import aimd, spectra
-from palirs.tasks.stages import analyse
-from palirs.tracking import Silent
+from palirs.results.tables import write_table
+from palirs.study.conformers import starts
+from palirs.study.references import reference_vibrations, vibrations_by
+from palirs.study.session import Session
+from palirs.study.spectra import spectra_of
+from palirs.study.task import task
+from palirs.tasks.reports import report
+from palirs.tasks.spectral import produce, production, write_spectra
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
 HOTTEST = 5000.0
 """As hot as a study may be [K]."""
-MET = 1000
-"""Structures of a trajectory, at most about, whose disagreement is looked at."""
+VISITED = 1000
+"""Structures along the MD of a molecule, at most about, on which the disagreement is evaluated."""
 
 
+@task()
 def temperatures(session: Session, temperatures: Sequence[float]) -> None:
-    """Run production MD, and the engine's own unless it is left out, at several temperatures, and draw the spectra in one figure.
+    """Make the spectra of a study at several temperatures, and draw them in one figure.
 
     Parameters
     ----------
@@ -46,39 +49,36 @@ def temperatures(session: Session, temperatures: Sequence[float]) -> None:
     temperatures : sequence of float
         [K].
     """
-    if (
-        not temperatures
-        or not all(0 < one <= HOTTEST for one in temperatures)
-        or len(set(temperatures)) < len(temperatures)
-    ):
+    valid = all(0 < temperature <= HOTTEST for temperature in temperatures)
+    if not temperatures or not valid or len(set(temperatures)) < len(temperatures):
         raise PalirsError(
-            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at most {HOTTEST:g} K"
+            f"task.temperatures = {list(temperatures)}: they should be different, above 0 and at "
+            f"most {HOTTEST:g} K"
         )
+    references, kinds = reference_vibrations(session), _kinds(session)
     failed: list[str] = []
-    for temperature in temperatures:
-        at = replace(
-            session, study=replace(session.study, temperature=float(temperature)), tracker=Silent()
-        )
+    for temperature in map(float, temperatures):
         log.info("at %g K", temperature)
-        for stage in (
-            (spectra, aimd) if session.study.spectrum.reference is not None else (spectra,)
-        ):
+        for kind in kinds:
             try:
-                stage(at)
+                md = production(session, kind, temperature)
+                trajectories = produce(session, md, references)
+                write_spectra(session, md, trajectories, references)
             except PalirsError as error:  # the other temperatures may do
                 failed.append(f"{temperature:g} K: {error}")
-        for molecule in at.shelf.molecules:
-            told = {
-                f"temperatures.{key}": value for key, value in at.shelf.compare(molecule).items()
-            }
-            session.tracker.metrics(told, step=round(temperature))
-    analyse(session)
+        store = spectra_of(session, temperature)
+        for molecule in store.molecules:
+            compared = store.compare(molecule)
+            metrics = {f"temperatures.{key}": value for key, value in compared.items()}
+            session.tracker.metrics(metrics, step=round(temperature))
+    report(session, references)
     if failed:
         raise PalirsError("\n".join(failed))
 
 
+@task()
 def transfer(session: Session, names: Sequence[str], files: Sequence[str], frames: int) -> None:
-    """Spectra of molecules that the study has not learnt, and how far its committee can be trusted with them.
+    """Make spectra of molecules that the study has not learnt, and test how good they are.
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
@@ -94,141 +94,102 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     frames : int
         Labelled of each molecule's MD.
     """
-    s, place, last = session.study, session.directory / "transfer", session.last_iteration
-    if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(
-            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
-        )
-    references = reference_vibrations(_unknown(session, names, files), session.labeller)
-    molecules = [str(known.atoms.info[keys.MOLECULE]) for known in references]
-    shelf = Shelf(place, replace(s.spectrum, experiment=None), s.temperature, molecules)
-    sources: list[tuple[str, Source, MD | None, str]] = [
-        ("predicted", (last, session.dipole_files), s.spectrum.production, "palirs"),
-        ("reference", s.engine, s.spectrum.reference, f"{s.engine.name} MD"),
-    ]
-    ended: dict[str, str] = {}
-    for kind, source, md, who in sources:
-        if md is None:
-            continue
-        where, called = (
-            place / "trajectories",
-            last.name if kind == "predicted" else kind,
-        )  # models of another iteration have their own
-        for run in simulate(
-            source,
-            session.starts(references),
-            md,
-            s.spectrum,
-            s.temperature,
-            s.seed,
-            session.movers,
-            where,
-            called,
-            s.evaluation,
-        ):
-            shelf.remove(run.molecule, kind)
-            if not run.enough(s.spectrum.complete):
-                ended[run.molecule] = next(filter(None, run.broken))
-                continue
-            label = f"{who}, {s.temperature:g} K, {len(run.dipoles)} × {md.length:g} ps"
-            found = spectrum_of(run.dipoles, s.spectrum, s.temperature, label, run.strata)
-            shelf.put(run.molecule, kind, found, densities_of(run.rates, s.spectrum))
+    s, place = session.settings, session.directory / "transfer"
+    productions = [production(session, kind, s.temperature, place) for kind in _kinds(session)]
+    references = vibrations_by(session.labeller, _unknown(session, names, files))
+    molecules = [str(reference.atoms.info[keys.MOLECULE]) for reference in references]
+    settings = replace(s.spectrum, experiment=None)
+    store = spectrum_store(place, settings, s.temperature, molecules)
+    broken: dict[str, str] = {}
+    for md in productions:
+        fixed = replace(md, md=replace(md.md, until=None))
+        runs = fixed.run(starts(session, references, s.temperature), session.md_executor)
+        written = fixed.write_spectra(runs, store)
+        for run in runs:
+            if run.molecule not in written:
+                broken[run.molecule] = next(filter(None, run.broken))
     rows = _trust(session, references, place / "trajectories", frames)
     for row in rows:
         name = str(row["molecule"])
-        row |= {key.rpartition(".")[2]: value for key, value in shelf.compare(name).items()}
-        row["ended_early"] = ended.get(name, "")
-        session.tracker.metrics(
-            {
-                f"transfer.{name}.{key}": value
-                for key, value in row.items()
-                if isinstance(value, float)
-            }
-        )
+        row |= {key.rpartition(".")[2]: value for key, value in store.compare(name).items()}
+        row["ended_early"] = broken.get(name, "")
+        numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+        session.tracker.metrics({f"transfer.{name}.{key}": value for key, value in numbers.items()})
     write_table(place / "transfer.csv", rows)
     drawn = [figures.save(transfer_figures.trust(rows), place / "transfer.png", vector=True)]
-    drawn.append(figures.save(transfer_figures.sheet(shelf), place / "spectra.png", vector=True))
-    for file in (place / "transfer.csv", *drawn):
-        session.tracker.artifact(file, "transfer")
+    drawn.append(figures.save(transfer_figures.sheet(store), place / "spectra.png", vector=True))
     for row in rows:
-        print(
-            "  ".join(
-                f"{key} {value:.3g}" if isinstance(value, float) else str(value)
-                for key, value in row.items()
-                if value != ""
-            )
+        texts = (
+            f"{key} {value:.3g}" if isinstance(value, float) else str(value)
+            for key, value in row.items()
+            if value != ""
         )
+        print("  ".join(texts))
     log.info("transfer: %s, %s, %s", place / "transfer.csv", *drawn)
 
 
+def _kinds(session: Session) -> Sequence[str]:
+    """Return the kinds of spectra that are made; the engine's own may be left out."""
+    with_engine = session.settings.spectrum.reference is not None
+    return ("predicted", "reference") if with_engine else ("predicted",)
+
+
 def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> list[Atoms]:
-    """Load the molecules; those of the study may be among them, to compare with."""
-    found, known = (
-        Molecules(names=tuple(names), files=tuple(files)).load(),
-        set(session.committee.shapes[0].elements),
-    )
-    for atoms in found:
-        session.study.engine.check(atoms)
-        if strange := set(atoms.get_chemical_symbols()) - set(
-            Atoms(sorted(known)).get_chemical_symbols()
-        ):
+    """Load the molecules; those of the study may be among them, for comparison."""
+    molecules = Molecules(names=tuple(names), files=tuple(files)).load()
+    shape = final_committee(session.directory).shapes[0]
+    elements = {chemical_symbols[number] for number in shape.elements}
+    for atoms in molecules:
+        session.settings.engine.check(atoms)
+        if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
-                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen {', '.join(sorted(strange))}"
+                f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen "
+                f"{', '.join(unknown)}"
             )
-    return found
+    return molecules
 
 
 def _trust(
     session: Session, references: Sequence[Harmonic], trajectories: Path, count: int
 ) -> list[dict[str, object]]:
-    """Return a row for each molecule: error of its frequencies, and disagreement, expected and true error along its MD."""
-    s, committee = session.study, session.committee
-    factor = calibrate(committee, read_frames(session.last_iteration / "test.xyz")).factor
+    """Return errors of frequencies, and spread and errors of forces along MD, by molecule."""
+    s, last = session.settings, last_iteration(session.directory)
+    committee = final_committee(session.directory)
+    factor = calibrate(committee, read_frames(last / "test.xyz")).factor
     frequencies, rows = compare_frequencies(committee, references), []
-    for known in references:
-        name = str(known.atoms.info[keys.MOLECULE])
-        files = sorted(
-            (trajectories / f"{name}-{s.temperature:g}K-{session.last_iteration.name}").glob(
-                "*.xyz"
-            )
-        )
-        met = [
-            on_grid(Atoms(known.atoms.numbers, positions=atoms.positions))
-            for atoms in geometries(files)
-        ]
-        met = met[:: 1 + len(met) // MET]
+    for reference in references:
+        name = str(reference.atoms.info[keys.MOLECULE])
         row: dict[str, object] = {
             "molecule": name,
-            "learnt": "yes" if name in session.shelf.molecules else "",
+            "learnt": "yes" if name in session.names else "",
         }
         if name in frequencies.predicted:
             row["harmonic_mae_cm1"] = float(np.abs(frequencies.deviation(name)).mean())
-        if met:
-            spread = np.array(
-                [
-                    float(force_spread(torch.tensor(one)).mean())
-                    for one in committee.evaluate(met).forces
-                ]
-            )
-            row |= {
-                "spread_meV_per_A": 1e3 * float(spread.mean()),
-                "expected_meV_per_A": 1e3 * factor * float(spread.mean()),
-            }
-            some = [
-                met[i]
-                for i in np.unique(
-                    np.linspace(0, len(met) - 1, min(count, len(met))).round().astype(int)
-                )
-            ]
-            for atoms in some:
-                atoms.info |= {keys.MOLECULE: name, keys.ORIGIN: "transfer"}
-            labelled = session.labeller.label(some, f"transfer, {name}")
-            errors = 1e3 * calibrate(committee, labelled).error if labelled else np.array([np.nan])
-            row |= {"error_meV_per_A": float(errors.mean())}
-            row["error_se_meV_per_A"] = (
-                float(errors.std(ddof=1) / np.sqrt(len(errors)))
-                if len(errors) > 1
-                else float("nan")
-            )
+        files = sorted((trajectories / f"{name}-{s.temperature:g}K-{last.name}").glob("*.xyz"))
+        visited = [
+            on_grid(Atoms(reference.atoms.numbers, positions=atoms.positions))
+            for atoms in geometries(files)
+        ]
+        visited = visited[:: 1 + len(visited) // VISITED]
+        if visited:
+            spread = float(mean_spread(committee.evaluate(visited)).mean())
+            row["spread_meV_per_A"] = 1e3 * spread
+            row["expected_meV_per_A"] = 1e3 * factor * spread
+            evenly = np.linspace(0, len(visited) - 1, min(count, len(visited))).round().astype(int)
+            frames = [visited[i] for i in np.unique(evenly)]
+            row |= _true_error(session, committee, frames, name)
         rows.append(row)
     return rows
+
+
+def _true_error(
+    session: Session, committee: Committee, frames: Sequence[Atoms], molecule: str
+) -> dict[str, float]:
+    """Label frames; return the error of the forces on them and its standard error."""
+    for atoms in frames:
+        atoms.info |= {keys.MOLECULE: molecule, keys.ORIGIN: "transfer"}
+    labelled = session.labeller.label(frames, f"transfer, {molecule}")
+    errors = 1e3 * calibrate(committee, labelled).error if labelled else np.array([np.nan])
+    several = len(errors) > 1
+    standard_error = float(errors.std(ddof=1) / np.sqrt(len(errors))) if several else np.nan
+    return {"error_meV_per_A": float(errors.mean()), "error_se_meV_per_A": standard_error}

@@ -12,9 +12,11 @@ from palirs.molecules import check as check_molecule
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 from palirs.spectra.measured import webbook
-from palirs.study import Session
+from palirs.study.session import Session
+from palirs.study.task import task
 
 
+@task(lock=False)
 def label(session: Session, frames: str | None, output: str, check: bool) -> None:
     """Label every structure of a file with the engine and write them as extended XYZ.
 
@@ -38,24 +40,26 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     for number, atoms in enumerate(structures):
         atoms.info.setdefault(keys.MOLECULE, f"{stem}-{number}")
         check_molecule(atoms)
-        session.study.engine.check(atoms)
+        session.settings.engine.check(atoms)
     labelled = session.labeller.label(structures, "labels")
     ase.io.write(session.directory / output, labelled, format="extxyz")
     failed = len(structures) - len(labelled)
     print(
-        f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed (reasons in {session.labeller.store.path})"
+        f"{len(labelled)} labelled frames in {session.directory / output}, {failed} failed "
+        f"(reasons in {session.labeller.store.path})"
     )
 
 
+@task(lock=False)
 def contract(session: Session) -> None:
-    """Check the engine on the first molecule of the study: derivatives, translation, rotation, units, failure.
+    """Check derivatives, symmetries, units and failures of the engine on the first molecule.
 
     Raises
     ------
     PalirsError
         If a check fails.
     """
-    engine, atoms = session.study.engine, session.molecules[0]
+    engine, atoms = session.settings.engine, session.molecules[0]
     print(f"{engine.name} on {atoms.info[keys.MOLECULE]}; {engine.identity}")
     failed = 0
     for finding in engine_contract(engine, atoms):
@@ -63,11 +67,13 @@ def contract(session: Session) -> None:
         failed += not finding.passed
     if failed:
         raise PalirsError(
-            f"{engine.name} fails {failed} of the checks; a model trained on it would learn its mistakes"
+            f"{engine.name} fails {failed} of the checks; a model trained on it would learn its "
+            "mistakes"
         )
     print("the engine fulfils the contract")
 
 
+@task(lock=False)
 def import_labels(
     session: Session,
     file: str,
@@ -77,7 +83,7 @@ def import_labels(
     units: dict[str, str],
     verify: int,
 ) -> None:
-    """Take labels that were calculated elsewhere into the label store, as labels of the configured engine.
+    """Import labels that were calculated elsewhere, as labels of the configured engine.
 
     Parameters
     ----------
@@ -95,7 +101,7 @@ def import_labels(
     labels = exchange.read_labels(file, energy, forces, dipole, units)
     for line in exchange.check_labels(labels):
         print(line)
-    engine = session.study.engine
+    engine = session.settings.engine
     for atoms, _ in labels:
         check_molecule(atoms)
         engine.check(atoms)
@@ -103,10 +109,12 @@ def import_labels(
         print(exchange.verify_labels(labels, engine.calculate, verify))
     new = exchange.import_labels(session.labeller.store, engine, labels)
     print(
-        f"{new} labels of {engine.name} imported into {session.labeller.store.path}, {len(labels) - new} were there already"
+        f"{new} labels of {engine.name} imported into {session.labeller.store.path}, "
+        f"{len(labels) - new} were there already"
     )
 
 
+@task(lock=False, engine=False)
 def export_labels(session: Session, output: str) -> None:
     """Write every label of the configured engine as extended XYZ.
 
@@ -118,15 +126,17 @@ def export_labels(session: Session, output: str) -> None:
         File to write, relative to the study directory.
     """
     count = exchange.export_labels(
-        session.labeller.store, session.study.engine, session.directory / output
+        session.labeller.store, session.settings.engine, session.directory / output
     )
     print(
-        f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} [eV/Å], {keys.DIPOLE} [e·Å]"
+        f"{count} labels in {session.directory / output}: {keys.ENERGY} [eV], {keys.FORCES} "
+        f"[eV/Å], {keys.DIPOLE} [e·Å]"
     )
 
 
+@task(lock=False, engine=False)
 def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> None:
-    """Download measured gas-phase spectra of the study's molecules, and print the setting that names the best of each.
+    """Download measured gas-phase spectra, and print the setting that names the best ones.
 
     Parameters
     ----------
@@ -155,9 +165,10 @@ def fetch(session: Session, cas: dict[str, str], folder: str, delay: float) -> N
             continue
         for record in records:
             print(
-                f"{record.path}: {record.source or 'unknown collection'}, {'gas' if record.gas else 'not gas'}, {_range(record)}"
+                f"{record.path}: {record.source or 'unknown collection'}, "
+                f"{'gas' if record.gas else 'not gas'}, {_range(record)}"
             )
-        if best := webbook.best(records, session.study.spectrum.window):
+        if best := webbook.best(records, session.settings.spectrum.window):
             chosen[name] = str(best.path)
         else:
             failed.append(

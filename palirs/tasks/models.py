@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.completed import complete_iterations
+from palirs.learning.iterations import final_dipole_files
 from palirs.mace.exchange import export_mace, import_mace
 from palirs.mace.models.files import potential_files
 from palirs.recipes import PalirsError
-from palirs.study import Session
+from palirs.study.session import Session
+from palirs.study.task import task
 
 
+@task(reads_only=True, engine=False)
 def export_model(session: Session, weights: str | None, output: str) -> None:
     """Write models as ``.model`` files that MACE's calculator opens.
 
@@ -21,23 +24,24 @@ def export_model(session: Session, weights: str | None, output: str) -> None:
     output : str
         Directory, relative to the study directory.
     """
+    directory = session.directory
     if weights is not None:
         files = [Path(weights)]
+    elif not complete_iterations(directory):
+        raise PalirsError(
+            f"{directory}: no trained models here; run task=active_learning first, or give "
+            "weights=<file>"
+        )
     else:
-        if not complete_iterations(session.directory):
-            raise PalirsError(
-                f"{session.directory}: no trained models here; run task=active_learning first, or give weights=<file>"
-            )
-        files = [
-            *potential_files(session.directory),
-            *(file for file in session.dipole_files if file.exists()),
-        ]
+        dipoles = final_dipole_files(directory, session.settings.committee.dipoles)
+        files = [*potential_files(directory), *(file for file in dipoles if file.exists())]
     for file in files:
-        written = session.directory / output / f"{file.stem}.model"
+        written = directory / output / f"{file.stem}.model"
         export_mace(file, written)
         print(f"{file} -> {written}")
 
 
+@task(lock=False, engine=False)
 def import_model(session: Session, file: str, output: str) -> None:
     """Write a ``.model`` file of MACE as a palirs model file. This runs code from the file.
 

@@ -1,25 +1,29 @@
-"""The predictor of a study, and what is predicted with one."""
+"""Tasks that publish the predictor of a study, and predict spectra with one."""
 
-import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from palirs import keys
-from palirs.learning.loop import EXPECTED
+from palirs.learning.completed import last_iteration, read_metrics
+from palirs.learning.iterations import final_committee, final_dipole_files
+from palirs.learning.quality.convergence import EXPECTED
 from palirs.mace.models.files import potential_files
-from palirs.predictor import Predictor, open_predictor
-from palirs.predictor import predict as predicted
+from palirs.predictor import Prediction, Predictor, open_predictor
+from palirs.predictor import predict as predict_spectrum
 from palirs.predictor.bundle import write_predictor
 from palirs.predictor.prediction import expected_error
 from palirs.recipes import PalirsError
-from palirs.report import bands, figures, interactive, spectral_figures
-from palirs.report.tables import write_table
+from palirs.report import band_tables, figures, interactive, spectral_figures
+from palirs.results.tables import write_table
 from palirs.spectra.files import write_csv
-from palirs.study import Session
+from palirs.study.session import Session
+from palirs.study.task import task
+from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
@@ -31,62 +35,56 @@ KEPT = (
     "labels.used",
     EXPECTED,
 )
-"""Metrics of the last iteration that a predictor tells."""
+"""Metrics of the last iteration in the description of a predictor."""
 
 OWN = ("production", "reference", "experiment", "conformers")
 """Settings of spectra that are the study's alone."""
 
 
-def publish(session: Session) -> Predictor:
-    """Write the predictor of a study, its last committee and dipole models, to ``predictor/``, and register it as an MLflow model."""
-    s, last = session.study, session.last_iteration
-    metrics = json.loads((last / "metrics.json").read_text())["metrics"]
-    calibration, committee = metrics.get("committee.calibration", np.nan), session.committee
-    along = []
-    for known in session.references:
-        place = (
-            session.directory
-            / "trajectories"
-            / f"{known.atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
-        )
-        along.append(expected_error(committee, known.atoms, place, calibration))
-    spectrum = {key: value for key, value in asdict(s.spectrum).items() if key not in OWN}
+def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
+    """Write the predictor of a study to ``predictor/``."""
+    s, last = session.settings, last_iteration(session.directory)
+    metrics = read_metrics(last)
+    calibration = metrics.get("committee.calibration", np.nan)
+    committee, optima = final_committee(session.directory), [ref.atoms for ref in references]
+    expected, elements = [], set[int]()
+    for atoms in optima:
+        name = f"{atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
+        trajectories = session.directory / "trajectories" / name
+        expected.append(expected_error(committee, atoms, trajectories, calibration))
+        elements |= set(map(int, atoms.numbers))
+    molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in optima)
+    description = (
+        f"Infrared spectra at the level of {s.engine.name}, learnt from {molecules} with "
+        f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
+        f"{metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with "
+        "names, SMILES or xyz text."
+    )
     about = {
         "study": session.directory.name,
+        "description": description,
         "engine": s.engine.name,
         "engine_settings": s.engine.identity,
-        "elements": sorted(
-            {int(number) for known in session.references for number in known.atoms.numbers}
-        ),
+        "elements": sorted(elements),
         "temperatures": list(s.sampler.temperatures),
         "calibration": calibration if np.isfinite(calibration) else None,
-        "expected_meV_per_A": float(1e3 * np.nanmean(along)) if np.isfinite(along).any() else None,
+        "expected_meV_per_A": float(1e3 * np.nanmean(expected))
+        if np.isfinite(expected).any()
+        else None,
         "forces_goal_meV_per_A": s.learning.forces_mae,
-        "spectrum": spectrum,
+        "spectrum": {key: value for key, value in asdict(s.spectrum).items() if key not in OWN},
         **{key: metrics[key] for key in KEPT if key in metrics},
     }
-    made = write_predictor(
+    return write_predictor(
         session.directory / "predictor",
         potential_files(last),
-        session.dipole_files,
-        session.optima,
+        final_dipole_files(session.directory, s.committee.dipoles),
+        optima,
         about,
     )
-    known = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in session.optima)
-    description = (
-        f"Infrared spectra at the level of {s.engine.name}, learnt from {known} with {metrics.get('labels.used', np.nan):.0f} labels; "
-        f"harmonic frequencies within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with names, SMILES "
-        f"or xyz text."
-    )
-    within = (
-        [session.directory.parent.name] if "=" in session.directory.name else []
-    )  # of a sweep, whose studies are named by what differs
-    session.tracker.model(
-        made.place, "-".join(["palirs", *within, session.directory.name]), description
-    )
-    return made
 
 
+@task(lock=False, engine=False)
 def predict(session: Session, model: str, length: float, replicas: int, output: str) -> None:
     """Predict the spectra of the molecules with a trained predictor.
 
@@ -105,33 +103,44 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
     """
     predictor, failed = open_predictor(model), []
     for atoms in session.molecules:
-        name, started = atoms.info[keys.MOLECULE], time.monotonic()
+        started = time.monotonic()
         try:
-            found = predicted(
+            prediction = predict_spectrum(
                 atoms,
                 predictor,
-                session.study.temperature,
+                session.settings.temperature,
                 length=length,
                 replicas=replicas,
-                seed=session.study.seed,
+                seed=session.settings.seed,
             )
         except PalirsError as error:  # the other molecules may do
             failed.append(str(error))
             continue
-        stem = Path(output) / name / f"{name}-{found.temperature:g}K"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(stem.with_name(f"{stem.name}.csv"), found)
-        write_table(stem.parent / f"{stem.name}-bands.csv", found.bands)
-        title = f"{name}, {found.temperature:g} K"
-        assert found.harmonic is not None and found.harmonic.intensities is not None
-        sticks = {"predicted": (found.harmonic.frequencies, found.harmonic.intensities)}
-        drawn = spectral_figures.spectrum(
-            title, {"predicted": found}, interactive.WINDOW, {}, found.bands, sticks
-        )
-        figures.save(drawn, stem.with_name(f"{stem.name}.png"), vector=True)
-        interactive.write_page([found.figure()], stem.with_name(f"{stem.name}.html"))
-        for row in bands.in_words(found.bands):
+        stem = _write(prediction, Path(output) / prediction.name)
+        for row in band_tables.in_words(prediction.bands):
             print("  ".join(str(value) for value in row.values()))
-        log.info("%s: %s.html, .png, .csv after %.0f s", name, stem, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        log.info("%s: %s.html, .png, .csv after %.0f s", prediction.name, stem, seconds)
     if failed:
         raise PalirsError("\n".join(failed))
+
+
+def _write(prediction: Prediction, directory: Path) -> Path:
+    """Write spectrum, bands and figures; return the path of the files without their endings."""
+    name = f"{prediction.name}-{prediction.temperature:g}K"
+    directory.mkdir(parents=True, exist_ok=True)
+    write_csv(directory / f"{name}.csv", prediction)
+    write_table(directory / f"{name}-bands.csv", prediction.bands)
+    vibrations = prediction.harmonic
+    assert vibrations is not None and vibrations.intensities is not None
+    drawn = spectral_figures.spectrum(
+        f"{prediction.name}, {prediction.temperature:g} K",
+        {"predicted": prediction},
+        interactive.WINDOW,
+        {},
+        prediction.bands,
+        {"predicted": (vibrations.frequencies, vibrations.intensities)},
+    )
+    figures.save(drawn, directory / f"{name}.png", vector=True)
+    interactive.write_page([prediction.figure()], directory / f"{name}.html")
+    return directory / name

@@ -1,289 +1,247 @@
-"""Production and what is made of it: MD by the committee and by the reference engine, and spectra."""
+"""Tasks that run MD with the committee or the reference engine, and make spectra of it."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
-from palirs.planning import rates
-from palirs.planning.measuring import LONG, note_md, size
-from palirs.planning.work import rate_names, workers
+from palirs.learning.completed import last_iteration
+from palirs.learning.iterations import final_dipole_files
 from palirs.production import (
+    ConformerEnsemble,
+    Production,
     Run,
-    Source,
-    Starts,
     check_enough,
-    densities_of,
     duration,
-    jobs_of,
     seconds_per_step,
-    simulate,
-    spectrum_of,
-    steps_left,
 )
 from palirs.recipes import PalirsError
-from palirs.report.comparison import band_error, in_words
-from palirs.settings import MD, Spectroscopy
-from palirs.spectra import Spectrum
+from palirs.settings import Spectroscopy
+from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width
-from palirs.study import Session
+from palirs.spectra.similarity import in_words
+from palirs.spectra.store import SpectrumStore
+from palirs.study.conformers import starts
+from palirs.study.references import reference_vibrations
+from palirs.study.session import Session
+from palirs.study.spectra import spectra_of
+from palirs.study.task import task
 from palirs.units import SPEED_OF_LIGHT
+from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
 
+@task()
 def spectra(session: Session) -> None:
-    """Run production MD with the committee, compute spectra, compare with reference and experiment if they are there."""
-    last, settings = session.last_iteration, session.study.spectrum
-    if not all(file.exists() for file in session.dipole_files):
-        raise PalirsError(
-            f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole first"
-        )
-    explored = max(session.study.sampler.temperatures)
-    if session.study.temperature > explored and session.study.learning.iterations > 1:
-        log.warning(
-            "production at %g K is hotter than the exploration (%g K at most): what happens only there was never learnt, and the committee "
-            "may not know it; sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
-            *(session.study.temperature, explored, session.study.temperature),
-        )
-    with timed(session, "production") as done:
-        source = (last, session.dipole_files)
-        before = _steps_left(session, source, settings.production, last.name)
-        runs = _trajectories(session, source, settings.production, last.name)
-    if settings.production.until is None:
-        note_md(session.study, session.molecules, done, before)
-    _tell_width(settings)
-    _reference_anew(session)
-    for run in _enough(session, runs, "predicted"):
-        name, spectrum = run.molecule, _spectrum(session, run, "predicted", "palirs")
-        error = band_error(spectrum, settings.window)
-        session.tracker.metrics(
-            {
-                f"md.{name}.force_std_max_eV_per_A": float(run.spread.max()),
-                f"spectrum.{name}.band_error": error,
-            }
-        )
-        session.tracker.metrics(
-            {**_md_metrics(run, ""), **(compared := session.shelf.compare(name))}
-        )
-        known = f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)"
-        log.info(
-            "%s: standard error of the bands %s, %s",
-            name,
-            known,
-            in_words(compared) or "nothing to compare with",
-        )
-    check_enough(runs, settings.complete)
+    """Run production MD with the committee, make spectra, and compare them with what there is."""
+    md = production(session, "predicted", session.settings.temperature)
+    references = reference_vibrations(session)
+    trajectories = produce(session, md, references)
+    write_spectra(session, md, trajectories, references)
 
 
+@task()
 def aimd(session: Session) -> None:
-    """Run the reference engine's own MD with the same integrator and compute its spectra."""
-    settings, engine = session.study.spectrum, session.study.engine
+    """Run the reference engine's own MD with the same integrator, and make its spectra."""
+    engine = session.settings.engine
     if not engine.gives_dipole:
         raise PalirsError(
             f"{engine.name} declares no dipole (engine.properties); its MD would give no spectrum"
         )
-    if settings.reference is None:
+    if session.settings.spectrum.reference is None:
         raise PalirsError(
-            "spectrum.reference is null; give it replicas, thermalisation and length to run task=aimd"
+            "spectrum.reference is null; give it replicas, thermalisation and length to run "
+            "task=aimd"
         )
-    _announce(session, settings.reference)
-    with timed(session, "reference_md") as done:
-        before = _steps_left(session, engine, settings.reference, "reference")
-        runs = _trajectories(session, engine, settings.reference, "reference")
-    if (
-        before
-        and done["seconds"] >= LONG
-        and (
-            count := min(
-                workers(session.study.executor.md),
-                settings.reference.replicas * len(session.molecules),
+    md = production(session, "reference", session.settings.temperature)
+    references = reference_vibrations(session)
+    trajectories = produce(session, md, references)
+    write_spectra(session, md, trajectories, references)
+
+
+def production(
+    session: Session, kind: str, temperature: float, directory: Path | None = None
+) -> Production:
+    """Return the MD by the last committee, ``predicted``, or by the engine, ``reference``.
+
+    Its trajectories are in the study directory unless another one is given.
+    """
+    s = session.settings
+    if kind == "reference":
+        source, model, label, md = s.engine, kind, f"{s.engine.name} MD", s.spectrum.reference
+        assert md is not None
+    else:
+        last = last_iteration(session.directory)
+        dipoles = final_dipole_files(session.directory, s.committee.dipoles)
+        if not all(file.exists() for file in dipoles):
+            raise PalirsError(
+                f"{session.directory}: no dipole model for iteration {last.name}; run task=dipole "
+                "first"
             )
-        )
-    ):
-        per_step = done["seconds"] * count / before
-        rates.note("label", rate_names(session.study)["label"], size(session.molecules), per_step)
-    for run in _enough(session, runs, "reference"):
-        _spectrum(session, run, "reference", f"{engine.name} MD")
-        session.tracker.metrics(_md_metrics(run, "reference_"))
-    check_enough(runs, settings.complete)
+        source, model, label, md = (last, dipoles), last.name, "palirs", s.spectrum.production
+    return Production(
+        source=source,
+        kind=kind,
+        model=model,
+        label=label,
+        md=md,
+        settings=s.spectrum,
+        temperature=temperature,
+        seed=s.seed,
+        directory=(directory or session.directory) / "trajectories",
+        evaluation=s.evaluation,
+    )
 
 
-def _reference_anew(session: Session) -> None:
-    """Make spectra of the engine's MD anew that were made in another way, where its dipoles are there: both of a pair are of one kind."""
-    settings, engine, shelf = session.study.spectrum, session.study.engine, session.shelf
-    md = settings.reference
-    old = [
-        file
-        for name in shelf.molecules
-        if (file := shelf.file(name, "reference")).exists() and read_csv(file).made != settings.made
-    ]
-    if md is None or not old:
+def produce(session: Session, md: Production, references: Sequence[Harmonic]) -> list[Run]:
+    """Run what is missing of the trajectories of the molecules."""
+    by_engine = md.kind == "reference"
+    starting = starts(session, references, md.temperature)
+    _log_populations(starting, md.temperature)
+    if by_engine:
+        _log_cost(session, md, starting)
+    else:
+        _warn_of_temperature(session, md.temperature)
+    stage = "reference_md" if by_engine else "production"
+    with session.journal.stage(stage) as done:
+        done["steps"] = md.steps_left(starting)
+        runs = md.run(starting, session.md_executor)
+    _track(session, md, {f"time.{stage}_s": done["seconds"]})
+    return runs
+
+
+def write_spectra(
+    session: Session,
+    md: Production,
+    trajectories: list[Run],
+    references: Sequence[Harmonic],
+) -> None:
+    """Write the spectra of trajectories, compare them with the others, and log how good they are.
+
+    Raises
+    ------
+    PalirsError
+        If too few trajectories of a molecule ended well, after the spectra of the others.
+    """
+    settings, by_engine = session.settings.spectrum, md.kind == "reference"
+    store = spectra_of(session, md.temperature)
+    if not by_engine:
+        _log_line_width(settings)
+        _remake_references(session, store, references)
+    written = md.write_spectra(trajectories, store)
+    prefix = "reference_" if by_engine else ""
+    for run in trajectories:
+        _track(session, md, _md_metrics(run, prefix, settings.complete))
+        if run.molecule in written and not by_engine:
+            error = band_error(written[run.molecule], settings.window)
+            compared = store.compare(run.molecule)
+            errors = {f"spectrum.{run.molecule}.band_error": error}
+            _track(session, md, errors | compared)
+            log.info(
+                "%s: standard error of the bands %s, %s",
+                run.molecule,
+                f"{100 * error:.1f} %" if np.isfinite(error) else "not known (too little MD)",
+                in_words(compared) or "nothing to compare with",
+            )
+    check_enough(trajectories, settings.complete)
+
+
+def _remake_references(
+    session: Session, store: SpectrumStore, references: Sequence[Harmonic]
+) -> None:
+    """Make outdated reference spectra again, where their trajectories are complete."""
+    settings = session.settings.spectrum
+    files = [store.file(molecule, "reference") for molecule in store.molecules]
+    outdated = any(file.exists() and read_csv(file).made != settings.made for file in files)
+    if settings.reference is None or not outdated:
         return
-    if _steps_left(session, engine, md, "reference") == 0:
-        for run in _enough(session, _trajectories(session, engine, md, "reference"), "reference"):
-            _spectrum(session, run, "reference", f"{engine.name} MD")
+    md = production(session, "reference", store.temperature)
+    starting = starts(session, references, store.temperature)
+    if md.steps_left(starting) == 0:
+        md.write_spectra(md.run(starting, session.md_executor), store)
 
 
-def _tell_width(settings: Spectroscopy) -> None:
-    """Say what makes the lines as wide as they are."""
-    if settings.method == "physical":
-        window = line_width(settings.max_lag, settings.lag_window)
-        log.info(
-            "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and anharmonicity come on top",
-            *(
-                settings.line_width,
-                window,
-                settings.lag_window if settings.lag_window != "none" else "no window",
-                settings.max_lag,
-            ),
-            settings.friction / (2e3 * np.pi * SPEED_OF_LIGHT)
-            if settings.thermostat == "langevin"
-            else 0.0,
+def _warn_of_temperature(session: Session, temperature: float) -> None:
+    s = session.settings
+    explored = max(s.sampler.temperatures)
+    if temperature > explored and s.learning.iterations > 1:
+        log.warning(
+            "production at %g K is hotter than the exploration (%g K at most): what happens only "
+            "there was never learnt, and the committee may not know it; "
+            "sampler.temperatures=[…, %g] task=active_learning lets the study learn it first",
+            temperature,
+            explored,
+            temperature,
         )
 
 
-def _announce(session: Session, md: MD) -> None:
-    """Say how long the engine's own MD will take, from a few of its steps."""
-    s, optima = session.study, session.optima
-    if steps := _steps_left(session, s.engine, md, "reference"):
-        workers = min(getattr(session.movers, "workers", 1), len(optima) * md.replicas)
-        try:
-            how_long = f"about {duration(seconds_per_step(s.engine, optima, session.movers) * steps / workers)}"
-        except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
-            how_long = f"how long is not known ({error})"
-        log.info(
-            "reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out",
-            steps,
-            how_long,
-        )
-
-
-def _steps_left(session: Session, source: Source, md: MD, kind: str) -> int:
-    """Return how many steps the trajectories have before them."""
-    s, starts, place = (
-        session.study,
-        session.starts(session.references),
-        session.directory / "trajectories",
-    )
-    return steps_left(
-        jobs_of(source, starts, md, s.spectrum, s.temperature, s.seed, place, kind), md, s.spectrum
-    )
-
-
-def _trajectories(session: Session, source: Source, md: MD, kind: str) -> list[Run]:
-    """Run the trajectories, or what is missing of them; longer and longer ones of molecules whose bands are not sure enough."""
-    s, place = session.study, session.directory / "trajectories"
-    found: dict[str, Run] = {}
-    starts = session.starts(session.references)
-    for one in starts:
-        if isinstance(one, Starts):
-            told = ", ".join(f"{share:.1%}" for share in one.populations)
+def _log_populations(starting: Sequence[Harmonic | ConformerEnsemble], temperature: float) -> None:
+    for start in starting:
+        if isinstance(start, ConformerEnsemble):
             log.info(
                 "%s: %s of the molecules at %g K are in its conformers",
-                one.atoms.info[keys.MOLECULE],
-                told,
-                s.temperature,
+                start.atoms.info[keys.MOLECULE],
+                ", ".join(f"{share:.1%}" for share in start.populations),
+                temperature,
             )
-    waiting, length = list(starts), md.length
-    while waiting:
-        now = replace(md, length=length)
-        runs = simulate(
-            source,
-            waiting,
-            now,
-            s.spectrum,
-            s.temperature,
-            s.seed,
-            session.movers,
-            place,
-            kind,
-            s.evaluation,
-        )
-        found |= {run.molecule: run for run in runs}
-        if md.until is None:
-            break
-        unsure = {
-            run.molecule: error
-            for run in runs
-            if run.enough(s.spectrum.complete) and not (error := _error(session, run)) < md.until
-        }
-        waiting = [known for known in waiting if known.atoms.info[keys.MOLECULE] in unsure]
-        told = ", ".join(f"{name} {error:.1%}" for name, error in unsure.items())
-        if unsure and length >= md.longest:
-            log.warning(
-                "after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on",
-                length,
-                100 * md.until,
-                told,
-            )
-            break
-        if unsure:
-            length = min(
-                md.longest,
-                length * float(np.clip((max(unsure.values()) / md.until) ** 2, 1.25, 2.0)),
-            )
-            log.info(
-                "bands not sure to %.1f %% yet: %s; going on to %.3g ps",
-                100 * md.until,
-                told,
-                length,
-            )
-    return [found[known.atoms.info[keys.MOLECULE]] for known in starts]
 
 
-def _error(session: Session, run: Run) -> float:
-    s = session.study
-    return band_error(
-        spectrum_of(run.dipoles, s.spectrum, s.temperature, run.molecule, run.strata),
-        s.spectrum.window,
+def _log_line_width(settings: Spectroscopy) -> None:
+    """Log the line width, and what of it is due to the window and the friction."""
+    if settings.method != "physical":
+        return
+    friction = settings.friction if settings.thermostat == "langevin" else 0.0
+    log.info(
+        "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and "
+        "anharmonicity come on top",
+        settings.line_width,
+        line_width(settings.max_lag, settings.lag_window),
+        settings.lag_window if settings.lag_window != "none" else "no window",
+        settings.max_lag,
+        friction / (2e3 * np.pi * SPEED_OF_LIGHT),
     )
 
 
-def _enough(session: Session, runs: list[Run], kind: str) -> list[Run]:
-    """Return the molecules of which enough trajectories ended well; those of the others have no spectrum, an older one neither."""
-    prefix = "reference_" if kind == "reference" else ""
-    for run in runs:
-        session.tracker.metrics(
-            {f"md.{run.molecule}.{prefix}ended_early": sum(map(bool, run.broken))}
-        )
-        if not run.enough(session.study.spectrum.complete):
-            session.shelf.remove(run.molecule, kind)
-    return [run for run in runs if run.enough(session.study.spectrum.complete)]
+def _log_cost(
+    session: Session, md: Production, starting: Sequence[Harmonic | ConformerEnsemble]
+) -> None:
+    """Log how long the engine's own MD will take, measured on a few of its steps."""
+    steps, optima = md.steps_left(starting), [start.atoms for start in starting]
+    if not steps:
+        return
+    executor = session.md_executor
+    count = min(getattr(executor, "workers", 1), len(optima) * md.md.replicas)
+    try:
+        seconds = seconds_per_step(session.settings.engine, optima, executor) * steps / count
+        cost = f"about {duration(seconds)}"
+    except (EngineFailure, WorkerLost, TimeoutError) as error:  # which the MD itself survives
+        cost = f"how long is not known ({error})"
+    log.info(
+        "reference MD: %d steps of the engine, %s; spectrum.reference=null leaves it out",
+        steps,
+        cost,
+    )
 
 
-def _spectrum(session: Session, run: Run, kind: str, who: str) -> Spectrum:
-    """Compute and write the spectrum of a molecule."""
-    temperature, settings = session.study.temperature, session.study.spectrum
-    length = run.dipoles.shape[1] * settings.stride * settings.timestep * 1e-3
-    label = f"{who}, {temperature:g} K, {len(run.dipoles)} × {length:.3g} ps"
-    if settings.conformers is not None:
-        label += (
-            ", conformers by Boltzmann weights"
-            if settings.conformers == "boltzmann"
-            else ", from conformers"
-        )
-    spectrum = spectrum_of(run.dipoles, session.study.spectrum, temperature, label, run.strata)
-    session.shelf.put(run.molecule, kind, spectrum, densities_of(run.rates, session.study.spectrum))
-    return spectrum
+def _md_metrics(run: Run, prefix: str, complete: float) -> dict[str, float]:
+    """Return what is tracked of the trajectories of a molecule; less if too few ended well."""
+    metrics = {"ended_early": float(sum(map(bool, run.broken)))}
+    if run.enough(complete):
+        metrics["temperature_K"] = float(run.temperature.mean())
+        metrics["drift_meV_per_ps"] = float(np.abs(run.drift).max() * 1e3)
+    metrics = {f"md.{run.molecule}.{prefix}{key}": value for key, value in metrics.items()}
+    if run.enough(complete) and not prefix:
+        metrics[f"md.{run.molecule}.force_std_max_eV_per_A"] = float(run.spread.max())
+    return metrics
 
 
-def _md_metrics(run: Run, prefix: str) -> dict[str, float]:
-    return {
-        f"md.{run.molecule}.{prefix}temperature_K": float(run.temperature.mean()),
-        f"md.{run.molecule}.{prefix}drift_meV_per_ps": float(np.abs(run.drift).max() * 1e3),
-    }
-
-
-@contextmanager
-def timed(session: Session, stage: str) -> Iterator[dict[str, float]]:
-    """Log how long a stage of the study takes, and write it down; gives a dictionary for what was done."""
-    with session.journal.stage(stage) as done:
-        yield done
-    session.tracker.metrics({f"time.{stage}_s": done["seconds"]})
+def _track(session: Session, md: Production, metrics: Mapping[str, float]) -> None:
+    """Track metrics of MD and spectra if they are of the study's temperature."""
+    if md.temperature == session.settings.temperature:
+        session.tracker.metrics(metrics)

@@ -1,8 +1,7 @@
 """Experiment tracking: where metrics and files go. It may be late or absent; computing goes on."""
 
 from palirs.tracking.base import Off, Silent, Tracker
-from palirs.tracking.epochs import following
-from palirs.tracking.mlflow_outbox import MLflow
+from palirs.tracking.mlflow_push import MLflow
 from palirs.tracking.registry import download
 
-__all__ = ["MLflow", "Off", "Silent", "Tracker", "download", "following"]
+__all__ = ["MLflow", "Off", "Silent", "Tracker", "download"]

@@ -1,4 +1,4 @@
-"""Runs in MLflow: a study has one, the studies of a sweep a common parent; those that nobody works on any more are ended."""
+"""Runs in MLflow: one of each study, a parent of each sweep; those nobody works on are ended."""
 
 import logging
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from palirs.lock import holder
-from palirs.tracking import mlflow_entries
+from palirs.tracking import mlflow_send
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the MLflow pages open on training runs, not on traces of language models."""
@@ -24,20 +24,19 @@ SAMPLED = 20
 
 
 def one_at_a_time(uri: str, study: Path, sweep: str | None) -> AbstractContextManager:
-    """Return a lock for opening a store: the jobs of a sweep start together, and one of them makes what is not there."""
-    file = uri.partition(":///")[2] if uri.startswith("sqlite:///") else ""
-    if file:
-        place = Path(file).with_name(f".{Path(file).name}.lock")
-    elif sweep:
-        place = study.parent / ".tracking.lock"
-    else:
+    """Return a lock for opening a store: of the jobs of a sweep, one makes what is not there."""
+    database = uri.partition(":///")[2] if uri.startswith("sqlite:///") else ""
+    if not database and not sweep:
         return nullcontext()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(place, timeout=300)
+    lock = study.parent / ".tracking.lock"
+    if database:
+        lock = Path(database).with_name(f".{Path(database).name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock, timeout=300)
 
 
 def monitor(run: str, uri: str) -> Any:
-    """Start to log how busy the machine is; return what ``finish()`` ends."""
+    """Log the use of the machine until ``finish()`` of what is returned."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     logging.getLogger("mlflow.system_metrics").setLevel(
@@ -51,13 +50,13 @@ def monitor(run: str, uri: str) -> Any:
 
 
 def new_run(client: Any, experiment: str, study: Path, name: str, sweep: str | None) -> str:
-    """Make the run of a study, and the experiment and the parent run if they are not there; return its id."""
+    """Make the run of a study, with experiment and parent run if missing; return its id."""
     tags = {
         "mlflow.runName": name,
         "palirs.study": str(study.resolve()),
         "palirs.host": socket.gethostname(),
     }
-    tags |= mlflow_entries.provenance()
+    tags |= mlflow_send.provenance()
     existing = client.get_experiment_by_name(experiment)
     number = existing.experiment_id if existing else client.create_experiment(experiment, tags=KIND)
     if sweep:
@@ -66,14 +65,16 @@ def new_run(client: Any, experiment: str, study: Path, name: str, sweep: str | N
 
 
 def add_missing(client: Any, run: str, missing: Sequence[str], where: Path) -> None:
-    """Have a run say which entries it lacks, in a tag and its description; nothing where it lacks none.
+    """Set what a run lacks in a tag and its description, or remove it there.
 
     Parameters
     ----------
+    client, run
+        MLflow's client, the id of the run.
     missing : sequence of str
         Entries in words, and why each is not there.
     where : Path
-        File that holds all entries.
+        Where they are.
     """
     tags = client.get_run(run).data.tags
     if not missing:
@@ -91,31 +92,32 @@ def add_missing(client: Any, run: str, missing: Sequence[str], where: Path) -> N
 
 
 def end_the_dead(client: Any, experiment: str, own: str) -> None:
-    """Mark as killed the runs of this machine that nobody works on any more: a program that was killed could not say so."""
-    known = client.get_experiment_by_name(experiment)
-    found = (
-        client.search_runs([known.experiment_id], "attributes.status = 'RUNNING'") if known else []
-    )
-    for run in found:
+    """Mark runs of this machine as killed that no program works on: a kill left them running."""
+    existing = client.get_experiment_by_name(experiment)
+    if existing is None:
+        return
+    for run in client.search_runs([existing.experiment_id], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
-        if (
-            run.info.run_id != own
-            and tags.get("palirs.host") == socket.gethostname()
-            and "palirs.study" in tags
-        ):
-            place = Path(tags["palirs.study"])
-            if not place.exists() or holder(place) is None:
+        is_here = tags.get("palirs.host") == socket.gethostname() and "palirs.study" in tags
+        if run.info.run_id != own and is_here:
+            study = Path(tags["palirs.study"])
+            if not study.exists() or holder(study) is None:
                 client.set_terminated(run.info.run_id, "KILLED")
+
+
+def parent_run(client: Any, run: str) -> str:
+    """Return the parent run of a job of a sweep, else the run itself."""
+    return client.get_run(run).data.tags.get("mlflow.parentRunId", run)
 
 
 def _parent(client: Any, experiment: str, sweep: str) -> str:
     """Return the parent run of a sweep, made by its first child."""
     quoted = sweep.replace("'", "''")
-    found = client.search_runs(
+    parents = client.search_runs(
         [experiment], f"tags.`palirs.sweep_parent` = '{quoted}'", max_results=1
     )
-    if found:
-        return found[0].info.run_id
+    if parents:
+        return parents[0].info.run_id
     run = client.create_run(
         experiment, tags={"mlflow.runName": f"sweep {sweep}", "palirs.sweep_parent": sweep}
     ).info.run_id

@@ -1,4 +1,4 @@
-"""Names as MLflow takes them: names of molecules become names of metrics, and MLflow refuses commas, brackets and more."""
+"""Names of metrics as MLflow accepts them: it refuses commas, brackets and more."""
 
 import hashlib
 import re

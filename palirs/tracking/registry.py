@@ -6,7 +6,7 @@ from palirs.recipes import PalirsError
 
 
 def download(uri: str) -> Path:
-    """Return a local copy of an MLflow model, ``models:/<name>/<version>`` or ``runs:/<id>/<path>``.
+    """Return a local copy of an MLflow model: ``models:/<name>/<version>``, ``runs:/<id>/<path>``.
 
     Where it is looked for is what MLflow's own variables say (``MLFLOW_TRACKING_URI``), else
     ``mlflow.db`` in this directory.
@@ -25,5 +25,6 @@ def download(uri: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=store))
     except Exception as error:  # whatever the server or its client raises
         raise PalirsError(
-            f"model = {uri!r}: MLflow at {store} does not give it ({error}); MLFLOW_TRACKING_URI says where to look"
+            f"model = {uri!r}: MLflow at {store} does not give it ({error}); MLFLOW_TRACKING_URI "
+            "says where to look"
         ) from error

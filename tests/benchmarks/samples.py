@@ -26,9 +26,9 @@ from palirs.dynamics.integrators import Langevin
 from palirs.engines.tblite import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels.labeller import attach
-from palirs.learning.errors import potential_parity
-from palirs.learning.frequencies import compare_frequencies
-from palirs.learning.sides import settle
+from palirs.learning.quality.errors import potential_parity
+from palirs.learning.quality.frequencies import compare_frequencies
+from palirs.learning.splits import assign_splits
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import train_committee
 from palirs.molecules import Molecules, on_grid
@@ -56,7 +56,7 @@ class Remembering:
             plain = Atoms(
                 atoms.numbers,
                 positions=atoms.positions,
-                info={**atoms.info, keys.STRETCH: f"paid {len(self.frames)}"},
+                info={**atoms.info, keys.GROUP: f"paid {len(self.frames)}"},
             )
             self.frames.append(attach(on_grid(plain), label))
         return found
@@ -92,7 +92,7 @@ def trajectory(optimum: Atoms, kelvin: float, count: int, seed: int) -> list[Ato
         atoms.info |= {
             keys.ORIGIN: "md",
             keys.TEMPERATURE: kelvin,
-            keys.STRETCH: f"md {kelvin:g} {number}",
+            keys.GROUP: f"md {kelvin:g} {number}",
         }
         frames.append(on_grid(atoms))
     return labelled(frames)
@@ -122,7 +122,7 @@ def show(
     """Train, and print the errors."""
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        settled = settle(frames, [], 1e-9, 0.1)
+        settled = assign_splits(frames, [], 1e-9, 0.1)
         committee = train_committee(Path(folder), settled, 1, size, how, seed, 0, SerialExecutor())
     energy, forces, _ = potential_parity(committee, test)
     e, f, h = (

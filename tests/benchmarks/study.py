@@ -59,9 +59,8 @@ def run(folder: Path, checkouts: dict[str, Path], rounds: int) -> dict[str, list
 def stages(study: Path, whole: float) -> dict[str, float]:
     """Return the seconds of each stage of a study."""
     found = dict.fromkeys((*STAGES, REST), 0.0)
-    for line in (study / "tracking.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        for name, value in entry["values"].items() if entry["kind"] == "metrics" else ():
+    for line in (study / "metrics.jsonl").read_text().splitlines():
+        for name, value in json.loads(line)["values"].items():
             for stage, keys in STAGES.items():
                 found[stage] += value if name in keys else 0.0
     found[REST] = whole - sum(found.values())

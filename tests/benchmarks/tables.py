@@ -17,11 +17,12 @@ import torch
 from ase import Atoms
 
 from palirs.engines import Properties
-from palirs.learning.iterations import complete_iterations, final_committee
+from palirs.learning.completed import complete_iterations
+from palirs.learning.iterations import final_committee
 from palirs.mace.compiled import Kernel, radial
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import load_dipole_model
 from palirs.mace.settings import Evaluation
 from palirs.molecules import read_frames
 from palirs.vibrations import harmonic, optimise
@@ -109,7 +110,8 @@ def main(studies: list[Path]) -> None:
         files = [path for path in study.glob(f"dipole-{last.name}.safetensors") if path.exists()]
         if files:
             print(
-                f"  dipoles                    {dipoles(load_dipoles(files), frames)}", flush=True
+                f"  dipoles                    {dipoles(load_dipole_model(files), frames)}",
+                flush=True,
             )
 
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 import run as script
 from palirs.recipes import PalirsError
-from palirs.settings import Study
+from palirs.settings import StudySettings
 from palirs.settings.commandline import arguments as words
 from palirs.settings.commandline import flags_first
 from palirs.settings.commandline.homes import with_home, with_homes
@@ -83,7 +83,7 @@ def test_slips_are_told(given, says):
         (dict[str, str] | list[str], TEXTS | PAIRS),
         (typing.Literal["a", "b"], Takes(text=True, choices=True)),
         (typing.Any, ANYTHING),
-        (Study | None, ANYTHING | Takes(null=True)),
+        (StudySettings | None, ANYTHING | Takes(null=True)),
     ],
 )
 def test_what_an_annotation_allows(annotation, kind):
@@ -110,7 +110,7 @@ def compose():
 
 def test_every_value_of_a_study_is_of_a_kind(compose):
     composed = compose("engine=pyscf_pbe", "pretraining=gfn2")
-    found = kinds(composed, Study)
+    found = kinds(composed, StudySettings)
     values = flat(composed)
     unknown = [key for key in found if found[key].anything and not key.endswith("_partial_")]
     assert not [key for key in unknown if values.get(key) is not None]

@@ -2,7 +2,7 @@ import numpy as np
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from palirs.geometry.distinct import SAME, Known, distances, distinct
+from palirs.geometry.distinct import SAME, StructureIndex, distances, distinct
 
 
 def shaken(rng, atoms, size=0.1):
@@ -46,7 +46,7 @@ def test_other_structures_are_others():
 def test_known_ones_are_found_again_among_many():
     rng = np.random.default_rng(2)
     frames = [shaken(rng, molecule("CH3OH")) for _ in range(600)]
-    known = Known(frames)
+    known = StructureIndex(frames)
     assert not any(known.add(image) for frame in frames[::50] for image in images(rng, frame))
     assert known.add(shaken(rng, molecule("CH3OH")))
 

@@ -8,7 +8,8 @@ import pytest
 from ase.build import molecule
 
 from palirs import keys
-from palirs.tracking.mlflow_entries import folded
+from palirs.tracking import contents
+from palirs.tracking.mlflow_send import folded
 from palirs.tracking.names import Names
 from tests.integration.conftest import server
 from tests.integration.test_study import run
@@ -39,26 +40,16 @@ def logged(place):
 
 def test_every_entry_arrives(place):
     client, found = logged(place)
-    entries = [
-        json.loads(line) for line in (place / "study/tracking.jsonl").read_text().splitlines()
-    ]
-    given = [key for entry in entries if entry["kind"] == "metrics" for key in entry["values"]]
-    given += [
-        key
-        for entry in entries
-        if entry["kind"] == "series"
-        for _, part in entry["steps"]
-        for key in part
-    ]
+    study = place / "study"
+    given = [key for line in contents.Metrics(study).lines for key in line["values"]]
+    for name, log in contents.curves(study):
+        given += [key for _, values in contents.epochs(name, log, -1) for key in values]
     assert sum(NAME in key for key in given) > 10
     names = Names()
     assert {folded(names.accepted(key)) for key in given} <= set(found.data.metrics)
-    for entry in (entry for entry in entries if entry["kind"] == "artifact"):
-        listed = {
-            os.path.basename(item.path)
-            for item in client.list_artifacts(found.info.run_id, entry["folder"] or None)
-        }
-        assert os.path.basename(entry["path"]) in listed
+    for file, folder in contents.artifacts(study):
+        listed = client.list_artifacts(found.info.run_id, folder or None)
+        assert file.name in {os.path.basename(item.path) for item in listed}
     assert json.loads(found.data.tags["palirs.names"]) == {"a_b_c__d____": NAME}
     assert "palirs.missing" not in found.data.tags
     assert client.search_registered_models()[0].name == "palirs-study"

@@ -3,7 +3,7 @@
 import mlflow
 import pytest
 
-from palirs.tracking import MLflow, mlflow_outbox
+from palirs.tracking import MLflow, mlflow_push
 from tests.integration.conftest import free_port, server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -13,7 +13,7 @@ def test_a_server_that_is_killed_midway_and_started_again_has_everything(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(mlflow_outbox, "PAUSE", 0.0)
+    monkeypatch.setattr(mlflow_push, "PAUSE", 0.0)
     store, port = f"sqlite:///{tmp_path}/server.db", free_port()
     study = tmp_path / "study"
     study.mkdir()
@@ -24,10 +24,11 @@ def test_a_server_that_is_killed_midway_and_started_again_has_everything(
     with recipe.open(study, "study", {"seed": 1}, None) as tracker:
         for step in range(3):
             tracker.metrics({"harmonic.mae_cm1": 10.0 - step}, step)
+        tracker.push()
         first.__exit__(None, None, None)
         for step in range(3, 6):
             tracker.metrics({"harmonic.mae_cm1": 10.0 - step}, step)
-        tracker.artifact(study / "report.html")
+        tracker.push()
         assert "not reachable" in caplog.text
         second = server(store, port)
         address = second.__enter__()

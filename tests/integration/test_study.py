@@ -287,14 +287,14 @@ def test_a_study_named_by_its_directory_keeps_its_settings(killed):
 def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
     """Reading tasks go on, and leave MLflow to the other one; every other task is told who works there."""
     study, _, _ = killed
-    entries = (study / "tracking.jsonl").read_text()
+    entries = (study / "metrics.jsonl").read_text()
     (study / "report.html").unlink()
     with locked(study, "task=study"):
         done = run(study, "task=analyse")
         assert done.returncode == 0, done.stderr
         assert f"process {os.getpid()} on" in done.stderr
         assert (study / "report.html").is_file()
-        assert (study / "tracking.jsonl").read_text() == entries
+        assert (study / "metrics.jsonl").read_text() == entries
         assert "at work now" in run(study, "task=check").stdout
         done = run(study, "task=spectra")
         assert done.returncode == 1

@@ -9,9 +9,10 @@ import pytest
 
 from palirs import keys
 from palirs.engines import EngineFailure
-from palirs.executors import Dask, Processes, Serial, SerialExecutor
+from palirs.executors import Processes, Serial, SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.labels.spool import Spool
+from palirs.labels import labeller as labelling
+from palirs.labels.pending import PendingResults
 from palirs.recipes import PalirsError
 from tests.toy import DIE, FAIL, HANG, PairSprings, Toy, frames, lines
 
@@ -110,24 +111,17 @@ def test_an_engine_that_always_fails_stops_the_study(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "recipe",
-    [Processes(workers=1, time_limit=5.0), Dask(workers=1, time_limit=5.0)],
-    ids=["processes", "dask"],
-)
-def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
+def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, capfd):
     structures = frames(6)
     structures[1].positions[0, 0], structures[3].positions[0, 0] = HANG, DIE
     store = LabelStore(tmp_path / "labels.db")
-    with recipe.open() as executor:
+    with Processes(workers=1, time_limit=5.0).open() as executor:
         work = Labeller(Toy(), store, executor, attempts=1)
-        started = time.monotonic()
         labelled = work.label(structures, title="")
     assert len(labelled) == 4
     assert work.failed == 2
     assert "longer than" in str(store.get(Toy(), structures[1]))
     assert "died" in str(store.get(Toy(), structures[3]))
-    assert time.monotonic() - started < 40
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -135,12 +129,14 @@ def test_what_hangs_or_kills_its_worker_fails_alone(tmp_path, recipe, capfd):
 def test_all_executors_give_the_same_store(tmp_path):
     structures = frames(12)
     found = {}
-    for recipe in (Serial(), Processes(workers=2), Dask(workers=2)):
+    for recipe in (Serial(), Processes(workers=2)):
         store = LabelStore(tmp_path / f"{type(recipe).__name__}.db")
         with recipe.open() as executor:
             Labeller(Toy(), store, executor).label(structures, title="")
         found[type(recipe).__name__] = [store.get(Toy(), atoms) for atoms in structures]
-        assert not store.spool.directory.exists() or not list(store.spool.directory.glob("*.jsonl"))
+        assert not store.pending.directory.exists() or not list(
+            store.pending.directory.glob("*.jsonl")
+        )
     for labels in found.values():
         for mine, serial in zip(labels, found["Serial"], strict=True):
             assert mine.energy == serial.energy
@@ -171,27 +167,29 @@ def test_two_studies_share_the_work_on_one_store(tmp_path):
         assert mine.info[keys.ENERGY] == theirs.info[keys.ENERGY]
 
 
-def test_what_a_dead_study_had_claimed_is_taken_over(tmp_path, structures):
-    spool = tmp_path / "labels.db.spool"
-    child = f"from palirs.labels.spool import Spool; import os, pathlib; s = Spool(pathlib.Path({str(spool)!r})); s.begin(); "
-    store = LabelStore(tmp_path / "labels.db")
-    child += f"s.claim({store.key(Toy(), structures[0])!r}); os._exit(9)"
+def test_what_a_dead_study_had_claimed_is_taken_over_without_waiting(
+    tmp_path, structures, monkeypatch
+):
+    pending, store = tmp_path / "labels.db.spool", LabelStore(tmp_path / "labels.db")
+    key = store.key(Toy(), structures[0])
+    child = (
+        "import os, pathlib; from palirs.labels.pending import PendingResults\n"
+        f"results = PendingResults(pathlib.Path({str(pending)!r})); results.begin()\n"
+        f"results.claim({key!r}); os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", child], check=False, cwd=ROOT)
-    assert list(spool.glob("*.claim")), "the dead study left its claim"
-    started = time.monotonic()
+    assert list(pending.glob("*.claim")), "the dead study left its claim"
+    monkeypatch.setattr(labelling._Round, "_look_elsewhere", lambda self: pytest.fail("it waits"))
     assert len(Labeller(Toy(), store, SerialExecutor()).label(structures, title="")) == 5
-    assert time.monotonic() - started < 3
 
 
 def test_a_claim_of_a_living_process_holds(tmp_path):
-    one, two = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
-    one.begin()
-    two.begin()
-    assert one.claim("a")
-    assert not two.claim("a")
-    assert one.claim("a"), "mine already"
-    one.release("a")
-    assert two.claim("a")
+    first, second = (PendingResults(tmp_path / "labels.db.spool") for _ in range(2))
+    assert first.claim("a")
+    assert not second.claim("a")
+    assert first.claim("a"), "it holds it already"
+    first.release("a")
+    assert second.claim("a")
 
 
 @pytest.mark.slow
@@ -211,7 +209,7 @@ def test_a_label_is_kept_from_the_moment_it_is_there(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 9
     store = LabelStore(tmp_path / "labels.db")
     assert len(store) == 3
-    assert not store.spool.directory.exists()
+    assert not store.pending.directory.exists()
 
 
 def test_an_interrupt_keeps_what_has_arrived(tmp_path, structures):
@@ -232,9 +230,9 @@ def test_programs_end_with_the_worker_that_started_them(tmp_path):
     """A time limit that kills the worker must not leave aims or orca running."""
     with Processes(workers=1, time_limit=5.0).open() as executor, pytest.raises(TimeoutError):
         executor.submit(start_program, str(tmp_path / "pid")).result()
-    time.sleep(0.5)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text()}/status")
-    assert not status.exists() or "Z (zombie)" in status.read_text()
+    while status.exists() and "Z (zombie)" not in status.read_text():
+        time.sleep(0.1)  # for ever, if it is not killed
 
 
 def start_program(path):

@@ -12,9 +12,9 @@ from ase.db import connect
 
 from palirs.engines import EngineFailure, Properties, TBLite
 from palirs.executors import SerialExecutor
-from palirs.labels import Labeller, LabelStore, patience, structure_key
+from palirs.labels import Labeller, LabelStore, retry, structure_key
+from palirs.labels.pending import append
 from palirs.labels.record import Record
-from palirs.labels.spool import append
 from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 from tests.toy import Toy, frames
@@ -139,8 +139,8 @@ def test_a_full_disk_is_waited_out(tmp_path, monkeypatch, caplog):
     kept.put(Toy(), frames(1)[0], label())
     pages = [sqlite3.connect(kept.path).execute("PRAGMA page_count").fetchone()[0], 2**30]
     narrow(kept, monkeypatch, lambda: pages[0])
-    monkeypatch.setattr(patience.time, "sleep", lambda seconds: pages.pop(0))
-    kept.take_in([Record(f"x-{n}", atoms, {}, label()) for n, atoms in enumerate(frames(40))])
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: pages.pop(0))
+    kept.write([Record(f"x-{n}", atoms, {}, label()) for n, atoms in enumerate(frames(40))])
     assert "40 finished labels wait" in caplog.text
     assert "full. Free space; the study goes on by itself" in caplog.text
     assert len(LabelStore(kept.path)) == 41
@@ -161,8 +161,8 @@ def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(
         kept._database, "_connect", lambda *a: sqlite3.connect(kept.path, factory=Failing)
     )
-    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
-    kept.take_in([Record("x-1", frames(1)[0], {}, label())])
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: None)
+    kept.write([Record("x-1", frames(1)[0], {}, label())])
     monkeypatch.setattr(kept._database, "_connect", plain)
     assert fails == [0]
     assert len(LabelStore(kept.path)) == 1
@@ -172,9 +172,9 @@ def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
 def test_what_a_disk_that_stays_full_keeps_out_is_taken_in_later(tmp_path):
     """In a process of its own, with a database that cannot grow: it ends with what to do, and the next one loses nothing."""
     code = (
-        "import sys; from palirs.labels import Labeller, LabelStore, patience; from palirs.executors import SerialExecutor\n"
+        "import sys; from palirs.labels import Labeller, LabelStore, retry; from palirs.executors import SerialExecutor\n"
         "from palirs.recipes import PalirsError; from tests.toy import PairSprings, Toy, frames\n"
-        f"store = LabelStore({str(tmp_path / 'labels.db')!r}); patience.PATIENCE = 0.0\n"
+        f"store = LabelStore({str(tmp_path / 'labels.db')!r}); retry.TIMEOUT = 0.0\n"
         "plain = store._database._connect\n"
         "def narrow(*a):\n    c = plain(*a); c.execute('PRAGMA max_page_count=1'); return c\n"
         "store._database._connect = narrow\n"
@@ -192,7 +192,7 @@ def test_what_a_disk_that_stays_full_keeps_out_is_taken_in_later(tmp_path):
     assert not (tmp_path / "labels.db.spool").exists()
 
 
-def test_half_a_line_in_the_spool_costs_one_label_and_not_the_store(tmp_path, caplog):
+def test_half_a_pending_line_costs_one_label_and_not_the_store(tmp_path, caplog):
     spool = tmp_path / "labels.db.spool"
     spool.mkdir()
     good = [Record(f"x-{n}", frames(1)[0], {}, label()) for n in (1, 2)]
@@ -222,11 +222,11 @@ def test_a_writer_killed_in_its_commit_does_not_make_the_store_foreign(tmp_path)
 
 def test_an_old_failure_does_not_undo_quarantine(tmp_path):
     kept, atoms = LabelStore(tmp_path / "labels.db"), frames(1)[0]
-    kept.take_in([Record("x-1", atoms, {}, EngineFailure("second"), 2)])
-    kept.take_in([Record("x-1", atoms, {}, EngineFailure("first"), 1)])
+    kept.write([Record("x-1", atoms, {}, EngineFailure("second"), 2)])
+    kept.write([Record("x-1", atoms, {}, EngineFailure("first"), 1)])
     for again in (kept, LabelStore(kept.path)):
         assert again.attempts("x-1") == 2
-        assert again.settled("x-1", 2)
+        assert again.is_done("x-1", 2)
 
 
 def test_a_read_only_store_is_refused_before_anything_is_calculated(tmp_path):

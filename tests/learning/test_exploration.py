@@ -6,7 +6,7 @@ import torch
 
 from palirs import keys
 from palirs.executors import SerialExecutor
-from palirs.learning.exploration import explore, walkers
+from palirs.learning.exploration import explore, new_walkers
 from palirs.learning.frames import in_shares
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.potential import PotentialShape
@@ -33,7 +33,7 @@ def committee(small, frames):
 
 @pytest.fixture(scope="module")
 def group():
-    return walkers(Molecules(names=("methanol", "formamide")).load(), SHORT)
+    return new_walkers(Molecules(names=("methanol", "formamide")).load(), SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_walker_moves_the_same_in_any_company(committee, group, first):
 
 def test_walkers_keep_their_order_when_workers_share_them_out(committee):
     """Large molecules are shared out first, wherever they stand."""
-    mixed = walkers(
+    mixed = new_walkers(
         Molecules(names=("methanol", "acetone", "formamide")).load(), replace(SHORT, length=0.004)
     )
 
@@ -103,7 +103,7 @@ def test_frames_know_where_they_come_from(first):
         keys.ORIGIN: "exploration",
         keys.ITERATION: 4,
         keys.TEMPERATURE: 70.0,
-        keys.STRETCH: "methanol 70 K #0, iteration 4",
+        keys.GROUP: "methanol 70 K #0, iteration 4",
     }
 
 
@@ -115,7 +115,9 @@ def test_a_broken_trajectory_leaves_and_the_others_do_not_notice(committee, grou
         molecule = group[number].molecule.copy()
         molecule.positions *= change
         broken[number] = replace(group[number], molecule=molecule)
-    found = explore(committee, broken, SHORT, seed=1, iteration=1, how=Evaluation(backend=backend))
+    found = explore(
+        committee, broken, SHORT, seed=1, iteration=1, evaluation=Evaluation(backend=backend)
+    )
     assert found[0].stopped.startswith("dissociated")
     assert found[5].stopped.startswith("collapsed")
     assert found[6].stopped.startswith("not a number")
@@ -146,7 +148,7 @@ def test_a_trajectory_that_starts_at_the_optimum_has_its_temperature_at_once(fra
     settings = replace(SHORT, temperatures=(300.0,), replicas=64, length=0.001, interval=0.5)
     moved = explore(
         weak,
-        walkers(Molecules(names=("methanol",)).load(), settings),
+        new_walkers(Molecules(names=("methanol",)).load(), settings),
         settings,
         seed=1,
         iteration=1,

@@ -10,12 +10,11 @@ from palirs import keys
 from palirs.engines import TBLite
 from palirs.executors import SerialExecutor
 from palirs.labels import Labeller, LabelStore
-from palirs.learning.iterations import complete_iterations
-from palirs.learning.loop import reference_vibrations
+from palirs.learning.completed import complete_iterations
 from palirs.learning.pretraining import pretrain, start_geometry
-from palirs.learning.state import Plan
+from palirs.learning.state import LearningSetup
 from palirs.mace import load
-from palirs.mace.models.files import load_dipoles
+from palirs.mace.models.files import load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import starting_point, train_committee
 from palirs.molecules import read_frames
@@ -23,6 +22,7 @@ from palirs.recipes import PalirsError
 from palirs.sampling import InitialSamples, ThermalSamples
 from palirs.selection import Selector
 from palirs.settings import Learning, Models, Pretraining, Sampler
+from palirs.study.references import vibrations_by
 from palirs.units import MILLIDEBYE
 
 SMALL = Architecture(channels=8, max_ell=1, correlation=2, max_L=0)
@@ -40,13 +40,15 @@ def cheap(tmp_path_factory):
     labeller = Labeller(
         HOW.engine, LabelStore(tmp_path_factory.mktemp("cheap") / "labels.db"), SerialExecutor()
     )
-    return labeller, reference_vibrations([water], labeller)
+    return labeller, vibrations_by(labeller, [water])
 
 
 def run(place, cheap):
     thermal = InitialSamples(thermal=ThermalSamples())
-    plan = Plan(place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1])
-    pretrain(plan, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
+    setup = LearningSetup(
+        place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1]
+    )
+    pretrain(setup, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_models_have_learnt_the_cheap_engine(cheap, made):
     dipoles = np.array([atoms.info[keys.DIPOLE] for atoms in labelled])
     assert (
         np.abs(
-            load_dipoles([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(
+            load_dipole_model([complete_iterations(made)[-1] / "dipole-0.safetensors"]).evaluate(
                 labelled
             )[0]
             - dipoles

@@ -120,7 +120,7 @@ def test_magnetic_moments_count_unless_they_are_noise(tmp_path, column):
 
 
 KEYS = [keys.MOLECULE, "charge", "spin", "multiplicity", "uhf", keys.ORIGIN, keys.ITERATION, keys.TEMPERATURE, keys.ENERGY, keys.DIPOLE,
-        keys.FORCES, keys.STRETCH, keys.SIDE, "magmom", "charges", "magmoms", "energy", "key_value_pairs"]  # fmt: skip
+        keys.FORCES, keys.GROUP, keys.SPLIT, "magmom", "charges", "magmoms", "energy", "key_value_pairs"]  # fmt: skip
 VALUES = [
     "3",
     "1.5",

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from palirs.learning.loop import EXPECTED
+from palirs.learning.quality.convergence import EXPECTED
 from palirs.pages import comparison
 from palirs.spectra import Spectrum
 from palirs.spectra.files import write_csv

@@ -7,7 +7,7 @@ import pytest
 from palirs.pages import page
 from palirs.pages.page import Chapter, head
 from palirs.report.sections import Section
-from palirs.report.tables import write_table
+from palirs.results.tables import write_table
 
 
 def test_a_table_comes_back_from_its_file(tmp_path):

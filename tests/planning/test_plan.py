@@ -1,14 +1,20 @@
 """What a study will take: from rates of this machine, and said plainly where there are none."""
 
+import itertools
 import re
+from contextlib import suppress
+from types import SimpleNamespace
 
+import ase.io
 import numpy as np
 import pytest
 
 from palirs.executors.local import SerialExecutor
+from palirs.journal import Journal
 from palirs.planning import rates
 from palirs.planning.measuring import measure
 from palirs.planning.plan import bytes_of, plan
+from palirs.planning.stages import RateRecorder
 from palirs.planning.work import rate_names, work
 from palirs.vibrations import count_modes
 from run import build
@@ -43,6 +49,43 @@ def test_a_spoilt_or_unwritable_file_is_no_error(tmp_path):
     (tmp_path / "palirs" / "rates.json").mkdir()
     rates.note("label", "x", 6, 1.0)
     assert rates.estimate("label", "x", 6) is None
+
+
+def test_rates_are_kept_of_the_stages_that_a_study_ends_well(tmp_path, monkeypatch):
+    study = build(compose("molecules=methanol", "executor=serial"))
+    molecules, names = study.checked_molecules(), rate_names(study)
+    journal = Journal(tmp_path, listeners=[RateRecorder(study, molecules, tmp_path)])
+    clock = SimpleNamespace(perf_counter=itertools.count(0.0, 100.0).__next__, strftime=str)
+    monkeypatch.setattr("palirs.journal.time", clock)
+    monkeypatch.setattr("palirs.journal._memory", lambda: 700.0)
+    with suppress(KeyError), journal.stage("production") as done:
+        done["steps"] = 1e6
+        raise KeyError
+    assert rates.estimate("md", names["md"], 6) is None, "it was not finished"
+    with journal.stage("production") as done:
+        done["steps"] = 1e6
+    assert rates.estimate("md", names["md"], 6) == 1e-4
+    assert rates.nearest("memory", f"md {names['md']}", 6) == 700.0
+    with journal.stage("reference_md") as done:
+        done["steps"] = 1e3
+    assert rates.estimate("label", names["label"], 6) == 0.1
+    paid = [0, 0.0]
+    counters = {"labels": lambda: paid[0], "label_seconds": lambda: paid[1]}
+    with journal.stage("active_learning", **counters):
+        paid[:] = [40, 80.0]
+    assert rates.estimate("label", names["label"], 6) == 2.0
+    iteration = tmp_path / "iterations" / "000"
+    iteration.mkdir(parents=True)
+    (iteration / "metrics.json").write_text("{}")
+    ase.io.write(iteration / "train.xyz", molecules)
+    (iteration / "potential-0.jsonl").write_text('{"updates": 1000, "seconds": 50.0}\n')
+    (tmp_path / "dipole-000.jsonl").write_text('{"updates": 1000, "seconds": 30.0}\n')
+    with journal.stage("active_learning"):
+        pass
+    with journal.stage("dipole"):
+        pass
+    assert rates.estimate("training", names["training"], 6) == 0.05
+    assert rates.estimate("dipole", names["dipole"], 6) == 0.03
 
 
 def said(study, molecules, place):

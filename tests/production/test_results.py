@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from palirs.molecules import table
-from palirs.production import spectrum_of
+from palirs.production import Run, check_enough, duration, spectrum_of
 from palirs.production.trajectories import geometries
+from palirs.recipes import PalirsError
 from palirs.settings import Spectroscopy
 from palirs.spectra import infrared_spectrum
 from palirs.units import SPEED_OF_LIGHT
@@ -46,3 +47,32 @@ def test_a_trajectory_that_ended_before_its_first_geometry_has_none(tmp_path):
         table()["methanol"].write(file, format="extxyz") if number != 1 else file.touch()
     assert len(geometries(files)) == 2
     assert geometries(files[1:2]) == []
+
+
+def test_too_few_trajectories_are_told_with_the_reason():
+    def run(*broken):
+        whole = sum(not reason for reason in broken)
+        return Run(
+            "a",
+            np.zeros((whole, 5, 3)),
+            np.zeros(whole),
+            np.zeros(whole),
+            np.zeros(whole),
+            list(broken),
+        )
+
+    check_enough([run("", ""), run("", "dissociated")], 0.5)
+    with pytest.raises(
+        PalirsError, match=r"a: 1 of 3 trajectories ended well; one that did not: gone"
+    ):
+        check_enough([run("", "gone", "gone")], 0.5)
+    with pytest.raises(PalirsError, match="0 of 1"):
+        check_enough([run("gone")], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(40, "40 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (300000, "3.5 days")],
+)
+def test_times_are_said_as_people_say_them(seconds, says):
+    assert duration(seconds) == says

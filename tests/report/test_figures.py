@@ -7,7 +7,8 @@ import sys
 def test_drawing_neither_chooses_a_backend_nor_keeps_figures_open():
     program = (
         "import os; os.environ['MPLBACKEND'] = 'svg'; import matplotlib.pyplot as plt\n"
-        "from palirs.report import figures, interactive, spectral_figures, studies, transfer_figures\n"
+        "from palirs.report import course_figures, figures, interactive\n"
+        "from palirs.report import spectral_figures, transfer_figures\n"
         "drawn = figures.bars({'a': {'x': 1.0}}, {'x': 'x (cm)'})\n"
         "import pathlib, tempfile\n"
         "figures.save(drawn, pathlib.Path(tempfile.mkdtemp()) / 'x.png', vector=True)\n"

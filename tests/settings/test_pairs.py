@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from palirs.engines import TBLite
-from palirs.executors import Dask, Processes, Slurm
+from palirs.executors import Processes, Slurm
 from palirs.executors.base import gigabytes
 from palirs.executors.slurm import seconds
 from palirs.mace.settings import Architecture, Evaluation, SecondStage, Training
@@ -227,7 +227,6 @@ def test_walltimes_and_sizes_are_read():
         pytest.approx(1.0737, abs=1e-4),
     ]
     assert Slurm(memory="8GB", cores=4, workers_per_job=4).memory_of_worker == 2.0
-    assert Dask(workers=1, memory="3GB").memory_of_worker == 3.0
 
 
 def workers(**given):
@@ -264,8 +263,6 @@ def test_an_engine_does_not_use_more_memory_than_its_worker_has():
         ValueError, match=r"engine.memory = 4 GB: a worker of executor.labels has 2 GB"
     ):
         pairs.check_workers([], workers(labels=labels), 4.0)
-    with pytest.raises(ValueError, match=r"engine.memory = 6 GB"):
-        pairs.check_workers([], workers(labels=Dask(workers=1, memory="4GB")), 6.0)
     pairs.check_workers([], workers(labels=labels), 2.0)
     pairs.check_workers([], workers(labels=labels), None)
     pairs.check_workers([], workers(), 64.0)

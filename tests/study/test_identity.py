@@ -1,13 +1,16 @@
 """Whose study a directory is, and how it may grow."""
 
 import json
+from typing import get_args, get_type_hints
 
 import pytest
 from ase.build import molecule
 
 from palirs import keys
-from palirs.recipes import PalirsError
-from palirs.study.identity import claim, growth, identity, molecules_of
+from palirs.recipes import InStudy, PalirsError
+from palirs.settings import StudySettings
+from palirs.settings.existing import declaration, kept_groups
+from palirs.study.identity import check_identity, growth, identity, molecules_of
 
 
 def named(name):
@@ -22,7 +25,7 @@ def whole(**changed):
         for key in ("engine", "model", "pretraining", "initial", "selector", "committee")
     }
     values |= {
-        "training": {"backend": "auto", "rate": 0.1},
+        "training": {"potential": {"backend": "auto", "rate": 0.1}},
         "sampler": {"temperatures": [300.0, 500.0], "replicas": 2},
         "seed": 1,
     }
@@ -39,14 +42,20 @@ def settings(*molecules, **changed):
 
 @pytest.fixture
 def study(tmp_path):
-    claim(tmp_path, settings("H2O", "CH4"), "study", True, 0)
+    check_identity(tmp_path, settings("H2O", "CH4"), True, True, 0)
     return tmp_path
 
 
 def test_the_same_settings_go_on(study):
     written = (study / "identity.json").read_text()
-    claim(study, settings("H2O", "CH4"), "spectra", True, 3)
-    claim(study, settings("CH4", "H2O", training__backend="native"), "spectra", False, 3)
+    check_identity(study, settings("H2O", "CH4"), False, True, 3)
+    check_identity(
+        study,
+        settings("CH4", "H2O", training__potential={"backend": "native", "rate": 0.1}),
+        False,
+        False,
+        3,
+    )
     assert (study / "identity.json").read_text() == written
     assert molecules_of(study) == ["H2O", "CH4"]
     assert growth(study) == []
@@ -60,19 +69,23 @@ def test_the_same_settings_go_on(study):
         (settings("H2O", "CH4", "NH3", seed=2), "seed: 1 -> 2"),
         (settings("H2O", "CH4", sampler__temperatures=[300.0, 700.0]), "sampler.temperatures"),
         (settings("H2O", "CH4", sampler__replicas=1), "sampler.replicas: 2 -> 1"),
-        (settings("H2O", "CH4", training__rate=0.2), "training.rate"),
+        (
+            settings("H2O", "CH4", training__potential={"backend": "auto", "rate": 0.2}),
+            "training.potential.rate: 0.1 -> 0.2",
+        ),
+        (settings("H2O", "CH4", learning__split="frames"), "learning.split: groups -> frames"),
     ],
 )
 def test_other_settings_are_refused(study, changed, told):
     with pytest.raises(PalirsError, match=told):
-        claim(study, changed, "study", True, 1)
+        check_identity(study, changed, True, True, 1)
     assert molecules_of(study) == ["H2O", "CH4"]
 
 
 def test_a_molecule_of_the_same_name_with_other_atoms_is_refused(study):
     mine = {**settings("H2O", "CH4"), "molecule H2O": settings("NH3")["molecule NH3"]}
     with pytest.raises(PalirsError, match="molecule H2O"):
-        claim(study, mine, "study", True, 1)
+        check_identity(study, mine, True, True, 1)
 
 
 def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
@@ -80,15 +93,43 @@ def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
     del values["molecules.complexes"]
     (study / "identity.json").write_text(json.dumps(values))
     old = identity({**whole(), "molecules": {}}, [named("H2O"), named("CH4")])
-    claim(study, old, "analyse", False, 1)
+    check_identity(study, old, False, False, 1)
+
+
+def test_a_study_made_when_groups_were_called_stretches_is_the_same(study):
+    values = json.loads((study / "identity.json").read_text())
+    (study / "identity.json").write_text(json.dumps(values | {"learning.split": "stretches"}))
+    check_identity(study, settings("H2O", "CH4"), False, True, 1)
+    old = settings("H2O", "CH4", learning__split="stretches")
+    check_identity(study, old, False, False, 1)
+    del values["learning.split"]
+    (study / "identity.json").write_text(json.dumps(values))
+    with pytest.raises(PalirsError, match=r"learning\.split: frames -> groups"):
+        check_identity(study, settings("H2O", "CH4"), False, True, 1)
+
+
+def test_settings_declare_what_they_mean_for_an_existing_study():
+    assert declaration("training.potential.device").meaning is InStudy.MAY_CHANGE
+    assert declaration("training.potential.learning_rate").meaning is InStudy.IDENTITY
+    assert declaration("pretraining.training.device").meaning is InStudy.MAY_CHANGE
+    assert declaration("training.dipole.atomic_energies.H").meaning is InStudy.IDENTITY
+    assert declaration("sampler.replicas").meaning is InStudy.GROWS
+    assert declaration("molecules.names").meaning is InStudy.MAY_CHANGE
+    assert {"executor", "tracker", "evaluation", "temperature"}.isdisjoint(kept_groups())
+    undeclared = [
+        name
+        for name, annotation in get_type_hints(StudySettings, include_extras=True).items()
+        if not any(isinstance(mark, InStudy) for mark in get_args(annotation))
+    ]
+    assert not undeclared, "each says it for itself"
 
 
 def test_a_study_grows_and_says_when(study):
-    claim(study, settings("H2O", "CH4", "NH3"), "active_learning", True, 2)
-    claim(
+    check_identity(study, settings("H2O", "CH4", "NH3"), True, True, 2)
+    check_identity(
         study,
         settings("H2O", "CH4", "NH3", sampler__temperatures=[300.0, 500.0, 700.0]),
-        "study",
+        True,
         True,
         5,
     )
@@ -98,12 +139,12 @@ def test_a_study_grows_and_says_when(study):
         "sampler.temperatures=[300.0, 500.0, 700.0] after 5 iterations",
     ]
     with pytest.raises(PalirsError, match="molecule NH3"):
-        claim(study, settings("H2O", "CH4"), "study", True, 5)
+        check_identity(study, settings("H2O", "CH4"), True, True, 5)
 
 
 def test_only_tasks_that_learn_let_it_grow(study):
     more = settings("H2O", "CH4", "NH3")
     with pytest.raises(PalirsError, match=r"does not have NH3.*task=active_learning"):
-        claim(study, more, "spectra", True, 2)
-    claim(study, more, "study", False, 2)
+        check_identity(study, more, False, True, 2)
+    check_identity(study, more, True, False, 2)
     assert "NH3" not in json.dumps(molecules_of(study)), "who only reads writes nothing"

@@ -3,7 +3,7 @@
 import pytest
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
-from palirs.tracking.mlflow_entries import folded
+from palirs.tracking.mlflow_send import folded
 from palirs.tracking.names import Names
 
 HOSTILE = [

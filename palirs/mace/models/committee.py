@@ -1,14 +1,14 @@
-"""A committee of potentials: energies and forces of every member for a whole batch of molecules, and what their spread tells."""
+"""A committee of potentials: energies, forces and their spread for batches of molecules."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
+from torch import Tensor, nn
 
 from palirs.engines import Properties
 from palirs.mace.compiled import Kernel
@@ -48,7 +48,7 @@ class Committee:
         The trained potentials.
     """
 
-    def __init__(self, shapes: list[PotentialShape], members: list[Any]):
+    def __init__(self, shapes: list[PotentialShape], members: list[nn.Module]):
         if len({shape.elements for shape in shapes}) != 1:
             raise PalirsError("the members of a committee must know the same elements")
         self.shapes = shapes
@@ -60,7 +60,7 @@ class Committee:
                 parameter.requires_grad_(False)
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Any, Any]]) -> "Committee":
+    def of(cls, parts: Sequence[tuple[PotentialShape, nn.Module]]) -> "Committee":
         """Make a committee from pairs of shape and module."""
         return cls([shape for shape, _ in parts], [module for _, module in parts])
 
@@ -80,11 +80,15 @@ class Committee:
         """
         if self.dtype == torch.float64:
             return self
+        return self._in_double
+
+    @cached_property
+    def _in_double(self) -> "Committee":
         shapes = [
             replace(shape, architecture=replace(shape.architecture, dtype="float64"))
             for shape in self.shapes
         ]
-        copies = [shape.build() for shape in shapes]
+        copies = [shape.unfilled() for shape in shapes]
         with torch.no_grad():
             for copy, member in zip(copies, self.members, strict=True):
                 weights = dict(member.named_parameters())
@@ -103,11 +107,11 @@ class Committee:
         return graph(numbers, self.elements, self.dtype, device)
 
     def species(self, numbers: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the index of each atom's element, ``[N]``; an error for elements that the members do not know."""
+        """Return the index of each atom's element, ``[N]``; an error for unknown elements."""
         return species(numbers, self.elements)
 
     def isolated(self, kinds: np.ndarray, counts: Sequence[int]) -> Tensor:
-        """Return the sums of the atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
+        """Return sums of atomic energies, ``[members, B]`` [eV], of atoms given by :meth:`species`.
 
         Interaction energies are added to them in double precision: a total energy of thousands of
         eV has no meV left in single precision.
@@ -118,7 +122,7 @@ class Committee:
         )
 
     def forces(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate every member on one batch by MACE's own code; :meth:`evaluator` gives the same, faster.
+        """Evaluate every member on one batch by MACE's own code, slower than :meth:`evaluator`.
 
         Parameters
         ----------
@@ -140,7 +144,7 @@ class Committee:
     def evaluator(
         self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False
     ) -> Evaluator:
-        """Return :meth:`forces` for one batch of molecules that moves, the fastest way there is unless ``how`` names another.
+        """Return :meth:`forces` for one moving batch, by the fastest backend or the one asked for.
 
         Parameters
         ----------
@@ -154,22 +158,22 @@ class Committee:
         return evaluator(self, self.kernel, numbers, how or Evaluation(), once)
 
     def kernel(self, radial: str = "table") -> Kernel | None:
-        """Return the members as compiled code, made once, or ``None``, with a warning, where that cannot be had."""
+        """Return the members as compiled code; ``None``, with a warning, where that fails."""
         if radial not in self._kernels:
             self._kernels[radial] = checked_kernel(self, radial)
         return self._kernels[radial]
 
     def interaction(self, batch: Graph, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` in the precision of the model."""
-        found = [
+        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]``, uncast."""
+        outputs = [
             member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members
         ]
-        return torch.stack([out["interaction_energy"].detach() for out in found]), torch.stack(
-            [out["forces"].detach() for out in found]
+        return torch.stack([out["interaction_energy"].detach() for out in outputs]), torch.stack(
+            [out["forces"].detach() for out in outputs]
         )
 
     def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
-        """Evaluate structures of any mixture of molecules, all in one batch; what does not fit the memory is cut."""
+        """Evaluate structures of any molecules, in several batches if memory is short."""
         centred = np.concatenate(
             [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         )
@@ -182,16 +186,16 @@ class Committee:
         )
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
-        """Return the committee mean of each structure, in the form that engines give (no dipole)."""
-        found = self.evaluate(frames)
+        """Return the committee mean of each structure, as engines do (without a dipole)."""
+        predictions = self.evaluate(frames)
         return [
-            Properties(float(found.energy[:, i].mean()), forces.mean(axis=0))
-            for i, forces in enumerate(found.forces)
+            Properties(float(predictions.energy[:, i].mean()), forces.mean(axis=0))
+            for i, forces in enumerate(predictions.forces)
         ]
 
 
 def force_spread(forces: Tensor) -> Tensor:
-    """Disagreement of the members on each atom, sqrt(Σ_xyz var) with the population variance over members.
+    """Disagreement of the members on each atom: sqrt(Σ_xyz var), population variance over members.
 
     Parameters
     ----------
@@ -207,5 +211,8 @@ def force_spread(forces: Tensor) -> Tensor:
 
 
 def relative_force_error(forces: Tensor, epsilon: float = 0.2) -> Tensor:
-    """Spread over (size of the mean force + ε) of each atom, ``[..., N]``; ε = 0.2 eV/Å as in MACE's active-learning script."""
+    """Spread over (size of the mean force + ε) of each atom, ``[..., N]``.
+
+    ε = 0.2 eV/Å as in MACE's active-learning script.
+    """
     return force_spread(forces) / (torch.linalg.norm(forces.mean(dim=-3), dim=-1) + epsilon)

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class DipoleShape(Shape):
-    """Everything that fixes a dipole model but its weights; ``max_L`` counts as at least 1, vectors are needed."""
+    """Everything that fixes a dipole model but its weights; ``max_L`` counts as at least 1."""
 
     kind: ClassVar[str] = "dipole"
 
@@ -196,15 +196,15 @@ class DipoleModel:
             return None
 
     def evaluate(self, frames: Sequence[Atoms], batch_atoms: int = 1500) -> np.ndarray:
-        """Return dipoles of the frames, shape ``[members, B, 3]`` [e·Å]; their spread over the members is the uncertainty."""
+        """Return dipoles of the frames, ``[members, B, 3]`` [e·Å]."""
         parts = in_a_row([atoms.numbers for atoms in frames], range(len(frames)), batch_atoms)
-        found = [
+        dipoles = [
             self.of_positions(
                 [frames[i].numbers for i in part], [frames[i].positions for i in part]
             )
             for part in parts
         ]
-        return np.concatenate(found, axis=1)
+        return np.concatenate(dipoles, axis=1)
 
     @torch.no_grad()
     def of_positions(
@@ -216,8 +216,8 @@ class DipoleModel:
         if self.kernel is not None:
             return self.kernel.batch(species(numbers, elements), counts).dipoles(centred)
         types = [getattr(torch, shape.architecture.dtype) for shape in self.shapes]
-        found = [
+        dipoles = [
             network(graph(numbers, elements, dtype).inputs(torch.tensor(centred, dtype=dtype)))
             for network, dtype in zip(self.networks, types, strict=True)
         ]
-        return torch.stack(found).double().numpy()
+        return torch.stack(dipoles).double().numpy()

@@ -8,14 +8,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.dipole import DipoleModel, DipoleShape
+from palirs.mace.models.dipole import DipoleModel, DipoleNetwork, DipoleShape
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
 from palirs.recipes import PalirsError
@@ -39,7 +38,7 @@ def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
     part.replace(path)
 
 
-def read(path: Path) -> tuple[Shape, Any]:
+def read(path: Path) -> tuple[Shape, torch.nn.Module]:
     """Return shape and module of one model file.
 
     Raises
@@ -58,11 +57,12 @@ def read(path: Path) -> tuple[Shape, Any]:
         raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
     if FORMAT not in metadata:
         raise PalirsError(
-            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; it was not written by palirs"
+            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; "
+            "it was not written by palirs"
         )
     description = json.loads(metadata[FORMAT])
     shape = _SHAPES[description["kind"]].from_dict(description)
-    module = shape.build()
+    module = shape.unfilled()
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -72,40 +72,54 @@ def read(path: Path) -> tuple[Shape, Any]:
     return shape, module
 
 
-def load(path: str | Path) -> Committee | DipoleModel:
-    """Load a committee or a dipole model.
+def load_committee(path: str | Path) -> Committee:
+    """Load a committee.
 
     Parameters
     ----------
     path : path
-        A model file; or a directory: an iteration with ``potential-*.safetensors``, or a study,
-        whose last complete iteration is taken.
+        The file of one member; or a directory: an iteration with ``potential-*.safetensors``, or a
+        study, whose last complete iteration is taken.
+
+    Raises
+    ------
+    PalirsError
+        If there is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        return Committee.of([read(file) for file in potential_files(path)])
-    shape, module = read(path)
-    if isinstance(shape, DipoleShape):
-        return DipoleModel((shape, module))
-    assert isinstance(shape, PotentialShape)
-    return Committee.of([(shape, module)])
+    files = potential_files(Path(path)) if Path(path).is_dir() else [Path(path)]
+    members = []
+    for file in files:
+        shape, module = read(file)
+        if not isinstance(shape, PotentialShape):
+            raise PalirsError(f"{file}: a {shape.kind} model, not a potential")
+        members.append((shape, module))
+    return Committee.of(members)
 
 
-def load_dipoles(paths: Sequence[Path]) -> DipoleModel:
-    """Load dipole models that differ by seed as one.
+def load_dipole_model(paths: str | Path | Sequence[Path]) -> DipoleModel:
+    """Load a dipole model, or several that differ by seed as one.
 
     Raises
     ------
     PalirsError
         If a file holds something else.
     """
+    files = [Path(paths)] if isinstance(paths, (str, Path)) else paths
     members = []
-    for path in paths:
-        shape, module = read(path)
-        if not isinstance(shape, DipoleShape):
-            raise PalirsError(f"{path}: not a dipole model; remove the file to train one")
+    for file in files:
+        shape, module = read(file)
+        if not (isinstance(shape, DipoleShape) and isinstance(module, DipoleNetwork)):
+            raise PalirsError(f"{file}: not a dipole model; remove the file to train one")
         members.append((shape, module))
     return DipoleModel(*members)
+
+
+def load(path: str | Path) -> Committee | DipoleModel:
+    """Load a committee or a dipole model, whichever is there."""
+    path = Path(path)
+    if path.is_file() and read(path)[0].kind == DipoleShape.kind:
+        return load_dipole_model(path)
+    return load_committee(path)
 
 
 def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:
@@ -114,7 +128,7 @@ def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:
 
 
 def potential_files(directory: Path) -> list[Path]:
-    """Return the files of the committee in an iteration directory or of the last iteration of a study.
+    """Return the potentials in an iteration directory or of the last iteration of a study.
 
     Raises
     ------
@@ -124,12 +138,13 @@ def potential_files(directory: Path) -> list[Path]:
     iterations = sorted(
         child for child in (directory / "iterations").glob("*") if re.fullmatch(r"\d+", child.name)
     )
-    place = iterations[-1] if iterations else directory
+    folder = iterations[-1] if iterations else directory
     files = sorted(
-        place.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2])
+        folder.glob("potential-*.safetensors"), key=lambda file: int(file.stem.rpartition("-")[2])
     )
     if not files:
         raise PalirsError(
-            f"{directory}: no trained committee here (potential-0.safetensors, ...); run task=active_learning first"
+            f"{directory}: no trained committee here (potential-0.safetensors, ...); "
+            "run task=active_learning first"
         )
     return files

@@ -1,4 +1,4 @@
-"""Static graphs of isolated molecules: every ordered pair of atoms of a molecule is an edge for ever.
+"""Static graphs of isolated molecules: every ordered pair of atoms is an edge throughout.
 
 The cutoff envelope makes the messages of pairs beyond the cutoff exactly zero, so no neighbour list
 is needed and shapes never change while a batch of molecules moves.
@@ -126,7 +126,8 @@ def species(numbers: Sequence[np.ndarray], elements: Sequence[int]) -> np.ndarra
     unknown = sorted(map(int, set(every) - set(elements)))
     if unknown:
         raise PalirsError(
-            f"the model knows the elements {list(elements)} (atomic numbers), not {unknown}; train it on molecules with them"
+            f"the model knows the elements {list(elements)} (atomic numbers), not {unknown}; "
+            "train it on molecules with them"
         )
     return np.searchsorted(np.array(elements), every)
 
@@ -138,7 +139,7 @@ def _pairs(count: int) -> np.ndarray:
 
 
 def mean_neighbours(positions: Sequence[np.ndarray], cutoff: float) -> float:
-    """Average number of atoms within the cutoff [Å] of an atom, the normalisation of MACE's messages."""
+    """Average number of atoms within the cutoff [Å], the normalisation of MACE's messages."""
     near = [
         (np.linalg.norm(x[:, None] - x[None], axis=-1) < cutoff).sum(axis=1) - 1 for x in positions
     ]

@@ -51,14 +51,14 @@ class PotentialShape(Shape):
         energies: dict[str, float] | None = None,
     ) -> "PotentialShape":
         """Derive elements, scales and, unless given by symbol [eV], E0s from labelled frames."""
-        known = of_data(frames, architecture)
+        values = of_data(frames, architecture)
         forces = np.concatenate([atoms.arrays[keys.FORCES].ravel() for atoms in frames])
         return cls(
-            **known,
+            **values,
             atomic_energies=(
-                fitted_energies(frames, known["elements"])
+                fitted_energies(frames, values["elements"])
                 if energies is None
-                else given_energies(energies, known["elements"])
+                else given_energies(energies, values["elements"])
             ),
             scale=float(max(np.sqrt((forces**2).mean()), 1e-3)),
         )
@@ -101,7 +101,7 @@ def hidden_irreps(architecture: Architecture) -> "o3.Irreps":
 
 
 def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> tuple[float, ...]:
-    """Atomic energies E0 [eV] by least squares of the total energies on the compositions, see :func:`least_norm`."""
+    """Atomic energies E0 [eV], fitted to the total energies by :func:`least_norm`."""
     return tuple(
         map(
             float,
@@ -136,6 +136,7 @@ def given_energies(energies: dict[str, float], elements: Sequence[int]) -> tuple
     missing = [chemical_symbols[z] for z in elements if chemical_symbols[z] not in energies]
     if missing:
         raise PalirsError(
-            f"training.atomic_energies: no energy of {', '.join(missing)}; give it, or atomic_energies=fitted"
+            f"training.atomic_energies: no energy of {', '.join(missing)}; "
+            "give it, or atomic_energies=fitted"
         )
     return tuple(float(energies[chemical_symbols[z]]) for z in elements)

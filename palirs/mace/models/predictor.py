@@ -1,4 +1,4 @@
-"""Committee and dipole model together, in the form that geometry optimisation and harmonic analysis take."""
+"""Committee and dipole model together, as a source for optimisation and harmonic analysis."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from palirs.mace.models.dipole import DipoleModel
 
 
 class Predictor:
-    """Energy and forces of the committee mean, dipole of the dipole model: a source for :func:`palirs.vibrations.harmonic`.
+    """Energy and forces of the committee mean, and dipole, for :func:`palirs.vibrations.harmonic`.
 
     All displaced geometries of a Hessian are evaluated in one batch, and their dipoles in another.
 
@@ -30,6 +30,6 @@ class Predictor:
         """Return energy [eV], forces [eV/Å] and dipole [e·Å] of each frame."""
         dipoles = self.dipole.evaluate(frames).mean(axis=0)
         return [
-            replace(found, dipole=mu)
-            for found, mu in zip(self.committee.calculate(frames), dipoles, strict=True)
+            replace(properties, dipole=mu)
+            for properties, mu in zip(self.committee.calculate(frames), dipoles, strict=True)
         ]

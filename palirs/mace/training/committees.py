@@ -8,11 +8,11 @@ from ase import Atoms
 
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import load, load_dipoles
+from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.checks import check_labels
 from palirs.mace.training.jobs import Job, train
-from palirs.mace.training.split import validation
+from palirs.mace.training.split import validation_split
 from palirs.randomness import integer
 from palirs.recipes import PalirsError
 
@@ -36,7 +36,7 @@ def train_committee(
     ``pretrained`` one with members that others start from.
     """
     check_labels(frames, dipoles=False)
-    train_frames, valid = validation(
+    train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "validation", iteration
     )
     jobs = [
@@ -61,11 +61,7 @@ def train_committee(
     ]
     train_all(jobs, executor)
     return Committee.of(
-        [
-            (c.shapes[0], c.members[0])
-            for c in (load(job.path) for job in jobs)
-            if isinstance(c, Committee)
-        ]
+        [(c.shapes[0], c.members[0]) for c in (load_committee(job.path) for job in jobs)]
     )
 
 
@@ -80,7 +76,7 @@ def train_dipoles(
 ) -> DipoleModel:
     """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
     check_labels(frames)
-    train_frames, valid = validation(
+    train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "dipole validation"
     )
     jobs = [
@@ -101,7 +97,7 @@ def train_dipoles(
         for member, path in enumerate(paths)
     ]
     train_all(jobs, executor)
-    return load_dipoles(paths)
+    return load_dipole_model(paths)
 
 
 def starting_point(

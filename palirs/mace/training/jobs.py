@@ -121,7 +121,7 @@ def _begin(job: Job) -> tuple[Shape, Any]:
                 for z, old in zip(shape.elements, shape.atomic_energies, strict=True)
             )
         shape = replace(shape, atomic_energies=energies)
-        model.atomic_energies_fn.atomic_energies.copy_(
+        model.get_buffer("atomic_energies_fn.atomic_energies").copy_(
             torch.tensor([energies], dtype=torch.float64)
         )
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""Which frames are trained on, which are held out."""
+"""Random splits of labelled frames, and the frames that validate a training."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from palirs import keys
 from palirs.randomness import stream
 
 
-def split(
+def random_split(
     frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
 ) -> tuple[list[Atoms], list[Atoms]]:
-    """Split frames at random, molecule by molecule, so that each molecule has its share on both sides.
+    """Split frames at random, molecule by molecule, so that each molecule is in both parts.
 
     Parameters
     ----------
@@ -25,30 +25,30 @@ def split(
         Name the random stream.
     """
     rng = np.random.default_rng(stream(seed, *names))
-    groups: dict[str, list[int]] = {}
+    molecules: dict[str, list[int]] = {}
     for number, atoms in enumerate(frames):
-        groups.setdefault(str(atoms.info.get(keys.MOLECULE)), []).append(number)
-    aside: set[int] = set()
-    for members in groups.values():
-        count = max(1, round(fraction * len(members))) if len(members) > 1 else 0
-        aside.update(rng.permutation(members)[:count].tolist())
-    if not aside and len(frames) > 1:  # one frame of each
-        aside.update(rng.permutation(len(frames))[: max(1, round(fraction * len(frames)))].tolist())
-    return [f for i, f in enumerate(frames) if i not in aside], [
-        f for i, f in enumerate(frames) if i in aside
-    ]
+        molecules.setdefault(str(atoms.info.get(keys.MOLECULE)), []).append(number)
+    second: set[int] = set()
+    for numbers in molecules.values():
+        count = max(1, round(fraction * len(numbers))) if len(numbers) > 1 else 0
+        second.update(rng.permutation(numbers)[:count].tolist())
+    if not second and len(frames) > 1:  # one frame of each
+        count = max(1, round(fraction * len(frames)))
+        second.update(rng.permutation(len(frames))[:count].tolist())
+    first = [atoms for number, atoms in enumerate(frames) if number not in second]
+    return first, [atoms for number, atoms in enumerate(frames) if number in second]
 
 
-def validation(
+def validation_split(
     frames: Sequence[Atoms], fraction: float, seed: int, *names: str | int
 ) -> tuple[list[Atoms], list[Atoms]]:
-    """Return the frames to learn from and those that decide when to stop: those whose side says so, else a share drawn by :func:`split`.
+    """Return training and validation frames: by their assigned split, else at random.
 
-    A share of 0 is none, whatever their side.
+    A ``fraction`` of 0 leaves no validation frames, whatever was assigned.
     """
     if fraction == 0:
         return list(frames), []
-    aside = [atoms for atoms in frames if atoms.info.get(keys.SIDE) == "valid"]
-    if not aside:
-        return split(frames, fraction, seed, *names)
-    return [atoms for atoms in frames if atoms.info.get(keys.SIDE) != "valid"], aside
+    validation = [atoms for atoms in frames if atoms.info.get(keys.SPLIT) == "valid"]
+    if not validation:
+        return random_split(frames, fraction, seed, *names)
+    return [atoms for atoms in frames if atoms.info.get(keys.SPLIT) != "valid"], validation

@@ -17,7 +17,7 @@ from palirs.mace.training.gradients import Data, Gradients
 from palirs.mace.training.jobs import Job, train
 from palirs.mace.training.loop import fit, validate
 from palirs.mace.training.objectives import PotentialObjective
-from palirs.mace.training.split import split
+from palirs.mace.training.split import random_split
 from palirs.recipes import PalirsError
 
 SHORT = Training(updates=120, batch_size=4, learning_rate=0.02, ema_decay=0.9)
@@ -105,13 +105,13 @@ def test_dipole_model_learns_and_is_saved(tmp_path, frames, small):
 
 
 def test_split_takes_a_share_of_every_molecule(frames):
-    train_part, test = split(frames, 0.2, 7, "test", 0)
+    train_part, test = random_split(frames, 0.2, 7, "test", 0)
     assert len(train_part) == 32
     assert [
         sum(atoms.info[keys.MOLECULE] == name for atoms in test)
         for name in ("methanol", "formamide")
     ] == [4, 4]
-    again = split(frames, 0.2, 7, "test", 1)[1]
+    again = random_split(frames, 0.2, 7, "test", 1)[1]
     assert [a.info[keys.ENERGY] for a in test] != [a.info[keys.ENERGY] for a in again], (
         "drawn anew every iteration"
     )
@@ -165,7 +165,7 @@ def test_one_frame_of_each_molecule_still_leaves_some_to_validate(frames):
     some = [atoms.copy() for atoms in frames[:12]]
     for number, atoms in enumerate(some):
         atoms.info[keys.MOLECULE] = f"molecule {number}"
-    kept, aside = split(some, 0.1, 7, "validation")
+    kept, aside = random_split(some, 0.1, 7, "validation")
     assert (len(kept), len(aside)) == (11, 1)
 
 

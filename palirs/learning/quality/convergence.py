@@ -1,0 +1,117 @@
+"""Whether active learning has converged: errors of harmonic vibrations, and of forces along MD."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from palirs.learning.quality.frequencies import FrequencyComparison, IntensityComparison
+from palirs.settings import Learning
+
+EXPECTED = "exploration.force_error_meV_per_A"
+FREQUENCY, FAILED = "harmonic.mae_cm1", "harmonic.failed"
+INTENSITY, STRONG_INTENSITY = "harmonic.intensity_mae_km_per_mol", "harmonic.intensity_relative"
+"""Metrics; those of one molecule have its name behind them."""
+
+
+@dataclass(frozen=True)
+class HarmonicErrors:
+    """Errors of the harmonic vibrations of committee and dipole model against the engine's.
+
+    Attributes
+    ----------
+    frequency : float
+        Mean absolute error over all modes of all molecules [cm⁻¹].
+    frequencies : dict
+        That of each molecule; one without an optimum has none.
+    failed : int
+        Molecules without an optimum.
+    intensity : float
+        Mean relative error of the strong modes of all molecules; infinite where intensities were
+        not compared, 0 where no mode is strong.
+    intensities : dict
+        That of each molecule that was compared.
+    """
+
+    frequency: float = np.nan
+    frequencies: dict[str, float] = field(default_factory=dict)
+    failed: int = 1
+    intensity: float = np.inf
+    intensities: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, frequencies: FrequencyComparison, intensities: IntensityComparison | None
+    ) -> "HarmonicErrors":
+        """Return the errors of an iteration; without intensities if they were not compared."""
+        strong = {} if intensities is None else intensities.strong()
+        return cls(
+            frequencies.mae(),
+            {name: frequencies.mae(name) for name in frequencies.predicted},
+            len(frequencies.failed),
+            strong.pop("", np.inf),
+            strong,
+        )
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, float]) -> "HarmonicErrors":
+        """Return the errors of an iteration that is read from disk."""
+        compared = _by_molecule(metrics, INTENSITY)
+        strong = _by_molecule(metrics, STRONG_INTENSITY)
+        return cls(
+            metrics.get(FREQUENCY, np.nan),
+            _by_molecule(metrics, FREQUENCY),
+            int(metrics.get(FAILED, 1)),
+            metrics.get(STRONG_INTENSITY, 0.0 if INTENSITY in metrics else np.inf),
+            {name: strong.get(name, 0.0) for name in compared},
+        )
+
+    def converged(self, goals: Learning) -> bool:
+        """Tell whether all have an optimum, and errors below the goals: each, or on average."""
+        if self.failed:
+            return False
+        if goals.converge == "each":
+            return all(self.molecule_converged(name, goals) for name in self.frequencies)
+        return self.frequency < goals.harmonic_mae and (
+            goals.intensities is None or self.intensity < goals.intensities
+        )
+
+    def molecule_converged(self, molecule: str, goals: Learning) -> bool:
+        """Tell whether the errors of one molecule are below the goals."""
+        return self.frequencies.get(molecule, np.inf) < goals.harmonic_mae and (
+            goals.intensities is None or self.intensities.get(molecule, np.inf) < goals.intensities
+        )
+
+
+def _by_molecule(metrics: Mapping[str, float], name: str) -> dict[str, float]:
+    prefix = f"{name}."
+    return {
+        key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)
+    }
+
+
+def converged_molecules(
+    force_errors: Mapping[str, float], harmonic: HarmonicErrors, goals: Learning
+) -> set[str]:
+    """Return the molecules that need no more labels.
+
+    Parameters
+    ----------
+    force_errors : mapping
+        Error of the forces that is expected along the exploration of each molecule [meV/Å].
+    harmonic : HarmonicErrors
+        Of the committee that explored.
+    goals : Learning
+        With ``converge=together`` it is all molecules or none, by their averages.
+    """
+    limit = np.inf if goals.forces_mae is None else goals.forces_mae
+    if goals.converge == "each":
+        return {
+            name
+            for name, error in force_errors.items()
+            if harmonic.molecule_converged(name, goals)
+            and (goals.forces_mae is None or error < limit)
+        }
+    if not force_errors or goals.forces_mae is None or not harmonic.converged(goals):
+        return set()
+    return set(force_errors) if np.mean(list(force_errors.values())) < limit else set()

@@ -1,0 +1,257 @@
+"""From MD to spectra and their files, for every task that makes spectra."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from palirs import keys
+from palirs.mace.settings import Evaluation
+from palirs.production.ensemble import ConformerEnsemble
+from palirs.production.results import Run
+from palirs.production.simulation import Source, jobs_of, simulate, steps_left
+from palirs.settings import MD, Spectroscopy
+from palirs.settings.spectroscopy import HIGHEST
+from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
+from palirs.spectra.assignment import Modes, assigned_bands
+from palirs.spectra.bands import band_error
+from palirs.spectra.density import mode_densities
+from palirs.spectra.similarity import Comparison
+from palirs.spectra.store import SpectrumStore
+from palirs.vibrations import Harmonic
+from palirs.vibrations.naming import characters
+
+log = logging.getLogger(__name__)
+
+Start = Harmonic | ConformerEnsemble
+"""Where the trajectories of a molecule start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Production:
+    """MD driven by one source of forces, and the spectra that it gives.
+
+    Attributes
+    ----------
+    source : Source
+        Committee and dipole models, or an engine.
+    kind : str
+        Of the spectra: ``predicted`` or ``reference``.
+    model : str
+        What the forces come from, in the names of the trajectories' directories.
+    label : str
+        The same in the labels of spectra.
+    md : MD
+        Replicas and lengths.
+    settings : Spectroscopy
+        Time step, intervals and so on.
+    temperature : float
+        [K].
+    seed : int
+        Of velocities and noise.
+    directory : Path
+        Of the trajectories.
+    evaluation : Evaluation
+        Backend and device of the committee.
+    """
+
+    source: Source
+    kind: str
+    model: str
+    label: str
+    md: MD
+    settings: Spectroscopy
+    temperature: float
+    seed: int
+    directory: Path
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def steps_left(self, starts: Sequence[Start]) -> int:
+        """Return how many steps the trajectories still have to do."""
+        jobs = jobs_of(*self._inputs(starts, self.md), self.directory, self.model)
+        return steps_left(jobs, self.md, self.settings)
+
+    def _inputs(
+        self, starts: Sequence[Start], md: MD
+    ) -> tuple[Source, Sequence[Start], MD, Spectroscopy, float, int]:
+        return self.source, starts, md, self.settings, self.temperature, self.seed
+
+    def run(self, starts: Sequence[Start], executor: Executor) -> list[Run]:
+        """Run what is missing of the trajectories.
+
+        With ``md.until`` those of molecules whose bands are not converged are continued, up to
+        ``md.longest``.
+        """
+        finished: dict[str, Run] = {}
+        pending, length = list(starts), self.md.length
+        while pending:
+            runs = self._simulate(pending, length, executor)
+            finished |= {run.molecule: run for run in runs}
+            errors = self._unconverged(runs)
+            if not errors:
+                break
+            names = ", ".join(f"{name} {error:.1%}" for name, error in errors.items())
+            until = self.md.until or np.inf
+            if length >= self.md.longest:
+                log.warning(
+                    "after %g ps the bands are not sure to %.1f %%: %s; raise longest to go on",
+                    length,
+                    100 * until,
+                    names,
+                )
+                break
+            ratio = max(errors.values()) / until
+            length = min(self.md.longest, length * float(np.clip(ratio**2, 1.25, 2.0)))
+            log.info(
+                "bands not sure to %.1f %% yet: %s; going on to %.3g ps", 100 * until, names, length
+            )
+            pending = [start for start in pending if start.atoms.info[keys.MOLECULE] in errors]
+        return [finished[start.atoms.info[keys.MOLECULE]] for start in starts]
+
+    def _simulate(self, starts: Sequence[Start], length: float, executor: Executor) -> list[Run]:
+        inputs = self._inputs(starts, replace(self.md, length=length))
+        return simulate(*inputs, executor, self.directory, self.model, self.evaluation)
+
+    def _unconverged(self, runs: Sequence[Run]) -> dict[str, float]:
+        """Return band errors not below ``md.until``, of molecules with enough trajectories."""
+        if self.md.until is None:
+            return {}
+        errors = {
+            run.molecule: band_error(self.spectrum(run), self.settings.window)
+            for run in runs
+            if run.enough(self.settings.complete)
+        }
+        return {name: error for name, error in errors.items() if not error < self.md.until}
+
+    def spectrum(self, run: Run) -> Spectrum:
+        """Return the spectrum of the trajectories of a molecule."""
+        picoseconds = run.dipoles.shape[1] * self.settings.stride * self.settings.timestep * 1e-3
+        label = (
+            f"{self.label}, {self.temperature:g} K, {len(run.dipoles)} × {picoseconds:.3g} ps"
+            + CONFORMERS[self.settings.conformers]
+        )
+        return spectrum_of(run.dipoles, self.settings, self.temperature, label, run.strata)
+
+    def write_spectra(self, runs: Sequence[Run], store: SpectrumStore) -> dict[str, Spectrum]:
+        """Write the spectrum of each molecule of which enough trajectories reached their end.
+
+        An older spectrum of the others is removed. Returns the spectra by molecule.
+        """
+        spectra = {}
+        for run in runs:
+            if not run.enough(self.settings.complete):
+                store.remove(run.molecule, self.kind)
+                continue
+            spectra[run.molecule] = self.spectrum(run)
+            densities = densities_of(run.rates, self.settings)
+            store.write(run.molecule, self.kind, spectra[run.molecule], densities)
+        return spectra
+
+
+CONFORMERS = {
+    None: "",
+    "md": ", from conformers",
+    "boltzmann": ", conformers by Boltzmann weights",
+}
+"""What the label of a spectrum says of where its trajectories start."""
+
+
+def spectrum_of(
+    dipoles: np.ndarray,
+    settings: Spectroscopy,
+    temperature: float,
+    label: str,
+    strata: Strata | None = None,
+) -> Spectrum:
+    """Return the spectrum of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
+    interval = settings.stride * settings.timestep
+    spectrum = infrared_spectrum(
+        dipoles,
+        interval,
+        temperature=temperature,
+        max_lag=settings.max_lag,
+        window=settings.lag_window,
+        padding=settings.padding,
+        quantum_correction=settings.quantum_correction,
+        method=settings.method,
+        strata=strata,
+    )
+    if settings.method == "physical":
+        spectrum = undo_verlet_shift(spectrum, settings.timestep, settings.thermostat)
+    time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
+    return replace(spectrum.within(0.0, HIGHEST), label=label, made=settings.made, time=time)
+
+
+def densities_of(
+    rates: np.ndarray | None, settings: Spectroscopy
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return wavenumbers [cm⁻¹] and densities of states [1/cm⁻¹] of the modes of trajectories.
+
+    ``rates`` have shape ``[replicas, frames, modes]``; ``None`` if they were not recorded.
+    """
+    if rates is None:
+        return None
+    wavenumber, densities = mode_densities(
+        rates,
+        settings.stride * settings.timestep,
+        max_lag=settings.max_lag,
+        window=settings.lag_window,
+    )
+    spectra = [Spectrum(wavenumber, density) for density in densities]
+    if settings.method == "physical":
+        spectra = [
+            undo_verlet_shift(spectrum, settings.timestep, settings.thermostat)
+            for spectrum in spectra
+        ]
+    parts = [spectrum.within(0.0, HIGHEST) for spectrum in spectra]
+    return parts[0].wavenumber, np.array([part.intensity / part.area for part in parts])
+
+
+def assign(
+    spectra: Mapping[str, Spectrum],
+    window: tuple[float, float],
+    reference: Harmonic,
+    predicted: Harmonic | None,
+    densities: tuple[np.ndarray, np.ndarray] | None,
+) -> list[dict[str, float | str]]:
+    """Return the bands of a spectrum and the modes they come from, by :func:`assigned_bands`.
+
+    ``reference`` are the vibrations by the engine, ``predicted`` those by the committee in the same
+    order; without them the engine's are used. Nothing without intensities.
+    """
+    if predicted is None or predicted.intensities is None:
+        predicted = reference
+    if predicted.intensities is None:
+        return []
+    names = [str(character) for character in characters(reference)]
+    modes = Modes(names, predicted.frequencies, predicted.intensities, reference.frequencies)
+    return assigned_bands(spectra, window, modes, densities)
+
+
+def comparison_of(settings: Spectroscopy) -> Comparison:
+    """Return how spectra made with these settings are compared."""
+    return Comparison(
+        window=settings.window,
+        without_saturated=settings.leave_out_saturated,
+        frequency_scale=settings.frequency_scale,
+        max_lag=settings.max_lag,
+        lag_window=settings.lag_window,
+        friction=settings.friction if settings.thermostat == "langevin" else 0.0,
+        made=settings.made,
+    )
+
+
+def spectrum_store(
+    directory: Path, settings: Spectroscopy, temperature: float, molecules: Sequence[str]
+) -> SpectrumStore:
+    """Return the spectra of a study directory at a temperature [K]."""
+    return SpectrumStore(
+        directory=directory,
+        molecules=molecules,
+        temperature=temperature,
+        comparison=comparison_of(settings),
+        experiments=settings.experiments(molecules),
+    )

@@ -1,0 +1,48 @@
+"""What the settings mean for a study that exists already, as their recipes declare it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from palirs.recipes import Before, InStudy, is_recipe
+from palirs.settings.study import StudySettings
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a setting means for an existing study, and its value where it did not exist yet."""
+
+    meaning: InStudy
+    before: Any = None
+
+    @property
+    def of_identity(self) -> bool:
+        """Whether it is part of the identity of a study."""
+        return self.meaning in (InStudy.IDENTITY, InStudy.GROWS)
+
+
+@cache
+def declaration(key: str) -> Declaration:
+    """Return the declaration of a setting by its key; keys below a declared one inherit it."""
+    recipe, meaning, before = StudySettings, InStudy.IDENTITY, None
+    for name in key.split("."):
+        annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
+        for mark in _parts(annotation):
+            meaning = mark if isinstance(mark, InStudy) else meaning
+            before = mark.value if isinstance(mark, Before) else before
+        recipe = next(filter(is_recipe, _parts(annotation)), None)
+    return Declaration(meaning, before)
+
+
+def kept_groups() -> list[str]:
+    """Return the settings that a run on an existing study takes from the run before it."""
+    names = get_type_hints(StudySettings)
+    return [name for name in names if declaration(name).meaning is not InStudy.EACH_RUN]
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield the types and marks that an annotation consists of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)

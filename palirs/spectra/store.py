@@ -1,0 +1,148 @@
+"""The spectra of a study as files, ``spectra/<molecule>-<temperature>K-<kind>.csv``."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.measured.baseline import measured
+from palirs.spectra.similarity import Comparison
+from palirs.spectra.spectrum import Spectrum
+
+log = logging.getLogger(__name__)
+
+COMPUTED = ("predicted", "reference")
+"""Kinds of spectra that a study computes: with the committee, and with the engine's own MD."""
+
+
+@dataclass(frozen=True)
+class SpectrumStore:
+    """The spectra of a study at one temperature.
+
+    Attributes
+    ----------
+    directory : Path
+        Of the study.
+    molecules : sequence of str
+        Of the study.
+    temperature : float
+        [K].
+    comparison : Comparison
+        How they are compared.
+    experiments : mapping
+        Measured spectrum of each molecule that has one: molecule to file.
+    """
+
+    directory: Path
+    molecules: Sequence[str]
+    temperature: float
+    comparison: Comparison
+    experiments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Range that is compared and drawn [cm⁻¹]."""
+        return self.comparison.window
+
+    def file(self, molecule: str, kind: str) -> Path:
+        """Return the file of a ``predicted`` or ``reference`` spectrum."""
+        return self.directory / "spectra" / f"{molecule}-{self.temperature:g}K-{kind}.csv"
+
+    def _densities_file(self, molecule: str, kind: str) -> Path:
+        file = self.file(molecule, kind)
+        return file.with_name(f"{file.stem}-modes.csv")
+
+    def write(
+        self,
+        molecule: str,
+        kind: str,
+        spectrum: Spectrum,
+        densities: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Write a spectrum, its blocks and the densities of the modes.
+
+        ``densities``: wavenumbers ``[points]`` and densities ``[modes, points]`` of
+        :func:`palirs.spectra.density.mode_densities`.
+        """
+        file = self.file(molecule, kind)
+        self.remove(molecule, kind)
+        if spectrum.blocks is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file.with_suffix(".npy"), spectrum.blocks.astype(np.float32))
+        if densities is not None:
+            wavenumber, modes = densities
+            columns = {f"mode_{number}": mode for number, mode in enumerate(modes, start=1)}
+            write_csv(
+                self._densities_file(molecule, kind), {"wavenumber_cm1": wavenumber, **columns}
+            )
+        write_csv(file, spectrum)  # last: without it there is no spectrum
+
+    def remove(self, molecule: str, kind: str) -> None:
+        """Remove a spectrum, if there is one."""
+        file = self.file(molecule, kind)
+        for part in (file, file.with_suffix(".npy"), self._densities_file(molecule, kind)):
+            part.unlink(missing_ok=True)
+
+    def densities(self, molecule: str, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return wavenumbers and densities of the modes of a spectrum, if its MD recorded them."""
+        file = self._densities_file(molecule, kind)
+        if not file.exists():
+            return None
+        wavenumber, *densities = np.loadtxt(file, delimiter=",", skiprows=1, unpack=True, ndmin=2)
+        return wavenumber, np.array(densities)
+
+    def computed(self, molecule: str) -> dict[str, Spectrum]:
+        """Return the ``predicted`` and the ``reference`` spectrum, those there are.
+
+        Spectra that were made with other settings are left out, with a warning.
+        """
+        spectra = {}
+        for kind in COMPUTED:
+            file = self.file(molecule, kind)
+            if not file.exists():
+                continue
+            spectrum, blocks = read_csv(file), file.with_suffix(".npy")
+            if spectrum.made not in ("", self.comparison.made):
+                log.warning(
+                    "the spectrum of %s is left out: it was made by %s, now it is %s; task=spectra "
+                    "and task=aimd make theirs anew from the dipoles there are",
+                    spectrum.label,
+                    spectrum.made,
+                    self.comparison.made,
+                )
+                continue
+            if blocks.exists():
+                spectrum = replace(spectrum, blocks=np.load(blocks).astype(float))
+            spectra[kind] = spectrum
+        return spectra
+
+    def read(self, molecule: str) -> dict[str, Spectrum]:
+        """Return the computed spectra and those that :meth:`Comparison.with_experiment` adds."""
+        spectra = self.computed(molecule)
+        if path := self.experiments.get(molecule):
+            spectra = self.comparison.with_experiment(spectra, measured(path, self.window))
+        return spectra
+
+    def compare(self, molecule: str) -> dict[str, float]:
+        """Return :meth:`Comparison.metrics` as ``spectrum.<molecule>.pcc_ml_ref`` and so on."""
+        metrics = self.comparison.metrics(self.read(molecule), molecule)
+        return {f"spectrum.{molecule}.{key}": value for key, value in metrics.items()}
+
+    def by_temperature(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
+        """Return the computed spectra of a molecule by temperature [K], if predicted there."""
+        pattern = re.compile(re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv")
+        names = [file.name for file in (self.directory / "spectra").glob("*.csv")]
+        matches = [match for name in names if (match := pattern.fullmatch(name))]
+        spectra = {
+            temperature: replace(self, temperature=temperature).computed(molecule)
+            for temperature in sorted(float(match.group(1)) for match in matches)
+        }
+        return {
+            temperature: computed
+            for temperature, computed in spectra.items()
+            if "predicted" in computed
+        }

@@ -1,0 +1,32 @@
+"""Every entry of ``conf/task`` is a function that declares what it is."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from palirs import tasks
+
+FILES = sorted((Path(__file__).parents[2] / "conf/task").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_entry_names_a_declared_task_and_gives_all_its_arguments(file):
+    config = OmegaConf.load(file)
+    module, _, name = config.pop("_target_").rpartition(".")
+    assert module == "palirs.tasks"
+    assert tasks.declared(name).name == name
+    assert config.pop("_partial_") is True
+    session, *arguments = inspect.signature(getattr(tasks, name)).parameters
+    assert session == "session"
+    assert arguments == list(config)
+
+
+def test_declarations_do_not_contradict_each_other():
+    declared = [tasks.declared(OmegaConf.load(file)._target_.rpartition(".")[2]) for file in FILES]
+    for task in declared:
+        assert not (task.reads_only and task.grows)
+        assert not (task.reads_only and task.engine), "labels would be refused"
+        assert task.lock or not task.grows, "a study grows in the hands of one program"
+    assert {task.name for task in declared if task.grows} == {"study", "active_learning"}
