@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from palirs.learning.completed import complete_iterations
+from palirs.learning.iterations import complete_iterations
 from palirs.molecules import read_frames
 from palirs.planning import rates
 from palirs.planning.work import rate_names, workers
@@ -25,17 +25,7 @@ MIN_UPDATES = 150
 
 @dataclass(frozen=True)
 class RateRecorder:
-    """Keeps how long labels, updates and steps took: listens to :class:`palirs.journal.Journal`.
-
-    Attributes
-    ----------
-    study : StudySettings
-        The settings.
-    molecules : sequence of Atoms
-        Start geometries.
-    directory : Path
-        Of the study.
-    """
+    """Keeps how long labels, updates and steps took: listens to :class:`palirs.journal.Journal`."""
 
     study: StudySettings
     molecules: Sequence[Atoms]
@@ -54,12 +44,13 @@ class RateRecorder:
         elif stage == "production" and self.study.spectrum.production.until is None:
             note_md(self.study, self.molecules, done)
         elif stage == "reference_md":
-            note_reference_md(self.study, self.molecules, done)
+            self._reference_md(done)
         elif stage == "report":
             per_molecule = done["seconds"] / len(self.molecules)
             rates.note(stage, stage, mean_size(self.molecules), per_molecule)
         if done.get("labels") and "label_seconds" in done:
-            note_labels(self.study, self.molecules, done)
+            per_label = done["label_seconds"] / done["labels"]
+            self._label(per_label, workers(self.study.executor.labels), MIN_LABEL)
 
     def _trainings(
         self, which: str, iteration: Sequence[Path], pattern: str, done: Mapping[str, float]
@@ -70,6 +61,18 @@ class RateRecorder:
             note_training(
                 self.study, which, logs, mean_size(read_frames(directory / "train.xyz")), done
             )
+
+    def _reference_md(self, done: Mapping[str, float]) -> None:
+        """Keep how long a step of the engine's own MD took, which is a label."""
+        md, is_short = self.study.spectrum.reference, done["seconds"] < MIN_STAGE
+        if md is not None and done["steps"] and not is_short:
+            count = min(workers(self.study.executor.md), md.replicas * len(self.molecules))
+            self._label(done["seconds"] / done["steps"], count, 0.0)
+
+    def _label(self, seconds: float, workers_busy: int, least: float) -> None:
+        if workers_busy and seconds > least:
+            what, atoms = rate_names(self.study)["label"], mean_size(self.molecules)
+            rates.note("label", what, atoms, seconds * workers_busy)
 
 
 def mean_size(molecules: Sequence[Atoms]) -> float:
@@ -82,20 +85,8 @@ def note_training(
 ) -> None:
     """Keep how long an update took, from the logs of trainings, and the memory of the stage.
 
-    Nothing is kept of a stage that found its models trained; they may come from another machine.
-
-    Parameters
-    ----------
-    study : StudySettings
-        The settings.
-    which : str
-        ``training``, ``pretraining`` or ``dipole``.
-    logs : sequence of Path
-        ``potential-K.jsonl`` or ``dipole-K.jsonl``.
-    atoms : float
-        Size of the structures, on average.
-    done : mapping
-        ``seconds`` and ``memory_MiB`` of the stage.
+    ``which`` is ``training``, ``pretraining`` or ``dipole``. Nothing is kept of a stage that found
+    its models trained; they may come from another machine.
     """
     if done["seconds"] < MIN_STAGE or not workers(study.executor.training):  # on other machines
         return
@@ -116,44 +107,11 @@ def note_training(
 
 
 def note_md(
-    study: StudySettings,
-    molecules: Sequence[Atoms],
-    done: Mapping[str, float],
-    least: float = MIN_STAGE,
+    study: StudySettings, molecules: Sequence[Atoms], done: Mapping[str, float], least: float = MIN_STAGE
 ) -> None:
-    """Keep how long one worker took for a step of one trajectory, and the memory of the stage.
-
-    Parameters
-    ----------
-    study, molecules
-        The settings, start geometries.
-    done : mapping
-        ``seconds``, ``memory_MiB`` and ``steps`` of the stage, of all trajectories together.
-    least : float
-        Seconds that it must have taken.
-    """
+    """Keep how long one worker took for a step of one trajectory, and the memory of the stage."""
     count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))
     if done["steps"] and done["seconds"] >= least and count:
         what, atoms = rate_names(study)["md"], mean_size(molecules)
         rates.note("md", what, atoms, done["seconds"] * count / done["steps"])
         rates.note("memory", f"md {what}", atoms, done["memory_MiB"])
-
-
-def note_reference_md(
-    study: StudySettings, molecules: Sequence[Atoms], done: Mapping[str, float]
-) -> None:
-    """Keep how long a step of the engine's own MD took, which is a label."""
-    md = study.spectrum.reference
-    count = min(workers(study.executor.md), md.replicas * len(molecules)) if md else 0
-    if done["steps"] and done["seconds"] >= MIN_STAGE and count:
-        per_step = done["seconds"] * count / done["steps"]
-        rates.note("label", rate_names(study)["label"], mean_size(molecules), per_step)
-
-
-def note_labels(
-    study: StudySettings, molecules: Sequence[Atoms], done: Mapping[str, float]
-) -> None:
-    """Keep how long a label took, from ``labels`` and ``label_seconds`` of a stage."""
-    count, seconds = workers(study.executor.labels), done["label_seconds"] / done["labels"]
-    if count and seconds > MIN_LABEL:
-        rates.note("label", rate_names(study)["label"], mean_size(molecules), seconds * count)
