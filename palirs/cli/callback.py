@@ -8,7 +8,7 @@ import hydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from palirs.cli.configuration import build, settled
+from palirs.cli.configuration import build, engine_failures, settled
 from palirs.cli.mistakes import explained
 from palirs.cli.overrides import jobs, parse, readable
 from palirs.cli.sweeps import typed_settings
@@ -61,4 +61,5 @@ def check_jobs(
     for job in jobs([*varied, *settings]):
         config = settled(hydra.compose(name, overrides=job), typed_settings(job, typed), "-m ")
         if config.study is None:
-            build(config).checked_molecules()
+            with engine_failures():
+                build(config).checked_molecules()

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from palirs.cli.homes import with_homes
 from palirs.cli.kinds import kinds
 from palirs.cli.sweeps import job_directory, job_settings
 from palirs.cli.values import with_types
+from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
 from palirs.settings import Study
 from palirs.settings.targets import check_targets
@@ -82,6 +84,15 @@ def made(node: DictConfig, place: str) -> Any:
         if isinstance(cause, PalirsError):
             raise cause from error
         raise PalirsError(f"{key}: {cause or error}") from error
+
+
+@contextmanager
+def engine_failures() -> Iterator[None]:
+    """Turn a failure of the engine into a mistake that the user is told of."""
+    try:
+        yield
+    except EngineFailure as error:
+        raise PalirsError(str(error)) from error
 
 
 def continued(config: DictConfig) -> DictConfig:

@@ -129,40 +129,48 @@ def _hints(target: str) -> Mapping[str, Any]:
 
     Of a task from its source: to import one takes seconds.
     """
-    module, _, name = target.rpartition(".")
-    if module == TASKS:
-        return _of_source(name)
     try:
-        return typing.get_type_hints(_looked_up(target), include_extras=True)
+        return typing.get_type_hints(recipe_or_task(target), include_extras=True)
     except NO_TYPES:
         return {}
 
 
 def _empty(target: str) -> set[str]:
     """Return the fields of a recipe that are an empty text by default."""
-    recipe: Any = None if target.startswith(TASKS) else _looked_up(target)
+    recipe: Any = recipe_or_task(target)
     if not is_recipe(recipe):
         return set()
     return {field.name for field in fields(recipe) if field.default == ""}
 
 
-def _looked_up(target: str) -> Any:
+@cache
+def recipe_or_task(target: str) -> Any:
+    """Return the recipe, or the source of the task, that a ``_target_`` names; ``None`` for others."""
     module, _, name = target.rpartition(".")
+    if module == TASKS:
+        return task_of_source(name)
     try:
         return getattr(import_module(module), name) if target.startswith("palirs.") else None
     except NO_TYPES:
         return None
 
 
-def _of_source(task: str) -> dict[str, Any]:
+def task_of_source(name: str) -> Any:
+    """Return a function with the docstring and the types of a task; to import one takes seconds."""
+
+    def task() -> None: ...
+
     spec = find_spec(TASKS)
     assert spec is not None and spec.origin is not None
     for file in Path(spec.origin).parent.glob("*.py"):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name == task:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
                 parameters = [each for each in node.args.args[1:] if each.annotation is not None]
-                return {each.arg: _evaluated(each.annotation) for each in parameters}
-    return {}
+                task.__annotations__ = {
+                    each.arg: _evaluated(each.annotation) for each in parameters
+                }
+                task.__doc__ = ast.get_docstring(node)
+    return task
 
 
 def _evaluated(annotation: ast.expr | None) -> Any:

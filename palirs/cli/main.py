@@ -68,6 +68,7 @@ def _run(config: DictConfig) -> float | None:
     from palirs.cli.configuration import (
         build,
         continued,
+        engine_failures,
         settled,
         study_directory,
     )
@@ -78,7 +79,8 @@ def _run(config: DictConfig) -> float | None:
     directory, sweep = study_directory(config), sweep_name()
     if sweep and config.labels.store is None and not os.path.exists(directory / "labels.db"):
         config.labels.store = str(directory.parent / "labels.db")  # one for all studies of a sweep
-    _open_and_run(build(config), config, directory, sweep)
+    with engine_failures():
+        _open_and_run(build(config), config, directory, sweep)
     return headline_error(directory)
 
 
@@ -123,12 +125,11 @@ def headline_error(directory: Path) -> float | None:
 
 def explanations(typed: Arguments) -> "tuple[dict[str, list[str]], list[Entry]]":
     """Return the groups with their options, and the values that a command line chooses."""
-    from hydra.utils import get_object
-
+    from palirs.cli.kinds import recipe_or_task
     from palirs.settings import Study
     from palirs.settings.manual import entries
 
     settings = typed.written()[len(typed.flags) :]
     chosen = [text for text in settings if not is_swept(text)]
     config = compose(chosen, typed.name, typed.folder)
-    return groups(), list(entries(plain(config), get_object, target=Study))
+    return groups(), list(entries(plain(config), recipe_or_task, target=Study))

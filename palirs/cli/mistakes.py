@@ -24,11 +24,9 @@ def explained(typed: Sequence[str]) -> Iterator[None]:
 
     ``typed``: the command line.
     """
-    from palirs.engines import EngineFailure
-
     try:
         yield
-    except (PalirsError, EngineFailure) as error:
+    except PalirsError as error:
         sys.exit(f"palirs: {error}")
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if not _is_of_hydra(error):

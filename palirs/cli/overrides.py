@@ -14,7 +14,6 @@ from hydra.errors import HydraException
 
 from palirs.cli import quoting
 from palirs.cli.quoting import is_whole, joined, quote, split
-from palirs.molecules.names import table
 from palirs.recipes import PalirsError
 
 FUNCTION = re.compile(r"(int|str|bool|float|sort|shuffle|tag|choice|range|interval|glob)\(.*\)")
@@ -37,6 +36,8 @@ def parse(text: str) -> Override | None:
 
 def exists(name: str) -> bool:
     """Tell whether this is a shipped molecule, a file, or a pattern of existing files."""
+    from palirs.molecules.names import table  # only where a comma may belong to a name
+
     path = os.path.expanduser(name)
     return bool(name) and (name in table() or os.path.exists(path) or bool(glob(path)))
 
