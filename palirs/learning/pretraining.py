@@ -64,7 +64,9 @@ def pretrain(
     cheap = replace(
         plan,
         seed=integer(plan.seed, "pretraining"),
-        learning=Learning(iterations=how.iterations, harmonic_mae=0.0, converge="together"),
+        learning=Learning(
+            iterations=how.iterations, harmonic_mae=0.0, forces_mae=None, converge="together"
+        ),
         training=replace(how.training, test_fraction=TEST),
         initial=InitialSamples(
             thermal=ThermalSamples(temperatures=how.temperatures, per_mode=1, least=how.frames)

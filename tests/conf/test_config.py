@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -326,6 +327,14 @@ def test_mistakes_in_what_is_new(overrides, says):
 )
 def test_mistakes_in_molecules_and_goals(override, says):
     assert says in mistake(override)
+
+
+def test_a_molecule_may_be_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    molecule("CH3OH").write("mine.xyz")
+    for given, names in (("mine.xyz", ["mine"]), ("[H2O, mine.xyz]", ["H2O", "mine"])):
+        molecules = built(f"molecules={given}").checked_molecules()
+        assert [atoms.info["molecule"] for atoms in molecules] == names
 
 
 @pytest.mark.parametrize(
