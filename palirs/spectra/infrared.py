@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from palirs.spectra import lags as lag_functions
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
@@ -65,6 +64,8 @@ def lag_products(
     values: np.ndarray, begin: int, end: int, lags: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the sum of x(t)·x(t + k) over begin ≤ t < end of ``[steps, components]``, and how many products that are, for each lag k."""
+    from scipy.fft import next_fast_len  # takes long to import
+
     size = next_fast_len(end - begin + 2 * lags, real=True)
     early = np.fft.rfft(values[begin:end], n=size, axis=0)
     late = np.fft.rfft(values[begin : end + lags], n=size, axis=0)
