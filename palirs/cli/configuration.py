@@ -123,7 +123,7 @@ def made_before(config: DictConfig) -> Path | None:
 
 
 def study_directory(config: DictConfig) -> Path:
-    """Return the directory of this study; the jobs of a sweep get one each, named by what differs."""
+    """Return the directory of this study; those of a sweep are named by what differs."""
     if config.study is not None:
         base = named_directory(config.study)
     else:

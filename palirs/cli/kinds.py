@@ -145,7 +145,7 @@ def _empty(target: str) -> set[str]:
 
 @cache
 def recipe_or_task(target: str) -> Any:
-    """Return the recipe, or the source of the task, that a ``_target_`` names; ``None`` for others."""
+    """Return the recipe, or the task by its source, that a ``_target_`` names."""
     module, _, name = target.rpartition(".")
     if module == TASKS:
         return task_of_source(name)

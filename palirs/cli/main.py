@@ -40,7 +40,7 @@ def main() -> None:
 
             print(overview(*explanations(typed)))
             return
-        os.environ[COMMAND_LINE] = json.dumps([*typed.flags, *typed.settings])
+        os.environ[COMMAND_LINE] = json.dumps([sys.argv[0], *typed.flags, *typed.settings])
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing
         run()
 
