@@ -13,19 +13,22 @@ HERE = Path(__file__).parents[1]
 
 
 COMMAND_LINE = "PALIRS_COMMAND_LINE"
-"""Variable in which the jobs of a sweep, which may run in other programs, find what was asked
-for."""
+"""Variable in which the jobs of a sweep, which may run in other programs, find the program and
+the arguments that were typed."""
+
+
+def _typed() -> list[str]:
+    return json.loads(os.environ[COMMAND_LINE]) if COMMAND_LINE in os.environ else sys.argv
 
 
 def arguments() -> list[str]:
     """Return what was asked for on the command line, in the jobs of a sweep too."""
-    told = json.loads(os.environ.get(COMMAND_LINE, "null"))
-    return sys.argv[1:] if told is None else told
+    return _typed()[1:]
 
 
 def program() -> str:
     """Return the name of this program."""
-    return "run.py" if COMMAND_LINE in os.environ else Path(sys.argv[0]).name
+    return Path(_typed()[0]).name
 
 
 def command() -> str:

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra._internal.utils import get_args_parser
 
-import run as script
-from palirs.settings.commandline import flags_first
+from palirs.cli.arguments import read_arguments
+from tests.cli.composed import check_all, composed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,17 +35,15 @@ ALL = [(page.name, arguments) for page in PAGES for arguments in commands(page)]
 )
 def test_a_command_composes(page, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    flags = {
-        name: action.nargs is None
-        for action in get_args_parser()._actions
-        for name in action.option_strings
-    }
     words = [
         word.replace("<dir>", "studies/x").replace("<name>", "x")
         for word in arguments
         if word != "…"
     ]
-    script.check_overrides(script.short_forms(flags_first(words, flags, script.GROUPS)))
+    if not read_arguments(words).swept:
+        composed(*words)
+    elif "study" not in {word.partition("=")[0] for word in words}:
+        check_all(*words)
 
 
 def test_there_are_commands():

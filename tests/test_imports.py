@@ -45,11 +45,12 @@ LAYERS = [
     {"pages", "planning", "predictor"},
     {"study"},
     {"tasks"},
+    {"cli"},
 ]
 LEVEL = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 ONLY_IN = {
-    "hydra": {"run.py"},
-    "omegaconf": {"run.py"},
+    "hydra": {"palirs/cli/"},
+    "omegaconf": {"palirs/cli/"},
     "mace": {"palirs/mace/"},
     "e3nn": {"palirs/mace/"},
     "mlflow": {"palirs/tracking/", "palirs/predictor/served.py"},

@@ -20,8 +20,8 @@ def test_the_command_can_be_typed_again(monkeypatch):
 
 def test_a_job_of_a_sweep_in_another_program_knows_what_was_asked_for(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/x/submitit/_submit.py", "/jobs/%j"])
-    monkeypatch.setenv(provenance.COMMAND_LINE, json.dumps(["-m", "seed=1,2"]))
-    assert provenance.command() == "run.py -m seed=1,2"
+    monkeypatch.setenv(provenance.COMMAND_LINE, json.dumps(["/bin/palirs", "-m", "seed=1,2"]))
+    assert provenance.command() == "palirs -m seed=1,2"
     assert provenance.arguments() == ["-m", "seed=1,2"]
 
 

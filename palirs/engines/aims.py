@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from ase.calculators.aims import Aims as AimsCalculator
-from ase.calculators.aims import AimsProfile
 from ase.data import chemical_symbols
 from pydantic import Field
 
@@ -167,8 +165,12 @@ class Aims(DirectoryEngine):
 
     def calculator_in(self, directory: Path) -> Any:
         """Make ASE's calculator."""
-        profile = AimsProfile(command=self.command, default_species_directory=str(self._species))
-        return AimsCalculator(profile=profile, directory=str(directory), **self.parameters)
+        from ase.calculators import aims  # half a second, for this engine alone
+
+        profile = aims.AimsProfile(
+            command=self.command, default_species_directory=str(self._species)
+        )
+        return aims.Aims(profile=profile, directory=str(directory), **self.parameters)
 
     def final(self, directory: Path) -> bool:
         """Return whether the SCF did not converge, as it would not next time, unlike a crash."""

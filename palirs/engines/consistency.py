@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 from ase import Atoms
-from ase.build.rotate import rotation_matrix_from_points
 
 from palirs import units
 from palirs.engines import Properties
@@ -29,6 +28,8 @@ def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) ->
     groups: dict[bytes, list[tuple[Atoms, Properties]]] = {}
     for atoms, properties in labels:
         groups.setdefault(atoms.numbers.tobytes(), []).append((atoms, properties))
+    from ase.build.rotate import rotation_matrix_from_points  # takes long to import
+
     samples = []  # distance, work, difference
     for group in groups.values():
         chosen = group[:: max(1, len(group) // 60)]

@@ -76,13 +76,13 @@ class Slurm:
         Of each call [s]; one that takes longer is stopped and has failed.
     """
 
-    jobs: Count = 1
+    jobs: Count = 4
     partition: str | None = None
     account: str | None = None
-    cores: Count = 1
+    cores: Count = 4
     workers_per_job: Count = 1
-    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
-    walltime: Annotated[str, Field(pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")] = "01:00:00"
+    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "8GB"
+    walltime: Annotated[str, Field(pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")] = "04:00:00"
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     prologue: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()

@@ -68,7 +68,9 @@ def pretrain(
     cheap = replace(
         setup,
         seed=integer(setup.seed, "pretraining"),
-        learning=Learning(iterations=settings.iterations, harmonic_mae=0.0, converge="together"),
+        learning=Learning(
+            iterations=settings.iterations, harmonic_mae=0.0, forces_mae=None, converge="together"
+        ),
         training=replace(settings.training, test_fraction=TEST),
         initial=InitialSamples(thermal=thermal),
         selector=Selector(

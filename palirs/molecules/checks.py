@@ -5,9 +5,6 @@ from functools import cache
 
 import numpy as np
 from ase import Atoms
-from ase.build import molecule as g2_molecule
-from ase.collections import g2
-from scipy.sparse.csgraph import connected_components
 
 from palirs import keys
 from palirs.geometry.bonds import relative_distances
@@ -99,6 +96,9 @@ def _g2_moments() -> dict[tuple, list[bool]]:
     Those with an odd number of electrons, which all have, are left out.
     """
     moments: dict[tuple, list[bool]] = {}
+    from ase.build import molecule as g2_molecule  # takes long to import
+    from ase.collections import g2
+
     for atoms in map(g2_molecule, g2.names):
         if atoms.numbers.sum() % 2:
             continue
@@ -134,6 +134,8 @@ def _valence(number: int) -> int:
 
 def pieces(atoms: Atoms) -> np.ndarray:
     """Return the number of the molecule that each atom belongs to, ``[N]``: atoms hang together by distances below :data:`APART`."""
+    from scipy.sparse.csgraph import connected_components  # takes long to import
+
     _, found = connected_components(relative_distances(atoms) < APART, directed=False)
     return found
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from palirs import keys
 from palirs.molecules.statements import is_statement
@@ -36,6 +35,8 @@ FORMAL = re.compile(r"^(?:ATOM  |HETATM).{72}(\d)([+-])", re.MULTILINE)
 
 def comments(path: Path) -> list[str]:
     """Return the comment line of each frame of an xyz file."""
+    from ase.io.formats import open_with_compression
+
     with open_with_compression(str(path), "r") as stream:
         lines = stream.read().splitlines()
     texts, start = [], 0

@@ -2,12 +2,11 @@
 
 import difflib
 import logging
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.resources import as_file, files
 
 from ase import Atoms
-from ase.build import molecule as g2_molecule
-from ase.collections import g2
 from ase.data import atomic_numbers
 from ase.formula import Formula
 
@@ -24,6 +23,15 @@ def table() -> dict[str, Atoms]:
     with as_file(files("palirs") / "data" / "molecules.xyz") as path:
         frames = read_frames(path)
     return {atoms.info[keys.MOLECULE]: atoms for atoms in frames}
+
+
+@cache
+def _g2() -> dict[str, Callable[[], Atoms]]:
+    """Return what makes each molecule of ASE's G2 set; imported late, it takes long."""
+    from ase.build import molecule
+    from ase.collections import g2
+
+    return {name: partial(molecule, name) for name in g2.names}
 
 
 def groups() -> dict[str, list[str]]:
@@ -59,14 +67,14 @@ def named(name: str, conformers: int = 1) -> list[Atoms]:
         return [named(member)[0] for member in groups()[name]]
     if name in table():
         atoms = table()[name].copy()
-    elif name in g2.names:
-        atoms = g2_molecule(name)
+    elif name in _g2():
+        atoms = _g2()[name]()
     elif _reads_as_smiles(name):
         return _taken_for_smiles(name, conformers)
     else:
-        known = [*groups(), *table(), *g2.names]
+        known = [*groups(), *table(), *_g2()]
         close = difflib.get_close_matches(name, known, n=3)
-        close = close or difflib.get_close_matches(name.upper(), g2.names, n=3)
+        close = close or difflib.get_close_matches(name.upper(), _g2(), n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise PalirsError(
             f"molecules.names: unknown molecule {name!r}; {hint}Known are the groups "
@@ -123,7 +131,7 @@ def means_formula(text: str, composition: str) -> bool:
 
 def _same_formula(text: str) -> list[str]:
     """Return the names that the G2 set and the table have for a formula."""
-    counts, known = _counts(text), {**{name: g2_molecule(name) for name in g2.names}, **table()}
+    counts, known = _counts(text), {**{name: make() for name, make in _g2().items()}, **table()}
     return [name for name, atoms in known.items() if atoms.symbols.formula.count() == counts]
 
 

@@ -7,11 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import cast
 
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.db import connect
-from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from palirs import keys
 from palirs.molecules import headers
@@ -46,7 +43,11 @@ def read_frames(path: str | Path) -> list[Atoms]:
 def _frames(path: str | Path) -> list[Atoms]:
     if _ending(path) in MOLFILES:
         return _read_molfile(str(path), 1)
-    frames = cast("list[Atoms]", ase.io.read(path, index=":", do_not_split_by_at_sign=True))
+    from ase.io import (
+        read as read_by_ase,  # a quarter of a second, which settings need not wait for
+    )
+
+    frames = cast("list[Atoms]", read_by_ase(path, index=":", do_not_split_by_at_sign=True))
     if _ending(path) in headers.XYZ:
         for atoms, comment in zip(frames, headers.comments(Path(path)), strict=False):
             headers.restore(atoms, comment)
@@ -121,6 +122,8 @@ def _name(value: object, default: str, path: str) -> str:
 
 
 def _read_molfile(path: str, conformers: int) -> list[Atoms]:
+    from ase.io.formats import open_with_compression
+
     from palirs.geometry import molfiles  # RDKit, which takes a part of a second
 
     with open_with_compression(path, "rb") as stream:
@@ -150,6 +153,9 @@ def _is_name(text: str) -> bool:
 
 def _read_foreign(path: str) -> list[Atoms]:
     """Read a file by ASE, and charge, spin and isotopes that ASE drops of it."""
+    from ase.db import connect
+    from ase.io.formats import filetype, open_with_compression
+
     kind = filetype(path)
     if kind in ("db", "json"):
         return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
@@ -169,13 +175,15 @@ def _read_gaussian(text: str) -> list[Atoms]:
     Charge and multiplicity are among the parameters of its calculator; isotopes become masses
     [amu].
     """
+    from ase.io import read as read_by_ase
+
     from palirs.geometry.molfiles import isotope_mass
 
     first = re.split(r"^\s*--link1--", text, flags=re.IGNORECASE | re.MULTILINE)[0]
     first = re.sub(r"^(\s*[+-]?\d+)\s*,\s*(\d+\s*)$", r"\1 \2", first, flags=re.MULTILINE)
     stream = io.StringIO(first)
-    read = ase.io.read(stream, index=":", format="gaussian-in", attach_calculator=True)
-    frames = cast("list[Atoms]", read)
+    read_frames = read_by_ase(stream, index=":", format="gaussian-in", attach_calculator=True)
+    frames = cast("list[Atoms]", read_frames)
     for atoms in frames:
         isotopes = getattr(atoms.calc, "parameters", {}).get("isolist") or []
         masses = [
@@ -203,6 +211,8 @@ def _look_for_hydrogen(atoms: Atoms) -> None:
 
 def _unreadable(path: str, error: Exception) -> str:
     """Return why a file cannot be read, in a sentence."""
+    from ase.io.formats import UnknownFileTypeError
+
     if isinstance(error, UnknownFileTypeError):
         return f"ASE knows no format of the name of {path!r}; convert it to .xyz, .sdf or .mol"
     if isinstance(error, KeyError) and str(error.args[0]) in ("D", "T"):

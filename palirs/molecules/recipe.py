@@ -1,6 +1,7 @@
 """The molecules of a study, as the configuration has them."""
 
 import logging
+import os
 import unicodedata
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from palirs import keys
 from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
-from palirs.molecules.names import named, written
+from palirs.molecules.names import named, table, written
 from palirs.molecules.reading import read
 from palirs.molecules.statements import remarks, states_multiplicity
 from palirs.recipes import Before, InStudy, PalirsError, recipe
@@ -30,7 +31,7 @@ class Molecules:
     ----------
     names : tuple of str
         Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or
-        ASE G2 names (``H2O``); what is none of these and can be read as a SMILES is one.
+        ASE G2 names (``H2O``); what is none of these is a file, or else a SMILES.
     smiles : tuple of str
         SMILES, each with a name after a space if it should have its own: ``CC(C)=O`` or ``CC(C)=O
         acetone``. Here ``CO`` is methanol.
@@ -61,9 +62,13 @@ class Molecules:
             For an unknown name, an unreadable file, two molecules of one name, or a molecule that
             cannot be treated.
         """
-        by_name = [atoms for name in self.names for atoms in named(name, self.conformers)]
+        files = [name for name in self.names if os.path.isfile(name) and name not in table()]
+        names = [name for name in self.names if name not in files]
+        by_name = [atoms for name in names for atoms in named(name, self.conformers)]
         by_name += [atoms for text in self.smiles for atoms in written(text, self.conformers)]
-        from_files = [atoms for path in self.files for atoms in read(path, self.conformers)]
+        from_files = [
+            atoms for path in (*self.files, *files) for atoms in read(path, self.conformers)
+        ]
         if not by_name and not from_files:
             raise PalirsError(
                 "molecules: the list is empty; give molecules.names=[methanol], molecules.smiles=[CCO] or molecules.files=[my.xyz]"

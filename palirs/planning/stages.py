@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from palirs.learning.iterations import complete_iterations
+from palirs.learning.completed import complete_iterations
 from palirs.molecules import read_frames
 from palirs.planning import rates
 from palirs.planning.work import rate_names, workers
@@ -107,7 +107,10 @@ def note_training(
 
 
 def note_md(
-    study: StudySettings, molecules: Sequence[Atoms], done: Mapping[str, float], least: float = MIN_STAGE
+    study: StudySettings,
+    molecules: Sequence[Atoms],
+    done: Mapping[str, float],
+    least: float = MIN_STAGE,
 ) -> None:
     """Keep how long one worker took for a step of one trajectory, and the memory of the stage."""
     count = min(workers(study.executor.md), study.spectrum.production.replicas * len(molecules))

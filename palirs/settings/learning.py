@@ -44,9 +44,9 @@ class Learning:
         training frames are then among those that test.
     """
 
-    iterations: Count = 40
+    iterations: Count = 6
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
-    forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = None
+    forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = 10.0
     intensities: Annotated[float, Field(gt=0, le=100, description="a share")] | None = None
     converge: Literal["each", "together"] = "each"
     split: Annotated[

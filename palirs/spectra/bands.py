@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.signal import find_peaks, peak_prominences
 
 from palirs.spectra.spectrum import Spectrum
 
@@ -51,6 +50,8 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
     error = np.zeros(len(y)) if part.error is None else np.nan_to_num(part.error)
     if len(y) < 3 or y.max() <= 0:
         return []
+    from scipy.signal import find_peaks, peak_prominences  # takes long to import
+
     tops, _ = find_peaks(y, height=SMALLEST * y.max())
     tops = tops[y[tops] > SURE * error[tops]]
     tops = tops[peak_prominences(y, tops)[0] > STANDS_OUT * y[tops]]

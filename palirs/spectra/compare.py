@@ -1,7 +1,6 @@
 """Pearson correlation and Wasserstein distance of two spectra."""
 
 import numpy as np
-from scipy.stats import pearsonr, wasserstein_distance
 
 from palirs.spectra.spectrum import Spectrum
 
@@ -45,6 +44,8 @@ def pearson(
                 f"spectrum {spectrum.label!r} is flat between {grid[0]:.0f} and {grid[-1]:.0f} "
                 "cm⁻¹; no correlation exists"
             )
+    from scipy.stats import pearsonr  # a third of a second, which settings need not wait for
+
     return float(pearsonr(first, second).statistic)
 
 
@@ -85,6 +86,8 @@ def wasserstein(
                 f"spectrum {spectrum.label!r} has no intensity between {low:.0f} and {high:.0f} "
                 "cm⁻¹"
             )
+    from scipy.stats import wasserstein_distance
+
     distance = float(wasserstein_distance(grid, grid, *weights))
     return distance if in_cm1 else distance / (high - low)
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from palirs.spectra import lags as lag_functions
 from palirs.spectra.spectrum import Spectrum, mean_spectrum
@@ -68,6 +67,8 @@ def lag_products(
 
     ``values`` has shape ``[steps, components]``.
     """
+    from scipy.fft import next_fast_len  # takes long to import
+
     size = next_fast_len(end - begin + 2 * lags, real=True)
     early = np.fft.rfft(values[begin:end], n=size, axis=0)
     late = np.fft.rfft(values[begin : end + lags], n=size, axis=0)

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import numpy as np
-from scipy.signal import get_window
 
 from palirs.units import BOLTZMANN, CM1_PER_EV, SPEED_OF_LIGHT
 
@@ -28,6 +27,8 @@ def window(name: str, lags: int) -> np.ndarray:
         return np.exp(np.log(0.01) * (np.arange(lags) / lags) ** 2)
     if name not in ("hann", "blackman", "none"):
         raise ValueError(f"window = {name!r}: it should be hann, blackman, gaussian or none")
+    from scipy.signal import get_window  # takes long to import; settings need not wait for it
+
     weights = np.asarray(get_window("boxcar" if name == "none" else name, 2 * lags, fftbins=True))[
         lags:
     ]

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from palirs.spectra import lags
 from palirs.spectra.spectrum import Spectrum
@@ -43,6 +42,8 @@ def at_resolution(
     grid = x[0] + step * np.arange(int((x[-1] - x[0]) / step) + 1)
     y = spectrum.on(grid)
     edge = round(10 / (max_lag * SPEED_OF_LIGHT * step))  # ten times as far as the window reaches
+    from scipy.fft import next_fast_len
+
     size = int(next_fast_len(len(y) + 2 * edge, real=True) or 0)
     padded = np.pad(
         y, (edge, size - len(y) - edge), mode="edge"

@@ -156,7 +156,7 @@ def main(picoseconds: float) -> None:
             recipes[f"{cores} processes"] = Processes(workers=cores)
             recipes[f"{WORKERS} processes"] = Crowded()
             recipes[f"{WORKERS} Slurm workers"] = Slurm(
-                jobs=WORKERS, memory="900MB", logs=f"{folder}/logs"
+                jobs=WORKERS, cores=1, memory="900MB", logs=f"{folder}/logs"
             )
             for what in (work.production, work.training):
                 times: dict[str, list[float]] = {name: [] for name in recipes}

@@ -10,14 +10,15 @@ from pathlib import Path
 import hydra
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-import run as script
-from palirs.recipes import PalirsError
+from palirs.cli.arguments import CONF
+from palirs.cli.overrides import jobs
+from tests.cli.composed import built, check_all, composed, mistake, written
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
 QUANTITY = r"\s*(length|timestep|interval|friction|\w*temperature|thermalisation|max_lag|dipole_interval|harmonic_mae|forces_mae):"
 OPTIONS = [(file.parent.name, file.stem) for file in sorted(CONF.glob("*/*.yaml"))]
 
@@ -212,26 +213,9 @@ def run(*arguments, **variables):
 )
 def test_mistakes_are_explained(override, says):
     """By what ``run.py`` does before anything is computed, called here; the same as a command is below."""
-    words = override.split()
-    said = explained(words, words)
+    told = mistake(*override.split())
     for text in says:
-        assert text in said
-
-
-def explained(arguments, typed=()):
-    """Return what a user is told."""
-    with pytest.raises(PalirsError) as error:
-        check_all(script.short_forms(arguments), typed)
-    return str(error.value)
-
-
-def check_all(arguments, typed=()):
-    arguments = script.check_overrides(arguments, typed)
-    config = script.settled(compose(*arguments))
-    study = script.build(config)
-    study.check_devices()
-    study.checked_molecules()
-    script.check_files(config.task)
+        assert text in told
 
 
 @pytest.mark.parametrize(
@@ -344,7 +328,15 @@ def test_mistakes_in_what_is_new(overrides, says):
     ],
 )
 def test_mistakes_in_molecules_and_goals(override, says):
-    assert says in explained([override])
+    assert says in mistake(override)
+
+
+def test_a_molecule_may_be_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    molecule("CH3OH").write("mine.xyz")
+    for given, names in (("mine.xyz", ["mine"]), ("[H2O, mine.xyz]", ["H2O", "mine"])):
+        molecules = built(f"molecules={given}").checked_molecules()
+        assert [atoms.info["molecule"] for atoms in molecules] == names
 
 
 @pytest.mark.parametrize(
@@ -363,10 +355,8 @@ def test_mistakes_in_molecules_and_goals(override, says):
     ],
 )
 def test_molecules_as_people_write_them(given, means):
-    arguments = script.check_overrides(script.short_forms([given]))
-    assert [
-        atoms.info["molecule"] for atoms in script.build(compose(*arguments)).checked_molecules()
-    ] == means
+    names = [atoms.info["molecule"] for atoms in built(given).checked_molecules()]
+    assert names == means
 
 
 HOME = Path.home()
@@ -402,21 +392,16 @@ HOME = Path.home()
     ],
 )
 def test_values_arrive_as_they_were_typed(given, key, value):
-    """In the settings that a study is made of, also if what was written is written again."""
-    arguments = script.check_overrides(script.short_forms(given), given)
-    assert script.check_overrides(arguments) == arguments
-    settings = [argument for argument in arguments if "=" in argument]
-    found = OmegaConf.select(script.settled(compose(*settings)), key)
-    assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == value
+    """In the settings that a study is made of."""
+    node = OmegaConf.select(composed(*given), key)
+    assert (OmegaConf.to_container(node) if OmegaConf.is_config(node) else node) == value
 
 
 def test_each_job_of_a_sweep_has_its_text():
-    given = ["-m", "engine=gfn1,gfn2", "sampler.temperatures=[300],[500]", "study=a (1)"]
-    assert script.check_overrides(given) == [*given[:3], 'study="a (1)"']
+    given = ["engine=gfn1,gfn2", "sampler.temperatures=[300],[500]", "study=a (1)"]
+    assert written("-m", *given) == [*given[:2], 'study="a (1)"']
     given = ["engine=pyscf_pbe", "engine.basis=6-31G(d,p),def2-svp", "engine.grid=range(2,4)"]
-    settings = script.check_overrides(["-m", *given])[1:]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        engines = [hydra.compose("config", overrides=job).engine for job in script._jobs(settings)]
+    engines = [compose(*job).engine for job in jobs(written("-m", *given))]
     pairs = [(basis, grid) for basis in ("6-31G(d,p)", "def2-svp") for grid in (2, 3)]
     assert [(engine.basis, engine.grid) for engine in engines] == pairs
 
@@ -425,7 +410,7 @@ def test_the_values_of_a_prepared_sweep_are_looked_at_too(tmp_path):
     file = tmp_path / "mine.yaml"
     text = "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {tracker.experiment: %s}}}"
     file.write_text(text % '"Mölln,a (1)"')
-    with pytest.raises(PalirsError, match=r"write tracker\.experiment: (.+)") as error:
-        script.check_overrides(["-cd", str(tmp_path), "-cn", "mine"])
-    file.write_text(text % str(error.value).partition("write tracker.experiment: ")[2])
-    script.check_overrides(["-cd", str(tmp_path), "-cn", "mine"])
+    told = mistake("-cd", str(tmp_path), "-cn", "mine")
+    assert "write tracker.experiment: " in told
+    file.write_text(text % told.partition("write tracker.experiment: ")[2])
+    check_all("-cd", str(tmp_path), "-cn", "mine")

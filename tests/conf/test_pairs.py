@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conf.test_config import check_all, explained
+from tests.cli.composed import check_all, mistake
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ from tests.conf.test_config import check_all, explained
     ],
 )
 def test_pairs_are_explained(override, says):
-    said = explained(override.split())
+    said = mistake(*override.split())
     for text in says:
         assert text in said
 
@@ -145,4 +145,4 @@ def test_pairs_are_explained(override, says):
     ],
 )
 def test_what_the_advice_leads_to_passes(override):
-    check_all(override.split())
+    check_all(*override.split())

@@ -114,7 +114,9 @@ def test_labels_arrive_once_though_a_job_is_cancelled(slurm, tmp_path):
 
 def test_jobs_that_end_are_replaced_while_there_is_work(slurm, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE", 2.0)
-    with Slurm(jobs=2, memory="1GB", logs=str(tmp_path)).open() as executor:
+    with Slurm(
+        jobs=2, cores=1, walltime="01:00:00", memory="1GB", logs=str(tmp_path)
+    ).open() as executor:
         assert executor.workers == 2
         futures = [executor.submit(slowly, number) for number in range(60)]
         futures[0].result(timeout=120)
@@ -127,7 +129,9 @@ def test_jobs_that_end_are_replaced_while_there_is_work(slurm, tmp_path, monkeyp
 
 def test_jobs_that_end_while_nobody_needs_them_do_no_harm(slurm, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE", 1.0)
-    with Slurm(jobs=1, memory="1GB", logs=str(tmp_path)).open() as executor:
+    with Slurm(
+        jobs=1, cores=1, walltime="01:00:00", memory="1GB", logs=str(tmp_path)
+    ).open() as executor:
         assert executor.submit(slowly, 1).result(timeout=120) == 1
         subprocess.run(["scancel", *running()], check=True)
         time.sleep(5)
@@ -144,7 +148,9 @@ def test_jobs_that_end_at_once_are_reported_and_not_submitted_for_ever(
     slurm, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(watch, "PATIENCE", 2.0)
-    with Slurm(jobs=1, memory="1GB", prologue=("exit 3",), logs=str(tmp_path)).open() as executor:
+    with Slurm(
+        jobs=1, cores=1, walltime="01:00:00", memory="1GB", prologue=("exit 3",), logs=str(tmp_path)
+    ).open() as executor:
         future = executor.submit(slowly, 1)
         with pytest.raises(PalirsError, match="do no work, 3 rounds"):
             future.result(timeout=120)
@@ -152,7 +158,9 @@ def test_jobs_that_end_at_once_are_reported_and_not_submitted_for_ever(
 
 def test_what_sbatch_says_is_passed_on(slurm, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE", 2.0)
-    with Slurm(jobs=2, partition="nowhere", memory="1GB", logs=str(tmp_path)).open() as executor:
+    with Slurm(
+        jobs=2, cores=1, partition="nowhere", memory="1GB", logs=str(tmp_path)
+    ).open() as executor:
         future = executor.submit(slowly, 1)
         with pytest.raises(PalirsError, match=r"do no work.*invalid partition"):
             future.result(timeout=120)

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pytest
 
-import run as script
 from palirs.engines import PySCF, TBLite
 from palirs.pages.method import CITED, method
 from palirs.settings import MD
-from run import build
-from tests.conf.test_config import compose
+from tests.cli.composed import built
 
 
 def study(*overrides):
-    return build(compose(*overrides))
+    return built(*overrides)
 
 
-CONF = Path(script.__file__).parent / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 EXTRA = {"gfn2": ["engine=gfn1"]}
 GROUPS = ("model", "training", "pretraining", "initial", "sampler", "selector", "spectrum")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import run as script
+from palirs.cli.arguments import read_arguments
+from palirs.cli.main import explanations
 from palirs.settings import manual
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -15,11 +16,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 @pytest.fixture(scope="module")
 def found():
-    return {one.key: one for one in script.told([])[1]}
+    return {one.key: one for one in explanations(read_arguments([]))[1]}
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == manual.page(*script.told([])), "python -m tests.settings.test_manual"
+    assert PAGE.read_text() == manual.page(*explanations(read_arguments([]))), (
+        "python -m tests.settings.test_manual"
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_almost_every_value_says_what_it_means(found):
 
 
 def test_help_follows_the_command_line():
-    groups, values = script.told(["engine=pyscf_pbe"])
+    groups, values = explanations(read_arguments(["engine=pyscf_pbe"]))
     text = manual.overview(groups, values)
     assert "engine.basis=" in text
     assert text.count("python run.py") >= 6
@@ -52,4 +55,4 @@ def test_help_follows_the_command_line():
 
 
 if __name__ == "__main__":
-    PAGE.write_text(manual.page(*script.told([])))
+    PAGE.write_text(manual.page(*explanations(read_arguments([]))))

@@ -194,7 +194,7 @@ def test_the_highest_order_that_may_be_asked_for_is_one_that_messages_have(shape
         ({"time_limit": 100000.0, "walltime": "1-00:00:00"}, "time_limit=100000 s"),
         (
             {"directives": ("--time=02:00:00",)},
-            "--time=02:00:00.*walltime=01:00:00.*give walltime only",
+            "--time=02:00:00.*walltime=04:00:00.*give walltime only",
         ),
         ({"directives": ("-t 10",)}, "give walltime only"),
         ({"directives": ("--mem-per-cpu=2G",)}, "give memory only"),

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from palirs.recipes import is_recipe
+
 TASKS = "palirs.tasks"
 NO_TYPES = (ImportError, AttributeError, NameError, TypeError, ValueError)
 """Raised where a name is that of nothing with types; what is wrong with it is told later."""
@@ -86,6 +88,8 @@ def kinds(config: Mapping[str, Any], target: Any = None, place: str = "") -> dic
     elif target is not None:
         hints = typing.get_type_hints(target, include_extras=True) | {"study": str | None}
     own = {str(key): takes(hints.get(str(key), Any)) for key in config}
+    for key in _empty(str(config.get("_target_"))) & set(own):
+        own[key] |= Takes(empty=True)
     return dict(_kinds(config, own | {"_target_": TEXT}, place))
 
 
@@ -96,18 +100,11 @@ def _kinds(
 ) -> Iterator[tuple[str, Takes]]:
     for key, value in config.items():
         name, kind = f"{place}.{key}".strip("."), own.get(str(key), ANYTHING)
-        yield name, kind | Takes(empty=value == "")
+        yield name, kind
         if isinstance(value, Mapping) and "_target_" not in value and kind.values is not None:
             yield from _kinds(value, {str(child): kind.values for child in value}, name)
         elif isinstance(value, Mapping):
             yield from kinds(value, place=name).items()
-
-
-def each_once(options: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return choices, one of each kind: all the first, and every other one beside the first."""
-    first = [several[0] for several in options]
-    places = [(place, option) for place, several in enumerate(options) for option in several[1:]]
-    return [first, *([*first[:place], option, *first[place + 1 :]] for place, option in places)]
 
 
 def takes(annotation: Any) -> Takes:
@@ -132,26 +129,48 @@ def _hints(target: str) -> Mapping[str, Any]:
 
     Of a task from its source: to import one takes seconds.
     """
-    module, _, name = target.rpartition(".")
-    if module == TASKS:
-        return _of_source(name)
-    if not target.startswith("palirs."):
-        return {}
     try:
-        return typing.get_type_hints(getattr(import_module(module), name), include_extras=True)
+        return typing.get_type_hints(recipe_or_task(target), include_extras=True)
     except NO_TYPES:
         return {}
 
 
-def _of_source(task: str) -> dict[str, Any]:
+def _empty(target: str) -> set[str]:
+    """Return the fields of a recipe that are an empty text by default."""
+    recipe: Any = recipe_or_task(target)
+    if not is_recipe(recipe):
+        return set()
+    return {field.name for field in fields(recipe) if field.default == ""}
+
+
+@cache
+def recipe_or_task(target: str) -> Any:
+    """Return the recipe, or the task by its source, that a ``_target_`` names."""
+    module, _, name = target.rpartition(".")
+    if module == TASKS:
+        return task_of_source(name)
+    try:
+        return getattr(import_module(module), name) if target.startswith("palirs.") else None
+    except NO_TYPES:
+        return None
+
+
+def task_of_source(name: str) -> Any:
+    """Return a function with the docstring and the types of a task; to import one takes seconds."""
+
+    def task() -> None: ...
+
     spec = find_spec(TASKS)
     assert spec is not None and spec.origin is not None
     for file in Path(spec.origin).parent.glob("*.py"):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name == task:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
                 parameters = [each for each in node.args.args[1:] if each.annotation is not None]
-                return {each.arg: _evaluated(each.annotation) for each in parameters}
-    return {}
+                task.__annotations__ = {
+                    each.arg: _evaluated(each.annotation) for each in parameters
+                }
+                task.__doc__ = ast.get_docstring(node)
+    return task
 
 
 def _evaluated(annotation: ast.expr | None) -> Any:

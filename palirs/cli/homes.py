@@ -1,13 +1,11 @@
-"""Composed settings: what a shell would have put there, and what Hydra's grammar cannot write."""
+"""Home directories in composed settings, which a shell would have put there."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from palirs.recipes import PalirsError
-from palirs.settings.commandline.kinds import ANYTHING, Takes
 
 HOME = re.compile(r"(?P<address>(?:(?:sqlite|file):/{2,3})?)(?P<home>~[\w.-]*)(?=/|\Z)")
 
@@ -47,20 +45,3 @@ def with_home(text: str) -> str:
     if home.startswith("~"):
         raise PalirsError(f"{text}: there is no user {match['home'][1:]!r} whose home ~ could be")
     return match["address"] + home + text[match.end() :]
-
-
-def with_pairs(
-    values: Mapping[str, Any],
-    takes: Mapping[str, Takes],
-    place: str = "",
-) -> dict[Any, Any]:
-    """Return settings in which pairs that Hydra had to be given as a text are pairs."""
-    settings = {}
-    for key, value in values.items():
-        name = f"{place}.{key}".strip(".")
-        if isinstance(value, Mapping):
-            value = with_pairs(value, takes, name)
-        elif str(value).startswith('{"') and takes.get(name, ANYTHING).values is not None:
-            value = json.loads(value)
-        settings[key] = value
-    return settings

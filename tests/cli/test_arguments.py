@@ -9,27 +9,15 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-import run as script
+from palirs.cli import configuration, sweeps
+from palirs.cli.arguments import read_arguments
+from palirs.cli.homes import with_home, with_homes
+from palirs.cli.kinds import ANYTHING, TEXT, Takes, kinds, takes
 from palirs.recipes import PalirsError
 from palirs.settings import StudySettings
-from palirs.settings.commandline import arguments as words
-from palirs.settings.commandline import flags_first
-from palirs.settings.commandline.homes import with_home, with_homes
-from palirs.settings.commandline.kinds import ANYTHING, TEXT, Takes, each_once, kinds, takes
-from palirs.settings.commandline.readable import job_directory
 from palirs.settings.flat import flat
 
 ROOT = Path(__file__).parents[2]
-FLAGS = {
-    "-m": False,
-    "--multirun": False,
-    "--help": False,
-    "-cd": True,
-    "--config-dir": True,
-    "-cn": True,
-    "--cfg": True,
-    "--info": False,
-}
 MAYBE = TEXT | Takes(null=True)
 TEXTS, PAIRS = Takes(members=TEXT), Takes(values=TEXT)
 FILES = MAYBE | PAIRS
@@ -40,13 +28,14 @@ FILES = MAYBE | PAIRS
     [
         ("seed=1,2 -m temperature=300", "-m seed=1,2 temperature=300"),
         ("seed=1 -cd sweeps -cn committee_size", "-cd sweeps -cn committee_size seed=1"),
-        ("--config-dir=sweeps seed=1", "--config-dir=sweeps seed=1"),
+        ("--config-dir=sweeps seed=1", "--config-dir sweeps seed=1"),
         ("seed=1 --help", "--help seed=1"),
         ("temperature=-5 ~engine.calculator.xc", "temperature=-5 ~engine.calculator.xc"),
     ],
 )
 def test_flags_may_stand_anywhere(given, means):
-    assert flags_first(given.split(), FLAGS, ("engine",)) == means.split()
+    read = read_arguments(given.split())
+    assert [*read.flags, *read.settings] == means.split()
 
 
 @pytest.mark.parametrize(
@@ -60,14 +49,13 @@ def test_flags_may_stand_anywhere(given, means):
         ("seed = 3", "without blanks around the ="),
         ("=3", "'=3': settings are given as key=value"),
         ("ethanol", "'ethanol': settings are given as key=value"),
-        ("~engine", "cannot do without engine"),
         ("-m --cfg job", "-m and --cfg cannot be given together"),
         ("study=M\udcf6lln", "not UTF-8"),
     ],
 )
 def test_slips_are_told(given, says):
     with pytest.raises(PalirsError) as error:
-        flags_first(given.split(), FLAGS, ("engine",))
+        read_arguments(given.split())
     assert says in str(error.value)
 
 
@@ -88,15 +76,6 @@ def test_slips_are_told(given, says):
 )
 def test_what_an_annotation_allows(annotation, kind):
     assert takes(annotation) == kind
-
-
-def test_each_option_is_looked_at_once():
-    assert each_once([]) == [[]]
-    assert each_once([["a", "b"], ["c"], ["d", "e"]]) == [
-        ["a", "c", "d"],
-        ["b", "c", "d"],
-        ["a", "c", "e"],
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +134,6 @@ def test_home(text, expected, monkeypatch):
         "b": {"c": expected, "d": 1, "e": None},
     }
     assert with_homes({"command": f"srun {text} -x"}) == {"command": f"srun {expected} -x"}
-    assert flags_first([f"--config-dir={text}"], FLAGS, ()) == [f"--config-dir={expected}"]
 
 
 def test_nobody_has_a_home():
@@ -165,13 +143,13 @@ def test_nobody_has_a_home():
 
 @pytest.mark.parametrize("name", ["a", "a/", "a //", " a ", "C#N", "größe (1)", 7])
 def test_a_study_is_a_directory(name):
-    assert words.directory(name) == Path(str(name).strip(" /"))
+    assert configuration.named_directory(name) == Path(str(name).strip(" /"))
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", ["a"], {"a": "b"}, "$HOME/x"])
 def test_what_is_no_directory_is_refused(name):
     with pytest.raises(PalirsError, match="study = "):
-        words.directory(name)
+        configuration.named_directory(name)
 
 
 def test_studies_of_a_sweep_are_named_without_quotes(tmp_path):
@@ -182,13 +160,13 @@ def test_studies_of_a_sweep_are_named_without_quotes(tmp_path):
         "molecules.names=['C#N','CO']",
     ]
     name = "engine.basis=6-31G(d,p),seed=1,labels.store=a_b c,molecules.names=[C#N,CO]"
-    assert job_directory(tmp_path, jobs, script._read) == tmp_path / name
+    assert sweeps.job_name(tmp_path, jobs) == name
     old = tmp_path / "molecules.names=['CCO']"
     old.mkdir()
-    assert job_directory(tmp_path, ["molecules.names=['CCO']"], script._read) == old, "made before"
+    assert sweeps.job_name(tmp_path, ["molecules.names=['CCO']"]) == old.name, "made before"
     settings = [[f"molecules.names=[{'ö' * 200},{end}]"] for end in "ab"]
-    long = [job_directory(tmp_path, job, script._read) for job in settings]
-    assert all(len(place.name.encode()) <= 200 for place in long) and long[0] != long[1]
+    long = [sweeps.job_name(tmp_path, job) for job in settings]
+    assert all(len(name.encode()) <= 200 for name in long) and long[0] != long[1]
 
 
 @pytest.mark.parametrize(
