@@ -12,7 +12,7 @@ from hydra._internal.utils import get_args_parser
 import run as script
 from palirs.settings.commandline import flags_first
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -51,7 +51,7 @@ def test_a_command_composes(page, arguments, monkeypatch):
 
 def test_there_are_commands():
     assert len(ALL) > 40
-    assert {page for page, _ in ALL} >= {"README.md", "tutorial.md", "cluster.md"}
+    assert {page for page, _ in ALL} >= {"README.md", "commands.md", "tutorial.md", "cluster.md"}
 
 
 @pytest.mark.integration
