@@ -1,4 +1,4 @@
-"""The method of a study in words, filled from its settings, and what it cites."""
+"""The method of a study in words, filled from its settings, with references."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ CITED = {
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {
-    "starts": {"scratch": "scratch", "previous": "its weights of the iteration before"},
+    "starts": {"scratch": "scratch", "previous": "its weights from the previous iteration"},
     "optimisers": {"amsgrad": "AMSGrad", "adamw": "AdamW", "schedule_free": "schedule-free AdamW"},
     "schedules": {
         "doubling": "lengths that double while it pays",
@@ -62,12 +62,15 @@ WORDS = {
 
 @dataclass
 class References:
-    """What a text cites, numbered in the order in which it does."""
+    """References of a text, numbered in the order of their first citation."""
 
     cited: list[str] = field(default_factory=list)
 
     def cite(self, *keys: str) -> Markup:
-        """Return the numbers of sources, of :data:`CITED` by their keys or as they are; nothing for what is not known."""
+        """Return a link with the numbers of sources, keys of :data:`CITED` or whole references.
+
+        A key that is not known is left out.
+        """
         texts = [CITED.get(key, key if "doi:" in key or "arXiv:" in key else "") for key in keys]
         for text in filter(None, texts):
             if text not in self.cited:
@@ -83,7 +86,7 @@ class References:
 def method(
     study: Study, molecules: Sequence[str], trainings: int, labels: int, md: Collection[str] = ()
 ) -> tuple[Markup, list[str]]:
-    """Return how a study was done, in words, and what that cites, in order.
+    """Return the method of a study in words, and its references in order.
 
     Parameters
     ----------
@@ -94,10 +97,10 @@ def method(
     trainings, labels : int
         Iterations done, and reference calculations used.
     md : collection of str
-        Spectra that there are: ``predicted``, ``reference``.
+        Kinds of spectra that exist: ``predicted``, ``reference``.
     """
     references = References()
-    told = {
+    settings = {
         key: value
         for key, value in study.engine.settings.items()
         if isinstance(value, str | int | float) and value not in ("", False)
@@ -111,7 +114,7 @@ def method(
         labels=labels,
         experiments=study.spectrum.experiments(molecules),
         engine_settings="; ".join(
-            f"{key.replace('_', ' ')} {value}" for key, value in told.items()
+            f"{key.replace('_', ' ')} {value}" for key, value in settings.items()
         )[:600],
         displacement=DISPLACEMENT,
         done=md,

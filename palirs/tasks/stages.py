@@ -288,9 +288,9 @@ def analyse(session: Session) -> None:
         measuring.size(session.molecules),
         done["seconds"] / len(session.molecules),
     )
-    told, warned = _summary(session, found), report.warnings(found, session.study)
+    told, caveats = _summary(session, found), report.caveats(found, session.study)
     written = page.write(
-        session.directory / "report.html", f"Study {session.directory.name}", told, warned, content
+        session.directory / "report.html", f"Study {session.directory.name}", told, caveats, content
     )
     for file in report.figures_of(content):
         session.tracker.artifact(file, "figures")
