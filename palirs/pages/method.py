@@ -10,9 +10,10 @@ from palirs.settings import Study
 from palirs.vibrations.analysis import DISPLACEMENT
 
 CITED = {
-    "protocol": "N. Bhatia, P. Rinke, O. Krejčí, Leveraging active learning-enhanced machine-learned interatomic potential for efficient "
-    "infrared spectra prediction",
-    "ase": "A. Hjorth Larsen et al., J. Phys.: Condens. Matter 2017, 29, 273002, doi:10.1088/1361-648X/aa680e",
+    "protocol": "N. Bhatia, P. Rinke, O. Krejčí, Leveraging active learning-enhanced "
+    "machine-learned interatomic potential for efficient infrared spectra prediction",
+    "ase": "A. Hjorth Larsen et al., J. Phys.: Condens. Matter 2017, 29, 273002, "
+    "doi:10.1088/1361-648X/aa680e",
     "ribeiro": "R. F. Ribeiro et al., J. Phys. Chem. B 2011, 115, 14556, doi:10.1021/jp205508z",
     "transfer": "J. S. Smith et al., Nat. Commun. 2019, 10, 2903, doi:10.1038/s41467-019-10827-4",
     "mace": "I. Batatia et al., Adv. Neural Inf. Process. Syst. 2022, 35, arXiv:2206.07697",
@@ -22,11 +23,15 @@ CITED = {
     "one_cycle": "L. N. Smith, N. Topin, 2017, arXiv:1708.07120",
     "cosine": "I. Loshchilov, F. Hutter, ICLR 2017, arXiv:1608.03983",
     "baoab": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
-    "langevin": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
-    "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, 2635, doi:10.1063/1.463940",
-    "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, doi:10.1145/130385.130417",
+    "langevin": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, "
+    "doi:10.1063/1.4802990",
+    "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, "
+    "2635, doi:10.1063/1.463940",
+    "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, "
+    "doi:10.1145/130385.130417",
     "Distant": "V. Zaverkin et al., Digital Discovery 2022, 1, 605, doi:10.1039/D2DD00034B",
-    "conformal": "Y. Hu et al., Mach. Learn.: Sci. Technol. 2022, 3, 045028, doi:10.1088/2632-2153/aca7b1",
+    "conformal": "Y. Hu et al., Mach. Learn.: Sci. Technol. 2022, 3, 045028, "
+    "doi:10.1088/2632-2153/aca7b1",
     "etkdg": "S. Wang et al., J. Chem. Inf. Model. 2020, 60, 2044, doi:10.1021/acs.jcim.0c00025",
     "thomas": "M. Thomas et al., Phys. Chem. Chem. Phys. 2013, 15, 6608, doi:10.1039/C3CP44302G",
     "ramirez": "R. Ramírez et al., J. Chem. Phys. 2004, 121, 3973, doi:10.1063/1.1774986",

@@ -145,7 +145,7 @@ def _of_models(results: Findings, study: Study) -> list[str]:
 
 
 def _of_forces(expected: float, goal: float) -> list[str]:
-    """Return a caveat where the error of the forces expected along MD is above the goal or unknown."""
+    """Return a caveat where the forces expected along MD miss the goal, or are not known."""
     if expected < goal:
         return []
     sentence = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"

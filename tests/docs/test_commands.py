@@ -57,7 +57,7 @@ def test_there_are_commands():
 @pytest.mark.integration
 @pytest.mark.slow
 def test_a_newcomer_gets_through(tmp_path):
-    """A molecule of their own by SMILES with one command of the tutorial, its spectrum with a second."""
+    """A molecule by SMILES with one command of the tutorial, its spectrum with a second."""
     learn, predict = (
         arguments
         for arguments in commands(ROOT / "docs" / "tutorial.md")

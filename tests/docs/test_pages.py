@@ -48,7 +48,7 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def named(page):
-    """Return the folders and files of code that a page names, in backticks or as lines of a tree."""
+    """Return the folders and files of code that a page names in backticks or in a tree."""
     name = r"(?:[a-z_]+/)*(?:[a-z_]+\.(?:py|c|sh)|[a-z_]+/)"
     text = page.read_text()
     return re.findall(rf"`({name})`", text) + re.findall(rf"^ *({name})  ", text, re.MULTILINE)
