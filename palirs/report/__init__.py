@@ -1,1 +1,1 @@
-"""Everything that a person looks at: figures, tables, the report, the plan."""
+"""Figures, tables and sections of the report."""

@@ -1,4 +1,4 @@
-"""Experiment tracking with MLflow: the only import of it. Tracking is an edge: it may be late or absent, computing goes on.
+"""Experiment tracking with MLflow, which may be late or absent; computing goes on.
 
 Every call is first written to an outbox in the study directory and then sent. While the server
 cannot be reached, all entries wait there and are sent with the next call that succeeds, at the
