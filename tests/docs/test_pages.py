@@ -73,9 +73,9 @@ def test_a_decision_fits_on_a_screen(page):
     assert f"]({page.name})" in (page.parent / "README.md").read_text(), "it is in the list"
 
 
-def test_decisions_are_numbered():
-    numbers = [int(page.name[:3]) for page in DECISIONS]
-    assert numbers == list(range(1, len(numbers) + 1))
+def test_no_two_decisions_have_one_number():
+    numbers = [page.name[:3] for page in DECISIONS]
+    assert len(numbers) > 20 and len(set(numbers)) == len(numbers)
 
 
 def test_quoted_log_lines_are_those_of_the_code():
