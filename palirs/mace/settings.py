@@ -141,8 +141,8 @@ class Training:
     patience : float
         Training ends when the validation error has not improved for this share of ``updates``.
     test_fraction : float
-        Share of the frames set aside for the reported errors, drawn anew whenever the data set
-        grows.
+        Share of the frames set aside for the reported errors. A frame is assigned once, when it
+        arrives; with ``learning.split=frames`` frames are drawn anew whenever the data set grows.
     validation_fraction : float
         Share of the rest that decides on early stopping and on the weights that are kept. 0: none,
         all are learnt to the end of the schedule, and its last weights are kept; for few labels, of

@@ -1,1 +1,1 @@
-"""HTML pages that people read: the report of a study, a sweep, several studies beside each other."""
+"""HTML pages: the report of a study, and comparisons of several studies."""

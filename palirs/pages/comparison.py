@@ -1,7 +1,4 @@
-"""Several studies beside each other: those of a sweep, or any that are named.
-
-Everything is read from their directories.
-"""
+"""Comparison of several studies, of a sweep or named by the user, read from their directories."""
 
 import json
 import re
@@ -35,7 +32,7 @@ COLUMNS = {
     "labels.used": "labels",
     "seconds": "time (s)",
 }
-"""What is told of each study, and its head in the table."""
+"""Results that are compared, and their headings in the table."""
 DRAWN = ("harmonic.mae_cm1", EXPECTED, "labels.used", "seconds")
 MOST = 12
 """Spectra in one figure."""
@@ -43,41 +40,51 @@ SAME = ("study", "task", "tracker", "executor", "labels")
 """Settings that make no difference to results."""
 
 
-def write_summary(place: Path, told: Mapping[str, float]) -> None:
-    """Write down what a study came to besides the metrics of its iterations: how sure and how good its spectra are."""
-    part = place / f"{SUMMARY}.part"
-    part.write_text(json.dumps({key: value for key, value in told.items() if np.isfinite(value)}))
-    part.replace(place / SUMMARY)
+def write_summary(study: Path, results: Mapping[str, float]) -> None:
+    """Save the results of a study besides those of its iterations: errors of its spectra."""
+    part = study / f"{SUMMARY}.part"
+    finite = {key: value for key, value in results.items() if np.isfinite(value)}
+    part.write_text(json.dumps(finite))
+    part.replace(study / SUMMARY)
 
 
-def outcome(place: Path) -> dict[str, float]:
-    """Return what a study came to, by the keys of :data:`COLUMNS`; seconds are those of all its stages but the drawing of reports."""
-    metrics = [
-        json.loads((one / "metrics.json").read_text())["metrics"]
-        for one in complete_iterations(place)
+def outcome(study: Path) -> dict[str, float]:
+    """Return the results of a study, by the keys of :data:`COLUMNS`.
+
+    Seconds are those of all stages but the report.
+    """
+    metrics = _metrics(study)
+    results = dict(metrics[-1]) if metrics else {}
+    results.pop(EXPECTED, None)  # which belongs to the committee before
+    expected = expected_errors(study)[-1:]
+    if expected and np.isfinite(expected[0]):
+        results[EXPECTED] = expected[0]
+    if (study / SUMMARY).exists():
+        results |= json.loads((study / SUMMARY).read_text())
+    stages = Journal(study).stages()
+    seconds = sum(spent["seconds"] for name, spent in stages.items() if name != "report")
+    if seconds:
+        results["seconds"] = seconds
+    return {key: results[key] for key in COLUMNS if key in results}
+
+
+def _metrics(study: Path) -> list[dict[str, float]]:
+    """Return the metrics of each iteration."""
+    return [
+        json.loads((iteration / "metrics.json").read_text())["metrics"]
+        for iteration in complete_iterations(study)
     ]
-    told = dict(metrics[-1]) if metrics else {}
-    told.pop(EXPECTED, None)  # which is that of the committee before
-    expected = expected_errors(place)[-1:]
-    told |= {EXPECTED: expected[0]} if np.isfinite(expected).all() and expected else {}
-    told |= json.loads((place / SUMMARY).read_text()) if (place / SUMMARY).exists() else {}
-    seconds = sum(
-        one["seconds"] for name, one in Journal(place).stages().items() if name != "report"
-    )
-    return {key: told[key] for key in COLUMNS if key in told} | (
-        {"seconds": seconds} if seconds else {}
-    )
 
 
 def write(
-    places: Mapping[str, Path], base: Path, stem: str, title: str, summary: Sequence[str]
+    studies: Mapping[str, Path], base: Path, stem: str, title: str, summary: Sequence[str]
 ) -> list[Path]:
     """Write page, table and figure of several studies; return the files.
 
     Parameters
     ----------
-    places : mapping
-        Name of each study, and its directory.
+    studies : mapping
+        Name and directory of each study.
     base : Path
         Where ``<stem>.html``, ``.csv`` and ``.png`` go.
     stem, title : str
@@ -86,128 +93,114 @@ def write(
         Sentences at the top.
     """
     base.mkdir(parents=True, exist_ok=True)
-    found = {name: outcome(place) for name, place in places.items()}
+    results = {name: outcome(study) for name, study in studies.items()}
     rows = [
-        {"study": name, **{head: told[key] for key, head in COLUMNS.items() if key in told}}
-        for name, told in found.items()
+        {"study": name, **{head: numbers[key] for key, head in COLUMNS.items() if key in numbers}}
+        for name, numbers in results.items()
     ]
-    write_table(base / f"{stem}.csv", [{"study": name, **told} for name, told in found.items()])
-    drawn = figures.save(
-        figures.bars(found, {key: COLUMNS[key] for key in DRAWN}), base / f"{stem}.png"
-    )
+    table = base / f"{stem}.csv"
+    write_table(table, [{"study": name, **numbers} for name, numbers in results.items()])
+    bars = figures.bars(results, {key: COLUMNS[key] for key in DRAWN})
+    figure = figures.save(bars, base / f"{stem}.png")
     chapters = [
-        Chapter("Studies", [Section("Studies", rows=rows), Section("Beside each other", drawn)]),
-        Chapter("Spectra", _spectra(places, base / f"{stem}-figures")),
-        Chapter("Learning", _learning(places, base / f"{stem}-learning.png")),
-        Chapter("Settings that differ", _settings(places)),
+        Chapter("Studies", [Section("Studies", rows=rows), Section("Results", figure)]),
+        Chapter("Spectra", _spectra(studies, base / f"{stem}-figures")),
+        Chapter("Learning", _learning(studies, base / f"{stem}-learning.png")),
+        Chapter("Settings that differ", _settings(studies)),
     ]
-    return [
-        page.write(base / f"{stem}.html", title, summary, (), chapters),
-        base / f"{stem}.csv",
-        drawn,
-    ]
+    return [page.write(base / f"{stem}.html", title, summary, (), chapters), table, figure]
 
 
-def _spectra(places: Mapping[str, Path], folder: Path) -> list[Section]:
-    """Draw the predicted spectra of each molecule and temperature over one another, and the engine's own if one study has it."""
-    known: dict[tuple[str, str], dict[str, Spectrum]] = {}
-    for name, place in places.items():
-        for file in sorted((place / "spectra").glob("*-predicted.csv")):
-            if match := re.fullmatch(r"(.+)-([\d.e+]+)K-predicted\.csv", file.name):
-                known.setdefault((match[1], match[2]), {})[name] = read_csv(file)
+def _spectra(studies: Mapping[str, Path], folder: Path) -> list[Section]:
+    """Return a section for each molecule and temperature of which there are predictions."""
+    predictions: dict[tuple[str, str], dict[str, Spectrum]] = {}
+    for name, study in studies.items():
+        for file in sorted((study / "spectra").glob("*-predicted.csv")):
+            match = re.fullmatch(r"(.+)-([\d.e+]+)K-predicted\.csv", file.name)
+            if match:
+                predictions.setdefault((match[1], match[2]), {})[name] = read_csv(file)
     sections = []
-    for (molecule, temperature), spectra in known.items():
-        title, first = f"{molecule}, {temperature} K", next(iter(spectra))
-        shown = dict(list(spectra.items())[:MOST])
-        references = [
-            place / "spectra" / f"{molecule}-{temperature}K-reference.csv"
-            for place in places.values()
-        ]
+    for (molecule, temperature), spectra in predictions.items():
+        file = f"{molecule}-{temperature}K-reference.csv"
+        references = [study / "spectra" / file for study in studies.values()]
         reference = next((read_csv(file) for file in references if file.exists()), None)
-        drawn = spectral_figures.overlay(title, shown, reference, interactive.WINDOW)
-        rows = [
-            {
-                "study": name,
-                **_alike(one, spectra[first], first),
-                **_alike(one, reference, "reference MD"),
-            }
-            for name, one in shown.items()
-        ]
-        note = f"{len(spectra) - MOST} more are not drawn. " if len(spectra) > MOST else ""
-        note += (
-            "The reference is the engine's own MD of the first study that has it. "
-            if reference is not None
-            else ""
-        )
-        made = {
-            one.made
-            for one in (*shown.values(), *([reference] if reference is not None else []))
-            if one.made
-        }
-        note += (
-            f"They were made in different ways, so lines differ in width: {'; '.join(sorted(made))}."
-            if len(made) > 1
-            else ""
-        )
-        sections.append(
-            Section(
-                title,
-                figures.save(drawn, folder / f"{molecule}-{temperature}K.png"),
-                rows,
-                interactive.overlay(title, shown, reference),
-                note,
-            )
-        )
+        figure = folder / f"{molecule}-{temperature}K.png"
+        sections.append(_overlay(f"{molecule}, {temperature} K", spectra, reference, figure))
     return sections
 
 
-def _alike(one: Spectrum, other: Spectrum | None, name: str) -> dict[str, object]:
+def _overlay(
+    title: str, spectra: Mapping[str, Spectrum], reference: Spectrum | None, file: Path
+) -> Section:
+    """Draw predicted spectra over one another, with the reference MD if a study has it."""
+    first = next(iter(spectra))
+    drawn = dict(list(spectra.items())[:MOST])
+    rows = [
+        {
+            "study": name,
+            **_similarity(spectrum, spectra[first], first),
+            **_similarity(spectrum, reference, "reference MD"),
+        }
+        for name, spectrum in drawn.items()
+    ]
+    notes = []
+    if len(spectra) > MOST:
+        notes.append(f"{len(spectra) - MOST} more are not drawn.")
+    if reference is not None:
+        notes.append("The reference is the engine's own MD of the first study that has it.")
+    compared = [*drawn.values(), *([] if reference is None else [reference])]
+    ways = sorted({spectrum.made for spectrum in compared if spectrum.made})
+    if len(ways) > 1:
+        notes.append(
+            f"They were made in different ways, so lines differ in width: {'; '.join(ways)}."
+        )
+    figure = spectral_figures.overlay(title, drawn, reference, interactive.WINDOW)
+    return Section(
+        title,
+        figures.save(figure, file),
+        rows,
+        interactive.overlay(title, drawn, reference),
+        " ".join(notes),
+    )
+
+
+def _similarity(spectrum: Spectrum, other: Spectrum | None, name: str) -> dict[str, object]:
     if other is None:
         return {}
     try:
         return {
-            f"PCC with {name}": f"{pearson(one, other):.3f}",
-            f"WD with {name}": f"{wasserstein(one, other):.3f}",
+            f"PCC with {name}": f"{pearson(spectrum, other):.3f}",
+            f"WD with {name}": f"{wasserstein(spectrum, other):.3f}",
         }
     except FlatError:
         return {}
 
 
-def _learning(places: Mapping[str, Path], file: Path) -> list[Section]:
-    """Draw errors against labels, a line for each study."""
-    courses = {}
-    for name, place in places.items():
-        rows = [
-            json.loads((one / "metrics.json").read_text())["metrics"]
-            for one in complete_iterations(place)
-        ]
-        if rows and all("labels.used" in row for row in rows):
-            courses[name] = rows
+def _learning(studies: Mapping[str, Path], file: Path) -> list[Section]:
+    """Draw errors against labels, a line for each study that counted its labels."""
+    courses = {name: _metrics(study) for name, study in studies.items()}
+    courses = {
+        name: rows
+        for name, rows in courses.items()
+        if rows and all("labels.used" in row for row in rows)
+    }
     if not courses:
         return []
-    return [
-        Section(
-            "Errors against reference calculations", figures.save(figures.courses(courses), file)
-        )
-    ]
+    figure = figures.save(figures.courses(courses), file)
+    return [Section("Errors against reference calculations", figure)]
 
 
-def _settings(places: Mapping[str, Path]) -> list[Section]:
+def _settings(studies: Mapping[str, Path]) -> list[Section]:
     """Return a table of the settings in which the studies differ."""
-    settings = {
-        name: flat(
-            {
-                key: value
-                for key, value in yaml.safe_load(file.read_text()).items()
-                if key not in SAME
-            }
-        )
-        for name, place in places.items()
-        if (file := place / "config.yaml").exists()
-    }
+    settings = {}
+    for name, study in studies.items():
+        file = study / "config.yaml"
+        if file.exists():
+            config = yaml.safe_load(file.read_text())
+            settings[name] = flat({key: config[key] for key in config if key not in SAME})
     rows = []
-    for key in dict.fromkeys(key for one in settings.values() for key in one):
-        values = {name: str(one.get(key, "")) for name, one in settings.items()}
+    for key in dict.fromkeys(key for config in settings.values() for key in config):
+        values = {name: str(config.get(key, "")) for name, config in settings.items()}
         if len(set(values.values())) > 1:
             rows.append({"setting": key, **values})
     return [Section("Settings that differ", rows=rows)] if settings else []

@@ -1,4 +1,4 @@
-"""The method of a study in words, filled from its settings, and what it cites."""
+"""The method of a study in words, filled from its settings, with references."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,10 @@ from palirs.settings import StudySettings
 from palirs.vibrations.analysis import DISPLACEMENT
 
 CITED = {
-    "protocol": "N. Bhatia, P. Rinke, O. Krejčí, Leveraging active learning-enhanced machine-learned interatomic potential for efficient "
-    "infrared spectra prediction",
-    "ase": "A. Hjorth Larsen et al., J. Phys.: Condens. Matter 2017, 29, 273002, doi:10.1088/1361-648X/aa680e",
+    "protocol": "N. Bhatia, P. Rinke, O. Krejčí, Leveraging active learning-enhanced "
+    "machine-learned interatomic potential for efficient infrared spectra prediction",
+    "ase": "A. Hjorth Larsen et al., J. Phys.: Condens. Matter 2017, 29, 273002, "
+    "doi:10.1088/1361-648X/aa680e",
     "ribeiro": "R. F. Ribeiro et al., J. Phys. Chem. B 2011, 115, 14556, doi:10.1021/jp205508z",
     "transfer": "J. S. Smith et al., Nat. Commun. 2019, 10, 2903, doi:10.1038/s41467-019-10827-4",
     "mace": "I. Batatia et al., Adv. Neural Inf. Process. Syst. 2022, 35, arXiv:2206.07697",
@@ -22,11 +23,15 @@ CITED = {
     "one_cycle": "L. N. Smith, N. Topin, 2017, arXiv:1708.07120",
     "cosine": "I. Loshchilov, F. Hutter, ICLR 2017, arXiv:1608.03983",
     "baoab": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
-    "langevin": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, doi:10.1063/1.4802990",
-    "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, 2635, doi:10.1063/1.463940",
-    "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, doi:10.1145/130385.130417",
+    "langevin": "B. Leimkuhler, C. Matthews, J. Chem. Phys. 2013, 138, 174102, "
+    "doi:10.1063/1.4802990",
+    "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, "
+    "2635, doi:10.1063/1.463940",
+    "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, "
+    "doi:10.1145/130385.130417",
     "Distant": "V. Zaverkin et al., Digital Discovery 2022, 1, 605, doi:10.1039/D2DD00034B",
-    "conformal": "Y. Hu et al., Mach. Learn.: Sci. Technol. 2022, 3, 045028, doi:10.1088/2632-2153/aca7b1",
+    "conformal": "Y. Hu et al., Mach. Learn.: Sci. Technol. 2022, 3, 045028, "
+    "doi:10.1088/2632-2153/aca7b1",
     "etkdg": "S. Wang et al., J. Chem. Inf. Model. 2020, 60, 2044, doi:10.1021/acs.jcim.0c00025",
     "thomas": "M. Thomas et al., Phys. Chem. Chem. Phys. 2013, 15, 6608, doi:10.1039/C3CP44302G",
     "ramirez": "R. Ramírez et al., J. Chem. Phys. 2004, 121, 3973, doi:10.1063/1.1774986",
@@ -36,7 +41,7 @@ CITED = {
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {
-    "starts": {"scratch": "scratch", "previous": "its weights of the iteration before"},
+    "starts": {"scratch": "scratch", "previous": "its weights from the previous iteration"},
     "optimisers": {"amsgrad": "AMSGrad", "adamw": "AdamW", "schedule_free": "schedule-free AdamW"},
     "schedules": {
         "doubling": "lengths that double while it pays",
@@ -62,12 +67,15 @@ WORDS = {
 
 @dataclass
 class References:
-    """What a text cites, numbered in the order in which it does."""
+    """References of a text, numbered in the order of their first citation."""
 
     cited: list[str] = field(default_factory=list)
 
     def cite(self, *keys: str) -> Markup:
-        """Return the numbers of sources, of :data:`CITED` by their keys or as they are; nothing for what is not known."""
+        """Return a link with the numbers of sources, keys of :data:`CITED` or whole references.
+
+        A key that is not known is left out.
+        """
         texts = [CITED.get(key, key if "doi:" in key or "arXiv:" in key else "") for key in keys]
         for text in filter(None, texts):
             if text not in self.cited:
@@ -87,7 +95,7 @@ def method(
     labels: int,
     md: Collection[str] = (),
 ) -> tuple[Markup, list[str]]:
-    """Return how a study was done, in words, and what that cites, in order.
+    """Return the method of a study in words, and its references in order.
 
     Parameters
     ----------
@@ -98,10 +106,10 @@ def method(
     trainings, labels : int
         Iterations done, and reference calculations used.
     md : collection of str
-        Spectra that there are: ``predicted``, ``reference``.
+        Kinds of spectra that exist: ``predicted``, ``reference``.
     """
     references = References()
-    told = {
+    settings = {
         key: value
         for key, value in study.engine.settings.items()
         if isinstance(value, str | int | float) and value not in ("", False)
@@ -115,7 +123,7 @@ def method(
         labels=labels,
         experiments=study.spectrum.experiments(molecules),
         engine_settings="; ".join(
-            f"{key.replace('_', ' ')} {value}" for key, value in told.items()
+            f"{key.replace('_', ' ')} {value}" for key, value in settings.items()
         )[:600],
         displacement=DISPLACEMENT,
         done=md,

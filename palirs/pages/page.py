@@ -1,6 +1,7 @@
-"""One HTML page that needs nothing else: figures and scripts are inside, so it can be sent by mail, read offline and printed."""
+"""One self-contained HTML page: figures and scripts are embedded, for mail, offline and print."""
 
 import base64
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -42,16 +43,16 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a page.
+    """A chapter of a page, with an entry in its table of contents.
 
     Attributes
     ----------
     title : str
-        Its heading, and its entry in the table of contents.
+        Its heading.
     sections : sequence of Section
-        Drawn in order.
+        In order.
     text : str
-        Before them; Markup, or it is escaped.
+        Before the sections; escaped unless it is Markup.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Chapter:
 
     @property
     def anchor(self) -> str:
-        """What links point to."""
+        """The id that links point to."""
         return re.sub(r"\W+", "-", self.title.lower()).strip("-")
 
 
@@ -68,7 +69,7 @@ def write(
     path: Path,
     title: str,
     summary: Sequence[str],
-    warnings: Sequence[str],
+    caveats: Sequence[str],
     chapters: Sequence[Chapter],
 ) -> Path:
     """Write a page, atomically.
@@ -79,10 +80,10 @@ def write(
         The HTML file.
     title : str
         Heading.
-    summary, warnings : sequence of str
-        Sentences at the top; what should be known before a number is used.
+    summary, caveats : sequence of str
+        Sentences at the top.
     chapters : sequence of Chapter
-        Those that hold nothing are left out.
+        Empty ones are left out.
     """
     chapters = [chapter for chapter in chapters if chapter.text or chapter.sections]
     plots = any(section.plot is not None for chapter in chapters for section in chapter.sections)
@@ -91,7 +92,7 @@ def write(
         "page.html",
         title=title,
         summary=summary,
-        warnings=warnings,
+        caveats=caveats,
         chapters=chapters,
         script=script,
     )
@@ -108,14 +109,14 @@ def render(template: str, **values: Any) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": "{:g}".format,
         "percent": "{:.0%}".format,
         "cell": cell,
@@ -125,31 +126,34 @@ def _environment() -> Environment:
         "columns": _columns,
         "linked": _linked,
     }
-    made.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    return made
+    environment.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    return environment
 
 
 def cell(value: object) -> str:
-    """Return what stands in a table: few digits, nothing for what is not a number."""
-    if isinstance(value, float):
-        return "" if value != value else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return str(value)
+    """Return the text of a table cell: few digits, empty for NaN."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def head(key: str) -> str:
-    """Return the head of a column for readers: ``forces.mae_meV_per_A`` becomes ``forces MAE (meV/Å)``."""
-    if alike := re.fullmatch(r"(pcc|wd)_(\w+?)_(\w+?)(_equal)?(_scaled)?", key):
-        kind, a, b, equal, scaled = alike.groups()
-        if a in SPECTRA and b in SPECTRA:
-            pair = (
-                f"{SPECTRA[a]}, its halves" if a == b == "ref" else f"{SPECTRA[a]} and {SPECTRA[b]}"
-            )
-            return f"{kind.upper()}, {pair}{' at its resolution' if equal else ''}{', scaled' if scaled else ''}"
-    if not re.fullmatch(r"[\w.]+", key):  # in words already, or the name of a study
+    """Return the heading of a column: ``forces MAE (meV/Å)`` for ``forces.mae_meV_per_A``."""
+    score = re.fullmatch(r"(pcc|wd)_(ml|ref|exp)_(ml|ref|exp)(_equal)?(_scaled)?", key)
+    if score:
+        kind, a, b, equal, scaled = score.groups()
+        pair = f"{SPECTRA[a]} and {SPECTRA[b]}"
+        if a == b == "ref":
+            pair = "the two halves of the reference MD"
+        resolution = " at its resolution" if equal else ""
+        return f"{kind.upper()}, {pair}{resolution}{', scaled' if scaled else ''}"
+    if not re.fullmatch(r"[\w.]+", key):  # words already, or the name of a study
         return key
     unit = next((suffix for suffix in UNITS if key.endswith(suffix)), "")
-    words = " ".join(WORDS.get(part, part) for part in re.split(r"[._]", key.removesuffix(unit)))
-    return f"{words} ({UNITS[unit]})" if unit else words
+    text = " ".join(WORDS.get(part, part) for part in re.split(r"[._]", key.removesuffix(unit)))
+    return f"{text} ({UNITS[unit]})" if unit else text
 
 
 def _linked(text: str) -> Markup:
@@ -159,14 +163,14 @@ def _linked(text: str) -> Markup:
     return Markup(
         re.sub(
             r"(doi|arXiv):(\S+)",
-            lambda found: found.expand(link.format(homes[found[1]])),
+            lambda match: match.expand(link.format(homes[match[1]])),
             str(escape(text)),
         )
     )
 
 
 def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """Return the keys of all rows, each with the class of its column: ``text`` stands on the left, numbers on the right."""
+    """Return the CSS class of each column: ``text`` (left-aligned) or ``number``."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return {
         key: "text"

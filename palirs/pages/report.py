@@ -1,4 +1,4 @@
-"""The report of a study: its chapters, what should be known before its numbers are used, what it cost, and how to do it again."""
+"""The report of a study: its chapters, caveats, what it cost, and how to reproduce it."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -32,20 +32,20 @@ LIBRARIES = (
     "mlflow",
 )
 FEW = 10
-"""Test structures, below which an error is a guess."""
+"""Test structures; the errors of fewer are unreliable."""
 UNSURE = 0.1
-"""Standard error of a band, or error of intensities, that is worth a warning."""
+"""Relative standard error of a band, or error of intensities, that is a caveat."""
 
 
 def chapters(
-    found: StudyResults, study: StudySettings, journal: Journal, config: str
+    results: StudyResults, study: StudySettings, journal: Journal, config: str
 ) -> list[Chapter]:
-    """Return what the report consists of; draws every figure.
+    """Draw every figure and return the chapters of the report.
 
     Parameters
     ----------
-    found : StudyResults
-        What the study found.
+    results : StudyResults
+        Of the study.
     study : StudySettings
         The settings.
     journal : Journal
@@ -53,198 +53,238 @@ def chapters(
     config : str
         Its settings as YAML.
     """
-    store, used = found.spectra, round(found.history[-1].get("labels.used", 0))
-    done = [
+    store = results.spectra
+    labels = round(results.history[-1].get("labels.used", 0))
+    kinds = [
         kind
         for kind in ("predicted", "reference")
         if any(store.file(name, kind).exists() for name in store.molecules)
     ]
-    text, cited = method(study, store.molecules, len(found.history), used, done)
+    text, cited = method(study, store.molecules, len(results.history), labels, kinds)
     return [
         Chapter(
             "Spectra",
             [
-                *spectral.spectra(found),
-                *spectral.conformers(found),
-                *spectral.temperatures(found),
-                *spectral.lengths(found),
+                *spectral.spectra(results),
+                *spectral.conformers(results),
+                *spectral.temperatures(results),
+                *spectral.lengths(results),
             ],
         ),
-        Chapter("Normal modes", spectral.modes(found)),
+        Chapter("Normal modes", spectral.modes(results)),
         Chapter(
             "Learning",
-            [sections.learning_curves(found), sections.data(found), *sections.coverage(found)],
+            [
+                sections.learning_curves(results),
+                sections.data(results),
+                *sections.coverage(results),
+            ],
         ),
         Chapter(
             "Errors",
             [
-                *sections.test_set(found),
-                sections.errors(found),
-                *sections.parities(found),
-                *sections.reliability(found),
-                *sections.ended_early(found),
+                *sections.test_set(results),
+                sections.errors(results),
+                *sections.parities(results),
+                *sections.reliability(results),
+                *sections.ended_early(results),
             ],
         ),
         Chapter("Method", text=text),
         Chapter("References", text=render("references.html", cited=cited)),
-        Chapter("Cost", cost(found, study, journal)),
-        Chapter("How to do it again", again(journal)),
+        Chapter("Cost", cost(results, study, journal)),
+        Chapter("Reproduce", reproduce(journal)),
         Chapter("Settings", [Section("Settings", code=config)]),
     ]
 
 
-def warnings(found: StudyResults, study: StudySettings) -> list[str]:
-    """Return what should be known before a number of a study is used, in sentences."""
-    last, goals = found.history[-1], study.learning
-    told = [
-        f"{name} is no longer the molecule that was given: in its optimum by {study.engine.name} {change}. All numbers are of that one."
-        for name, change in found.rearranged.items()
+def caveats(results: StudyResults, study: StudySettings) -> list[str]:
+    """Return what limits the use of a study's numbers, in sentences."""
+    return [
+        *_of_models(results, study),
+        *_of_spectra(results),
+        *_of_trajectories(results),
+    ]
+
+
+def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
+    last, goals = results.history[-1], study.learning
+    sentences = [
+        f"{name} is no longer the molecule that was given: in its {study.engine.name} optimum "
+        f"{change}. All numbers are of the molecule that it has become."
+        for name, change in results.rearranged.items()
     ]
     if (error := last["harmonic.mae_cm1"]) >= goals.harmonic_mae:
-        told.append(
-            f"Harmonic frequencies are off by {error:.1f} cm⁻¹ on average; the goal of {goals.harmonic_mae:g} cm⁻¹ was not reached."
+        sentences.append(
+            f"Harmonic frequencies are off by {error:.1f} cm⁻¹ on average; the goal of "
+            f"{goals.harmonic_mae:g} cm⁻¹ was not reached."
         )
     if failed := int(last.get("harmonic.failed", 0)):
-        told.append(
-            f"The committee does not find the optimum of {failed} molecule(s); frequencies are told without them."
+        sentences.append(
+            f"The committee does not find the optimum of {failed} molecule(s); errors of "
+            "frequencies leave them out."
         )
-    expected = found.expected[-1]
-    if goals.forces_mae is not None and not expected < goals.forces_mae:
-        known = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
-        known = (
-            known
-            if np.isfinite(expected)
-            else "How far the forces are off along MD is not known: no exploration came after the last training"
+    if goals.forces_mae is not None:
+        sentences += _of_forces(results.expected[-1], goals.forces_mae)
+    if (share := results.intensities.get(STRONG_INTENSITY, 0.0)) > (goals.intensities or UNSURE):
+        if goals.intensities is None:
+            advice = "continue the study with learning.intensities=0.05 to improve them"
+        else:
+            advice = f"the goal was {goals.intensities:.0%}; learning.iterations may be raised"
+        sentences.append(
+            f"Harmonic intensities of strong modes are off by {share:.0%} on average, and band "
+            f"areas are no more accurate; {advice}."
         )
-        told.append(f"{known}; the goal is {goals.forces_mae:g} meV/Å.")
-    if (share := found.intensities.get(STRONG_INTENSITY, 0.0)) > (goals.intensities or UNSURE):
-        further = "with learning.intensities=0.05 the study goes on to learn until they are better"
-        if goals.intensities is not None:
-            further = f"the goal was {goals.intensities:.0%}, learning.iterations may be raised"
-        told.append(
-            f"Harmonic intensities of strong modes are off by {share:.0%} on average, areas of bands are no surer; {further}."
+    if len(results.test) < FEW:
+        sentences.append(
+            f"Errors are those of {len(results.test)} test structures: too few to rely on."
         )
-    if len(found.test) < FEW:
-        told.append(f"Errors are those of {len(found.test)} test structures: too few to rely on.")
     if study.temperature > max(study.sampler.temperatures):
-        told.append(
-            f"The spectra are of {study.temperature:g} K, hotter than what the committee has explored."
+        sentences.append(
+            f"The spectra are of {study.temperature:g} K, hotter than the committee's exploration."
         )
-    return [*told, *_of_spectra(found)]
+    return sentences
 
 
-def _of_spectra(found: StudyResults) -> list[str]:
-    store, told = found.spectra, []
+def _of_forces(expected: float, goal: float) -> list[str]:
+    """Return a caveat where the forces expected along MD miss the goal, or are not known."""
+    if expected < goal:
+        return []
+    sentence = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
+    if not np.isfinite(expected):
+        sentence = (
+            "The error of the forces along MD is not known: there was no exploration after the "
+            "last training"
+        )
+    return [f"{sentence}; the goal is {goal:g} meV/Å."]
+
+
+def _of_spectra(results: StudyResults) -> list[str]:
+    store, sentences = results.spectra, []
     for name in store.molecules:
-        known = store.read(name)
-        if "predicted" in known and known["predicted"].blocks is None:
-            told.append(
-                f"How sure the spectrum of {name} is, is not known: there is too little MD to tell."
+        spectra = store.read(name)
+        predicted, experiment = spectra.get("predicted"), spectra.get("experiment")
+        if predicted is not None and predicted.blocks is None:
+            sentences.append(
+                f"The standard error of the spectrum of {name} is not known: there is too little "
+                "MD to estimate it."
             )
-        elif (
-            "predicted" in known
-            and (error := band_error(known["predicted"], store.window)) > UNSURE
-        ):
-            told.append(
-                f"Strong bands of {name} are sure to {error:.0%} only; more MD makes them surer (spectrum.production.until=0.05)."
+        elif predicted is not None:
+            error = band_error(predicted, store.window)
+            if error > UNSURE:
+                sentences.append(
+                    f"Strong bands of {name} are known to {error:.0%} only; more MD improves that "
+                    "(spectrum.production.until=0.05)."
+                )
+        if experiment is not None and experiment.doubt:
+            sentences.append(f"The measured spectrum of {name}: {experiment.doubt}.")
+        scores = {key.rpartition(".")[2]: value for key, value in results.compared[name].items()}
+        if scores.get("pcc_ml_ref_high", 1.0) < scores.get("pcc_ref_ref_low", 0.0):
+            sentences.append(
+                f"The prediction for {name} is less similar to the engine's own MD (PCC "
+                f"{scores['pcc_ml_ref']:.3f}) than the two halves of that MD are to each other "
+                f"({scores['pcc_ref_ref']:.3f}): too little MD does not explain the difference."
             )
-        if "experiment" in known and known["experiment"].doubt:
-            told.append(f"The measured spectrum of {name}: {known['experiment'].doubt}.")
-        alike = {key.rpartition(".")[2]: value for key, value in found.compared[name].items()}
-        if alike.get("pcc_ml_ref_high", 1.0) < alike.get("pcc_ref_ref_low", 0.0):
-            told.append(
-                f"The prediction for {name} is less like the engine's own MD (PCC {alike['pcc_ml_ref']:.3f}) than the halves of that are "
-                f"like each other ({alike['pcc_ref_ref']:.3f}): the difference is not that of too little MD."
-            )
-    if ended := broken(found.directory / "trajectories"):
-        told.append(
-            f"{len(ended)} trajectories, of any iteration or temperature, ended early and are left out; the reasons are among the errors."
-        )
-    return told
+    return sentences
 
 
-def headline(found: StudyResults) -> dict[str, float]:
-    """Return the largest error of a strong band, and the mean likeness of prediction and reference, of the molecules that have them."""
-    store, told = found.spectra, {}
-    known = {name: store.read(name) for name in store.molecules}
-    errors = [
-        band_error(one["predicted"], store.window) for one in known.values() if "predicted" in one
+def _of_trajectories(results: StudyResults) -> list[str]:
+    ended = broken(results.directory / "trajectories")
+    if not ended:
+        return []
+    return [
+        f"{len(ended)} trajectories, of any iteration or temperature, ended early and are left "
+        "out; the chapter on errors gives the reasons."
     ]
-    alike = [
+
+
+def headline(results: StudyResults) -> dict[str, float]:
+    """Return the largest error of a strong band, and the mean PCC of prediction and reference.
+
+    Both over the molecules that have them; a number that no molecule has is left out.
+    """
+    store = results.spectra
+    spectra = [store.read(name).get("predicted") for name in store.molecules]
+    errors = [band_error(spectrum, store.window) for spectrum in spectra if spectrum is not None]
+    correlations = [
         value
-        for one in found.compared.values()
-        for key, value in one.items()
+        for scores in results.compared.values()
+        for key, value in scores.items()
         if key.endswith(".pcc_ml_ref")
     ]
-    told |= {"band_error": float(np.nanmax(errors))} if np.isfinite(errors).any() else {}
-    return told | ({"pcc_ml_ref": float(np.mean(alike))} if alike else {})
+    numbers = {}
+    if np.isfinite(errors).any():
+        numbers["band_error"] = float(np.nanmax(errors))
+    if correlations:
+        numbers["pcc_ml_ref"] = float(np.mean(correlations))
+    return numbers
 
 
-def cost(found: StudyResults, study: StudySettings, journal: Journal) -> list[Section]:
-    """Tell what the study took: reference calculations, time and memory of each stage, and the MD that they stand for."""
-    rows, stages = [], journal.stages()
-    for name, told in stages.items():
-        row = {
+def cost(results: StudyResults, study: StudySettings, journal: Journal) -> list[Section]:
+    """Return reference calculations, time and memory of each stage, and what they replaced."""
+    stages = journal.stages()
+    rows = [
+        {
             "stage": name.replace("_", " "),
-            "reference calculations": f"{told['labels']:.0f}" if "labels" in told else "",
+            "reference calculations": f"{spent['labels']:.0f}" if "labels" in spent else "",
+            "time": duration(spent["seconds"]),
+            "peak memory (MiB)": f"{spent.get('memory_MiB', 0):,.0f}",
         }
-        rows.append(
-            row
-            | {
-                "time": duration(told["seconds"]),
-                "largest memory (MiB)": f"{told.get('memory_MiB', 0):,.0f}",
-            }
-        )
+        for name, spent in stages.items()
+    ]
     if rows:
-        whole = {
-            "stage": "together",
-            "time": duration(sum(told["seconds"] for told in stages.values())),
-        }
+        total = sum(spent.get("labels", 0) for spent in stages.values())
         rows.append(
             {
-                **whole,
-                "reference calculations": f"{sum(told.get('labels', 0) for told in stages.values()):.0f}",
+                "stage": "total",
+                "reference calculations": f"{total:.0f}",
+                "time": duration(sum(spent["seconds"] for spent in stages.values())),
             }
         )
-    used, store = found.history[-1].get("labels.used", 0), found.spectra
-    known = [store.read(name).get("predicted") for name in store.molecules]
-    time = sum(one.time or 0.0 for one in known if one is not None)
-    said = "Reference calculations are those of vibrations and active learning, not the steps of the engine's own MD or labels of tests. "
-    if time and used:
-        steps = time * 1e3 / study.spectrum.timestep
-        said = (
-            f"The spectra rest on {used:.0f} reference calculations; the {steps:,.0f} steps of MD that they were made of, "
-            f"{steps / used:,.0f} for each of them, were run with the committee instead of the engine. {said}"
-        )
-    said += (
-        "Times are of all programs that worked on the study, without what one that was killed outright did not finish. Labels that were "
-        "found in the store cost nothing."
-    )
-    parts = [
-        ("exploration", "exploration"),
-        ("labels", "labels"),
-        ("training", "training"),
-        ("frequencies", "harmonic"),
-    ]
+    parts = {
+        "exploration": "exploration",
+        "labels": "labels",
+        "training": "training",
+        "frequencies": "harmonic",
+    }
     iterations = [
         {
             "iteration": number,
-            **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts},
+            **{title: duration(metrics.get(f"time.{key}_s", 0.0)) for title, key in parts.items()},
         }
-        for number, metrics in enumerate(found.history)
+        for number, metrics in enumerate(results.history)
     ]
     return [
-        Section("Stages", rows=rows, note=said),
+        Section("Stages", rows=rows, note=_cost_in_words(results, study)),
         Section("Time of each iteration", rows=iterations),
     ]
 
 
-def again(journal: Journal) -> list[Section]:
-    """Tell the commands that made the study, and what it was made with."""
+def _cost_in_words(results: StudyResults, study: StudySettings) -> str:
+    store, labels = results.spectra, results.history[-1].get("labels.used", 0)
+    spectra = [store.read(name).get("predicted") for name in store.molecules]
+    time = sum(spectrum.time or 0.0 for spectrum in spectra if spectrum is not None)
+    text = ""
+    if time and labels:
+        steps = time * 1e3 / study.spectrum.timestep
+        text = (
+            f"The spectra rest on {labels:.0f} reference calculations and {steps:,.0f} steps of "
+            f"committee MD: {steps / labels:,.0f} steps for each calculation. "
+        )
+    return (
+        f"{text}Reference calculations are those of vibrations and active learning, without the "
+        "steps of the engine's own MD and the labels of test sets; labels that were already in "
+        "the store cost nothing. Times are of all programs that worked on the study, without "
+        "unfinished stages of a program that was killed outright."
+    )
+
+
+def reproduce(journal: Journal) -> list[Section]:
+    """Return the commands that made the study, and the versions it was made with."""
     programs = journal.programs()
     rows = [
         {
-            "begun": entry["time"],
+            "started": entry["time"],
             "task": entry["task"],
             "palirs": entry["version"] + _commit(entry),
             "processor": entry["processor"],
@@ -252,8 +292,9 @@ def again(journal: Journal) -> list[Section]:
         for entry in programs
     ]
     note = (
-        "The settings below are all there are: with the same, and these versions on the same kind of processor, numbers are the same. "
-        "A copy of labels.db in the new directory saves the reference calculations."
+        "The settings below are complete: with the same settings, the same versions and the same "
+        "kind of processor, the numbers are the same. A copy of labels.db in the new study "
+        "directory saves the reference calculations."
     )
     versions = [{"library": name, "version": version(name)} for name in LIBRARIES]
     return [
@@ -263,11 +304,9 @@ def again(journal: Journal) -> list[Section]:
 
 
 def _commit(entry: dict) -> str:
-    return (
-        f" ({entry['commit'][:8]}{', changed since' if entry.get('changed') else ''})"
-        if "commit" in entry
-        else ""
-    )
+    if "commit" not in entry:
+        return ""
+    return f" ({entry['commit'][:8]}{', changed since' if entry.get('changed') else ''})"
 
 
 def _commands(programs: Sequence[dict]) -> str:

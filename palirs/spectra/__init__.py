@@ -1,4 +1,4 @@
-"""Infrared spectra: from dipoles, from files, and how alike two are. Arrays in, arrays out."""
+"""Infrared spectra: from dipoles, from measured files, and how similar two are."""
 
 from palirs.spectra.compare import pearson, wasserstein
 from palirs.spectra.infrared import Strata, autocorrelation, infrared_spectrum, undo_verlet_shift

@@ -114,6 +114,8 @@ def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
     window : tuple of float
         Where bands are looked for [cm⁻¹].
     """
+    from scipy.signal import find_peaks  # takes long to import
+
     part = spectrum.within(*window)
     tops, _ = find_peaks(part.intensity, height=0.5 * part.intensity.max())
     if part.error is None or not len(tops):

@@ -1,4 +1,4 @@
-"""Tasks that touch nothing but the label store."""
+"""Tasks on labels and engines, and the download of measured spectra."""
 
 import re
 from pathlib import Path

@@ -44,9 +44,9 @@ def report(session: Session, references: Sequence[Harmonic]) -> None:
         results = collect_results(session, references)
         config = (directory / "config.yaml").read_text()
         chapters = pages.chapters(results, settings, session.journal, config)
-        summary, warnings = _summary(session, results), pages.warnings(results, settings)
+        summary, caveats = _summary(session, results), pages.caveats(results, settings)
         title = f"Study {directory.name}"
-        written = page.write(directory / "report.html", title, summary, warnings, chapters)
+        written = page.write(directory / "report.html", title, summary, caveats, chapters)
     bright = {STRONG_INTENSITY} & set(results.intensities)
     headline = {key: results.intensities[key] for key in bright} | pages.headline(results)
     write_summary(directory, headline)

@@ -48,7 +48,7 @@ def test_the_report_of_a_study(once, opened, tmp_path):
     for part in (
         "GFN2-xTB",
         "wavenumber (cm⁻¹)",
-        "To be known before a number is used",
+        "Caveats",
         "mace-torch",
         "python run.py",
         "reference vibrations",

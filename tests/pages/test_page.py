@@ -22,9 +22,9 @@ def test_a_table_comes_back_from_its_file(tmp_path):
     assert float(found[0]["energy.mae_meV"]) == pytest.approx(1.23456789, rel=1e-5)
 
 
-def written(tmp_path, *chapters, warnings=()):
+def written(tmp_path, *chapters, caveats=()):
     return page.write(
-        tmp_path / "report.html", "Study <x>", ["One < two."], warnings, chapters
+        tmp_path / "report.html", "Study <x>", ["One < two."], caveats, chapters
     ).read_text()
 
 
@@ -43,7 +43,7 @@ def test_chapters_stand_in_their_order_and_nothing_is_markup(tmp_path):
             ],
         ),
         Chapter("Settings", [Section("Settings", code="seed: 1 # <")]),
-        warnings=["Beware of <script>"],
+        caveats=["Beware of <script>"],
     )
     parts = (
         "One &lt; two.",
@@ -85,7 +85,7 @@ def test_a_chapter_without_content_is_left_out(tmp_path):
         ("harmonic.rmse_cm1", "harmonic RMSE (cm⁻¹)"),
         ("pcc_ml_ref", "PCC, prediction and reference MD"),
         ("wd_ref_exp_equal", "WD, reference MD and experiment at its resolution"),
-        ("pcc_ref_ref", "PCC, reference MD, its halves"),
+        ("pcc_ref_ref", "PCC, the two halves of the reference MD"),
         ("area (km/mol)", "area (km/mol)"),
         ("molecule", "molecule"),
         ("committee.size=2", "committee.size=2"),

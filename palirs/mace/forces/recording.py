@@ -4,7 +4,7 @@ Isolated molecules have static graphs, so the same few thousand small tensor ope
 step of MD where there is no compiled code (:mod:`palirs.mace.compiled`). On a CPU, dispatching them
 through Python and building the autograd graph takes longer than the arithmetic. ``make_fx`` records
 the plain operations, those of the backward passes too, and TorchScript replays them: the same
-numbers bit for bit, two to three times faster, for a few seconds of recording
+numbers to rounding, 1.7 to 3.6 times faster, for a few seconds of recording
 (``docs/results/recording.md``).
 """
 

@@ -39,7 +39,7 @@ class Values:
         if node.op == "get_attr":
             return _attribute(self._module, node)
         if node.target in (aten.new_zeros.default, aten.zeros_like.default):
-            like = node.meta.get("val", node.meta.get("tensor_meta"))
+            like = node.meta["val"]
             return torch.zeros(tuple(like.shape), dtype=like.dtype, device=self._device)
         if node.op != "call_function":
             raise NotImplementedError(f"an index of the recording depends on its input {node.name}")

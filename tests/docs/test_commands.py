@@ -11,7 +11,7 @@ import pytest
 from palirs.cli.arguments import read_arguments
 from tests.cli.composed import check_all, composed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -48,13 +48,13 @@ def test_a_command_composes(page, arguments, monkeypatch):
 
 def test_there_are_commands():
     assert len(ALL) > 40
-    assert {page for page, _ in ALL} >= {"README.md", "tutorial.md", "cluster.md"}
+    assert {page for page, _ in ALL} >= {"README.md", "commands.md", "tutorial.md", "cluster.md"}
 
 
 @pytest.mark.integration
 @pytest.mark.slow
 def test_a_newcomer_gets_through(tmp_path):
-    """A molecule of their own by SMILES with one command of the tutorial, its spectrum with a second."""
+    """A molecule by SMILES with one command of the tutorial, its spectrum with a second."""
     learn, predict = (
         arguments
         for arguments in commands(ROOT / "docs" / "tutorial.md")
