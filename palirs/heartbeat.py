@@ -34,9 +34,11 @@ def identity() -> dict[str, str | int | float | None]:
 def read(file: Path) -> dict | None:
     """Return the identity in a file, ``None`` if it is not there or not readable."""
     try:
-        return json.loads(file.read_text())
+        owner = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
+    is_identity = isinstance(owner, dict) and {"session", "host", "pid", "started"} <= set(owner)
+    return owner if is_identity else None
 
 
 def is_alive(owner: dict, *files: Path) -> bool:

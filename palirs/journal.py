@@ -84,7 +84,10 @@ class Journal:
                 numbers = {**done, "seconds": round(done["seconds"], 2)}
                 self._append({"kind": "stage", "stage": name, "complete": complete, **numbers})
         for listener in self.listeners:
-            listener(name, done)
+            try:
+                listener(name, done)
+            except Exception as error:  # rates and tracking are no reason to end a study
+                log.warning("%s: what it took was not kept (%s)", words, error)
 
     def _append(self, entry: dict[str, Any]) -> None:
         if not self.writes:

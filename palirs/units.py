@@ -47,3 +47,11 @@ FORCE = {
 
 DIPOLE = {"e·Å": 1.0, "eAngstrom": 1.0, "Debye": _u.Debye, "e·Bohr": _u.Bohr, "au": _u.Bohr}
 """Units of the dipole moment: factor to e·Å."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text: ``40 s``, ``3 min``, ``5.2 h``, ``2.1 days``."""
+    for limit, unit, text in ((90, 1, "s"), (5400, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {text}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

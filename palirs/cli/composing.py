@@ -12,10 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from palirs.cli.arguments import CONF, Arguments, is_group
 from palirs.cli.overrides import is_swept
+from palirs.recipes import PalirsError
 
 
 def compose(
-    settings: Sequence[str], name: str = "config", folder: Path | None = None
+    settings: Sequence[str],
+    name: str = "config",
+    folder: Path | None = None,
+    *,
+    with_hydra: bool = False,
 ) -> DictConfig:
     """Return the composed settings of one study.
 
@@ -27,6 +32,8 @@ def compose(
         Of the primary config.
     folder : Path, optional
         Directory that is searched besides.
+    with_hydra : bool
+        Keep the settings of Hydra itself, under ``hydra``.
     """
     home, other = (
         (folder, CONF) if folder and not (CONF / f"{name}.yaml").is_file() else (CONF, folder)
@@ -34,7 +41,31 @@ def compose(
     search = [f"hydra.searchpath=[file://{other}]"] if other else []
     GlobalHydra.instance().clear()  # of a run that ends here with a mistake
     with hydra.initialize_config_dir(str(home), version_base="1.3"):
-        return hydra.compose(name, overrides=[*search, *settings])
+        return hydra.compose(name, overrides=[*search, *settings], return_hydra_config=with_hydra)
+
+
+def check_plugins(arguments: Arguments) -> None:
+    """Refuse a launcher, sweeper or callback that is not Hydra's, one of its plug-ins, or ours.
+
+    Those that are typed one by one are checked as they are read; this looks at whole nodes, which
+    come from a directory of settings or between braces.
+
+    Raises
+    ------
+    PalirsError
+        With the key.
+    """
+    nodes = [text for text in arguments.settings if text.lstrip("+").startswith("hydra")]
+    if not arguments.folder and not any("{" in text for text in nodes):
+        return
+    chosen = [text for text in arguments.settings if not is_swept(text)]
+    node = compose(chosen, arguments.name, arguments.folder, with_hydra=True).hydra
+    callbacks = (f"callbacks.{name}" for name in node.get("callbacks") or {})
+    for part in ("launcher", "sweeper", *callbacks):
+        target = str(OmegaConf.select(node, f"{part}._target_") or "hydra.")
+        if not target.startswith(("hydra.", "hydra_plugins.", "palirs.cli.")):
+            allowed = "it should be one of Hydra's own or of its plug-ins"
+            raise PalirsError(f"hydra.{part}._target_ = {target!r}: {allowed}")
 
 
 def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from palirs.cli.values import with_types
 from palirs.engines import EngineFailure
 from palirs.recipes import PalirsError, explain
 from palirs.settings import StudySettings
-from palirs.settings.existing import kept_groups
+from palirs.settings.existing import kept_groups, values_before
 from palirs.settings.targets import check_targets
 
 SINGLE = ("temperature", "seed")
@@ -109,6 +109,8 @@ def continued(config: DictConfig) -> DictConfig:
     merged = config.copy()
     for group in (set(kept_groups()) - set(given)) & set(before):
         merged[group] = before[group]
+        if isinstance(before[group], DictConfig):
+            merged[group] = {**values_before(group), **before[group]}
         for key in given:
             if key.startswith(f"{group}."):
                 OmegaConf.update(merged, key, OmegaConf.select(config, key), force_add=True)

@@ -13,7 +13,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from palirs.cli.arguments import CONF, Arguments, read_arguments
-from palirs.cli.composing import compose, groups, plain
+from palirs.cli.composing import check_plugins, compose, groups, plain
 from palirs.cli.mistakes import explained
 from palirs.cli.overrides import is_swept
 from palirs.provenance import COMMAND_LINE, arguments
@@ -31,6 +31,7 @@ def main() -> None:
     """Run the command line."""
     with explained(sys.argv[1:]):
         typed = read_arguments(sys.argv[1:])
+        check_plugins(typed)
         sys.argv[1:] = typed.written()
         if typed.help:
             from palirs.settings.manual import overview
@@ -87,9 +88,9 @@ def _open_and_run(
     """Check what a study needs, open it and run its task."""
     from palirs.cli.configuration import check_files, made, made_before
 
-    declaration = declared(str(config.task._target_).rpartition(".")[2])
+    name = str(config.task._target_).rpartition(".")[2]
     study.check_devices()
-    reads_only = made_before(config) is not None and not declaration.engine
+    reads_only = made_before(config) is not None and not declared(name).engine
     molecules = study.checked_molecules(calculating=not reads_only)
     check_files(config.task)
     try:
@@ -103,7 +104,7 @@ def _open_and_run(
     log.info("study %s", directory)
     resolved, yaml = plain(config), OmegaConf.to_yaml(config, resolve=True)
     with open_session(
-        study, molecules, directory, resolved, yaml, declaration, sweep=sweep
+        study, molecules, directory, resolved, yaml, declared(name), sweep=sweep
     ) as session:
         task(session)
         if sweep:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from palirs.dynamics.motion import Moving, Stretch
 from palirs.dynamics.noise import BLOCK
+from palirs.mace.forces.devices import is_out_of_memory
 from palirs.mace.forces.rewriting import summands
 
 
@@ -142,8 +143,11 @@ class DeviceMotion:
                 with torch.cuda.graph(graph):
                     step()
                 break
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._forces.cut(error)
+                self._steps.clear()  # they replay what is gone
         for name, tensor in before.items():
             self._now[name].copy_(tensor)
         return graph.replay

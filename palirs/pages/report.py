@@ -9,13 +9,13 @@ from palirs.journal import Journal
 from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
-from palirs.production import duration
 from palirs.production.trajectories import broken
 from palirs.report import sections, spectral
 from palirs.report.sections import Section
 from palirs.results import StudyResults
 from palirs.settings import StudySettings
 from palirs.spectra.bands import band_error
+from palirs.units import duration
 
 LIBRARIES = (
     "torch",
@@ -310,4 +310,7 @@ def _commit(entry: dict) -> str:
 
 
 def _commands(programs: Sequence[dict]) -> str:
-    return "\n".join(dict.fromkeys(f"python {entry['command']}" for entry in programs))
+    typed = dict.fromkeys(entry["command"] for entry in programs)
+    return "\n".join(
+        f"python {text}" if text.split()[0].endswith(".py") else text for text in typed
+    )

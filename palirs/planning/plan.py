@@ -8,10 +8,10 @@ from ase import Atoms
 from palirs import keys
 from palirs.planning import rates
 from palirs.planning.work import Work, work
-from palirs.production import duration
 from palirs.provenance import processor
 from palirs.settings import StudySettings
 from palirs.spectra import read_spectrum
+from palirs.units import duration
 
 
 def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> list[str]:

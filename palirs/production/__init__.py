@@ -1,7 +1,7 @@
 """Production: long MD, its files, and the spectra made of it."""
 
 from palirs.production.ensemble import ConformerEnsemble
-from palirs.production.pace import duration, seconds_per_step
+from palirs.production.pace import seconds_per_step
 from palirs.production.results import Run, check_enough
 from palirs.production.simulation import Source, jobs_of, simulate, steps_left
 from palirs.production.spectra import (
@@ -20,7 +20,6 @@ __all__ = [
     "assign",
     "check_enough",
     "densities_of",
-    "duration",
     "jobs_of",
     "seconds_per_step",
     "simulate",

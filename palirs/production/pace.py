@@ -32,11 +32,3 @@ def _time(engine: Engine, atoms: Atoms, look: float) -> float:
         engine.run(calculator, work)
         count += 1
     return (time.perf_counter() - started) / count
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text: ``40 s``, ``3 min``, ``5.2 h``, ``2.1 days``."""
-    for limit, unit, text in ((90, 1, "s"), (5400, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {text}"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

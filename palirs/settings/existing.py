@@ -35,6 +35,16 @@ def declaration(key: str) -> Declaration:
     return Declaration(meaning, before)
 
 
+def values_before(group: str) -> dict[str, Any]:
+    """Return what the settings of a group amounted to before they existed, by their names."""
+    annotation = get_type_hints(StudySettings, include_extras=True)[group]
+    recipe = next(filter(is_recipe, _parts(annotation)), None)
+    values = {
+        name: declaration(f"{group}.{name}").before for name in get_type_hints(recipe or object)
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def kept_groups() -> list[str]:
     """Return the settings that a run on an existing study takes from the run before it."""
     names = get_type_hints(StudySettings)

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from palirs.recipes import PalirsError
 from palirs.study.task import Task
 
 _MODULES = {
@@ -36,5 +37,13 @@ def __getattr__(name: str) -> Any:
 
 
 def declared(name: str) -> Task:
-    """Return what a task declares about itself."""
+    """Return what a task declares about itself.
+
+    Raises
+    ------
+    PalirsError
+        If there is no such task.
+    """
+    if name not in _MODULES:
+        raise PalirsError(f"task = {name!r}: there is no such task; {', '.join(_MODULES)} are")
     return __getattr__(name).task

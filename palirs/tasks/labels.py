@@ -34,7 +34,7 @@ def label(session: Session, frames: str | None, output: str, check: bool) -> Non
     if check:
         contract(session)
         return
-    assert frames is not None, "run.py has seen to it"
+    assert frames is not None, "check_files has seen to it"
     structures = read_frames(frames)
     stem = re.sub(r"\s+", "_", Path(frames).stem)  # names have no blanks
     for number, atoms in enumerate(structures):

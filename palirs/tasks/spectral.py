@@ -16,7 +16,6 @@ from palirs.production import (
     Production,
     Run,
     check_enough,
-    duration,
     seconds_per_step,
 )
 from palirs.recipes import PalirsError
@@ -31,7 +30,7 @@ from palirs.study.references import reference_vibrations
 from palirs.study.session import Session
 from palirs.study.spectra import spectra_of
 from palirs.study.task import task
-from palirs.units import SPEED_OF_LIGHT
+from palirs.units import SPEED_OF_LIGHT, duration
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)

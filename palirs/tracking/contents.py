@@ -65,7 +65,8 @@ def artifacts(study: Path) -> Iterator[tuple[Path, str]]:
     """Yield each file that is shown, and the folder it is shown in."""
     for folder, patterns in ARTIFACTS.items():
         for pattern in patterns:
-            yield from ((file, folder) for file in sorted(study.glob(pattern)) if file.is_file())
+            files = (file for file in sorted(study.glob(pattern)) if file.is_file())
+            yield from ((file, folder) for file in files if file.suffix != ".part")  # not yet whole
     for iteration in _last_iteration(study):
         yield from ((file, "dataset") for file in sorted(iteration.glob("*.xyz")))
         dipoles = sorted(iteration.glob("dipole-*.safetensors"))

@@ -10,13 +10,14 @@ from palirs.tracking.contents import METRICS, Metrics
 def convert_queue(study: Path, file: Path) -> None:
     """Take over the metrics of the queue of a study, and into ``tracking.json`` what was sent."""
     queue = study / "tracking.jsonl"
-    if not queue.exists() or (study / METRICS).exists():
+    state = json.loads(file.read_text()) if file.exists() else {}
+    if not queue.exists() or "pushed" in state or (not state and (study / METRICS).exists()):
         return
+    (study / METRICS).unlink(missing_ok=True)  # of a conversion that was killed
     entries = []
     for line in queue.read_text().splitlines():
         with suppress(ValueError):  # cut off by a kill
             entries.append(json.loads(line))
-    state = json.loads(file.read_text()) if file.exists() else {}
     metrics, pushed = Metrics(study), {}
     for number, entry in enumerate(entries):
         is_sent = number < state.get("sent", 0)

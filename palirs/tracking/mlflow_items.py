@@ -102,7 +102,8 @@ def files(target: Target, study: Path) -> Iterator[Item]:
     for file, folder in contents.artifacts(study):
         send = partial(target.client.log_artifact, target.run, str(file), folder or None)
         key = str(file.relative_to(study))
-        yield Item(key, f"the artifact {file.name}", _version(file), send)
+        with suppress(FileNotFoundError):  # replaced since it was listed: it comes next time
+            yield Item(key, f"the artifact {file.name}", _version(file), send)
     for file, name, context in contents.datasets(study):
         arguments = (target.client, target.run, file.resolve(), name, context)
         send = partial(mlflow_send.send_dataset, *arguments)

@@ -30,6 +30,7 @@ INTERVAL = 5.0
 """Seconds between two looks at metrics and curves."""
 PAUSE = 60.0
 """Seconds for which nothing is sent to a server that did not answer."""
+LATER = "what it lacks is in the study and is sent by the next program on it"
 
 
 @recipe
@@ -104,6 +105,7 @@ class _Run:
         destination = {"uri": recipe.uri, "experiment": recipe.experiment}
         if any(self._state.get(key) != value for key, value in destination.items()):
             self._state = {**destination, "run": None, "pushed": {}, "missing": {}}
+        self._state = {"pushed": {}, "missing": {}, **self._state}
         self._sizes: dict[Path, int] = {}
         self._client: Any = None
         self._monitor: Any = None
@@ -129,14 +131,15 @@ class _Run:
         while True:
             files = self._new_files.is_set()
             self._new_files.clear()
-            self.push(files)
+            if not self.push(files) and files:
+                self._new_files.set()
             if self._stop.wait(INTERVAL):
                 return
 
-    def push(self, files: bool = True, models: bool = False) -> None:
-        """Send what the run does not have; where the server is away, leave it for the next time."""
+    def push(self, files: bool = True, models: bool = False) -> bool:
+        """Send what the run does not have, and return whether the server was there to take it."""
         if time.monotonic() < self._silent_until:
-            return
+            return False
         try:
             with self._lock:
                 self._connect()
@@ -148,6 +151,8 @@ class _Run:
                 *(self._recipe.uri, mlflow_send.first_line(error), self._study),
             )
             self._silent_until = time.monotonic() + PAUSE
+            return False
+        return True
 
     def _items(self, files: bool, models: bool) -> Iterator[Item]:
         """Yield what there is to be sent, in the order in which it should appear."""
@@ -192,11 +197,17 @@ class _Run:
         self._save()
 
     def close(self, status: str) -> None:
-        """Send the rest, again what failed before, and end the run, which says what it lacks."""
+        """Send the rest, again what failed before, and end the run, which says what it lacks.
+
+        A server that did not answer a moment ago is not waited for again.
+        """
         self._stop.set()
-        self._thread.join()
-        self._silent_until, self._again = 0.0, True
-        self.push(models=status == "FINISHED")
+        self._thread.join(PAUSE)
+        if self._thread.is_alive():
+            log.warning("tracking: %s does not answer; %s", self._recipe.uri, LATER)
+            return
+        self._again = True
+        all_sent = self.push(models=status == "FINISHED")
         if self._monitor is not None:
             self._monitor.finish()
         if self._client is None:
@@ -204,7 +215,7 @@ class _Run:
         try:
             refused = self._state["missing"].values()
             missing = [f"{entry['what']}: {entry['why']}" for entry in refused]
-            if self._silent_until:
+            if not all_sent:
                 missing.append("what was not sent yet: the next program on this study sends it")
             if missing:
                 log.warning(
@@ -227,8 +238,8 @@ class _Run:
         if self._client is None:
             with one_at_a_time(self._recipe.uri, self._study, self._sweep):
                 self._open()
-            if self._recipe.system_metrics:
-                self._monitor = monitor(self._state["run"], self._recipe.uri)
+        if self._recipe.system_metrics and self._monitor is None:
+            self._monitor = monitor(self._state["run"], self._recipe.uri)
 
     def _open(self) -> None:
         import mlflow
@@ -257,5 +268,6 @@ class _Run:
                 log.warning("tracking: MLflow did not take the parameters %s", ", ".join(refused))
                 why = {"what": "parameters", "why": ", ".join(refused), "again": False}
                 self._state["missing"]["parameters"] = why
-        self._client = client
+                self._save()
         end_the_dead(client, self._recipe.experiment, self._state["run"])
+        self._client = client

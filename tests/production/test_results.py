@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from palirs.molecules import table
-from palirs.production import Run, check_enough, duration, spectrum_of
+from palirs.production import Run, check_enough, spectrum_of
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.settings import Spectroscopy
 from palirs.spectra import infrared_spectrum
-from palirs.units import SPEED_OF_LIGHT
+from palirs.units import SPEED_OF_LIGHT, duration
 
 
 def line(wavenumber, timestep):

@@ -1,4 +1,4 @@
-"""Which devices there are."""
+"""Devices: which there are, and when their memory is full."""
 
 import torch
 
@@ -16,3 +16,14 @@ def check_device(key: str, device: str) -> None:
         raise PalirsError(
             f"{key} = {device!r}: torch cannot use it ({str(error).splitlines()[0]}); use cpu"
         ) from error
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or the one it came from, says that the memory is full.
+
+    TorchScript and CUDA graphs give it no type of its own.
+    """
+    if error is None:
+        return False
+    is_typed = isinstance(error, torch.OutOfMemoryError)
+    return is_typed or "out of memory" in str(error) or is_out_of_memory(error.__context__)

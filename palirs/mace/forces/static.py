@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palirs.mace.forces.devices import is_out_of_memory
 from palirs.mace.forces.fused import together
 from palirs.mace.forces.members import Members
 from palirs.mace.forces.recording import record
@@ -30,7 +31,7 @@ class Static:
     compiled = None
 
     def __init__(self, forces: "StaticForces | SomeForces"):
-        self.resident = None if forces.device == "cpu" else forces
+        self.resident = forces if forces.device != "cpu" and forces.recorded else None
         self._forces = forces
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +80,7 @@ class StaticForces:
     ):
         self.device, self.members = device, len(committee.members)
         self.counts = tuple(len(molecule) for molecule in numbers)
-        self._committee, self._recorded = committee.to(device), recorded
+        self._committee, self.recorded = committee.to(device), recorded
         self._numbers = [tuple(map(int, molecule)) for molecule in numbers]
         self._starts = np.concatenate([[0], np.cumsum(self.counts)])
         isolated = committee.isolated(committee.species(numbers), self.counts)
@@ -93,10 +94,7 @@ class StaticForces:
             try:
                 return self._evaluate(positions)
             except RuntimeError as error:
-                # a replayed recording gives the error no type
-                if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(
-                    error
-                ):
+                if not is_out_of_memory(error):
                     raise
                 self.cut(error)
 
@@ -172,19 +170,21 @@ class StaticForces:
         self, molecules: Sequence[Sequence[int]]
     ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         batch = self._committee.graph([np.array(z) for z in molecules], self.device)
-        if not self._recorded:
+        if not self.recorded:
             return lambda x: self._committee.interaction(batch, x)
         example = self.spread_out()[: len(batch.species)].to(self._committee.dtype)
         if self.device == "cpu":
             return record(lambda x: self._committee.interaction(batch, x), [example])  # pyright: ignore[reportReturnType]
-        return together(self._committee.members, tuple(molecules), batch, example)
+        return together(
+            self._committee.members, (self._committee.elements, *molecules), batch, example
+        )
 
 
 class SomeForces:
     """Those of some molecules of a batch of fixed shape; the others stay at harmless positions."""
 
     def __init__(self, whole: StaticForces, molecules: list[int]):
-        self.device, self.members = whole.device, whole.members
+        self.device, self.members, self.recorded = whole.device, whole.members, whole.recorded
         self.counts = tuple(whole.counts[i] for i in molecules)
         self._whole, self._numbers = whole, molecules
         self._molecules = torch.tensor(molecules, device=whole.device)
