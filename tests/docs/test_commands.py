@@ -53,6 +53,7 @@ def test_there_are_commands():
 
 @pytest.mark.integration
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_newcomer_gets_through(tmp_path):
     """A molecule by SMILES with one command of the tutorial, its spectrum with a second."""
     learn, predict = (

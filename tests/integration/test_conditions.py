@@ -16,7 +16,7 @@ import pytest
 from tests.integration.conftest import copied
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 def command(study, *more):
@@ -173,7 +173,6 @@ def test_md_goes_on_until_the_bands_are_sure_enough_or_the_limit_is_reached(stud
     assert (study / "trajectories/methanol-320K-001/0.dipoles").stat().st_size == size
 
 
-@pytest.mark.thorough
 def test_a_temperature_that_fails_does_not_keep_the_others(study):
     done = subprocess.run(
         command(study, "task=temperatures", "task.temperatures=[5000,270]"),

@@ -16,7 +16,7 @@ from palirs.study.identity import growth
 from tests.integration.conftest import copied
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 SETTINGS = (
     "experiment=tiny pretraining=gfn1 committee.size=2 tracker=none pretraining.frames=24 pretraining.training.updates=200 "
     "training.potential.updates=200 training.dipole.updates=200 selector.frames=3 selector.separation=10 learning.iterations=2 "
@@ -117,7 +117,6 @@ def test_a_study_grows(small, grown):
     assert trained == {"H2O", "HCN"}, "members start from models that know both"
 
 
-@pytest.mark.thorough
 def test_it_grows_to_the_same_when_it_is_killed_on_the_way(small, grown):
     whole, study = grown, small
     began = len(iterations(study))

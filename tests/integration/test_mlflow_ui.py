@@ -8,7 +8,7 @@ import pytest
 from tests.integration.conftest import copied, server
 from tests.integration.test_study import run, swept
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 SHOTS = os.environ.get("PALIRS_SCREENSHOTS")
 """Directory for pictures of the pages, to be looked at."""
 

@@ -35,6 +35,7 @@ def test_the_copy_in_the_repository_was_run_from_top_to_bottom():
 
 @pytest.mark.integration
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_it_runs(once, tmp_path):
     """With the models of a tiny study and little MD."""
     place, _ = once("undisturbed", lambda place: run(place / "study"))

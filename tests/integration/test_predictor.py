@@ -22,7 +22,7 @@ from tests.integration.conftest import copied, free_port
 from tests.integration.test_study import run
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 SHORT = {"length": 0.5, "replicas": 2}
 
 

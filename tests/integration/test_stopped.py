@@ -12,7 +12,7 @@ import pytest
 from tests.integration.test_study import command
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 def runs(study):

@@ -247,6 +247,7 @@ def test_the_study_directory_and_the_run_hold_what_the_design_names(killed):
     assert {"config.yaml", "dataset", "figures", "models", "report.html", "spectra"} <= top
 
 
+@pytest.mark.thorough
 def test_a_later_stage_of_an_existing_study(killed, shared):
     study, _, _ = killed
     done = run(
@@ -260,6 +261,7 @@ def test_a_later_stage_of_an_existing_study(killed, shared):
     assert "pcc_ml_exp" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_study_named_by_its_directory_keeps_its_settings(killed):
     """No preset, no committee size: they are the study's own; only what is said changes."""
     study, _, _ = killed
@@ -284,6 +286,7 @@ def test_a_study_named_by_its_directory_keeps_its_settings(killed):
     assert (study / "spectra" / "methanol-400K-predicted.csv").is_file()
 
 
+@pytest.mark.thorough
 def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
     """Reading tasks go on, and leave MLflow to the other one; every other task is told who works there."""
     study, _, _ = killed
@@ -303,6 +306,7 @@ def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
         )
 
 
+@pytest.mark.thorough
 def test_a_study_that_was_made_before_a_setting_existed_goes_on(killed):
     study, _, _ = killed
     for file, line in (
@@ -332,6 +336,7 @@ def test_looking_at_a_study_calculates_nothing(killed, tmp_path):
     assert "run task=harmonic" in done.stderr
 
 
+@pytest.mark.thorough
 def test_other_settings_are_not_mixed_in(killed):
     study, _, _ = killed
     done = run(study, "seed=7")
@@ -340,6 +345,7 @@ def test_other_settings_are_not_mixed_in(killed):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_stage_that_comes_too_early_says_what_is_missing(tmp_path):
     for task in ("dipole", "spectra", "analyse"):
         done = run(tmp_path / "empty", f"task={task}")
@@ -399,6 +405,7 @@ def tested(undisturbed):
     return undisturbed[0] / "test_set", run(undisturbed[0], "task=test_set", *small), small
 
 
+@pytest.mark.thorough
 def test_a_test_set_is_labelled_and_every_iteration_evaluated_on_it(tested):
     place, done, _ = tested
     assert done.returncode == 0, done.stderr
@@ -417,6 +424,7 @@ def test_a_test_set_is_labelled_and_every_iteration_evaluated_on_it(tested):
     ) > len(frames)
 
 
+@pytest.mark.thorough
 def test_a_test_set_is_not_drawn_again(tested, undisturbed):
     place, _, small = tested
     before = (place / "test_set.xyz").stat().st_mtime_ns
@@ -427,6 +435,7 @@ def test_a_test_set_is_not_drawn_again(tested, undisturbed):
     assert "length: 0.5 -> 0.4" in other.stderr
 
 
+@pytest.mark.thorough
 def test_studies_are_compared(tested, undisturbed, tmp_path):
     done = run(
         undisturbed[0],

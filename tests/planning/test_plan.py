@@ -17,8 +17,7 @@ from palirs.planning.plan import bytes_of, plan
 from palirs.planning.stages import RateRecorder
 from palirs.planning.work import rate_names, work
 from palirs.vibrations import count_modes
-from run import build
-from tests.conf.test_config import compose
+from tests.cli.composed import built
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,7 @@ def test_a_spoilt_or_unwritable_file_is_no_error(tmp_path):
 
 
 def test_rates_are_kept_of_the_stages_that_a_study_ends_well(tmp_path, monkeypatch):
-    study = build(compose("molecules=methanol", "executor=serial"))
+    study = built("molecules=methanol", "executor=serial")
     molecules, names = study.checked_molecules(), rate_names(study)
     journal = Journal(tmp_path, listeners=[RateRecorder(study, molecules, tmp_path)])
     clock = SimpleNamespace(perf_counter=itertools.count(0.0, 100.0).__next__, strftime=str)
@@ -95,7 +94,7 @@ def said(study, molecules, place):
 
 
 def test_the_plan_multiplies_what_there_is_to_do_by_what_it_takes(tmp_path):
-    study = build(compose("molecules=methanol", "executor=serial"))
+    study = built("molecules=methanol", "executor=serial")
     molecules = study.checked_molecules()
     lines, stages = said(study, molecules, tmp_path)
     assert "not known" in stages["production"]
@@ -117,7 +116,7 @@ def test_the_plan_multiplies_what_there_is_to_do_by_what_it_takes(tmp_path):
 
 def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):
     def seconds(*overrides):
-        study = build(compose(*overrides))
+        study = built(*overrides)
         names = rate_names(study)
         for kind in ("label", "training", "dipole", "md"):
             rates.note(kind, names[kind], 6, 1.0)
@@ -139,25 +138,15 @@ def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):
 
 def test_the_work_of_a_study_without_dipoles_or_reference_is_left_out():
     stages = [
-        one.stage
-        for one in work(
-            build(compose("spectrum.reference=null")), build(compose()).checked_molecules()
-        )
+        one.stage for one in work(built("spectrum.reference=null"), built().checked_molecules())
     ]
     assert "reference MD" not in stages and "production" in stages
-    once = [
-        one.stage
-        for one in work(
-            build(compose("learning.iterations=1")), build(compose()).checked_molecules()
-        )
-    ]
+    once = [one.stage for one in work(built("learning.iterations=1"), built().checked_molecules())]
     assert "more labels" not in once and "more training" not in once
 
 
 def test_each_molecule_has_its_vibrations_though_two_are_of_one_size():
-    one, two = (
-        build(compose(f"molecules.names=[{names}]")) for names in ("methanol", "methanol,formamide")
-    )
+    one, two = (built(f"molecules.names=[{names}]") for names in ("methanol", "methanol,formamide"))
     labels = [
         next(
             part.labels
@@ -171,7 +160,7 @@ def test_each_molecule_has_its_vibrations_though_two_are_of_one_size():
 
 def test_a_member_is_trained_by_one_worker_at_a_time(monkeypatch):
     monkeypatch.setattr("palirs.planning.work.workers", lambda recipe: 16)
-    made = build(compose("molecules=methanol", "pretraining=gfn1"))
+    made = built("molecules=methanol", "pretraining=gfn1")
     shares = {part.stage: part.workers for part in work(made, made.checked_molecules())}
     assert (
         shares["first training"]
@@ -191,7 +180,7 @@ def test_memory_does_not_grow_like_time(tmp_path):
 
 def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
     """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs: 180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries."""
-    study = build(compose("spectrum.production.replicas=1"))
+    study = built("spectrum.production.replicas=1")
     production = next(
         one for one in work(study, study.checked_molecules()) if one.stage == "production"
     )
@@ -207,8 +196,8 @@ def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
 
 def test_what_is_measured_is_what_a_plan_asks_for(tmp_path, monkeypatch):
     monkeypatch.setattr("palirs.planning.measuring.STEPS", 2000)
-    study = build(
-        compose("experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1")
+    study = built(
+        "experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1"
     )
     molecules = study.checked_molecules()
     executor = SerialExecutor()
