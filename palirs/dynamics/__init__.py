@@ -1,4 +1,4 @@
-"""Molecular dynamics of many isolated molecules in one batch of tensors: state in, state out."""
+"""Molecular dynamics of many isolated molecules in one batch of tensors."""
 
 from palirs.dynamics.forces import CommitteeField, EngineField, Field
 from palirs.dynamics.integrators import Integrator

@@ -1,10 +1,10 @@
-"""Many steps of Langevin dynamics that stay on a device: forces, integrator and noise in one CUDA graph.
+"""Langevin dynamics that stays on a GPU: forces, integrator and noise in one CUDA graph.
 
-A step of a few molecules is some hundred kernels of a few microseconds; started one by one they
-wait for the host, and with positions going to the host and back also for the bus. Here a step is
-captured once and replayed; noise is sent ahead for a block of steps, and what is recorded comes
-back after it. The noise is that of the host, so trajectories are those of a CPU to rounding; all
-sums are in a fixed order, so they are the same in every run.
+A step of a few molecules is some hundred kernels of a few microseconds each; launched one by one
+they wait for the host, and for the transfer of the positions. Here a step is captured once and
+replayed; the noise of a block of steps is transferred before it, the recorded frames after it. The
+noise is drawn on the host, so trajectories agree with those of a CPU to rounding; all sums have a
+fixed order, so they are the same in every run.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from palirs.mace.forces.rewriting import summands
 
 
 class DeviceForces(Protocol):
-    """Energies ``[members, B]`` and forces ``[members, N, 3]`` of positions on a device, float64."""
+    """Energies ``[members, B]`` and forces ``[members, N, 3]`` on a device, in float64."""
 
     device: str
     members: int
@@ -33,17 +33,17 @@ class DeviceForces(Protocol):
         ...
 
     def cut(self, error: Exception) -> None:
-        """Take less memory from now on."""
+        """Use less memory from now on, after an out-of-memory error."""
         ...
 
 
 class DeviceMotion:
-    """One batch of molecules, ready to move on a device.
+    """Integrates one batch of molecules on a device.
 
     Parameters
     ----------
     forces : DeviceForces
-        Of a committee.
+        Forces of a committee.
     """
 
     def __init__(self, forces: DeviceForces):
@@ -64,7 +64,7 @@ class DeviceMotion:
         Returns
         -------
         list of numpy.ndarray
-            Of the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
+            At the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
             forces ``[R, members, N, 3]``.
         """
         if stretch.count > BLOCK:
@@ -94,19 +94,18 @@ class DeviceMotion:
         return [np.concatenate(pieces) for pieces in zip(*tracks, strict=True)]
 
     def _allocate(self, now: Moving) -> dict[str, Tensor]:
-        def room(like: np.ndarray, *before: int) -> Tensor:
-            return torch.zeros(
-                *before, *like.shape, dtype=torch.float64, device=self._forces.device
-            )
+        def zeros(like: np.ndarray, *leading: int) -> Tensor:
+            shape = (*leading, *like.shape)
+            return torch.zeros(shape, dtype=torch.float64, device=self._forces.device)
 
         names = ("positions", "velocities", "forces", "heat", "energy", "members")
-        state = {name: room(getattr(now, name)) for name in names}
+        state = {name: zeros(getattr(now, name)) for name in names}
         state |= {
-            f"{name}_then": room(getattr(now, name), BLOCK)
+            f"{name}_then": zeros(getattr(now, name), BLOCK)
             for name in ("positions", "velocities", "energy", "members")
         }
-        state |= {name: room(now.positions[:, :1]) for name in ("masses", "kick", "width")}
-        state["noise"] = room(now.positions, BLOCK)
+        state |= {name: zeros(now.positions[:, :1]) for name in ("masses", "kick", "width")}
+        state["noise"] = zeros(now.positions, BLOCK)
         state["step"] = torch.zeros(1, dtype=torch.long, device=self._forces.device)
         self._now = state
         return state
@@ -127,16 +126,16 @@ class DeviceMotion:
         return self._steps[key]
 
     def _captured(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Capture a step; what it does on the way is undone."""
+        """Capture a step as a CUDA graph and restore the state from before."""
         before = {name: tensor.clone() for name, tensor in self._now.items()}
         while True:
             try:
-                aside = torch.cuda.Stream()
-                aside.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(aside):  # compiles, and lets libraries set themselves up
+                warmup = torch.cuda.Stream()
+                warmup.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(warmup):  # compiles, and initialises libraries
                     for _ in range(2):
                         step()
-                torch.cuda.current_stream().wait_stream(aside)
+                torch.cuda.current_stream().wait_stream(warmup)
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()
                 graph = torch.cuda.CUDAGraph()
@@ -147,7 +146,7 @@ class DeviceMotion:
                 if not is_out_of_memory(error):
                     raise
                 self._forces.cut(error)
-                self._steps.clear()  # they replay what is gone
+                self._steps.clear()  # their graphs use buffers that no longer exist
         for name, tensor in before.items():
             self._now[name].copy_(tensor)
         return graph.replay

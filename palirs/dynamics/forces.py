@@ -1,4 +1,4 @@
-"""Where the forces of a batch of trajectories come from: a committee of potentials, or the reference engine itself."""
+"""Forces of a batch of trajectories, from a committee of potentials or the reference engine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     from palirs.mace.forces.members import Evaluator
 
 
-class Found(NamedTuple):
-    """Energy ``[B]`` [eV], forces ``[N, 3]`` [eV/Å]; of committees also ``[members, N, 3]``, of engines dipoles ``[B, 3]`` [e·Å]."""
+class ForceOutput(NamedTuple):
+    """What a field returns for B trajectories with N atoms in all.
+
+    Attributes
+    ----------
+    energy : Tensor
+        Shape ``[B]`` [eV].
+    forces : Tensor
+        Shape ``[N, 3]`` [eV/Å].
+    members : Tensor or None
+        Shape ``[members, N, 3]`` [eV/Å], forces of each member of a committee.
+    dipole : Tensor or None
+        Shape ``[B, 3]`` [e·Å], of an engine.
+    """
 
     energy: Tensor
     forces: Tensor
@@ -28,35 +40,35 @@ class Found(NamedTuple):
 class Field(Protocol):
     """Forces as a function of the positions of a whole batch."""
 
-    def __call__(self, positions: Tensor) -> Found:
+    def __call__(self, positions: Tensor) -> ForceOutput:
         """Evaluate at positions ``[N, 3]`` [Å]."""
         ...
 
     @property
     def motion(self) -> Motion | DeviceMotion | None:
-        """What does many steps in one call of compiled code, if the forces come from such."""
+        """Runs many steps in one call, on the CPU or a device; ``None`` without compiled forces."""
         ...
 
     @property
     def failures(self) -> dict[int, str]:
-        """Trajectories for which there are no forces any more, and why; what is returned for them is not a number."""
+        """Trajectories whose forces have failed, and why; what is returned for them is NaN."""
         ...
 
     @property
-    def hopeless(self) -> set[int]:
-        """Those among them that would fail again."""
+    def failed_permanently(self) -> set[int]:
+        """Those of the :attr:`failures` that would fail again."""
         ...
 
     def only(self, trajectories: Sequence[int]) -> "Field":
         """Return the field of some of the trajectories."""
         ...
 
-    def memory(self, trajectory: int) -> dict[str, np.ndarray]:
-        """Return what the next evaluation of a trajectory depends on besides its positions."""
+    def carried_state(self, trajectory: int) -> dict[str, np.ndarray]:
+        """Return what the next evaluation of a trajectory depends on, besides its positions."""
         ...
 
-    def remember(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
-        """Take what :meth:`memory` returned, in another process perhaps."""
+    def restore(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
+        """Restore what :meth:`carried_state` returned, perhaps in another process."""
         ...
 
 
@@ -77,43 +89,43 @@ class CommitteeField:
         elif evaluator.resident is not None:
             self.motion = DeviceMotion(evaluator.resident)
 
-    def __call__(self, positions: Tensor) -> Found:
+    def __call__(self, positions: Tensor) -> ForceOutput:
         """Evaluate every member at once."""
         energy, members = self.evaluator(positions)
-        return Found(energy.mean(dim=0), members.mean(dim=0), members)
+        return ForceOutput(energy.mean(dim=0), members.mean(dim=0), members)
 
     @property
     def failures(self) -> dict[int, str]:
-        """None: a committee always answers."""
+        """Empty: a committee does not fail."""
         return {}
 
     @property
-    def hopeless(self) -> set[int]:
-        """None."""
+    def failed_permanently(self) -> set[int]:
+        """Empty."""
         return set()
 
     def only(self, trajectories: Sequence[int]) -> "CommitteeField":
         """Return the field of some of the trajectories."""
         return CommitteeField(self.evaluator.only(trajectories))
 
-    def memory(self, trajectory: int) -> dict[str, np.ndarray]:
-        """Nothing."""
+    def carried_state(self, trajectory: int) -> dict[str, np.ndarray]:
+        """Return nothing: forces depend on the positions only."""
         return {}
 
-    def remember(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
-        """Nothing."""
+    def restore(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
+        """Do nothing."""
 
 
 class EngineField:
     """Forces and dipoles of a reference engine, one molecule after the other.
 
-    Each trajectory has a calculator of its own: one that starts from what it calculated last then
-    starts from the trajectory's own last step, whatever else is in the batch.
+    Each trajectory has its own calculator, so a calculation that starts from the previous one
+    starts from the last step of the same trajectory, whatever else is in the batch.
 
     Parameters
     ----------
     engine : Engine
-        What calculates.
+        Calculates energies, forces and dipoles.
     molecules : sequence of Atoms
         One per trajectory.
     """
@@ -125,19 +137,19 @@ class EngineField:
         self._molecules = [Atoms(atoms.numbers, positions=atoms.positions) for atoms in molecules]
         self._calculators = [engine.start() for _ in molecules]
         self.failures: dict[int, str] = {}
-        self.hopeless: set[int] = set()
+        self.failed_permanently: set[int] = set()
 
-    def __call__(self, positions: Tensor) -> Found:
-        """Evaluate each trajectory; one whose engine fails has no numbers from then on."""
+    def __call__(self, positions: Tensor) -> ForceOutput:
+        """Evaluate each trajectory; one whose engine fails gives NaN from then on."""
         pieces = positions.split([len(atoms) for atoms in self._molecules])
-        found = [self._one(number, piece.numpy()) for number, piece in enumerate(pieces)]
-        return Found(
-            energy=torch.tensor([properties.energy for properties in found], dtype=torch.float64),
-            forces=torch.tensor(np.concatenate([properties.forces for properties in found])),
-            dipole=torch.tensor(np.array([properties.dipole for properties in found])),
+        results = [self._properties(number, piece.numpy()) for number, piece in enumerate(pieces)]
+        return ForceOutput(
+            energy=torch.tensor([result.energy for result in results], dtype=torch.float64),
+            forces=torch.tensor(np.concatenate([result.forces for result in results])),
+            dipole=torch.tensor(np.array([result.dipole for result in results])),
         )
 
-    def _one(self, number: int, positions: np.ndarray) -> Properties:
+    def _properties(self, number: int, positions: np.ndarray) -> Properties:
         if number not in self.failures:
             atoms = self._molecules[number]
             atoms.positions = positions
@@ -145,7 +157,8 @@ class EngineField:
                 return self._engine.run(self._calculators[number], atoms)
             except EngineFailure as failure:
                 self.failures[number] = f"{self._engine.name} failed: {failure}"
-                self.hopeless |= {number} if failure.final else set()
+                if failure.final:
+                    self.failed_permanently.add(number)
         return Properties(np.nan, np.full(positions.shape, np.nan), np.full(3, np.nan))
 
     def only(self, trajectories: Sequence[int]) -> "EngineField":
@@ -157,14 +170,16 @@ class EngineField:
         some.failures = {
             new: self.failures[old] for new, old in enumerate(trajectories) if old in self.failures
         }
-        some.hopeless = {new for new, old in enumerate(trajectories) if old in self.hopeless}
+        some.failed_permanently = {
+            new for new, old in enumerate(trajectories) if old in self.failed_permanently
+        }
         return some
 
-    def memory(self, trajectory: int) -> dict[str, np.ndarray]:
-        """Return what the calculator of a trajectory keeps from its last step."""
+    def carried_state(self, trajectory: int) -> dict[str, np.ndarray]:
+        """Return what the calculator of a trajectory carries over from its last step."""
         return self._engine.carried(self._calculators[trajectory])
 
-    def remember(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
-        """Give it back."""
+    def restore(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
+        """Restore what :meth:`carried_state` returned."""
         if values:
             self._engine.carry(self._calculators[trajectory], values)

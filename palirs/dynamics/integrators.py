@@ -1,4 +1,4 @@
-"""Integrators with their settings, in one form: what drives exploration, production and the reference engine's own MD."""
+"""Integrators with their settings, behind one interface for exploration and production."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,22 +16,20 @@ from palirs.dynamics.track import Track
 from palirs.dynamics.verlet import berendsen
 
 EVALUATIONS = 200_000
-"""Of atoms by a member, between two looks at a batch: some seconds."""
+"""Atoms times members evaluated between two checks of a batch: some seconds."""
 STEPS = 128
-"""Between two looks, at most: what is lost where a trajectory breaks, or is killed."""
+"""Most steps between two checks: what is lost where a trajectory breaks or is killed."""
 
 
 def steps_at_once(state: State, field: Field) -> int:
-    """Return how many steps are worth one call: one if each comes back to Python anyway."""
-    return (
-        1
-        if field.motion is None
-        else max(1, min(STEPS, EVALUATIONS // (len(state.positions) * field.motion.members)))
-    )
+    """Return how many steps to run per call; one where each step returns to Python anyway."""
+    if field.motion is None:
+        return 1
+    return max(1, min(STEPS, EVALUATIONS // (len(state.positions) * field.motion.members)))
 
 
 class Integrator(Protocol):
-    """Moves a batch by one step; a thermostat with variables of its own keeps them in a :class:`Chain`."""
+    """Advances a batch; variables of the thermostat, if it has any, are a :class:`Chain`."""
 
     def begin(self, state: State) -> Chain | None:
         """Return the variables of the thermostat at the start."""
@@ -52,7 +50,7 @@ class Integrator(Protocol):
         steps: int,
         recorded: range,
     ) -> tuple[State, Chain | None, Track]:
-        """Advance every trajectory by some steps; keep those that are ``recorded``, counted from 1."""
+        """Advance every trajectory by some steps; keep the ``recorded`` ones, counted from 1."""
         ...
 
     def conserved(self, state: State, chain: Chain | None) -> Tensor:
@@ -61,7 +59,7 @@ class Integrator(Protocol):
 
 
 class _Stepwise(ABC):
-    """What comes back after each step."""
+    """An integrator that returns to Python after each step."""
 
     def run(
         self,
@@ -76,7 +74,8 @@ class _Stepwise(ABC):
         kept = []
         for number in range(1, steps + 1):
             state, chain = self.step(state, chain, field, noise)
-            kept += [state] if number in recorded else []
+            if number in recorded:
+                kept.append(state)
         return state, chain, Track.of(kept, state)
 
     @abstractmethod
@@ -87,10 +86,10 @@ class _Stepwise(ABC):
 
 
 class _Plain(_Stepwise):
-    """What has no variables of its own."""
+    """An integrator whose thermostat has no variables."""
 
     def begin(self, state: State) -> None:
-        """Return ``None``: there are no other variables."""
+        """Return ``None``: there are no thermostat variables."""
 
     def conserved(self, state: State, chain: Chain | None) -> Tensor:
         """See :func:`palirs.dynamics.total_energy`."""
@@ -99,7 +98,7 @@ class _Plain(_Stepwise):
 
 @dataclass(frozen=True)
 class Langevin(_Plain):
-    """BAOAB: time step [fs], friction [ps⁻¹] (none is velocity Verlet), temperature ``[B]`` [K]."""
+    """BAOAB with time step [fs], friction [ps⁻¹] (0: velocity Verlet), temperature ``[B]`` [K]."""
 
     timestep: float
     friction: float
@@ -120,17 +119,17 @@ class Langevin(_Plain):
         steps: int,
         recorded: range,
     ) -> tuple[State, Chain | None, Track]:
-        """All steps by compiled code where there is such."""
+        """Run all steps in compiled code where the field has it."""
         if field.motion is None:
             return super().run(state, chain, field, noise, steps, recorded)
-        how = self.timestep, self.friction, self.temperature
-        state, track = langevin_steps(state, field.motion, noise, *how, steps, recorded)
+        parameters = self.timestep, self.friction, self.temperature
+        state, track = langevin_steps(state, field.motion, noise, *parameters, steps, recorded)
         return state, None, track
 
 
 @dataclass(frozen=True)
 class Berendsen(_Plain):
-    """Time step [fs], relaxation time [fs], temperature ``[B]`` [K]; for equilibration."""
+    """Berendsen's thermostat: time step and relaxation time [fs], temperature ``[B]`` [K]."""
 
     timestep: float
     relaxation: float
@@ -145,7 +144,7 @@ class Berendsen(_Plain):
 
 @dataclass(frozen=True)
 class NoseHoover(_Stepwise):
-    """Time step [fs], temperature ``[B]`` [K], frequency of the thermostats [cm⁻¹], their number."""
+    """Nosé-Hoover chain: time step [fs], temperature ``[B]`` [K], frequency [cm⁻¹], links."""
 
     timestep: float
     temperature: Tensor

@@ -1,4 +1,4 @@
-"""Watching whether a trajectory is still one of the molecule it began with."""
+"""Checks whether the molecules of a batch of trajectories are still whole."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ from torch import Tensor
 from palirs.molecules import APART, pieces
 
 TOGETHER = 0.5
-"""Two atoms closer than this times the sum of their covalent radii are no chemistry: C-H at 0.54 Å,
-H-H at 0.31 Å."""
+"""Atoms closer than this times the sum of their covalent radii have collapsed: C-H at 0.54 Å, H-H
+at 0.31 Å."""
 
 
 class Integrity:
-    """Watches a batch of molecules: numbers that are none, atoms that fell into each other, molecules that fell apart.
+    """Detects NaN, collapsed atoms and dissociated molecules in a batch of trajectories.
 
-    A molecule is whole while its atoms hang together by bonds; which ones does not matter, so it
-    may rearrange. Of a complex of several molecules each has to stay whole.
+    A molecule is whole while bonds connect all its atoms; which bonds does not matter, so it may
+    rearrange. In a complex of several molecules, each has to stay whole.
 
     Parameters
     ----------
     molecules : sequence of Atoms
-        One per trajectory, at their optima: which atoms hang together there.
+        One per trajectory, at their optima, which define what is connected.
     """
 
     def __init__(self, molecules: Sequence[Atoms]):
@@ -47,7 +47,7 @@ class Integrity:
         self._bond = radii[self._first] + radii[self._second]
 
     def broken(self, positions: Tensor) -> dict[int, str]:
-        """Return what is wrong with each trajectory that is not whole, at positions ``[N, 3]`` [Å]."""
+        """Return why each broken trajectory is broken, at positions ``[N, 3]`` [Å]."""
         reasons: dict[int, str] = {}
         length = torch.linalg.norm(positions[self._first] - positions[self._second], dim=1)
         near = (length < APART * self._bond).numpy()
@@ -72,6 +72,6 @@ class Integrity:
 
 
 def anchors(atoms: Atoms) -> np.ndarray:
-    """Return for each atom the first one of its molecule, ``[N]``; all zero unless it is a complex of several."""
-    found = pieces(atoms)
-    return np.array([int(np.flatnonzero(found == mine)[0]) for mine in found])
+    """Return the first atom of the molecule of each atom, ``[N]``; zeros unless it is a complex."""
+    labels = pieces(atoms)
+    return np.array([int(np.flatnonzero(labels == label)[0]) for label in labels])

@@ -1,4 +1,7 @@
-"""Langevin dynamics with the BAOAB splitting (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990)."""
+"""Langevin dynamics with the BAOAB splitting.
+
+Leimkuhler and Matthews 2013, doi:10.1063/1.4802990.
+"""
 
 import math
 from dataclasses import replace
@@ -15,7 +18,7 @@ from palirs.dynamics.track import Track
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2
 
 MOVING = ("positions", "velocities", "forces", "heat", "energy")
-"""What of a state changes in every step, besides the forces of the members."""
+"""Tensors of a state that change in every step, besides the forces of the members."""
 
 
 def langevin(
@@ -23,9 +26,10 @@ def langevin(
 ) -> State:
     """Advance every trajectory by one step.
 
-    v ← v + (Δt/2) F/m;  x ← x + (Δt/2) v;  v ← c v + sqrt((1 − c²) k_B T/m) ξ with c = exp(−γΔt);  x ← x + (Δt/2) v;  new forces;
-    v ← v + (Δt/2) F/m. The noise leaves the centre of mass at rest. With γ = 0 this is velocity Verlet.
-    What the middle step adds to the kinetic energy is counted as heat.
+    v ← v + (Δt/2) F/m;  x ← x + (Δt/2) v;  v ← c v + sqrt((1 − c²) k_B T/m) ξ with c = exp(−γΔt);
+    x ← x + (Δt/2) v;  new forces;  v ← v + (Δt/2) F/m. The noise leaves the centre of mass at rest.
+    With γ = 0 this is velocity Verlet. What the middle step adds to the kinetic energy is the heat
+    that the thermostat supplies.
 
     Parameters
     ----------
@@ -71,11 +75,11 @@ def langevin_steps(
     steps: int,
     recorded: range,
 ) -> tuple[State, Track]:
-    """Do many steps in compiled code: the numbers that :func:`langevin` gives, to the last bit.
+    """Do many steps in compiled code; on a CPU with the results of :func:`langevin`, bit by bit.
 
     Parameters
     ----------
-    motion : Motion
+    motion : Motion or DeviceMotion
         Of the field's batch.
     steps : int
         How many.
@@ -107,7 +111,7 @@ def langevin_steps(
 def _factors(
     state: State, timestep: float, friction: float, temperature: Tensor
 ) -> tuple[Tensor, float, Tensor]:
-    """Return what forces are multiplied with ``[N, 1]``, c, and what noise is multiplied with ``[N, 1]``."""
+    """Return the factors of forces ``[N, 1]``, of velocities, and of noise ``[N, 1]``."""
     inertia = state.masses * EV_PER_AMU_A2_FS2
     damping = math.exp(-friction * 1e-3 * timestep)
     width = torch.sqrt((1 - damping**2) * BOLTZMANN * temperature[state.system][:, None] / inertia)

@@ -16,14 +16,14 @@ from palirs.mace.compiled import BLOCK, EXACT, HERE, Block, Kernel, Memory, buil
 
 @dataclass
 class Moving:
-    """A batch of B molecules with N atoms that moves: changed in place.
+    """Arrays of a batch of B molecules with N atoms in all, updated in place by each step.
 
     Attributes
     ----------
     positions, velocities, forces : numpy.ndarray
         ``[N, 3]`` [Å], [Å/fs], [eV/Å].
     heat : numpy.ndarray
-        ``[B]`` [eV], what the thermostat has given.
+        ``[B]`` [eV], supplied by the thermostat.
     energy : numpy.ndarray
         ``[B]`` [eV].
     members : numpy.ndarray
@@ -40,11 +40,11 @@ class Moving:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What the steps do (see :func:`palirs.dynamics.langevin`), and which of them, counted from 1, are kept: every so many.
+    """A number of steps with their parameters, see :func:`palirs.dynamics.langevin`.
 
-    Masses, what forces are multiplied with, and width of the noise are ``[N]``; the noise is
-    ``[count, N, 3]``, or ``None`` without friction. ``kinetic`` times mass times velocity squared
-    is an energy [eV].
+    The steps in ``kept``, counted from 1 and evenly spaced, are recorded. Masses, factors of the
+    forces and widths of the noise have shape ``[N]``; the noise has ``[count, N, 3]``, or is
+    ``None`` without friction. ``kinetic`` times mass times velocity squared is an energy [eV].
     """
 
     count: int
@@ -59,7 +59,7 @@ class Stretch:
 
 
 class _Motion(ctypes.Structure):
-    """The same as in ``motion.c``."""
+    """The struct of the same fields, in the same order, in ``motion.c``."""
 
     _fields_ = [
         *(
@@ -86,11 +86,11 @@ class _Motion(ctypes.Structure):
 
 
 class Motion:
-    """One batch of molecules, ready to move.
+    """Integrates one batch of molecules in compiled code.
 
-    Its molecules are cut into blocks, as many for each thread; a thread does all steps of one block
-    before it takes the next. Where there are fewer molecules than threads, these share the members
-    out at every step. What becomes of a molecule does not depend on its block.
+    The molecules are divided into blocks, equally many for each thread; a thread does all steps of
+    one block before it takes the next. Where there are fewer molecules than threads, threads share
+    the members of the committee. The trajectory of a molecule does not depend on its block.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Motion:
     counts : tuple of int
         Atoms of each molecule.
     isolated : numpy.ndarray
-        Energies that are added to the interaction energies, ``[members, B]`` [eV].
+        Energies of the isolated atoms, added to the interaction energies, ``[members, B]`` [eV].
     """
 
     def __init__(
@@ -109,16 +109,12 @@ class Motion:
     ):
         self.members, self._kernel, self._move = len(kernel), kernel, _library().palirs_move
         self._move.restype = None
-        self._species, self._isolated = (
-            np.ascontiguousarray(species, dtype=np.int32),
-            np.ascontiguousarray(isolated),
-        )
+        self._species = np.ascontiguousarray(species, dtype=np.int32)
+        self._isolated = np.ascontiguousarray(isolated)
         self._threads = min(torch.get_num_threads(), len(counts) * len(kernel))
         parts = cut(counts, self._threads)
-        self._molecules, self._blocks = (
-            len(counts),
-            np.array([*(part.start for part in parts), len(counts)], dtype=np.int32),
-        )
+        self._molecules = len(counts)
+        self._blocks = np.array([*(part.start for part in parts), len(counts)], dtype=np.int32)
         self._start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         blocks = [Block(part, counts) for part in parts]
         self._local = np.concatenate([block.start for block in blocks])
@@ -132,7 +128,7 @@ class Motion:
         Returns
         -------
         list of numpy.ndarray
-            Of the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
+            At the R steps that are kept: positions, velocities ``[R, N, 3]``, energy ``[R, B]``,
             forces ``[R, members, N, 3]``.
         """
         atoms, kept = len(now.positions), stretch.kept
@@ -142,40 +138,29 @@ class Motion:
             np.empty((len(kept), self.members, atoms, 3)),
         ]
         energies = np.empty((self.members, self._molecules))
-        arrays = [
-            now.positions,
-            now.velocities,
-            now.forces,
-            now.heat,
-            now.energy,
-            energies,
-            now.members,
-        ]
-        arrays += [*track, stretch.masses, stretch.kick, stretch.width, stretch.noise]
-        arrays += [
-            self._isolated,
-            self._start,
-            self._species,
-            self._blocks,
-            self._local,
-            self._call,
-            self._models,
-        ]
+        arrays = [now.positions, now.velocities, now.forces, now.heat, now.energy]
+        arrays += [energies, now.members, *track]
+        arrays += [stretch.masses, stretch.kick, stretch.width, stretch.noise, self._isolated]
+        arrays += [self._start, self._species, self._blocks, self._local, self._call, self._models]
+        first, spacing = 0, 0
+        if kept:
+            first, spacing = kept[0], kept[1] - kept[0] if len(kept) > 1 else stretch.count
         task = _Motion(
             *(None if array is None else array.ctypes.data for array in arrays),
-            *(
-                self._memory.of(0, self._threads * self._room),
-                self._room,
-                0.5 * stretch.timestep,
-                stretch.damping,
-                stretch.kinetic,
-            ),
-            *(self._molecules, self.members, len(self._blocks) - 1, self._threads, stretch.count),
-            *((kept[0], kept[1] - kept[0] if len(kept) > 1 else stretch.count) if kept else (0, 0)),
-            *(0, 0, 0),
-        )
-        # threads of its own: they may wait for each other, for ever if in a pool the work of
-        # another batch stood before theirs
+            memory=self._memory.of(0, self._threads * self._room),
+            memory_size=self._room,
+            half=0.5 * stretch.timestep,
+            damping=stretch.damping,
+            kinetic=stretch.kinetic,
+            molecules=self._molecules,
+            members=self.members,
+            blocks=len(self._blocks) - 1,
+            threads=self._threads,
+            steps=stretch.count,
+            first=first,
+            stride=spacing,
+        )  # the rest starts as zero
+        # not from a pool: the threads wait for each other, which in a pool could be a deadlock
         others = [
             threading.Thread(target=self._move, args=(ctypes.byref(task), ctypes.c_int(n)))
             for n in range(1, self._threads)
@@ -194,11 +179,14 @@ def _library() -> ctypes.CDLL:
 
 
 def cut(counts: tuple[int, ...], threads: int) -> list[range]:
-    """Cut into blocks of about equal numbers of atoms, at most about ``BLOCK``: as many for each thread, or one for each molecule."""
+    """Divide molecules into blocks of about equal numbers of atoms, at most about ``BLOCK``.
+
+    Equally many for each thread, or one for each molecule.
+    """
     ends = np.cumsum(counts)
-    wanted = threads * max(1, -(-int(ends[-1]) // (BLOCK * threads)))
-    places = [
-        int(np.searchsorted(ends - np.array(counts) / 2, ends[-1] * part / wanted))
-        for part in range(wanted + 1)
+    blocks = threads * max(1, -(-int(ends[-1]) // (BLOCK * threads)))
+    bounds = [
+        int(np.searchsorted(ends - np.array(counts) / 2, ends[-1] * block / blocks))
+        for block in range(blocks + 1)
     ]
-    return [range(a, b) for a, b in pairwise(places) if b > a]
+    return [range(a, b) for a, b in pairwise(bounds) if b > a]

@@ -1,4 +1,4 @@
-"""Random streams: each trajectory has its own, so its noise is the same whatever else is in the batch."""
+"""Noise of each trajectory from a stream of its own, so independent of the rest of the batch."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""Steps drawn at a time; a stream's values do not depend on it."""
+"""Steps drawn at a time; the values do not depend on it."""
 
 
 class Noise:
@@ -35,7 +35,7 @@ class Noise:
         return self.ahead(1)[0]
 
     def ahead(self, steps: int) -> Tensor:
-        """Return the numbers of the next steps, ``[at most steps, N, 3]``: as many as are drawn together."""
+        """Return the numbers of the next steps in the current block, ``[at most steps, N, 3]``."""
         if self._next == len(self._block):
             self._fill(0)
         start, self._next = self._next, min(self._next + steps, len(self._block))
@@ -50,13 +50,13 @@ class Noise:
         self._block, self._next = torch.tensor(np.concatenate(parts, axis=1)), start
 
     def position(self, trajectory: int) -> str:
-        """Return where a stream stands, as text for :meth:`resumed`."""
+        """Return the position of a stream, as text for :meth:`resumed`."""
         state = {"before": self._before[trajectory], "drawn": self._next, "block": len(self._block)}
         return json.dumps(state, default=lambda array: array.tolist())
 
     @classmethod
     def resumed(cls, positions: Sequence[str], counts: Sequence[int]) -> "Noise":
-        """Go on where streams stood; all must have drawn the same number of steps."""
+        """Continue streams from their positions; all must have drawn equally many steps."""
         states = [json.loads(text) for text in positions]
         if len({(state["drawn"], state["block"]) for state in states}) != 1:
             raise ValueError("streams of different length cannot share a batch")
@@ -78,7 +78,7 @@ class Noise:
         return noise
 
     def only(self, trajectories: Sequence[int]) -> "Noise":
-        """Return the streams of some of the trajectories, where they stand."""
+        """Return the streams of some of the trajectories, at their positions."""
         return Noise.resumed(
             [self.position(i) for i in trajectories], [self._counts[i] for i in trajectories]
         )

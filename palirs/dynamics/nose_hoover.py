@@ -38,14 +38,18 @@ class Chain:
 
     def only(self, trajectories: Sequence[int]) -> "Chain":
         """Return the thermostats of some of the trajectories."""
-        rest = list(trajectories)
+        kept = list(trajectories)
         return Chain(
-            self.positions[rest], self.velocities[rest], self.masses[rest], self.temperature[rest]
+            self.positions[kept], self.velocities[kept], self.masses[kept], self.temperature[kept]
         )
 
 
 def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: int = 3) -> Chain:
-    """Start thermostats at rest; Q₁ = g k_B T/ω², Q_j = k_B T/ω² with g degrees of freedom and ω = 2πc times ``frequency`` [cm⁻¹]."""
+    """Return thermostats at rest.
+
+    Q₁ = g k_B T/ω², Q_j = k_B T/ω² with g degrees of freedom and ω = 2πc times ``frequency``
+    [cm⁻¹].
+    """
     omega = 2 * torch.pi * SPEED_OF_LIGHT * frequency
     freedom = degrees_of_freedom(state).double()
     masses = (BOLTZMANN * temperature / omega**2)[:, None].repeat(1, length)
@@ -56,7 +60,9 @@ def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: 
 def nose_hoover(
     state: State, thermostat: Chain, field: Field, timestep: float
 ) -> tuple[State, Chain]:
-    """Advance every trajectory and its thermostats by one step: half a step of the chain, velocity Verlet, half a step of the chain.
+    """Advance every trajectory and its thermostats by one step.
+
+    Half a step of the chain, velocity Verlet, half a step of the chain.
 
     Parameters
     ----------
@@ -74,33 +80,30 @@ def nose_hoover(
 
 
 def conserved(state: State, thermostat: Chain) -> Tensor:
-    """Return what exact dynamics would conserve, shape ``[B]`` [eV]: energy of the atoms and of the thermostats."""
-    heat = BOLTZMANN * thermostat.temperature
-    own = 0.5 * (thermostat.masses * thermostat.velocities**2).sum(dim=1)
-    work = heat * (
+    """Return the conserved energy of atoms and thermostats, shape ``[B]`` [eV]."""
+    thermal = BOLTZMANN * thermostat.temperature
+    kinetic = 0.5 * (thermostat.masses * thermostat.velocities**2).sum(dim=1)
+    potential = thermal * (
         degrees_of_freedom(state) * thermostat.positions[:, 0]
         + thermostat.positions[:, 1:].sum(dim=1)
     )
-    return state.energy + kinetic_energy(state) + own + work
+    return state.energy + kinetic_energy(state) + kinetic + potential
 
 
 def _half(state: State, thermostat: Chain, timestep: float) -> tuple[State, Chain]:
-    """Half a step of the thermostats and of what they do to the velocities (Martyna et al.
+    """Advance the thermostats by half a step and scale the velocities.
 
-    1996, doi:10.1080/00268979600100761).
+    Martyna et al. 1996, doi:10.1080/00268979600100761.
     """
-    heat, freedom = BOLTZMANN * thermostat.temperature, degrees_of_freedom(state)
+    thermal, freedom = BOLTZMANN * thermostat.temperature, degrees_of_freedom(state)
     masses, xi, v = thermostat.masses, thermostat.positions.clone(), thermostat.velocities.clone()
-    kinetic, scale = 2 * kinetic_energy(state), torch.ones_like(heat)
+    kinetic, scale = 2 * kinetic_energy(state), torch.ones_like(thermal)
     length = masses.shape[1]
 
     def force(link: int) -> Tensor:
-        drive = (
-            kinetic - freedom * heat
-            if link == 0
-            else masses[:, link - 1] * v[:, link - 1] ** 2 - heat
-        )
-        return drive / masses[:, link]
+        if link == 0:
+            return (kinetic - freedom * thermal) / masses[:, 0]
+        return (masses[:, link - 1] * v[:, link - 1] ** 2 - thermal) / masses[:, link]
 
     for weight in SUZUKI:
         step = 0.5 * weight * timestep

@@ -33,7 +33,7 @@ class State:
     dipole : Tensor or None
         Shape ``[B, 3]`` [e·Å], if the field gives it.
     heat : Tensor
-        Shape ``[B]`` [eV], energy that thermostats have given so far.
+        Shape ``[B]`` [eV], supplied by the thermostats so far.
     masses : Tensor
         Shape ``[N, 1]`` [amu].
     system : Tensor
@@ -55,24 +55,15 @@ class State:
 
     def moved(self, positions: Tensor, velocities: Tensor, field: Field) -> "State":
         """Return the state at new positions, with the forces there."""
-        found = field(positions)
         return replace(
-            self,
-            positions=positions,
-            velocities=velocities,
-            forces=found.forces,
-            energy=found.energy,
-            members=found.members,
-            dipole=found.dipole,
+            self, positions=positions, velocities=velocities, **field(positions)._asdict()
         )
 
     def only(self, trajectories: Sequence[int]) -> "State":
         """Return the state of some of the trajectories."""
         pieces = torch.arange(len(self.system)).split(self.counts)
-        atoms, chosen = (
-            torch.cat([pieces[i] for i in trajectories]),
-            torch.tensor(list(trajectories)),
-        )
+        atoms = torch.cat([pieces[i] for i in trajectories])
+        chosen = torch.tensor(list(trajectories))
         counts = tuple(self.counts[i] for i in trajectories)
         return State(
             positions=self.positions[atoms],
@@ -95,7 +86,7 @@ def initial_state(
     noise: Noise,
     velocities: Sequence[np.ndarray | None] | None = None,
 ) -> State:
-    """Start a batch of trajectories.
+    """Return the state at the start of a batch of trajectories.
 
     Parameters
     ----------
@@ -108,7 +99,7 @@ def initial_state(
     noise : Noise
         Gives the velocities; each trajectory draws from its own stream.
     velocities : sequence, optional
-        Velocities [Å/fs] of trajectories that go on; ``None`` entries are drawn.
+        Velocities [Å/fs] of trajectories that are continued; ``None`` entries are drawn.
     """
     counts = tuple(len(atoms) for atoms in molecules)
     system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
@@ -116,83 +107,69 @@ def initial_state(
     drawn = noise.draw() * torch.sqrt(
         BOLTZMANN * temperature[system][:, None] / (masses * EV_PER_AMU_A2_FS2)
     )
-    drawn = without_drift(drawn, masses, system, len(counts))
+    initial = without_drift(drawn, masses, system, len(counts))
     if velocities is not None:
-        pieces = drawn.split(counts)
-        given = [
-            piece if old is None else torch.tensor(old, dtype=torch.float64)
-            for piece, old in zip(pieces, velocities, strict=True)
+        pieces = [
+            piece if given is None else torch.tensor(given, dtype=torch.float64)
+            for piece, given in zip(initial.split(counts), velocities, strict=True)
         ]
-        drawn = torch.cat(given)
+        initial = torch.cat(pieces)
     positions = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
-    found = field(positions)
-    heat = torch.zeros(len(counts), dtype=torch.float64)
     return State(
-        positions,
-        drawn,
-        found.forces,
-        found.energy,
-        found.members,
-        found.dipole,
-        heat,
-        masses,
-        system,
-        counts,
+        positions=positions,
+        velocities=initial,
+        heat=torch.zeros(len(counts), dtype=torch.float64),
+        masses=masses,
+        system=system,
+        counts=counts,
+        **field(positions)._asdict(),
     )
 
 
 def without_drift(velocities: Tensor, masses: Tensor, system: Tensor, trajectories: int) -> Tensor:
-    """Take the velocity of the centre of mass of each trajectory away."""
+    """Remove the velocity of the centre of mass of each trajectory."""
     momentum = velocities.new_zeros(trajectories, 3).index_add(0, system, masses * velocities)
     total = velocities.new_zeros(trajectories, 1).index_add(0, system, masses)
     return velocities - (momentum / total)[system]
 
 
 def without_rotation(state: State) -> State:
-    """Take the rotation of each trajectory about its centre of mass away: v ← v − ω × r with I ω = L.
+    """Remove the rotation of each trajectory about its centre of mass.
 
-    The moment of inertia of a linear molecule has no inverse about its axis; there the component of
-    ω is zero.
+    v ← v − ω × r with I ω = L. The inertia tensor of a linear molecule is singular; the component
+    of ω along its axis is set to zero.
     """
-    trajectories, system = len(state.counts), state.system
-    total = state.masses.new_zeros(trajectories, 1).index_add(0, system, state.masses)
-    centre = (
-        state.positions.new_zeros(trajectories, 3).index_add(
-            0, system, state.masses * state.positions
-        )
-        / total
-    )
+    trajectories, system, masses = len(state.counts), state.system, state.masses
+
+    def summed(per_atom: Tensor) -> Tensor:
+        return per_atom.new_zeros(trajectories, *per_atom.shape[1:]).index_add(0, system, per_atom)
+
+    centre = summed(masses * state.positions) / summed(masses)
     arms = state.positions - centre[system]
-    momentum = arms.new_zeros(trajectories, 3).index_add(
-        0, system, state.masses * torch.linalg.cross(arms, state.velocities)
-    )
-    squares = (arms**2).sum(dim=1)[:, None, None] * torch.eye(3, dtype=arms.dtype) - arms[
-        :, :, None
-    ] * arms[:, None, :]
-    inertia = arms.new_zeros(trajectories, 3, 3).index_add(
-        0, system, state.masses[:, :, None] * squares
-    )
-    rotation = (torch.linalg.pinv(inertia, rtol=1e-8, hermitian=True) @ momentum[:, :, None])[
-        :, :, 0
-    ]
+    momentum = summed(masses * torch.linalg.cross(arms, state.velocities))
+    diagonal = (arms**2).sum(dim=1)[:, None, None] * torch.eye(3, dtype=arms.dtype)
+    inertia = summed(masses[:, :, None] * (diagonal - arms[:, :, None] * arms[:, None, :]))
+    inverse = torch.linalg.pinv(inertia, rtol=1e-8, hermitian=True)
+    rotation = (inverse @ momentum[:, :, None])[:, :, 0]
     return replace(state, velocities=state.velocities - torch.linalg.cross(rotation[system], arms))
 
 
 def kinetic_energy(state: State, velocities: Tensor | None = None) -> Tensor:
-    """Return the kinetic energy of each trajectory, ``[B]`` [eV], at its own or at other velocities ``[N, 3]`` [Å/fs].
+    """Return the kinetic energy of each trajectory, ``[B]`` [eV].
 
-    Velocities of several moments ``[..., N, 3]`` give energies ``[..., B]``.
+    Other ``velocities`` than those of the state may be given; those of several frames
+    ``[..., N, 3]`` [Å/fs] give energies ``[..., B]``.
     """
-    moving = state.velocities if velocities is None else velocities
-    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * moving**2).sum(dim=-1)
-    places, shape = _places(kinetic, state)
-    return kinetic.new_zeros(shape.numel()).index_add(0, places, kinetic.reshape(-1)).reshape(shape)
+    velocities = state.velocities if velocities is None else velocities
+    kinetic = 0.5 * EV_PER_AMU_A2_FS2 * (state.masses * velocities**2).sum(dim=-1)
+    index, shape = _flat_index(kinetic, state)
+    return kinetic.new_zeros(shape.numel()).index_add(0, index, kinetic.reshape(-1)).reshape(shape)
 
 
 def total_energy(state: State) -> Tensor:
-    """Return what exact dynamics would conserve under Verlet, Berendsen or Langevin, shape ``[B]`` [eV].
+    """Return the conserved energy under Verlet, Berendsen or Langevin, shape ``[B]`` [eV].
 
-    Potential and kinetic energy, less the heat that the thermostat has given (Bussi and Parrinello
+    Potential and kinetic energy, less the heat supplied by the thermostat (Bussi and Parrinello
     2007, doi:10.1103/PhysRevE.75.056707). For Nosé-Hoover chains see
     :func:`palirs.dynamics.conserved`.
     """
@@ -205,33 +182,33 @@ def degrees_of_freedom(state: State) -> Tensor:
 
 
 def kinetic_temperature(state: State, velocities: Tensor | None = None) -> Tensor:
-    """Return the temperature of each trajectory [K] over its 3N − 3 degrees of freedom; shapes as in :func:`kinetic_energy`."""
+    """Return the temperature of each trajectory [K] over its 3N − 3 degrees of freedom.
+
+    Shapes are those of :func:`kinetic_energy`.
+    """
     return 2 * kinetic_energy(state, velocities) / (degrees_of_freedom(state) * BOLTZMANN)
 
 
 def largest(per_atom: Tensor, state: State) -> Tensor:
-    """Return the largest value of any atom of each trajectory, ``[..., B]`` from values ``[..., N]``."""
-    places, shape = _places(per_atom, state)
+    """Return the maximum over the atoms of each trajectory, ``[..., B]`` from ``[..., N]``."""
+    index, shape = _flat_index(per_atom, state)
     return (
         per_atom.new_zeros(shape.numel())
-        .scatter_reduce(0, places, per_atom.reshape(-1), "amax")
+        .scatter_reduce(0, index, per_atom.reshape(-1), "amax")
         .reshape(shape)
     )
 
 
 def average(per_atom: Tensor, state: State) -> Tensor:
-    """Return the mean over the atoms of each trajectory, ``[..., B]`` from values ``[..., N]``."""
-    places, shape = _places(per_atom, state)
-    summed = (
-        per_atom.new_zeros(shape.numel())
-        .scatter_add(0, places, per_atom.reshape(-1))
-        .reshape(shape)
-    )
+    """Return the mean over the atoms of each trajectory, ``[..., B]`` from ``[..., N]``."""
+    index, shape = _flat_index(per_atom, state)
+    summed = per_atom.new_zeros(shape.numel()).scatter_add(0, index, per_atom.reshape(-1))
+    summed = summed.reshape(shape)
     return summed / torch.tensor(state.counts, dtype=per_atom.dtype, device=per_atom.device)
 
 
-def _places(per_atom: Tensor, state: State) -> tuple[Tensor, torch.Size]:
-    """Return where each value ``[..., N]`` belongs among those of the trajectories ``[..., B]``, both flat, and the latter's shape."""
-    moments, trajectories = math.prod(per_atom.shape[:-1]), len(state.counts)
-    places = (trajectories * torch.arange(moments)[:, None] + state.system).reshape(-1)
-    return places, torch.Size((*per_atom.shape[:-1], trajectories))
+def _flat_index(per_atom: Tensor, state: State) -> tuple[Tensor, torch.Size]:
+    """Return the flat index from values ``[..., N]`` into ``[..., B]``, and the latter's shape."""
+    frames, trajectories = math.prod(per_atom.shape[:-1]), len(state.counts)
+    index = (trajectories * torch.arange(frames)[:, None] + state.system).reshape(-1)
+    return index, torch.Size((*per_atom.shape[:-1], trajectories))

@@ -1,4 +1,4 @@
-"""What is kept of a batch on its way."""
+"""Recorded frames of a batch of trajectories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from palirs.dynamics.state import State
 
 @dataclass(frozen=True)
 class Track:
-    """R moments of B trajectories with N atoms in all.
+    """R recorded frames of B trajectories with N atoms in all.
 
     Attributes
     ----------
@@ -36,31 +36,25 @@ class Track:
 
     @classmethod
     def of(cls, states: Sequence[State], like: State) -> "Track":
-        """Put states one after the other; ``like`` tells the shapes where there are none."""
+        """Return the track of some states; ``like`` gives the shapes where there are none."""
 
-        def together(name: str) -> Tensor | None:
+        def stacked(name: str) -> Tensor:
+            if states:
+                return torch.stack([getattr(state, name) for state in states])
             example = getattr(like, name)
-            if example is None:
-                return None
-            return (
-                torch.stack([getattr(state, name) for state in states])
-                if states
-                else example.new_empty(0, *example.shape)
-            )
+            return example.new_empty(0, *example.shape)
 
-        positions, velocities, energy = (
-            together("positions"),
-            together("velocities"),
-            together("energy"),
+        return cls(
+            stacked("positions"),
+            stacked("velocities"),
+            stacked("energy"),
+            None if like.members is None else stacked("members"),
+            None if like.dipole is None else stacked("dipole"),
         )
-        assert positions is not None
-        assert velocities is not None
-        assert energy is not None
-        return cls(positions, velocities, energy, together("members"), together("dipole"))
 
     @classmethod
     def join(cls, parts: Sequence["Track"]) -> "Track":
-        """Put stretches of a way one after the other."""
+        """Return successive tracks of a batch as one."""
 
         def joined(name: str) -> Tensor:
             return torch.cat([getattr(part, name) for part in parts])

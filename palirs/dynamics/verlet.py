@@ -1,6 +1,6 @@
-"""Velocity Verlet (Swope et al.
+"""Velocity Verlet, without and with Berendsen's thermostat.
 
-1982, doi:10.1063/1.442716), without and with Berendsen's thermostat.
+Swope et al. 1982, doi:10.1063/1.442716.
 """
 
 from dataclasses import replace
@@ -36,10 +36,11 @@ def verlet(state: State, field: Field, timestep: float) -> State:
 def berendsen(
     state: State, field: Field, timestep: float, relaxation: float, temperature: Tensor
 ) -> State:
-    """Advance every trajectory by one step, its temperature drawn to the target (Berendsen et al. 1984, doi:10.1063/1.448118).
+    """Advance every trajectory by one step with its temperature relaxing to the target.
 
     A velocity Verlet step, then v ← λ v with λ² = 1 + (Δt/τ)(T₀/T − 1), λ within [0.9, 1.1] as in
-    ASE. It does not sample the canonical ensemble: for equilibration.
+    ASE (Berendsen et al. 1984, doi:10.1063/1.448118). For equilibration: it does not sample the
+    canonical ensemble.
 
     Parameters
     ----------
@@ -57,7 +58,9 @@ def berendsen(
     moved = verlet(state, field, timestep)
     ratio = temperature / kinetic_temperature(moved).clamp_min(1e-6)
     scale = torch.sqrt((1 + timestep / relaxation * (ratio - 1)).clamp(0.81, 1.21))
-    given = kinetic_energy(moved) * (scale**2 - 1)
+    supplied = kinetic_energy(moved) * (scale**2 - 1)
     return replace(
-        moved, velocities=scale[state.system][:, None] * moved.velocities, heat=moved.heat + given
+        moved,
+        velocities=scale[state.system][:, None] * moved.velocities,
+        heat=moved.heat + supplied,
     )

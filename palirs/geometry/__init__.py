@@ -1,1 +1,1 @@
-"""What can be told of a structure, or made, without calculating its energy: bonds, torsions, equality, the geometry of a SMILES."""
+"""Structures without an engine: bonds, torsions, duplicates, symmetry, geometries of SMILES."""

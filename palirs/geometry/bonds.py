@@ -1,4 +1,4 @@
-"""Which atoms are bonded, judged by their distances."""
+"""Bonds between atoms, by their distances."""
 
 import numpy as np
 from ase import Atoms
@@ -9,11 +9,10 @@ BONDED = 1.25
 
 
 def relative_distances(atoms: Atoms) -> np.ndarray:
-    """Return the distances over the sums of covalent radii, ``[N, N]``; infinite from an atom to itself."""
+    """Return distances over sums of covalent radii, ``[N, N]``, with an infinite diagonal."""
     radii = covalent_radii[atoms.numbers]
-    return (atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))) / (
-        radii[:, None] + radii[None, :]
-    )
+    lengths = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    return lengths / (radii[:, None] + radii[None, :])
 
 
 def bonded(atoms: Atoms) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which structures an engine cannot tell apart: equal up to motion, mirror image, and exchange of equal atoms."""
+"""Detection of duplicates: structures equal up to rotation, reflection and exchange of atoms."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,22 +6,22 @@ import numpy as np
 from ase import Atoms
 
 SAME = 1e-4
-"""Structures whose sorted distances all differ by less than this [Å] are one: labelling both would
-pay twice for one answer."""
+"""Structures whose sorted distances all differ by less than this [Å] are duplicates: a label of
+each would be paid twice for the same information."""
 
 
 def distances(atoms: Atoms) -> np.ndarray:
-    """Return the distances between atoms, sorted within each pair of elements, ``[N (N - 1) / 2]`` [Å].
+    """Return interatomic distances, sorted by pair of elements, ``[N (N - 1) / 2]`` [Å].
 
-    They are the same for a structure that was moved, turned, mirrored, or had equal atoms
-    exchanged, and none changes by more than twice the largest displacement of an atom. Structures
-    that have them in common by accident lie on surfaces that no sample hits.
+    They are invariant under translation, rotation, reflection and exchange of equal atoms, and none
+    changes by more than twice the largest displacement of an atom. Different structures that share
+    them by accident form a set that sampling has no chance to hit.
     """
     return sorted_distances(atoms.numbers, atoms.positions)
 
 
 def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return :func:`distances` of many structures of one molecule, ``[..., N, 3]`` -> ``[..., N (N - 1) / 2]`` [Å]."""
+    """Return :func:`distances` ``[..., N (N - 1) / 2]`` [Å] of structures ``[..., N, 3]``."""
     first, second = np.triu_indices(len(numbers), 1)
     lengths = np.linalg.norm(positions[..., first, :] - positions[..., second, :], axis=-1)
     pairs = np.sort(np.stack([numbers[first], numbers[second]], axis=1), axis=1)
@@ -33,12 +33,12 @@ def sorted_distances(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 class StructureIndex:
-    """An index of structures that tells whether another one is new.
+    """An index of structures that detects duplicates.
 
     Parameters
     ----------
     frames : iterable of Atoms
-        To begin with.
+        Structures in the index at first.
     """
 
     def __init__(self, frames: Iterable[Atoms] = ()):
@@ -48,7 +48,7 @@ class StructureIndex:
             self._rows.setdefault(_composition(atoms), []).append(distances(atoms))
 
     def add(self, atoms: Atoms) -> bool:
-        """Add a structure; tell whether it is new."""
+        """Add a structure and return whether it is new."""
         kind, row = _composition(atoms), distances(atoms)
         new = not self._has(kind, row)
         if new:
@@ -58,7 +58,7 @@ class StructureIndex:
     def _has(self, kind: bytes, row: np.ndarray) -> bool:
         rows = self._rows.get(kind, [])
         table = self._tables.get(kind, np.empty((0, len(row))))
-        if len(rows) - len(table) > 256:  # the rest is looked at row by row
+        if len(rows) - len(table) > 256:  # rows beyond the table are compared one by one
             table = self._tables[kind] = np.array(rows)
         near = len(table) and bool((np.abs(table - row).max(axis=1, initial=0.0) < SAME).any())
         return near or any(
@@ -66,9 +66,9 @@ class StructureIndex:
         )
 
 
-def distinct(frames: Sequence[Atoms], known: Iterable[Atoms] = ()) -> list[Atoms]:
-    """Return the frames that are neither among the known ones nor repeat an earlier one."""
-    index = StructureIndex(known)
+def distinct(frames: Sequence[Atoms], existing: Iterable[Atoms] = ()) -> list[Atoms]:
+    """Return the frames that duplicate neither an existing structure nor an earlier frame."""
+    index = StructureIndex(existing)
     return [atoms for atoms in frames if index.add(atoms)]
 
 

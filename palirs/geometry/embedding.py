@@ -1,6 +1,6 @@
-"""Geometries of a molecule by RDKit, which embeds and relaxes conformers.
+"""Conformers of a molecule, embedded and relaxed by RDKit.
 
-It does so in a process of its own, which has a time limit and ends when the program is interrupted.
+RDKit runs in a separate process, which has a time limit and ends when the program is interrupted.
 """
 
 import logging
@@ -25,20 +25,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SAME = 0.1
-"""Conformers of which no distance between atoms differs by more than this [Å] are one."""
+"""Conformers whose sorted distances all differ by at most this [Å] are duplicates."""
 DIGITS = 4
-"""Of start geometries [Å]: what the last digits of a force field's minimum are depends on the
-machine."""
+"""Decimal digits of start geometries [Å]: the last digits of a minimum depend on the machine."""
 PATIENCE = 60.0
-"""Seconds of CPU time without any geometry, after which a molecule is given up: those that can be
-embedded have their first geometry within a second, cages and cyclophanes may be tried for hours."""
+"""CPU time without any geometry after which a molecule is given up [s]: most molecules get their
+first geometry within a second, cages and cyclophanes may be tried for hours."""
 LONGEST = 600.0
-"""Seconds that a molecule may take in all; erythromycin, 118 atoms, takes two minutes."""
+"""Time limit of a molecule [s]; erythromycin, 118 atoms, takes two minutes."""
 SILENT, REMINDED = 5.0, 60.0
-"""Seconds until the log says what is waited for, and until it does again."""
+"""Time until the first log line about the wait, and between further ones [s]."""
 ORDERS = 1_000_000
-"""Distributions of bond orders that are tried at most, for a few seconds; those of usual molecules
-are found within a thousand."""
+"""Most assignments of bond orders that are tried, for a few seconds; those of usual molecules are
+found within a thousand."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class Embedding:
     Attributes
     ----------
     molecule : Chem.Mol
-        The isomer, with the hydrogen atoms of what was given.
+        The isomer, with hydrogen atoms where the given molecule has them.
     conformers : list of tuple
         Energy by the force field [kcal/mol] and geometry, the lowest first.
     taken : str
         SMILES of the isomer, where the stereochemistry was open.
     others : list of str
-        SMILES of isomers that would do as well; mirror images are no others.
+        SMILES of isomers that fit as well, not counting mirror images.
     """
 
     molecule: Chem.Mol
@@ -64,15 +63,15 @@ class Embedding:
 
 
 def conformers_like(atoms: Atoms) -> list[tuple[float, Atoms]]:
-    """Return conformers of the molecule that a structure is, and energies [kcal/mol], lowest first.
+    """Return energies [kcal/mol] and conformers of the molecule of a structure, lowest first.
 
-    Its atoms keep their order. Bonds and stereochemistry are those of the structure (Kim and Kim
+    The atoms keep their order. Bonds and stereochemistry are those of the structure (Kim and Kim
     2015, doi:10.1002/bkcs.10334).
 
     Raises
     ------
     ValueError
-        If RDKit cannot tell the bonds, or the force fields do not know an atom.
+        If RDKit cannot determine the bonds, or the force fields lack an atom type.
     """
     return embedded(molecule_of(atoms), str(atoms.symbols)).conformers
 
@@ -80,7 +79,7 @@ def conformers_like(atoms: Atoms) -> list[tuple[float, Atoms]]:
 def canonical_of(atoms: Atoms) -> str | None:
     """Return the canonical SMILES of a structure, without stereochemistry.
 
-    ``None`` if RDKit cannot tell its bonds.
+    ``None`` if RDKit cannot determine its bonds.
     """
     try:
         molecule = molecule_of(atoms)
@@ -92,12 +91,12 @@ def canonical_of(atoms: Atoms) -> str | None:
 
 
 def molecule_of(atoms: Atoms) -> Chem.Mol:
-    """Return the neutral molecule that a structure is, bonds and stereochemistry by its geometry.
+    """Return the neutral molecule of a structure, with bonds and stereochemistry by its geometry.
 
     Raises
     ------
     ValueError
-        If RDKit cannot tell the bonds.
+        If RDKit cannot determine the bonds.
     """
     block = f"{len(atoms)}\n\n" + "\n".join(
         f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms
@@ -106,17 +105,17 @@ def molecule_of(atoms: Atoms) -> Chem.Mol:
         molecule = Chem.MolFromXYZBlock(block)
         try:
             rdDetermineBonds.DetermineBonds(molecule, charge=0, maxIterations=ORDERS)
-        except RuntimeError as error:  # too many distributions of bond orders
+        except RuntimeError as error:  # too many assignments of bond orders
             raise ValueError("RDKit cannot tell the orders of the bonds") from error
         Chem.AssignStereochemistryFrom3D(molecule)
     return molecule
 
 
 def embedded(molecule: Chem.Mol, name: str, open_stereo: bool = False) -> Embedding:
-    """Return the conformers of a molecule.
+    """Embed the conformers of a molecule.
 
-    They are embedded by ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), relaxed by
-    MMFF94s, or UFF where that has no parameters.
+    By ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), and relaxed by MMFF94s,
+    or UFF where that has no parameters.
 
     Parameters
     ----------
@@ -125,46 +124,44 @@ def embedded(molecule: Chem.Mol, name: str, open_stereo: bool = False) -> Embedd
     name : str
         For the log.
     open_stereo : bool
-        Stereochemistry is open: one isomer is chosen, and the others are named.
+        Stereochemistry is open: one isomer is chosen, the others are named.
 
     Raises
     ------
     ValueError
-        If there is none, or none within the time, in words that ``of ...`` may follow.
+        If there is none, or none in time; ``of ...`` may follow the message.
     """
-    found = _answer(Request(molecule, open_stereo, PATIENCE), name)
-    whole = Chem.AddHs(found.isomer) if open_stereo else found.isomer
+    answer = _answer(Request(molecule, open_stereo, PATIENCE), name)
+    whole = Chem.AddHs(answer.isomer) if open_stereo else answer.isomer
     numbers, masses = [atom.GetAtomicNum() for atom in whole.GetAtoms()], isotopic_masses(whole)
     conformers = []
-    for number in np.argsort(found.energies, kind="stable"):
-        positions = np.round(np.array(found.positions[number]), DIGITS)
-        conformers.append(
-            (float(found.energies[number]), Atoms(numbers, positions=positions, masses=masses))
-        )
-    return Embedding(
-        found.isomer, differing(conformers, lambda pair: pair[1]), found.taken, found.others
-    )
+    for number in np.argsort(answer.energies, kind="stable"):
+        positions = np.round(np.array(answer.positions[number]), DIGITS)
+        atoms = Atoms(numbers, positions=positions, masses=masses)
+        conformers.append((float(answer.energies[number]), atoms))
+    conformers = differing(conformers, lambda pair: pair[1])
+    return Embedding(answer.isomer, conformers, answer.taken, answer.others)
 
 
 def isotopic_masses(molecule: Chem.Mol) -> list[float] | None:
-    """Return the masses of the atoms [amu] if there are isotopes among them."""
+    """Return the masses of the atoms [amu] if isotopes are specified, else ``None``."""
     atoms = list(molecule.GetAtoms())
     return [atom.GetMass() for atom in atoms] if any(atom.GetIsotope() for atom in atoms) else None
 
 
-def differing(found: Sequence[T], structure: Callable[[T], Atoms]) -> list[T]:
-    """Return the first of those that are one conformer, up to mirror images and exchange of equal atoms."""
+def differing(candidates: Sequence[T], structure: Callable[[T], Atoms]) -> list[T]:
+    """Return the candidates without later duplicates, mirror images among them."""
     rows, kept = [], []
-    for one in found:
-        row = distances(structure(one))
+    for candidate in candidates:
+        row = distances(structure(candidate))
         if all(np.abs(row - other).max() > SAME for other in rows):
             rows.append(row)
-            kept.append(one)
+            kept.append(candidate)
     return kept
 
 
 def _answer(request: Request, name: str) -> Answer:
-    """Run the process, and end it with this program or when the time is up."""
+    """Run the process; end it with this program or after the time limit."""
     program = "from palirs.geometry.embedding_process import main; main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command, pipe = [sys.executable, "-c", program], subprocess.PIPE
@@ -173,7 +170,7 @@ def _answer(request: Request, name: str) -> Answer:
     ) as process:
         try:
             out, errors = _waited(process, pickle.dumps(request), name)
-        finally:  # an interrupt too
+        finally:  # also after an interrupt
             process.kill()
     if process.returncode:
         lines = errors.decode(errors="replace").strip().splitlines()
@@ -186,17 +183,21 @@ def _answer(request: Request, name: str) -> Answer:
 
 
 def _waited(process: subprocess.Popen, request: bytes, name: str) -> tuple[bytes, bytes]:
-    waited, wait, given = 0.0, SILENT, request
+    waited, wait, input_data = 0.0, SILENT, request
     while True:
         try:
-            return process.communicate(given, timeout=min(wait, LONGEST - waited))
+            return process.communicate(input_data, timeout=min(wait, LONGEST - waited))
         except subprocess.TimeoutExpired:
-            waited, wait, given = waited + wait, REMINDED, None  # input may be given once
+            waited, wait, input_data = waited + wait, REMINDED, None  # input is sent only once
         if waited >= LONGEST:
             raise ValueError(
                 f"RDKit does not come to an end within {LONGEST:g} s with the geometries"
             )
         log.info(
-            "%s: RDKit has been making geometries for %.0f s; it is given up after %.0f s of CPU time without any, or %.0f s in all",
-            *(name, waited, PATIENCE, LONGEST),
+            "%s: RDKit has been making geometries for %.0f s; it is given up after %.0f s of CPU "
+            "time without any, or %.0f s in all",
+            name,
+            waited,
+            PATIENCE,
+            LONGEST,
         )

@@ -1,10 +1,10 @@
-"""The program that embeds one molecule.
+"""Program that embeds one molecule, in a process of its own.
 
-RDKit heeds neither a time limit nor Ctrl-C in all it does; a process can be ended.
+RDKit does not always heed a time limit or Ctrl-C, but a process can be killed.
 
-It reads a pickled :class:`Request` from its standard input and writes a pickled :class:`Answer`, or
-a text that says why there is none, to its standard output; :mod:`palirs.geometry.embedding` runs
-it. Only RDKit is imported here, which takes a seventh of a second.
+It reads a pickled :class:`Request` from standard input and writes a pickled :class:`Answer`, or the
+reason why there is none, to standard output; :mod:`palirs.geometry.embedding` runs it. Only RDKit
+is imported here, which takes a seventh of a second.
 """
 
 import os
@@ -21,27 +21,27 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 EMBEDDED, MOST = 30, 300
-"""Conformers that are tried, for each rotatable bond as many more, and so many at most."""
+"""Conformers that are tried, plus as many for each rotatable bond, and at most so many."""
 SEED = 61453
-"""Of the embedding, so that a molecule has the same geometries every time."""
+"""Seed of the embedding, so that a molecule has the same geometries every time."""
 STEPS = 2000
-"""Of a relaxation."""
+"""Steps of a relaxation at most."""
 NAMED, LOOKING = 3, 5.0
-"""Other isomers that are named, and seconds of CPU time for finding them."""
+"""Most other isomers that are named, and the CPU time for finding them [s]."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to embed.
+    """A molecule to embed.
 
     Attributes
     ----------
     molecule : Chem.Mol
-        With its hydrogen atoms if its stereochemistry is not ``open``.
+        With its hydrogen atoms, unless its stereochemistry is ``open``.
     open : bool
-        Whether the stereochemistry may be open, and one isomer is to be chosen.
+        Whether the stereochemistry may be open, so that one isomer is to be chosen.
     patience : float
-        Seconds of CPU time after which a molecule that has no geometry at all is given up.
+        CPU time after which a molecule without any geometry is given up [s].
     """
 
     molecule: Chem.Mol
@@ -51,21 +51,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of it.
+    """Conformers of the molecule of a request.
 
     Attributes
     ----------
     isomer : Chem.Mol
-        What was embedded, with the hydrogen atoms of the request.
+        The embedded isomer, with the hydrogen atoms of the request.
     positions : list
-        Of each conformer, ``[conformers][N][3]`` [Å].
+        Positions of each conformer, ``[conformers][N][3]`` [Å].
     energies : list of float
-        By the force field [kcal/mol]; infinite where its relaxation failed.
+        Energies by the force field [kcal/mol]; infinite where its relaxation failed.
     taken : str
         SMILES of the isomer.
     others : list of str
-        SMILES of isomers that the request leaves open just as well, mirror images not counted; at
-        most :data:`NAMED`.
+        SMILES of isomers that fit the request as well, without mirror images; at most
+        :data:`NAMED`.
     """
 
     isomer: Chem.Mol
@@ -83,12 +83,12 @@ def answer(request: Request, hopeful: threading.Event) -> Answer:
     request : Request
         What to embed.
     hopeful : threading.Event
-        Is set when there is a first geometry.
+        Set at the first geometry.
 
     Raises
     ------
     ValueError
-        If there is no geometry, in words that ``of ...`` may follow.
+        If there is no geometry; ``of ...`` may follow the message.
     """
     molecule = isomer = request.molecule
     if request.open:
@@ -104,12 +104,12 @@ def answer(request: Request, hopeful: threading.Event) -> Answer:
 
 
 def embed(molecule: Chem.Mol, hopeful: threading.Event) -> None:
-    """Give a molecule conformers by ETKDGv3, from random coordinates where it has none else."""
+    """Embed conformers by ETKDGv3, from random coordinates where that fails otherwise."""
     bare = Chem.RemoveHs(molecule)
     trials = min(MOST, EMBEDDED * (1 + rdMolDescriptors.CalcNumRotatableBonds(bare)))
     parameters = rdDistGeom.ETKDGv3()
     for parameters.useRandomCoords in (False, True):
-        for number in range(trials):  # until one succeeds: each with the seed that it has among all
+        for number in range(trials):  # the seed that each has in EmbedMultipleConfs
             parameters.randomSeed = SEED * (number + 1)
             if rdDistGeom.EmbedMolecule(Chem.Mol(molecule), parameters) >= 0:
                 hopeful.set()
@@ -122,13 +122,11 @@ def embed(molecule: Chem.Mol, hopeful: threading.Event) -> None:
 def relax(molecule: Chem.Mol) -> list[float]:
     """Relax every conformer by MMFF94s, or UFF where that lacks parameters.
 
-    Return the energies [kcal/mol], infinite where that fails.
+    Return the energies [kcal/mol], infinite where the relaxation fails.
     """
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
-            molecule,
-            maxIters=STEPS,
-            mmffVariant="MMFF94s",
+            molecule, maxIters=STEPS, mmffVariant="MMFF94s"
         )
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
         results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=STEPS)
@@ -138,15 +136,12 @@ def relax(molecule: Chem.Mol) -> list[float]:
 
 
 def isomers(
-    asked: Chem.Mol,
-    chosen: Chem.Mol,
-    whole: Chem.Mol,
-    lowest: int,
+    requested: Chem.Mol, chosen: Chem.Mol, whole: Chem.Mol, lowest: int
 ) -> tuple[str, list[str]]:
-    """Return SMILES of the isomer that was taken, and of others that were asked for just as well.
+    """Return SMILES of the isomer that was taken, and of others that fit the request as well.
 
-    A hydrogen atom of C=N-H, which a SMILES leaves out, is written where it tells two isomers
-    apart: the embedding makes both, and the lower one is taken.
+    A hydrogen atom of C=N-H, which a SMILES leaves out, is written where it distinguishes two
+    isomers: the embedding makes both, and the lower one is taken.
     """
     ends = set()
     for stereo in Chem.FindPotentialStereo(chosen):
@@ -156,12 +151,12 @@ def isomers(
             atoms = (bond.GetBeginAtom(), bond.GetEndAtom())
             ends |= {atom.GetIdx() for atom in atoms if atom.GetTotalNumHs()}
     if ends:
-        asked, chosen = Chem.AddHs(asked, onlyOnAtoms=sorted(ends)), Chem.Mol(whole)
+        requested, chosen = Chem.AddHs(requested, onlyOnAtoms=sorted(ends)), Chem.Mol(whole)
         Chem.AssignStereochemistryFrom3D(chosen, chosen.GetConformers()[lowest].GetId())
         chosen = Chem.RemoveHs(chosen)
     taken, others = Chem.MolToSmiles(chosen), list[str]()
     images = {_either_image(chosen)}
-    for isomer in _possible(asked):
+    for isomer in _possible(requested):
         image = _either_image(isomer)
         if image not in images:
             images.add(image)
@@ -172,7 +167,7 @@ def isomers(
 
 
 def _possible(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
-    """Yield isomers that can be embedded, as far as the time goes."""
+    """Yield isomers that can be embedded, until the time is up."""
     parameters, end = rdDistGeom.ETKDGv3(), time.process_time() + LOOKING
     parameters.randomSeed, parameters.timeout = SEED, 2
     for isomer in EnumerateStereoisomers(molecule, StereoEnumerationOptions(rand=SEED)):
@@ -183,7 +178,7 @@ def _possible(molecule: Chem.Mol) -> Iterator[Chem.Mol]:
 
 
 def _either_image(molecule: Chem.Mol) -> str:
-    """Return one SMILES for a molecule and its mirror image, whose spectra are one."""
+    """Return one SMILES for a molecule and its mirror image, which have the same spectrum."""
     mirrored = Chem.Mol(molecule)
     for atom in mirrored.GetAtoms():
         atom.InvertChirality()
@@ -191,7 +186,7 @@ def _either_image(molecule: Chem.Mol) -> str:
 
 
 def give_up(seconds: float, hopeful: threading.Event, out: BinaryIO) -> None:
-    """End the process where there is no geometry after so many seconds of CPU time."""
+    """End the process if there is no geometry after so many seconds of CPU time."""
     while not hopeful.wait(0.2):
         if time.process_time() > seconds:
             pickle.dump(f"RDKit finds, within {seconds:g} s of CPU time, no geometry", out)
@@ -200,7 +195,7 @@ def give_up(seconds: float, hopeful: threading.Event, out: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Answer the request on the standard input; whatever RDKit prints goes to standard error."""
+    """Answer the request on standard input; output of RDKit goes to standard error."""
     out, hopeful = os.fdopen(os.dup(1), "wb"), threading.Event()
     os.dup2(2, 1)
     RDLogger.DisableLog("rdApp.*")

@@ -1,4 +1,4 @@
-"""MDL molfiles and SD files, read by RDKit: geometries and sketches, and what they state."""
+"""MDL molfiles and SD files, read by RDKit: geometries, sketches and their data."""
 
 import logging
 import re
@@ -16,10 +16,10 @@ from palirs.recipes import PalirsError
 log = logging.getLogger(__name__)
 
 FLAT = 1e-3
-"""Heights [Å] below which a molecule lies in the plane of the paper."""
+"""Largest height of an atom above the xy plane in a planar drawing [Å]."""
 REAL = (0.7, 1.3)
-"""Bonds of a geometry are as long as this times the sum of the covalent radii (N≡N 0.77, F-F 1.24);
-sketches draw all of them alike."""
+"""Lengths of real bonds over the sums of covalent radii (N≡N 0.77, F-F 1.24); in sketches all bonds
+have the same length."""
 MULTIPLE = {Chem.BondType.TRIPLE: 0.87, Chem.BondType.DOUBLE: 0.95, Chem.BondType.AROMATIC: 0.97}
 """Multiple bonds are shorter than this times the sum of the covalent radii (C≡C 0.79, C≡S 0.85, C=C
 0.88, C-C 1.01)."""
@@ -32,36 +32,36 @@ def records(text: str) -> list[str]:
 
 
 def title(record: str) -> str:
-    """Return the first line."""
+    """Return the first line, the name of the molecule."""
     return record.partition("\n")[0].strip()
 
 
 def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms]:
     """Return the geometry of a molecule, or conformers of a sketch.
 
-    Hydrogen atoms that a file leaves out are added where there are none at all.
+    Hydrogen atoms are added where the file has none at all.
 
     Parameters
     ----------
     record : str
-        Of a file.
+        The text of one molecule.
     where : str
-        What the log and errors call it.
+        Name of the record in the log and in errors.
     name : str
-        Of the molecule.
+        Name of the molecule.
     count : int
-        So many conformers of a sketch at most.
+        Most conformers of a sketch.
 
     Returns
     -------
     list of Atoms
-        ``info`` holds the data of the record, ``charge`` and ``multiplicity`` where they are those
-        of no closed shell, and ``molecule``; isotopes have masses [amu].
+        ``info`` holds the data of the record, ``charge`` and ``multiplicity`` unless it is a
+        neutral closed shell, and ``molecule``; isotopes have masses [amu].
 
     Raises
     ------
     PalirsError
-        For what cannot be read, is no molecule, or leaves open where hydrogen atoms are.
+        If it cannot be read, has no atoms, or some but not all hydrogen atoms.
     """
     molecule = _parsed(record, where, sanitize=False)
     if not molecule.GetNumAtoms():
@@ -70,9 +70,8 @@ def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms
     molecule.UpdatePropertyCache(strict=False)
     missing = sum(atom.GetNumImplicitHs() for atom in molecule.GetAtoms())
     if _is_sketch(record, molecule, missing):
-        added = (
-            f", {missing} hydrogen atom{'s are' if missing > 1 else ' is'} added" if missing else ""
-        )
+        verb = "s are" if missing > 1 else " is"
+        added = f", {missing} hydrogen atom{verb} added" if missing else ""
         log.info(
             "%s is a sketch in two dimensions%s: its geometry is embedded like that of a SMILES",
             where,
@@ -88,14 +87,14 @@ def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms
 
 
 def isotope_mass(number: int, mass: float) -> float:
-    """Return the mass [amu] of an isotope that is given by its nucleons, or by its mass.
+    """Return the mass of an isotope [amu].
 
     Parameters
     ----------
     number : int
-        Of protons.
+        Atomic number.
     mass : float
-        A mass [amu], or a whole number of nucleons.
+        A mass [amu], or a mass number (an integer).
     """
     if mass != round(mass):
         return mass
@@ -103,23 +102,25 @@ def isotope_mass(number: int, mass: float) -> float:
 
 
 def _parsed(record: str, where: str, sanitize: bool) -> Chem.Mol:
-    """Read a record; what RDKit says of one that it cannot read goes into the error."""
+    """Read a record; an error quotes what RDKit says about it."""
     supplier = Chem.SDMolSupplier()
     with rdBase.BlockLogs():
         supplier.SetData(record, sanitize=sanitize, removeHs=sanitize)
         molecule = next(iter(supplier), None)
     if molecule is None:
-        with rdBase.CaptureErrorLog() as said:
+        with rdBase.CaptureErrorLog() as captured:
             next(iter(supplier), None)
         stamped = re.compile(r"^\[\d\d:\d\d:\d\d\] (?:ERROR: )?(\S.*)$", re.MULTILINE)
-        reasons = [text for text in stamped.findall(said.messages) if "moving to the" not in text]
+        reasons = [
+            text for text in stamped.findall(captured.messages) if "moving to the" not in text
+        ]
         reason = reasons[0] if reasons else "it is cut off"
         raise PalirsError(f"molecules.files: RDKit cannot read {where}: {reason}")
     return molecule
 
 
 def _stated(record: str, molecule: Chem.Mol) -> dict[str, int]:
-    """Return charge and multiplicity, where there are formal charges that do not cancel, or radicals.
+    """Return charge and multiplicity, where they are not those of a neutral closed shell.
 
     RDKit counts the two electrons of a singlet carbene, radical 1 of the format, as unpaired.
     """
@@ -133,7 +134,7 @@ def _stated(record: str, molecule: Chem.Mol) -> dict[str, int]:
 
 
 def _is_sketch(record: str, molecule: Chem.Mol, missing: int) -> bool:
-    """Tell whether positions are those of a drawing: flat, and called so or impossible else."""
+    """Return whether positions are those of a drawing: planar, and marked 2D or unphysical."""
     positions = molecule.GetConformer().GetPositions()
     if np.abs(positions[:, 2]).max() > FLAT:
         return False
@@ -151,14 +152,13 @@ def _real_lengths(molecule: Chem.Mol) -> bool:
 
 
 def _with_hydrogen(record: str, molecule: Chem.Mol, where: str) -> Chem.Mol:
-    """Return a molecule in space with the hydrogen atoms that its bonds ask for.
+    """Return a molecule with positions, with the hydrogen atoms that its valences require.
 
-    One whose geometry is that of a whole molecule is taken as it is.
+    A geometry that is already a complete molecule is returned as it is.
     """
     hydrogen = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 1]
-    has_hydrogen = any(
-        not atom.GetIsotope() for atom in hydrogen
-    )  # isotopes are often written alone
+    # deuterium is often the only hydrogen that is written
+    has_hydrogen = any(not atom.GetIsotope() for atom in hydrogen)
     orders_unknown = all(bond.GetBondType() == Chem.BondType.SINGLE for bond in molecule.GetBonds())
     if (has_hydrogen or orders_unknown) and is_whole(_drawn(molecule)):
         log.info(
@@ -167,37 +167,40 @@ def _with_hydrogen(record: str, molecule: Chem.Mol, where: str) -> Chem.Mol:
         )
         return molecule
     if has_hydrogen:
-        places = ", ".join(
+        vacancies = ", ".join(
             f"{atom.GetNumImplicitHs()} at {atom.GetSymbol()}{atom.GetIdx() + 1}"
             for atom in molecule.GetAtoms()
             if atom.GetNumImplicitHs()
         )
         raise PalirsError(
-            f"molecules.files: {where} has hydrogen atoms, but its bonds leave room for more ({places}); "
-            f"give all of them or none, or the geometry as an .xyz file, which is taken as it is"
+            f"molecules.files: {where} has hydrogen atoms, but its bonds leave room for more "
+            f"({vacancies}); give all of them or none, or the geometry as an .xyz file, which is "
+            "taken as it is"
         )
     whole = Chem.AddHs(_parsed(record, where, sanitize=True), addCoords=True)
-    before, after = (str(_drawn(one).symbols.formula.convert("hill")) for one in (molecule, whole))
     log.warning(
-        "%s has no hydrogen atoms: those that its bonds ask for are added, %s becomes %s; give the geometry as an .xyz file if it has none",
-        *(where, before, after),
+        "%s has no hydrogen atoms: those that its bonds ask for are added, %s becomes %s; "
+        "give the geometry as an .xyz file if it has none",
+        where,
+        _drawn(molecule).symbols.formula.convert("hill"),
+        _drawn(whole).symbols.formula.convert("hill"),
     )
     return whole
 
 
 def is_whole(atoms: Atoms) -> bool:
-    """Tell whether a geometry is that of a closed-shell molecule, its multiple bonds short."""
+    """Return whether a geometry is a closed-shell molecule whose multiple bonds are short."""
     try:
-        judged = molecule_of(atoms)
+        molecule = molecule_of(atoms)
     except ValueError:
         return False
     lengths = relative_distances(atoms)
     short = all(
-        lengths[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()] < limit
-        for bond in judged.GetBonds()
-        if (limit := MULTIPLE.get(bond.GetBondType()))
+        lengths[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()]
+        < MULTIPLE.get(bond.GetBondType(), np.inf)
+        for bond in molecule.GetBonds()
     )
-    return short and not any(atom.GetNumRadicalElectrons() for atom in judged.GetAtoms())
+    return short and not any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
 
 
 def _drawn(molecule: Chem.Mol) -> Atoms:

@@ -1,4 +1,4 @@
-"""Whether a molecule has become another one: bonds that are broken or made between two geometries."""
+"""Rearrangements: bonds that are broken or made between two geometries of a molecule."""
 
 import numpy as np
 from ase import Atoms
@@ -8,17 +8,16 @@ from palirs.geometry.embedding import canonical_of
 
 LOOSE = 1.4
 """Atoms further apart than this times the sum of their covalent radii are not bonded; between
-:data:`BONDED` and this, a bond that was there is only stretched, and one that was not is not
-made."""
+:data:`BONDED` and this, a bond is neither broken nor made."""
 
 
 def changed_bonds(
     before: Atoms, after: Atoms
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return which bonds are broken and which are made, as pairs of atoms.
+    """Return the bonds that are broken and those that are made, as pairs of atoms.
 
-    A bond is broken if it goes from below :data:`BONDED` to above :data:`LOOSE`, and made the other
-    way.
+    A bond is broken if its relative length goes from below :data:`BONDED` to above :data:`LOOSE`,
+    and made the other way round.
     """
     old, new = relative_distances(before), relative_distances(after)
     broken = np.argwhere(np.triu((old < BONDED) & (new > LOOSE)))
@@ -27,23 +26,20 @@ def changed_bonds(
 
 
 def rearrangement(before: Atoms, after: Atoms) -> str:
-    """Say what became of a molecule whose bonds have changed; empty if they have not.
+    """Describe how the bonds of a molecule have changed, with SMILES where RDKit finds them.
 
-    With the SMILES before and after where RDKit can tell them.
+    Empty if they have not changed.
     """
     broken, made = changed_bonds(before, after)
     if not broken and not made:
         return ""
-    parts = [
-        f"{_listed(before, pairs)} {what}"
-        for pairs, what in ((broken, "broken"), (made, "made"))
-        if pairs
-    ]
-    said = "bonds have changed: " + ", ".join(parts)
+    changes = ((broken, "broken"), (made, "made"))
+    parts = [f"{_listed(before, pairs)} {verb}" for pairs, verb in changes if pairs]
+    description = "bonds have changed: " + ", ".join(parts)
     names = [canonical_of(atoms) for atoms in (before, after)]
     if None not in names and names[0] != names[1]:
-        said += f"; {names[0]} has become {names[1]}"
-    return said
+        description += f"; {names[0]} has become {names[1]}"
+    return description
 
 
 def _listed(atoms: Atoms, pairs: list[tuple[int, int]]) -> str:

@@ -1,4 +1,4 @@
-"""From a SMILES string to start geometries: RDKit embeds conformers, a force field orders them by energy."""
+"""Start geometries of a SMILES: conformers embedded by RDKit, ordered by force field energy."""
 
 import logging
 
@@ -13,23 +13,23 @@ from palirs.recipes import PalirsError
 log = logging.getLogger(__name__)
 
 LARGEST = 150
-"""Atoms without hydrogen: to embed more takes minutes, and their MD is out of reach."""
+"""Most heavy atoms: to embed more takes minutes, and their MD is out of reach."""
 
 
 def canonical(text: str) -> str | None:
-    """Return the SMILES as RDKit writes it, or ``None`` where it is none."""
+    """Return the canonical SMILES of RDKit; ``None`` if the text is not a SMILES."""
     molecule = _first(text)
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def size(text: str) -> int | None:
-    """Return how many atoms the molecule of a SMILES has, hydrogen too; ``None`` where it is none."""
+    """Return the number of atoms including hydrogen; ``None`` if the text is not a SMILES."""
     molecule = _first(text)
     return None if molecule is None else Chem.AddHs(molecule).GetNumAtoms()
 
 
 def formula(text: str) -> str | None:
-    """Return the molecular formula of a SMILES in the order of Hill; ``None`` where it is none."""
+    """Return the molecular formula in Hill order; ``None`` if the text is not a SMILES."""
     molecule = _first(text)
     return None if molecule is None else rdMolDescriptors.CalcMolFormula(molecule)
 
@@ -42,10 +42,10 @@ def conformers(text: str, count: int = 1) -> list[Atoms]:
     Parameters
     ----------
     text : str
-        A SMILES; after a space the name of the molecule, as in ``.smi`` files. Without one it is
-        called by its formula and the first letters of its InChIKey, C3H6O-CSCPPA.
+        A SMILES, and after a space the name of the molecule, as in ``.smi`` files. By default it is
+        named by its formula and the first letters of its InChIKey, C3H6O-CSCPPA.
     count : int
-        So many at most. The second is called ``name-2``.
+        Most conformers. The second is named ``name-2``.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def conformers(text: str, count: int = 1) -> list[Atoms]:
     Raises
     ------
     PalirsError
-        For what is no SMILES, a charge, unpaired electrons, or a molecule that cannot be embedded.
+        If it is not a SMILES, is charged, has unpaired electrons, or cannot be embedded.
     """
     smiles, name = (*text.split(maxsplit=1), "", "")[:2]
     molecule = _parsed(smiles)
@@ -71,46 +71,48 @@ def conformers_of(molecule: Chem.Mol, label: str, what: str, name: str, count: i
     Parameters
     ----------
     molecule : Chem.Mol
-        Of a SMILES, or a sketch.
+        From a SMILES or a sketch.
     label, what : str
-        What the log calls it, and errors.
+        Its name in the log and in errors.
     name : str
-        Of the molecule; empty for one made of its formula.
+        Name of the molecule; if empty, it is made of the formula.
     count : int
-        So many at most.
+        Most conformers.
 
     Raises
     ------
     PalirsError
-        For what is not treated.
+        If the molecule is not supported.
     """
     check(molecule, what)
     specified = {stereo.specified for stereo in Chem.FindPotentialStereo(molecule)}
     unsure = bool(specified - {Chem.StereoSpecified.Specified})
     try:
-        found = embedded(molecule if unsure else Chem.AddHs(molecule), name or label, unsure)
+        embedding = embedded(molecule if unsure else Chem.AddHs(molecule), name or label, unsure)
     except ValueError as error:
         raise PalirsError(
             f"molecules: {error} of {what}; give its geometry as molecules.files=[my.xyz]"
         ) from error
-    name = name or _name(found.molecule if unsure else molecule)
-    if found.others:
-        verb = "is another isomer" if len(found.others) == 1 else "are other isomers"
-        also = f"{', '.join(found.others)} {verb}"
+    name = name or _name(embedding.molecule if unsure else molecule)
+    if embedding.others:
+        verb = "is another isomer" if len(embedding.others) == 1 else "are other isomers"
         log.warning(
-            "%s leaves stereochemistry open: %s is taken, %s; write the one that is meant",
+            "%s leaves stereochemistry open: %s is taken, %s %s; write the one that is meant",
             label,
-            found.taken,
-            also,
+            embedding.taken,
+            ", ".join(embedding.others),
+            verb,
         )
-    log.info("%s: %s, %s", label, name, _told([energy for energy, _ in found.conformers], count))
-    for number, (_, atoms) in enumerate(found.conformers[:count], start=1):
+    energies = [energy for energy, _ in embedding.conformers]
+    log.info("%s: %s, %s", label, name, _summary(energies, count))
+    chosen = [atoms for _, atoms in embedding.conformers[:count]]
+    for number, atoms in enumerate(chosen, start=1):
         atoms.info[keys.MOLECULE] = name if number == 1 else f"{name}-{number}"
-    return [atoms for _, atoms in found.conformers[:count]]
+    return chosen
 
 
 def _first(text: str) -> Chem.Mol | None:
-    """Return the molecule of the SMILES that a text begins with."""
+    """Return the molecule of the SMILES at the start of a text."""
     return _parsed(text.split(maxsplit=1)[0]) if text.strip() else None
 
 
@@ -120,12 +122,9 @@ def _parsed(text: str) -> Chem.Mol | None:
 
 
 def check(molecule: Chem.Mol, what: str) -> None:
-    """Refuse what a closed-shell treatment of neutral molecules does not cover."""
-    size, parts, charge = (
-        molecule.GetNumHeavyAtoms(),
-        len(Chem.GetMolFrags(molecule)),
-        Chem.GetFormalCharge(molecule),
-    )
+    """Raise :class:`PalirsError` unless it is one neutral closed-shell molecule of fair size."""
+    size, parts = molecule.GetNumHeavyAtoms(), len(Chem.GetMolFrags(molecule))
+    charge = Chem.GetFormalCharge(molecule)
     if size > LARGEST:
         raise PalirsError(
             f"molecules: {what} has {size} atoms; at most {LARGEST} beside hydrogen are treated"
@@ -137,18 +136,19 @@ def check(molecule: Chem.Mol, what: str) -> None:
         )
     if parts > 1:
         raise PalirsError(
-            f"molecules: {what} is {parts} molecules; give them one by one, or a complex as molecules.files=[my.xyz] with "
-            f"molecules.complexes=true"
+            f"molecules: {what} is {parts} molecules; give them one by one, or a complex as "
+            "molecules.files=[my.xyz] with molecules.complexes=true"
         )
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
     if unpaired:
         raise PalirsError(
-            f"molecules: {what} has {unpaired} unpaired electron(s); only closed-shell molecules are treated"
+            f"molecules: {what} has {unpaired} unpaired electron(s); "
+            "only closed-shell molecules are treated"
         )
 
 
 def check_elements(molecule: Chem.Mol, what: str) -> None:
-    """Refuse atoms that are none, and those that may be one of several."""
+    """Raise :class:`PalirsError` for atoms without an element, or with several alternatives."""
     for atom in molecule.GetAtoms():
         if not atom.GetAtomicNum():
             raise PalirsError(
@@ -156,23 +156,26 @@ def check_elements(molecule: Chem.Mol, what: str) -> None:
             )
         if atom.HasQuery():
             raise PalirsError(
-                f"molecules: {what} has an atom that may be one of several, number {atom.GetIdx() + 1}; write which one it is"
+                f"molecules: {what} has an atom that may be one of several, "
+                f"number {atom.GetIdx() + 1}; write which one it is"
             )
 
 
 def _name(molecule: Chem.Mol) -> str:
-    """Return formula and first letters of the InChIKey, of its second part too where stereochemistry or isotopes are in it."""
+    """Return a name of the formula and the first letters of the InChIKey.
+
+    Those of its second part are added where it encodes stereochemistry or isotopes.
+    """
     with rdBase.BlockLogs():
         composition = rdMolDescriptors.CalcMolFormula(
             molecule, separateIsotopes=True, abbreviateHIsotopes=True
         )
-        skeleton, rest, *_ = [*Chem.MolToInchiKey(molecule).split("-"), ""]
-    return f"{composition}-{skeleton[:6]}" + (
-        "" if rest.startswith("UHFFFAOYS") else f"-{rest[:3]}"
-    )
+        skeleton, details, *_ = [*Chem.MolToInchiKey(molecule).split("-"), ""]
+    suffix = "" if details.startswith("UHFFFAOYS") else f"-{details[:3]}"
+    return f"{composition}-{skeleton[:6]}{suffix}"
 
 
-def _told(energies: list[float], count: int) -> str:
+def _summary(energies: list[float], count: int) -> str:
     if len(energies) == 1:
         return "one conformer"
     above = ", ".join(f"{energy - energies[0]:.1f}" for energy in energies[1:6])

@@ -1,50 +1,53 @@
-"""How many motions leave a molecule as it is: the order of its point group."""
+"""Order of the point group of a molecule."""
 
 import numpy as np
 from ase import Atoms
 
 TOLERANCE = 0.1
-"""Largest difference of a distance between atoms, and of a position [Å], in a geometry that is
-called symmetric: relaxed geometries are symmetric to 0.01 Å, and a structure that is less symmetric
-by less than this crosses to its image all the time."""
+"""Largest deviation of a distance, and of a position [Å], from symmetry: relaxed geometries are
+symmetric to 0.01 Å, and a distortion below this tolerance interconverts freely with its image."""
 
 
 def symmetry_order(atoms: Atoms) -> int:
-    """Return the order of the point group: how many exchanges of equal atoms are a rotation, or a rotation and an inversion.
+    """Return the order of the point group of a molecule.
 
-    Of linear molecules it counts those that do not turn about the axis.
+    It is the number of permutations of equal atoms that are a proper or improper rotation, without
+    the rotations about the axis of a linear molecule.
 
     Parameters
     ----------
     atoms : Atoms
-        Its masses tell isotopes apart.
+        Masses distinguish isotopes.
     """
     positions = atoms.positions - atoms.get_center_of_mass()
     kinds = np.round(atoms.get_masses(), 3) + 1e3 * atoms.numbers
     lengths = atoms.get_all_distances()
     return sum(
         _is_motion(positions, positions[order], sign)
-        for order in _exchanges(kinds, lengths)
+        for order in _permutations(kinds, lengths)
         for sign in (1, -1)
     )
 
 
-def _exchanges(kinds: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
-    """Return the permutations of atoms that keep kinds and distances, found atom by atom."""
-    found: list[list[int]] = [[]]
+def _permutations(kinds: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
+    """Return the permutations of atoms that preserve kinds and distances, atom by atom."""
+    permutations: list[list[int]] = [[]]
     for atom in range(len(kinds)):
-        found = [
+        permutations = [
             [*order, image]
-            for order in found
+            for order in permutations
             for image in np.flatnonzero(kinds == kinds[atom]).tolist()
             if image not in order
             and (np.abs(lengths[image, order] - lengths[atom, :atom]) < TOLERANCE).all()
         ]
-    return found
+    return permutations
 
 
 def _is_motion(positions: np.ndarray, images: np.ndarray, sign: int) -> bool:
-    """Tell whether a proper (``sign`` 1) or improper rotation takes positions to their images (Kabsch 1976)."""
+    """Return whether a proper (``sign`` 1) or improper rotation maps positions to images.
+
+    Kabsch 1976, doi:10.1107/S0567739476001873.
+    """
     left, _, right = np.linalg.svd(positions.T @ images)
     turn = left @ np.diag([1.0, 1.0, sign * np.sign(np.linalg.det(left @ right))]) @ right
     return bool(np.linalg.norm(positions @ turn - images, axis=1).max() < TOLERANCE)

@@ -1,4 +1,4 @@
-"""Bonds about which a molecule turns, and turning it."""
+"""Rotatable bonds, and rotation about them."""
 
 from dataclasses import dataclass
 
@@ -10,28 +10,27 @@ from palirs.geometry.bonds import bonded as bonds
 from palirs.geometry.bonds import relative_distances
 
 SINGLE = 0.94
-"""Bonded atoms nearer than this times the sum of their covalent radii are bonded by more than a
-single bond, about which nothing turns at the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
+"""Bonds shorter than this times the sum of the covalent radii are more than single, without
+rotation at the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
 STRAIGHT = 170.0
-"""Degrees: a bond whose neighbour lies in line with it, as beside a triple bond, has no torsion."""
-
+"""Angles above this [degrees] are linear: a bond beside a triple bond has no torsion."""
 CLASH = 0.65
-"""Atoms of two sides nearer than this times the sum of their van der Waals radii clash (H-H 1.56
-Å): an energy that no MD will see."""
+"""Atoms of the two sides nearer than this times the sum of their van der Waals radii clash, at an
+energy that MD does not reach (H-H 1.56 Å)."""
 UNKNOWN_RADIUS = 2.0
-"""Van der Waals radius of an element for which none is tabulated [Å]."""
+"""Van der Waals radius of elements without a tabulated one [Å]."""
 
 
 @dataclass(frozen=True)
 class Rotor:
-    """A bond, and the atoms on its smaller side.
+    """A rotatable bond and the atoms on its smaller side.
 
     Attributes
     ----------
     fixed, moving : int
-        Its ends.
+        Atoms at its ends.
     side : tuple of int
-        Atoms that turn with ``moving``, without it.
+        Atoms that rotate with ``moving``, without it.
     """
 
     fixed: int
@@ -40,23 +39,22 @@ class Rotor:
 
 
 def rotors(atoms: Atoms) -> list[Rotor]:
-    """Return the single bonds that are in no ring and have other atoms at both ends, bent away from the bond."""
+    """Return the rotatable bonds: single, not in a ring, with bent neighbours at both ends."""
     bonded = bonds(atoms)
-    found = []
+    rotatable = []
     for i, j in np.argwhere(np.triu(bonded & (relative_distances(atoms) > SINGLE))).tolist():
-        mine, theirs = _side(bonded, j, i), _side(bonded, i, j)
-        if j in theirs or not mine or not theirs or _straight(atoms, bonded, i, j):
-            continue  # a ring, an end, or a line
-        found.append(
-            Rotor(i, j, tuple(sorted(mine)))
-            if len(mine) <= len(theirs)
-            else Rotor(j, i, tuple(sorted(theirs)))
-        )
-    return found
+        beyond_j, beyond_i = _side(bonded, j, i), _side(bonded, i, j)
+        if j in beyond_i or not beyond_j or not beyond_i or _straight(atoms, bonded, i, j):
+            continue  # in a ring, terminal, or linear
+        if len(beyond_j) <= len(beyond_i):
+            rotatable.append(Rotor(i, j, tuple(sorted(beyond_j))))
+        else:
+            rotatable.append(Rotor(j, i, tuple(sorted(beyond_i))))
+    return rotatable
 
 
 def turn(atoms: Atoms, rotor: Rotor, degrees: float) -> None:
-    """Turn the smaller side of a bond by an angle, in place."""
+    """Rotate the smaller side of a bond by an angle, in place."""
     start = atoms.positions[rotor.fixed]
     axis = atoms.positions[rotor.moving] - start
     part = atoms[list(rotor.side)]
@@ -65,18 +63,18 @@ def turn(atoms: Atoms, rotor: Rotor, degrees: float) -> None:
 
 
 def clashing(atoms: Atoms, rotor: Rotor) -> bool:
-    """Tell whether the two sides of a bond have atoms on top of each other."""
-    mine = list(rotor.side)
-    others = [k for k in range(len(atoms)) if k not in (*mine, rotor.fixed, rotor.moving)]
+    """Return whether atoms on the two sides of a bond overlap."""
+    side = list(rotor.side)
+    others = [k for k in range(len(atoms)) if k not in (*side, rotor.fixed, rotor.moving)]
     radii = np.nan_to_num(vdw_radii[atoms.numbers], nan=UNKNOWN_RADIUS)
     lengths = np.linalg.norm(
-        atoms.positions[mine][:, None] - atoms.positions[others][None], axis=-1
+        atoms.positions[side][:, None] - atoms.positions[others][None], axis=-1
     )
-    return bool((lengths < CLASH * (radii[mine][:, None] + radii[others][None])).any())
+    return bool((lengths < CLASH * (radii[side][:, None] + radii[others][None])).any())
 
 
 def _side(bonded: np.ndarray, end: int, other: int) -> set[int]:
-    """Return the atoms that hang on one end of a bond, not counting it; the other end is among them if the bond is in a ring."""
+    """Return the atoms beyond one end of a bond; the other end is among them in a ring."""
     seen, waiting = set[int](), [int(k) for k in np.flatnonzero(bonded[end]) if k != other]
     while waiting:
         atom = waiting.pop()
@@ -87,7 +85,7 @@ def _side(bonded: np.ndarray, end: int, other: int) -> set[int]:
 
 
 def _straight(atoms: Atoms, bonded: np.ndarray, i: int, j: int) -> bool:
-    """Tell whether all neighbours of one end lie in line with the bond."""
+    """Return whether all neighbours of one end lie in line with the bond."""
     ends = [(i, j), (j, i)]
     return any(
         all(atoms.get_angle(k, a, b) > STRAIGHT for k in np.flatnonzero(bonded[a]) if k != b)

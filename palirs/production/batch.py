@@ -1,4 +1,4 @@
-"""Trajectories that move together in one worker: their steps, what is recorded of them, and their checkpoints."""
+"""A batch of trajectories in one worker: their steps, recorded frames and checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,33 +30,33 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.projection import Projection
 
 THERMALISATION_FRICTION = 10.0
-"""Friction before recording starts [ps⁻¹]: a molecule that starts at rest in its optimum is warm
-after a few tenths of a picosecond, where production friction would need five."""
+"""Friction before recording starts [ps⁻¹]: it heats a molecule at rest in its optimum within a few
+tenths of a picosecond, where production friction would need five."""
 BLOCK = 128
-"""Recorded frames that are kept in memory; their dipoles are then evaluated together and
+"""Recorded frames that are kept in memory until their dipoles are evaluated together and
 written."""
 BERENDSEN_RELAXATION = 100.0
-"""Of the thermalisation before Nosé-Hoover dynamics [fs]."""
+"""Relaxation time of the thermalisation before Nosé-Hoover dynamics [fs]."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A trajectory to be run, or to be gone on with.
+    """A trajectory to be run or continued.
 
     Attributes
     ----------
     molecule : Atoms
         Start geometry.
     place : Path
-        Of its files.
+        Path of its files, without suffix.
     settings : str
-        What it depends on.
+        Fingerprint of what it depends on.
     seed : numpy.random.SeedSequence
-        Of its random stream.
+        Seed of its random stream.
     vibrations : Harmonic or None
         Normal modes whose rates are recorded.
     conformer : int
-        Which one it starts from.
+        Number of the conformer it starts from.
     """
 
     molecule: Atoms
@@ -69,26 +69,25 @@ class Job:
     @property
     def recording(self) -> Recording:
         """Its files."""
-        return Recording(
-            self.place, 0 if self.vibrations is None else len(self.vibrations.frequencies)
-        )
+        modes = 0 if self.vibrations is None else len(self.vibrations.frequencies)
+        return Recording(self.place, modes)
 
 
 def steps_of(picoseconds: float, settings: Spectroscopy) -> int:
-    """Return how many steps a time takes."""
+    """Return the number of steps of a time [ps]."""
     return round(picoseconds * 1e3 / settings.timestep)
 
 
 def geometry_stride(settings: Spectroscopy) -> int:
-    """Return how many recorded frames lie between geometries that are kept."""
+    """Return the interval of saved geometries, in recorded frames."""
     return max(1, round(settings.geometry_interval / (settings.stride * settings.timestep)))
 
 
 class Batch:
-    """Trajectories of one worker that move together, and what was recorded of them since it was last written.
+    """Trajectories that one worker advances together, and their frames not yet written.
 
-    One that breaks, that has numbers that are none or whose engine fails is ended at the next
-    writing; the others go on as if it had never been there.
+    A trajectory that dissociates, becomes NaN or whose engine fails is ended at the next writing;
+    the others continue as if it had never been there.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Batch:
         temperature: float,
     ):
         self.jobs, self.field, self.model, self.settings = list(jobs), field, model, settings
-        self.before = steps_of(md.thermalisation, settings)
+        self.thermalisation_steps = steps_of(md.thermalisation, settings)
         self.recordings = [job.recording for job in jobs]
         self.temperature = temperature
         self._set_up()
@@ -116,9 +115,8 @@ class Batch:
         if self.step == 0:
             self.noise = Noise([job.seed for job in jobs], self.counts)
             self.state = initial_state(self.molecules, field, self._target, self.noise)
-            self.heat, self.spread, self.conserved = (
-                torch.zeros(len(jobs)).double() for _ in range(3)
-            )
+            zeros = torch.zeros(len(jobs), dtype=torch.float64)
+            self.temperature_sum = self.spread = self.conserved = zeros
         else:
             self._resume(checkpoints)
         self.times: list[int] = []
@@ -128,7 +126,7 @@ class Batch:
         self._dipoles: list[Tensor] = []
 
     def _set_up(self) -> None:
-        """Prepare what depends on which trajectories there are."""
+        """Derive what depends on which trajectories are in the batch."""
         self.molecules = [job.molecule for job in self.jobs]
         self.counts = [len(atoms) for atoms in self.molecules]
         self.projections = [
@@ -139,23 +137,23 @@ class Batch:
         self.thermaliser, self.integrator = _integrators(self.settings, self._target)
 
     def advance(self, steps: int = 1) -> None:
-        """Do at most so many steps, and record those whose turn it is: to the end of the thermalisation, or of a block, and not beyond."""
-        stride, since = self.settings.stride, self.step - self.before
+        """Advance and record at most ``steps``, to the end of thermalisation or of a block."""
+        stride, since = self.settings.stride, self.step - self.thermalisation_steps
         if since == 0:
             self.chain = self.integrator.begin(self.state)
             self.conserved = self.integrator.conserved(self.state, self.chain)
-        mover, recorded = self.thermaliser, range(0)
+        integrator, recorded = self.thermaliser, range(0)
         if since < 0:
             steps = min(steps, -since)
         else:
-            steps = min(
-                steps, stride * (BLOCK - (self.frames + len(self.times)) % BLOCK) - since % stride
-            )
-            mover, recorded = self.integrator, range(stride - since % stride, steps + 1, stride)
-        self.state, self.chain, track = mover.run(
+            frames = BLOCK - (self.frames + len(self.times)) % BLOCK
+            steps = min(steps, stride * frames - since % stride)
+            integrator = self.integrator
+            recorded = range(stride - since % stride, steps + 1, stride)
+        self.state, self.chain, track = integrator.run(
             self.state, self.chain, self.field, self.noise, steps, recorded
         )
-        self.times += [self.step + place for place in recorded]
+        self.times += [self.step + number for number in recorded]
         self.step += steps
         if len(track):
             self._record(track)
@@ -164,83 +162,63 @@ class Batch:
         self._positions.append(track.positions)
         self._velocities.append(track.velocities)
         self._energies.append(track.energy)
-        for temperature in kinetic_temperature(self.state, track.velocities):
-            self.heat = self.heat + temperature
+        for temperatures in kinetic_temperature(self.state, track.velocities):
+            self.temperature_sum = self.temperature_sum + temperatures
         if track.dipole is not None:
             self._dipoles.append(track.dipole)
         if track.members is not None:
-            self.spread = torch.maximum(
-                self.spread, largest(force_spread(track.members), self.state).amax(dim=0)
-            )
+            spread = largest(force_spread(track.members), self.state).amax(dim=0)
+            self.spread = torch.maximum(self.spread, spread)
 
     @property
     def full(self) -> bool:
-        """Whether a block of recorded frames, counted from the start of the trajectory, has just come to its end."""
+        """Whether a block of recorded frames, counted from the first frame, is complete."""
         return bool(self.times) and (self.frames + len(self.times)) % BLOCK == 0
 
-    def write(self, look: bool = True) -> None:
-        """End the trajectories that are broken; evaluate the dipoles of what was recorded of the others, and write it.
+    def write(self, check: bool = True) -> None:
+        """End the broken trajectories; evaluate the dipoles of the others and write their frames.
 
-        ``look`` at the molecules at moments that do not depend on the clock only: what is found
-        must be found again after a kill.
+        ``check`` decides whether the molecules are checked. Do so only at steps that do not depend
+        on the clock: after a kill the same trajectories must be found broken.
         """
-        self._end_broken(look)
+        self._end_broken(check)
         if self.jobs and self.times:
             self._write()
         self.frames += len(self.times)
-        self.times, self._positions, self._velocities, self._energies, self._dipoles = (
-            [],
-            [],
-            [],
-            [],
-            [],
-        )
+        self.times.clear()
+        for frames in (self._positions, self._velocities, self._energies, self._dipoles):
+            frames.clear()
 
-    def _end_broken(self, look: bool) -> None:
-        broken = {
-            **(self.integrity.broken(self.state.positions) if look else {}),
-            **self.field.failures,
-        }
+    def _end_broken(self, check: bool) -> None:
+        broken = self.integrity.broken(self.state.positions) if check else {}
+        broken |= self.field.failures
         if not broken:
             return
-        when = f"by {(self.step - self.before) * self.settings.timestep * 1e-3:g} ps"
-        again = set(self.field.failures) - self.field.hopeless
+        when = f"by {(self.step - self.thermalisation_steps) * self.settings.timestep * 1e-3:g} ps"
+        retried = set(self.field.failures) - self.field.failed_permanently
         for number, reason in broken.items():
             self.recordings[number].end(
-                self.jobs[number].settings, f"{reason} {when}", retry=number in again
+                self.jobs[number].settings, f"{reason} {when}", retry=number in retried
             )
         self._keep([number for number in range(len(self.jobs)) if number not in broken])
 
-    def _keep(self, rest: list[int]) -> None:
-        """Go on with some of the trajectories."""
-        atoms = (
-            torch.cat(
-                [torch.arange(start, end) for start, end in (_bounds(self.counts)[i] for i in rest)]
-            )
-            if rest
-            else torch.arange(0)
-        )
+    def _keep(self, kept: list[int]) -> None:
+        """Continue with some of the trajectories."""
+        bounds = _bounds(self.counts)
+        atoms = torch.tensor([a for i in kept for a in range(*bounds[i])], dtype=torch.long)
         self._positions = [positions[:, atoms] for positions in self._positions]
         self._velocities = [velocities[:, atoms] for velocities in self._velocities]
-        self._energies = [energies[:, rest] for energies in self._energies]
-        self._dipoles = [dipoles[:, rest] for dipoles in self._dipoles]
-        self.jobs, self.recordings = (
-            [self.jobs[i] for i in rest],
-            [self.recordings[i] for i in rest],
-        )
-        if not rest:
+        self._energies = [energies[:, kept] for energies in self._energies]
+        self._dipoles = [dipoles[:, kept] for dipoles in self._dipoles]
+        self.jobs = [self.jobs[i] for i in kept]
+        self.recordings = [self.recordings[i] for i in kept]
+        if not kept:
             return
-        self.heat, self.spread, self.conserved = (
-            self.heat[rest],
-            self.spread[rest],
-            self.conserved[rest],
-        )
-        self.state, self.noise, self.field = (
-            self.state.only(rest),
-            self.noise.only(rest),
-            self.field.only(rest),
-        )
-        self.chain = None if self.chain is None else self.chain.only(rest)
+        self.temperature_sum, self.spread = self.temperature_sum[kept], self.spread[kept]
+        self.conserved = self.conserved[kept]
+        self.state, self.noise = self.state.only(kept), self.noise.only(kept)
+        self.field = self.field.only(kept)
+        self.chain = None if self.chain is None else self.chain.only(kept)
         self._set_up()
 
     def _write(self) -> None:
@@ -249,33 +227,34 @@ class Batch:
             for parts in (self._positions, self._velocities)
         )
         energies = torch.cat(self._energies).numpy()
-        given = torch.cat(self._dipoles).numpy() if self._dipoles else None
+        from_field = torch.cat(self._dipoles).numpy() if self._dipoles else None
         stride = geometry_stride(self.settings)
         for number, (atoms, recording, x, v) in enumerate(
             zip(self.molecules, self.recordings, positions, velocities, strict=True)
         ):
             projection = self.projections[number]
-            dipoles = given[:, number] if given is not None else _dipoles(self.model, atoms, x)
-            kept = [
+            dipoles = (
+                _dipoles(self.model, atoms, x) if from_field is None else from_field[:, number]
+            )
+            geometries = [
                 geometry_lines(
                     atoms,
                     x[i],
-                    time_fs=(t - self.before) * self.settings.timestep,
+                    time_fs=(t - self.thermalisation_steps) * self.settings.timestep,
                     energy=energies[i, number],
                 )
                 for i, t in enumerate(self.times)
                 if (self.frames + i) % stride == 0
             ]
-            recording.append(
-                dipoles, "".join(kept), None if projection is None else projection.rates(x, v)
-            )
+            rates = None if projection is None else projection.rates(x, v)
+            recording.append(dipoles, "".join(geometries), rates)
 
     def save(self) -> None:
-        """Write a checkpoint of every trajectory; everything recorded must have been written."""
+        """Write a checkpoint of every trajectory; its frames must have been written before."""
         state = self.state
-        elapsed = max(self.step - self.before, 1) * self.settings.timestep * 1e-3
-        mover = self.thermaliser if self.step <= self.before else self.integrator
-        drift = (mover.conserved(state, self.chain) - self.conserved) / elapsed
+        elapsed = max(self.step - self.thermalisation_steps, 1) * self.settings.timestep * 1e-3
+        integrator = self.thermaliser if self.step <= self.thermalisation_steps else self.integrator
+        drift = (integrator.conserved(state, self.chain) - self.conserved) / elapsed
         for number, ((start, end), job, recording) in enumerate(
             zip(_bounds(self.counts), self.jobs, self.recordings, strict=True)
         ):
@@ -286,11 +265,14 @@ class Batch:
                 "energy": state.energy[number].numpy(),
                 "given": state.heat[number].numpy(),
                 "noise": self.noise.position(number),
-                "heat": self.heat[number].numpy(),
+                "heat": self.temperature_sum[number].numpy(),
                 "spread": self.spread[number].numpy(),
                 "conserved": self.conserved[number].numpy(),
                 "drift": drift[number].numpy(),
-                **{f"field_{name}": value for name, value in self.field.memory(number).items()},
+                **{
+                    f"field_{name}": value
+                    for name, value in self.field.carried_state(number).items()
+                },
             }
             if self.chain is not None:
                 values |= {
@@ -300,7 +282,7 @@ class Batch:
             recording.save(job.settings, self.step, values)
 
     def _resume(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Take everything from the checkpoints, so that what follows is what would have followed."""
+        """Restore the state from checkpoints, so that the trajectories continue unchanged."""
 
         def gathered(name: str) -> Tensor:
             return torch.tensor(np.array([point.values[name] for point in checkpoints]))
@@ -309,47 +291,48 @@ class Batch:
             return torch.tensor(np.concatenate([point.values[name] for point in checkpoints]))
 
         system = torch.repeat_interleave(torch.arange(len(self.counts)), torch.tensor(self.counts))
-        masses = torch.tensor(np.concatenate([atoms.get_masses() for atoms in self.molecules]))[
-            :, None
-        ]
+        masses = torch.tensor(np.concatenate([atoms.get_masses() for atoms in self.molecules]))
         self.state = State(
-            joined("positions"), joined("velocities"), joined("forces"), gathered("energy"), None, None, gathered("given"), masses, system,
-            tuple(self.counts),
-        )  # fmt: skip
+            positions=joined("positions"),
+            velocities=joined("velocities"),
+            forces=joined("forces"),
+            energy=gathered("energy"),
+            members=None,
+            dipole=None,
+            heat=gathered("given"),
+            masses=masses[:, None],
+            system=system,
+            counts=tuple(self.counts),
+        )
         self.noise = Noise.resumed(
             [str(point.values["noise"]) for point in checkpoints], self.counts
         )
-        self.heat, self.spread, self.conserved = (
-            gathered("heat"),
-            gathered("spread"),
-            gathered("conserved"),
-        )
+        self.temperature_sum, self.spread = gathered("heat"), gathered("spread")
+        self.conserved = gathered("conserved")
         for number, point in enumerate(checkpoints):
-            mine = {
+            carried = {
                 name.removeprefix("field_"): value
                 for name, value in point.values.items()
                 if name.startswith("field_")
             }
-            self.field.remember(number, mine)
+            self.field.restore(number, carried)
         if "chain_positions" in checkpoints[0].values:
-            fresh = self.integrator.begin(self.state)
-            assert fresh is not None
+            initial = self.integrator.begin(self.state)
+            assert initial is not None
             self.chain = replace(
-                fresh,
+                initial,
                 positions=gathered("chain_positions"),
                 velocities=gathered("chain_velocities"),
             )
 
 
 def _integrators(settings: Spectroscopy, target: Tensor) -> tuple[Integrator, Integrator]:
-    """Return what thermalises and what records."""
+    """Return the integrators of the thermalisation and of the recorded trajectory."""
+    timestep = settings.timestep
     if settings.thermostat == "nose_hoover":
-        return Berendsen(settings.timestep, BERENDSEN_RELAXATION, target), NoseHoover(
-            settings.timestep, target
-        )
-    return Langevin(settings.timestep, THERMALISATION_FRICTION, target), Langevin(
-        settings.timestep, settings.friction, target
-    )
+        return Berendsen(timestep, BERENDSEN_RELAXATION, target), NoseHoover(timestep, target)
+    thermaliser = Langevin(timestep, THERMALISATION_FRICTION, target)
+    return thermaliser, Langevin(timestep, settings.friction, target)
 
 
 def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:
@@ -359,5 +342,5 @@ def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 def _dipoles(model: DipoleModel | None, atoms: Atoms, positions: np.ndarray) -> np.ndarray:
     if model is None:
-        return np.full((len(positions), 3), np.nan)  # nobody knows them
+        return np.full((len(positions), 3), np.nan)  # there is no dipole model
     return model.of_positions([atoms.numbers] * len(positions), list(positions)).mean(axis=0)

@@ -8,7 +8,7 @@ from ase import Atoms
 from palirs.vibrations import Harmonic
 
 RARE = 0.01
-"""Conformers with a smaller population get no trajectory ahead of their turn."""
+"""Conformers with a smaller population get no trajectory of their own in advance."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class ConformerEnsemble:
     conformers : tuple of Atoms
         Geometries.
     populations : tuple of float
-        Their shares of the molecules.
+        Share of the molecules in each conformer.
     weighted : bool
-        Trajectories count with the populations, which is right where none crosses from one
-        conformer to another. Otherwise all count alike, the populations decide how many start from
-        each conformer, and the MD samples the conformers.
+        Trajectories are weighted by the populations, which is right where none crosses from one
+        conformer to another. Otherwise all have the same weight, the populations decide how many
+        start from each conformer, and the MD samples the conformers.
     """
 
     optimum: Harmonic
@@ -41,10 +41,10 @@ class ConformerEnsemble:
         return self.optimum.atoms
 
     def conformer_of(self, replicas: int) -> list[int]:
-        """Return the conformer each replica starts from; more replicas do not change the first.
+        """Return the conformer each replica starts from; adding replicas does not change the first.
 
-        In proportion to the populations (Sainte-Laguë's method); with weights, each conformer that
-        is not rare gets one first.
+        In proportion to the populations (Sainte-Laguë's method); if weighted, each conformer that
+        is not rare first gets one replica.
         """
         populations, assigned = np.array(self.populations), []
         if self.weighted:

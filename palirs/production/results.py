@@ -1,4 +1,4 @@
-"""Trajectories read back from their files."""
+"""Trajectories of a molecule, read back from their files."""
 
 import logging
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ class Run:
     drift : numpy.ndarray
         Shape ``[complete]`` [eV/ps], of the conserved quantity.
     broken : list of str
-        Why each trajectory ended early; empty for those that did not.
+        Why each trajectory ended early; an empty string for those that did not.
     rates : numpy.ndarray or None
         Shape ``[recorded, frames, modes]`` [eV^1/2], of the normal coordinates (see
         :class:`palirs.vibrations.projection.Projection`), of the trajectories that start from the
         optimum; ``None`` if one of them did not record them.
     strata : Strata or None
-        The conformer each complete trajectory starts from, where trajectories count by it.
+        The conformer each complete trajectory starts from, where they are weighted by it.
     """
 
     molecule: str
@@ -61,20 +61,22 @@ def read(
 ) -> Run:
     """Read the trajectories of one molecule; those that ended early are left out, with a warning.
 
-    ``shares`` are the populations of its conformers, where trajectories count by them.
+    ``shares`` are the populations of its conformers, where trajectories are weighted by them.
     """
     frames = steps_of(md.length, settings) // settings.stride
     ends = [job.recording.checkpoint(job.settings) for job in jobs]
+    complete, checkpoints = [], []
     for job, end in zip(jobs, ends, strict=True):
-        if end.broken:
+        if not end.broken:
+            complete.append(job)
+            checkpoints.append(end)
+        else:
             log.warning(
                 "trajectory %s of %s ended early and is left out: %s",
                 job.place.name,
                 job.place.parent.name,
                 end.broken,
             )
-    complete = [job for job, end in zip(jobs, ends, strict=True) if not end.broken]
-    values = [end.values for end in ends if not end.broken]
     recordings = [job.recording for job in complete]
     for recording in recordings:
         if len(recording.dipoles(frames)) < frames:
@@ -85,26 +87,24 @@ def read(
     conformers = [job.conformer for job in complete]
     if shares is not None and len(set(conformers)) < len({job.conformer for job in jobs}):
         log.warning(
-            "%s: no trajectory of one of its conformers ended well; the others count for it",
+            "%s: no trajectory of one of its conformers ended well; the others stand in for it",
             jobs[0].place.parent.name,
         )
     rates = [recording.rates(frames) for recording in recordings]
     recorded = [rate for rate in rates if rate is not None]
-    elapsed = [end.frames for end in ends if not end.broken]
-    heats = [float(value["heat"]) for value in values]
+    dipoles = np.array([recording.dipoles(frames) for recording in recordings])
+    strata = None
+    if shares is not None and complete:
+        strata = Strata(tuple(conformers), tuple(shares))
     return Run(
         molecule=jobs[0].molecule.info[keys.MOLECULE],
-        dipoles=np.array([recording.dipoles(frames) for recording in recordings]).reshape(
-            -1, frames, 3
-        ),
-        temperature=np.array([heat / count for heat, count in zip(heats, elapsed, strict=True)]),
-        spread=np.array([float(value["spread"]) for value in values]),
-        drift=np.array([float(value["drift"]) for value in values]),
+        dipoles=dipoles.reshape(-1, frames, 3),
+        temperature=np.array([float(end.values["heat"]) / end.frames for end in checkpoints]),
+        spread=np.array([float(end.values["spread"]) for end in checkpoints]),
+        drift=np.array([float(end.values["drift"]) for end in checkpoints]),
         broken=[end.broken for end in ends],
         rates=np.array(recorded) if recorded and len(recorded) == conformers.count(0) else None,
-        strata=Strata(tuple(conformers), tuple(shares))
-        if shares is not None and complete
-        else None,
+        strata=strata,
     )
 
 

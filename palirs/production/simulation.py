@@ -1,9 +1,9 @@
-"""Production: long MD whose dipoles become spectra, driven by the committee or by the reference engine itself.
+"""Production MD, driven by the committee or by the reference engine itself.
 
 Both use the same integrator, thermostat and time step, so a difference between the spectra is a
-difference between the forces and dipoles. Dipoles go to the disk as they come, so the length of a
-trajectory costs no memory, and a trajectory that was killed goes on from its last checkpoint, as if
-nothing had happened.
+difference between the forces and dipoles. Dipoles are written as they come, so a long trajectory
+needs no more memory than a short one, and a trajectory that was killed continues from its last
+checkpoint with the same numbers.
 """
 
 import time
@@ -31,12 +31,11 @@ from palirs.settings import MD, Spectroscopy
 from palirs.vibrations import Harmonic
 
 CHECKPOINT_SECONDS = 20.0
-"""Least time between checkpoints: what a kill can cost."""
+"""Least time between checkpoints [s]: about what a kill costs."""
 
 Source = tuple[Path, tuple[Path, ...]] | Engine
 """Where forces and dipoles come from: a directory with a committee (or the file of one member) and
-the files of dipole models, or an engine. Without dipole models the recorded dipoles are not
-numbers."""
+the files of dipole models, or an engine. Without dipole models the recorded dipoles are NaN."""
 
 
 def simulate(
@@ -49,32 +48,33 @@ def simulate(
     executor: Executor,
     directory: Path,
     kind: str,
-    how: Evaluation,
+    evaluation: Evaluation,
 ) -> list[Run]:
-    """Run all replicas of all molecules, shared out over the workers of the executor; what was run before is not run again.
+    """Run or continue all replicas of all molecules on the workers of an executor.
 
-    Each trajectory has its own random stream, so what it does depends neither on the workers nor on
-    the molecules beside it. A longer ``md.length``, or more replicas, go on with what there is.
+    Each trajectory has its own random stream, so it depends neither on the number of workers nor on
+    the other molecules. What was run before is not run again: a longer ``md.length`` or more
+    replicas build on it.
 
     Parameters
     ----------
     source : Source
-        Committee and dipole model, or engine.
+        Committee and dipole models, or engine.
     optima : sequence of Atoms, Harmonic or ConformerEnsemble
-        Start geometries; those with their vibrations get the rates of their modes recorded.
+        Start geometries; the rates of normal modes are recorded for those with vibrations.
     md, settings
         Lengths, time step, intervals.
     temperature : float
         [K].
     seed : int
-        Of the study.
+        Seed of the study.
     executor : Executor
-        Runs the shares.
+        Runs the batches.
     directory : Path
-        Where each molecule gets a directory for its trajectories.
+        Parent of the directories of trajectories, one per molecule.
     kind : str
-        What the forces come from, part of the directory's name.
-    how : Evaluation
+        Name of the source of forces, part of the directory's name.
+    evaluation : Evaluation
         Backend and device of the committee.
     """
     jobs = jobs_of(source, optima, md, settings, temperature, seed, directory, kind)
@@ -84,20 +84,21 @@ def simulate(
         for group in _unfinished(jobs, total)
         for part in shares(group, executor, _cost(source))
     ]
-    running = [
-        executor.submit(
-            _share, source, part, md, settings, temperature, f"{_stream(source)} MD", number, how
-        )
+    title = f"{_stream(source)} MD"
+    futures = [
+        executor.submit(_share, source, part, md, settings, temperature, title, number, evaluation)
         for number, part in enumerate(parts)
     ]
-    for share in running:
-        share.result()
+    for future in futures:
+        future.result()
     groups = [jobs[first : first + md.replicas] for first in range(0, len(jobs), md.replicas)]
     weights = [
-        one.populations if isinstance(one, ConformerEnsemble) and one.weighted else None
-        for one in optima
+        start.populations if isinstance(start, ConformerEnsemble) and start.weighted else None
+        for start in optima
     ]
-    return [read(group, md, settings, own) for group, own in zip(groups, weights, strict=True)]
+    return [
+        read(group, md, settings, weight) for group, weight in zip(groups, weights, strict=True)
+    ]
 
 
 def jobs_of(
@@ -110,33 +111,24 @@ def jobs_of(
     directory: Path,
     kind: str,
 ) -> list[Job]:
-    """Return the trajectories of :func:`simulate`: molecule after molecule, its replicas in order."""
+    """Return the trajectories of :func:`simulate`, the replicas of one molecule after the other."""
     jobs = []
-    for one in optima:
-        optimum = one if isinstance(one, Atoms) else one.atoms
-        name, made = (
-            optimum.info[keys.MOLECULE],
-            fingerprint(md, settings, temperature, seed, optimum),
-        )
-        places = [
-            directory / f"{name}-{temperature:g}K-{kind}" / str(replica)
-            for replica in range(md.replicas)
-        ]
-        streams = [
-            stream(seed, _stream(source), name, temperature, replica)
-            for replica in range(md.replicas)
-        ]
-        if not isinstance(one, ConformerEnsemble):
-            modes = None if isinstance(one, Atoms) else one
-            jobs += [
-                Job(optimum, place, made, own, modes)
-                for place, own in zip(places, streams, strict=True)
-            ]
-            continue
-        for place, own, number in zip(places, streams, one.conformer_of(md.replicas), strict=True):
-            modes = None if number else one.optimum
+    for start in optima:
+        optimum = start if isinstance(start, Atoms) else start.atoms
+        name = optimum.info[keys.MOLECULE]
+        made = fingerprint(md, settings, temperature, seed, optimum)
+        folder = directory / f"{name}-{temperature:g}K-{kind}"
+        ensemble = start if isinstance(start, ConformerEnsemble) else None
+        conformers = [0] * md.replicas if ensemble is None else ensemble.conformer_of(md.replicas)
+        for replica, number in enumerate(conformers):
+            molecule, identity = optimum, made
+            modes = start if isinstance(start, Harmonic) else None
+            if ensemble is not None:
+                molecule, identity = ensemble.conformers[number], f"{made} conformer={number}"
+                modes = None if number else ensemble.optimum
+            random_stream = stream(seed, _stream(source), name, temperature, replica)
             jobs.append(
-                Job(one.conformers[number], place, f"{made} conformer={number}", own, modes, number)
+                Job(molecule, folder / str(replica), identity, random_stream, modes, number)
             )
     return jobs
 
@@ -146,7 +138,7 @@ def _stream(source: Source) -> str:
 
 
 def steps_left(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> int:
-    """Return how many steps these trajectories have before them."""
+    """Return how many steps these trajectories still have to do."""
     total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
     ends = [job.recording.checkpoint(job.settings) for job in jobs]
     return sum(max(0, total - end.step) for end in ends if not end.ended)
@@ -155,29 +147,30 @@ def steps_left(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> int:
 def fingerprint(
     md: MD, settings: Spectroscopy, temperature: float, seed: int, molecule: Atoms
 ) -> str:
-    """Return what a trajectory depends on, besides forces; not its length."""
+    """Return what a trajectory depends on besides the forces, as text; its length is not part."""
     masses = " ".join(map(str, molecule.arrays["masses"])) if molecule.has("masses") else ""
     return (
-        f"thermalisation={md.thermalisation} timestep={settings.timestep} thermostat={settings.thermostat} friction={settings.friction} "
-        f"stride={settings.stride} geometries={geometry_stride(settings)} T={temperature} seed={seed}"
+        f"thermalisation={md.thermalisation} timestep={settings.timestep} "
+        f"thermostat={settings.thermostat} friction={settings.friction} stride={settings.stride} "
+        f"geometries={geometry_stride(settings)} T={temperature} seed={seed}"
         + (f" masses={masses}" if masses else "")
     )
 
 
 def _cost(source: Source) -> Callable[[Job], float]:
-    """Return what a step of a trajectory costs, roughly: of a committee so much for each atom, of an engine so much for each pair."""
+    """Return the rough cost of a step: per atom with a committee, per pair with an engine."""
     power = 2 if isinstance(source, Engine) else 1
     return lambda job: float(len(job.molecule)) ** power
 
 
 def _unfinished(jobs: Sequence[Job], total: int) -> list[list[Job]]:
-    """Return the trajectories that are not at their end, those that stand at the same step together."""
-    standing: dict[int, list[Job]] = defaultdict(list)
+    """Return the unfinished trajectories, grouped by the step they have reached."""
+    by_step: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
-        at = job.recording.checkpoint(job.settings)
-        if at.step < total and not at.ended:
-            standing[at.step].append(job)
-    return [group for _, group in sorted(standing.items())]
+        checkpoint = job.recording.checkpoint(job.settings)
+        if checkpoint.step < total and not checkpoint.ended:
+            by_step[checkpoint.step].append(job)
+    return [group for _, group in sorted(by_step.items())]
 
 
 def _share(
@@ -188,37 +181,34 @@ def _share(
     temperature: float,
     title: str,
     number: int,
-    how: Evaluation,
+    evaluation: Evaluation,
 ) -> None:
-    """Run in the worker: an executor runs this again whose worker died, perhaps between two checkpoints."""
+    """Run some trajectories in a worker.
+
+    An executor runs this again if the worker dies, perhaps between two checkpoints.
+    """
     end = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
     for group in _unfinished(jobs, end):
-        field, model = _open(source, [job.molecule for job in group], how)
-        # a step of an engine is expensive, so what there is is written soon
-        _run(
-            Batch(group, field, model, md, settings, temperature),
-            end,
-            isinstance(source, Engine),
-            title,
-            number,
+        field, model = _open(source, [job.molecule for job in group], evaluation)
+        batch = Batch(group, field, model, md, settings, temperature)
+        bar = tqdm(
+            desc=title,
+            unit="step",
+            position=number,
+            leave=False,
+            mininterval=2,
+            initial=batch.step,
+            total=end,
         )
+        with bar:
+            _run(batch, end, isinstance(source, Engine), bar)
 
 
-def _run(batch: Batch, end: int, patient: bool, title: str, position: int) -> None:
-    """Thermalise, record, write; until every trajectory is at its end."""
-    with tqdm(
-        desc=title,
-        unit="step",
-        position=position,
-        leave=False,
-        mininterval=2,
-        initial=batch.step,
-        total=end,
-    ) as bar:
-        _drive(batch, end, patient, bar)
+def _run(batch: Batch, end: int, expensive: bool, bar: tqdm) -> None:
+    """Thermalise, record and write until every trajectory is at its end.
 
-
-def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
+    Steps that are ``expensive`` are written at every checkpoint, before a block is complete.
+    """
     started, first, saved = time.monotonic(), batch.step, time.monotonic()
     while batch.step < end:
         batch.advance(min(steps_at_once(batch.state, batch.field), end - batch.step))
@@ -226,11 +216,10 @@ def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
         now = time.monotonic()
         late = now - saved > CHECKPOINT_SECONDS
         full = batch.full or batch.step == end
-        if not full and not (
-            late and (patient or not batch.times)
-        ):  # a block of dipoles must not depend on the moment
+        # a block of dipoles from a model is evaluated as a whole: it must not depend on the clock
+        if not full and not (late and (expensive or not batch.times)):
             continue
-        batch.write(look=full)
+        batch.write(check=full)
         if not batch.jobs:
             return
         if late or batch.step == end:
@@ -244,11 +233,11 @@ def _drive(batch: Batch, end: int, patient: bool, bar: tqdm) -> None:
 
 
 def _open(
-    source: Source, molecules: Sequence[Atoms], how: Evaluation
+    source: Source, molecules: Sequence[Atoms], evaluation: Evaluation
 ) -> tuple[Field, DipoleModel | None]:
     if isinstance(source, Engine):
         return EngineField(source, molecules), None
-    place, dipoles = source
-    committee = load_committee(place)
-    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], how))
+    path, dipoles = source
+    committee = load_committee(path)
+    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], evaluation))
     return field, load_dipole_model(dipoles) if dipoles else None

@@ -1,4 +1,4 @@
-"""From MD to spectra and their files, for every task that makes spectra."""
+"""Production MD and its spectra, for every task that makes spectra."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ from palirs.vibrations.naming import characters
 log = logging.getLogger(__name__)
 
 Start = Harmonic | ConformerEnsemble
-"""Where the trajectories of a molecule start."""
+"""Start geometries of the trajectories of a molecule."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Production:
-    """MD driven by one source of forces, and the spectra that it gives.
+    """MD driven by one source of forces, and the spectra of it.
 
     Attributes
     ----------
     source : Source
         Committee and dipole models, or an engine.
     kind : str
-        Of the spectra: ``predicted`` or ``reference``.
+        Kind of the spectra: ``predicted`` or ``reference``.
     model : str
-        What the forces come from, in the names of the trajectories' directories.
+        Name of the source in the directories of trajectories.
     label : str
-        The same in the labels of spectra.
+        Name of the source in the labels of spectra.
     md : MD
         Replicas and lengths.
     settings : Spectroscopy
@@ -51,9 +51,9 @@ class Production:
     temperature : float
         [K].
     seed : int
-        Of velocities and noise.
+        Seed of velocities and noise.
     directory : Path
-        Of the trajectories.
+        Parent of the directories of trajectories.
     evaluation : Evaluation
         Backend and device of the committee.
     """
@@ -80,10 +80,10 @@ class Production:
         return self.source, starts, md, self.settings, self.temperature, self.seed
 
     def run(self, starts: Sequence[Start], executor: Executor) -> list[Run]:
-        """Run what is missing of the trajectories.
+        """Run or continue the trajectories.
 
-        With ``md.until`` those of molecules whose bands are not converged are continued, up to
-        ``md.longest``.
+        With ``md.until`` the trajectories of molecules whose bands are not converged are continued,
+        up to ``md.longest``.
         """
         finished: dict[str, Run] = {}
         pending, length = list(starts), self.md.length
@@ -136,9 +136,9 @@ class Production:
         return spectrum_of(run.dipoles, self.settings, self.temperature, label, run.strata)
 
     def write_spectra(self, runs: Sequence[Run], store: SpectrumStore) -> dict[str, Spectrum]:
-        """Write the spectrum of each molecule of which enough trajectories reached their end.
+        """Write and return the spectrum of each molecule with enough complete trajectories.
 
-        An older spectrum of the others is removed. Returns the spectra by molecule.
+        An older spectrum of the others is removed.
         """
         spectra = {}
         for run in runs:
@@ -156,7 +156,7 @@ CONFORMERS = {
     "md": ", from conformers",
     "boltzmann": ", conformers by Boltzmann weights",
 }
-"""What the label of a spectrum says of where its trajectories start."""
+"""What the label of a spectrum says about its start geometries."""
 
 
 def spectrum_of(
@@ -217,10 +217,10 @@ def assign(
     predicted: Harmonic | None,
     densities: tuple[np.ndarray, np.ndarray] | None,
 ) -> list[dict[str, float | str]]:
-    """Return the bands of a spectrum and the modes they come from, by :func:`assigned_bands`.
+    """Return the bands of spectra with the normal modes they come from, by :func:`assigned_bands`.
 
     ``reference`` are the vibrations by the engine, ``predicted`` those by the committee in the same
-    order; without them the engine's are used. Nothing without intensities.
+    order; without them the engine's are used. The list is empty without intensities.
     """
     if predicted is None or predicted.intensities is None:
         predicted = reference

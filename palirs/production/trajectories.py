@@ -1,10 +1,10 @@
-"""The files of one trajectory: it can be killed at any moment and goes on from its last checkpoint, as if nothing had happened.
+"""Files of a trajectory, which can be killed at any time and continues from its last checkpoint.
 
 ``N.dipoles`` holds the dipole of every recorded frame (float64, little-endian, three per frame)
 [e·Å], ``N.modes`` the rates of its normal coordinates (float16, little-endian, as many per frame as
 there are modes) [eV^1/2], ``N.xyz`` some of the geometries (extended XYZ, for ASE), ``N.npz`` the
-checkpoint: where the trajectory stands, and how long the others were then. What was written after
-the last checkpoint is cut off when the trajectory goes on, and ignored when it is read.
+checkpoint: the state of the trajectory and the lengths of the other files. What was written after
+the last checkpoint is cut off when the trajectory is continued, and ignored when it is read.
 """
 
 import logging
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a trajectory stands.
+    """How far a trajectory is, and its state there.
 
     Attributes
     ----------
     settings : str
-        What the trajectory depends on; one made with other settings is not continued.
+        Fingerprint of the trajectory; one made with other settings is not continued.
     step : int
-        Steps done, those of thermalisation included.
+        Steps done, including thermalisation.
     frames : int
-        Dipoles recorded.
+        Number of recorded dipoles.
     geometry_bytes : int
         Length of the file of geometries.
     values : dict
@@ -43,9 +43,9 @@ class Checkpoint:
     broken : str
         Why it ended early; empty if it did not.
     retry : bool
-        It may be gone on with all the same: its engine failed, which may not happen again.
+        It may be continued all the same: its engine failed, which may not happen again.
     foreign : bool
-        There is one, made with other settings.
+        The files are those of a trajectory made with other settings.
     """
 
     settings: str
@@ -71,7 +71,7 @@ class Recording:
     place : Path
         Their common path, without suffix.
     modes : int
-        Normal modes whose rates are recorded; none without their number.
+        Number of normal modes whose rates are recorded.
     """
 
     def __init__(self, place: Path, modes: int = 0):
@@ -83,7 +83,7 @@ class Recording:
         self._lengths: dict[Path, int] = {}
 
     def checkpoint(self, settings: str) -> Checkpoint:
-        """Return where the trajectory stands, at its start if there is none made with these settings."""
+        """Return the last checkpoint; an empty one if there is none made with these settings."""
         try:
             with np.load(self.checkpoint_file) as stored:
                 values = {name: stored[name] for name in stored.files}
@@ -96,14 +96,14 @@ class Recording:
         return Checkpoint(settings, *numbers, values=values, broken=broken, retry=retry)
 
     def resume(self, at: Checkpoint) -> None:
-        """Cut the files to their length at the checkpoint.
+        """Truncate the files to their lengths at the checkpoint.
 
-        A trajectory that began without the rates of the modes goes on without them.
+        A trajectory that began without the rates of the modes continues without them.
 
         Raises
         ------
         PalirsError
-            If one is shorter than that.
+            If a file is shorter.
         """
         self.place.parent.mkdir(parents=True, exist_ok=True)
         if at.foreign:
@@ -117,13 +117,14 @@ class Recording:
             with file.open("ab") as stream:
                 if stream.tell() < length:
                     raise PalirsError(
-                        f"{file} is shorter than its checkpoint says; delete {self.checkpoint_file} to start this one again"
+                        f"{file} is shorter than its checkpoint says; "
+                        f"delete {self.checkpoint_file} to start this one again"
                     )
                 stream.truncate(length)
             self._lengths[file] = length
 
     def _set_aside(self) -> None:
-        """Rename the files of a trajectory that was made with other settings: it may have taken days."""
+        """Rename the files of a trajectory made with other settings, which may have taken days."""
         files = (self.checkpoint_file, self.dipole_file, self.geometry_file, self.mode_file)
         number = next(
             n
@@ -141,12 +142,14 @@ class Recording:
                 file.rename(file.with_name(f"{file.name}.old{number}"))
 
     def append(self, dipoles: np.ndarray, geometries: str, rates: np.ndarray | None = None) -> None:
-        """Append dipoles ``[frames, 3]`` [e·Å], text, and the rates of the modes ``[frames, modes]`` [eV^1/2] if they are recorded.
+        """Append dipoles ``[frames, 3]`` [e·Å], geometries as text, and recorded rates of modes.
+
+        ``rates`` have shape ``[frames, modes]`` [eV^1/2].
 
         Raises
         ------
         PalirsError
-            If a file is not as long as this recording left it: somebody else writes to it.
+            If a file is not as long as this recording left it: another program writes to it.
         """
         contents = {
             self.dipole_file: np.ascontiguousarray(dipoles, dtype="<f8").tobytes(),
@@ -158,25 +161,26 @@ class Recording:
             with file.open("ab") as stream:
                 if stream.tell() != self._lengths[file]:
                     raise PalirsError(
-                        f"{file} has {stream.tell()} bytes where this program left {self._lengths[file]}: another program writes to it. "
-                        f"End that one, and run again; what both wrote after the last checkpoint is cut off"
+                        f"{file} has {stream.tell()} bytes where this program left "
+                        f"{self._lengths[file]}: another program writes to it. End that one, and "
+                        f"run again; what both wrote after the last checkpoint is cut off"
                     )
                 stream.write(content)
             self._lengths[file] += len(content)
 
     def end(self, settings: str, reason: str, retry: bool) -> None:
-        """Note at the last checkpoint that the trajectory ended early; with ``retry`` it goes on from there in another run."""
-        at = self.checkpoint(settings)
+        """End the trajectory at its last checkpoint; with ``retry`` it may be continued."""
+        last = self.checkpoint(settings)
         log.warning("trajectory %s ended: %s", self.place, reason)
         self._write(
             settings,
-            at.step,
-            {"frames": at.frames, "geometry_bytes": at.geometry_bytes},
-            {**at.values, "broken": reason, "retry": retry},
+            last.step,
+            {"frames": last.frames, "geometry_bytes": last.geometry_bytes},
+            {**last.values, "broken": reason, "retry": retry},
         )
 
     def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
-        """Write a checkpoint: everything before it is on the disk, and it appears by one rename."""
+        """Write a checkpoint by one rename, after everything before it has reached the disk."""
         for file in self._lengths:
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -205,29 +209,30 @@ class Recording:
         return np.fromfile(self.dipole_file, dtype="<f8", count=3 * frames).reshape(-1, 3)
 
     def rates(self, frames: int) -> np.ndarray | None:
-        """Return the first rates of the modes, ``[frames, modes]`` [eV^1/2]; ``None`` if they were not recorded from the start."""
+        """Return the first rates of the modes, ``[frames, modes]`` [eV^1/2].
+
+        ``None`` if they were not recorded from the start.
+        """
         if not self.modes or not self.mode_file.exists():
             return None
-        found = np.fromfile(self.mode_file, dtype="<f2", count=self.modes * frames)
-        return (
-            found.astype(float).reshape(frames, self.modes)
-            if len(found) == self.modes * frames
-            else None
-        )
+        rates = np.fromfile(self.mode_file, dtype="<f2", count=self.modes * frames)
+        if len(rates) < self.modes * frames:
+            return None
+        return rates.astype(float).reshape(frames, self.modes)
 
 
 def broken(directory: Path) -> dict[str, str]:
-    """Return the trajectories below a directory that ended early, ``methanol-300K-001/3``, and why."""
-    found = {}
+    """Return why trajectories below a directory ended early, by name (``methanol-300K-001/3``)."""
+    reasons = {}
     for file in sorted(directory.glob("*/*.npz")):
         with np.load(file) as stored:
             if "broken" in stored.files and str(stored["broken"]):
-                found[f"{file.parent.name}/{file.stem}"] = str(stored["broken"])
-    return found
+                reasons[f"{file.parent.name}/{file.stem}"] = str(stored["broken"])
+    return reasons
 
 
 def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:
-    """Return one frame as extended XYZ; ``info`` goes into its second line."""
+    """Return one frame as extended XYZ, with ``info`` in its second line."""
     symbols: Sequence[str] = atoms.get_chemical_symbols()
     header = (
         f"{len(atoms)}\nProperties=species:S:1:pos:R:3 "
@@ -241,5 +246,5 @@ def geometry_lines(atoms: Atoms, positions: np.ndarray, **info: float) -> str:
 
 
 def geometries(files: Iterable[Path]) -> list[Atoms]:
-    """Return the recorded geometries of some trajectories (``N.xyz``), one after the other; one that ended before its first has none."""
+    """Return the recorded geometries of some trajectories (``N.xyz``), one after the other."""
     return [atoms for file in files if file.stat().st_size for atoms in read_frames(file)]

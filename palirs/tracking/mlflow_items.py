@@ -98,12 +98,16 @@ def curves(
 
 
 def files(target: Target, study: Path) -> Iterator[Item]:
-    """Yield files and data sets."""
+    """Yield files."""
     for file, folder in contents.artifacts(study):
         send = partial(target.client.log_artifact, target.run, str(file), folder or None)
         key = str(file.relative_to(study))
         with suppress(FileNotFoundError):  # replaced since it was listed: it comes next time
             yield Item(key, f"the artifact {file.name}", _version(file), send)
+
+
+def datasets(target: Target, study: Path) -> Iterator[Item]:
+    """Yield the data sets of the last iteration: a page of MLflow shows the first ones it got."""
     for file, name, context in contents.datasets(study):
         arguments = (target.client, target.run, file.resolve(), name, context)
         send = partial(mlflow_send.send_dataset, *arguments)

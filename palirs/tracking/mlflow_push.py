@@ -165,6 +165,7 @@ class _Run:
         if files and self._sweep:
             yield from items.sweep(target, self._study)
         if models:
+            yield from items.datasets(target, self._study)
             yield from items.models(target, self._study, self._recipe.uri)
 
     def _push(self, item: Item) -> None:

@@ -1,4 +1,4 @@
-"""Optimum, harmonic frequencies, modes and infrared intensities of molecules, one by one or side by side."""
+"""Optima, harmonic frequencies, normal modes and infrared intensities of molecules."""
 
 from palirs.vibrations.analysis import (
     Harmonic,

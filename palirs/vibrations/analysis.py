@@ -1,8 +1,8 @@
 """Geometry optimisation, harmonic frequencies, modes and infrared intensities.
 
-The same code serves the reference engine and the committee: both are a *source*, something that
-calculates a list of structures. All displaced geometries of a molecule are handed over at once, so
-a committee evaluates them in one batch.
+The same code serves the reference engine and the committee: both are a *source*, which calculates
+a list of structures. All displaced geometries of a molecule are passed at once, so a committee
+evaluates them in one batch.
 """
 
 import logging
@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 
 DISPLACEMENT = 0.002
 """Step of the finite differences [Å]: anharmonicity then shifts the torsion of methanol by 0.1 cm⁻¹
-(0.8 at 0.005 Å, 3 at 0.01 Å, depending on how the molecule is turned), and forces converged to 1e-6
-eV/Å add less."""
+(0.8 at 0.005 Å, 3 at 0.01 Å, depending on the orientation of the molecule); the noise of forces
+converged to 1e-6 eV/Å is smaller."""
 LINEAR = 0.01
 """Smallest over largest radius of gyration below which a molecule is linear."""
 SADDLE = 10.0
-"""An imaginary frequency above this [cm⁻¹] makes a stationary point a saddle; noise of the forces
-makes smaller ones of free rotors."""
+"""An imaginary frequency above this [cm⁻¹] makes a stationary point a saddle; free rotors have
+smaller ones by the noise of the forces."""
 DESCENT, DESCENTS = 0.15, 5
-"""How far the atom that moves most is displaced from a saddle point [Å], and how often that is
-done."""
+"""Displacement of the atom that moves most, down from a saddle point [Å], and the largest number of
+such descents."""
 
 
 class Source(Protocol):
@@ -70,7 +70,7 @@ class Harmonic:
 
 
 class SourceCalculator(Calculator):
-    """ASE calculator over a source, so that ASE's optimisers and tools can drive it."""
+    """ASE calculator around a source, for ASE's optimisers and tools."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "dipole"]
 
@@ -79,12 +79,12 @@ class SourceCalculator(Calculator):
         self.source = source
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        """Calculate everything the source gives."""
+        """Calculate everything the source provides."""
         super().calculate(atoms, properties, system_changes)
-        found = self.source.calculate([self.atoms])[0]
-        self.results = {"energy": found.energy, "forces": found.forces}
-        if found.dipole is not None:
-            self.results["dipole"] = found.dipole
+        result = self.source.calculate([self.atoms])[0]
+        self.results = {"energy": result.energy, "forces": result.forces}
+        if result.dipole is not None:
+            self.results["dipole"] = result.dipole
 
 
 def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 500) -> Atoms:
@@ -104,7 +104,8 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
     relaxed.calc = SourceCalculator(source)
     if not BFGS(relaxed, logfile=None).run(fmax=fmax, steps=max_steps):
         raise PalirsError(
-            f"molecule {relaxed.info[keys.MOLECULE]!r}: geometry not below {fmax} eV/Å after {max_steps} steps; start from a better one"
+            f"molecule {relaxed.info[keys.MOLECULE]!r}: geometry not below {fmax} eV/Å after "
+            f"{max_steps} steps; start from a better one"
         )
     relaxed.calc = None
     relaxed.info[keys.ORIGIN] = "optimum"
@@ -112,51 +113,51 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
 
 
 def minimum(atoms: Atoms, source: Source) -> Harmonic:
-    """Relax a molecule and analyse its vibrations; where that ends at a saddle point, go down from it and do so again.
+    """Relax a molecule to a minimum, descending from saddle points, and analyse its vibrations.
 
-    A start geometry of high symmetry (planar ammonia, eclipsed ethane) relaxes to a stationary
-    point that is no minimum: symmetry leaves no force along the modes that would break it. The
-    geometry is then displaced along the lowest mode, to the side of lower energy. An imaginary
-    frequency that is still there after :data:`DESCENTS` descents, as noisy forces may make it, is
-    told.
+    A start geometry of high symmetry (planar ammonia, eclipsed ethane) may relax to a saddle point,
+    where symmetry leaves no force along the modes that would break it. The geometry is then
+    displaced along the lowest mode, to the side of lower energy, and relaxed again. An imaginary
+    frequency that remains after :data:`DESCENTS` descents, perhaps by noisy forces, is logged as a
+    warning.
     """
-    found = harmonic(on_grid(optimise(atoms, source)), source)
-    name = found.atoms.info[keys.MOLECULE]
+    optimum = harmonic(on_grid(optimise(atoms, source)), source)
+    name = optimum.atoms.info[keys.MOLECULE]
     for _ in range(DESCENTS):
-        if found.frequencies[0] > -SADDLE:
-            return found
+        if optimum.frequencies[0] > -SADDLE:
+            return optimum
         log.info(
             "%s: its start geometry relaxes to a saddle point (%.0fi cm⁻¹); going down from there",
             name,
-            -found.frequencies[0],
+            -optimum.frequencies[0],
         )
-        step = found.modes[0] * (DESCENT / np.linalg.norm(found.modes[0], axis=1).max())
-        sides = [found.atoms.copy(), found.atoms.copy()]
+        step = optimum.modes[0] * (DESCENT / np.linalg.norm(optimum.modes[0], axis=1).max())
+        sides = [optimum.atoms.copy(), optimum.atoms.copy()]
         for side, sign in zip(sides, (1, -1), strict=True):
             side.positions += sign * step
         energies = [properties.energy for properties in source.calculate(sides)]
-        found = harmonic(on_grid(optimise(sides[int(np.argmin(energies))], source)), source)
-    if found.frequencies[0] <= -SADDLE:
+        optimum = harmonic(on_grid(optimise(sides[int(np.argmin(energies))], source)), source)
+    if optimum.frequencies[0] <= -SADDLE:
         log.warning(
             "%s: still a saddle point (%.0fi cm⁻¹) after %d descents",
             name,
-            -found.frequencies[0],
+            -optimum.frequencies[0],
             DESCENTS,
         )
-    return found
+    return optimum
 
 
 def harmonic(
     atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None
 ) -> Harmonic:
-    """Harmonic analysis by central differences of forces and dipoles, two calculations for each vibration.
+    """Analyse harmonic vibrations by central differences, two calculations for each vibration.
 
     Parameters
     ----------
     atoms : Atoms
         A stationary point of the source (see :func:`optimise`).
     source : Source
-        What calculates.
+        Calculates forces and dipoles.
     displacement : float
         Step of the atom that moves most [Å].
     modes : int, optional
@@ -173,11 +174,11 @@ def harmonic(
 def finite_differences(
     atoms: Atoms, source: Source, displacement: float = DISPLACEMENT, modes: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return Hessian ``[3N, 3N]`` [eV/Å²] and dipole gradient ``[3N, 3]`` [e] (``None`` without dipoles) at a stationary point.
+    """Return Hessian ``[3N, 3N]`` [eV/Å²] and dipole gradient ``[3N, 3]`` [e].
 
-    The atoms are displaced along :func:`internal_directions` only: translation and rotation change
-    neither energy nor the size of the dipole there, so their part is known without calculating
-    (zero; that of the dipole gradient, which no mode needs, is left zero too).
+    The geometry must be a stationary point; the gradient is ``None`` for a source without dipoles.
+    The atoms are displaced along :func:`internal_directions` only: the Hessian of translation and
+    rotation is zero; their part of the dipole gradient, which no mode needs, is set to zero too.
     """
     roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
     directions = internal_directions(atoms, modes)
@@ -194,40 +195,39 @@ def finite_differences(
             )
             moved.positions += sign * step * (direction / roots).reshape(-1, 3)
             frames.append(moved)
-    found = source.calculate(frames)
-    forces = np.array([properties.forces.ravel() for properties in found]).reshape(
-        len(steps), 2, 3 * len(atoms)
-    )
+    results = source.calculate(frames)
+    forces = np.array([properties.forces.ravel() for properties in results])
+    forces = forces.reshape(len(steps), 2, 3 * len(atoms))
     curvature = directions.T @ (-(forces[:, 0] - forces[:, 1]) / (2 * steps[:, None]) / roots).T
     back = directions * roots[:, None]
     gradient = None
-    if all(properties.dipole is not None for properties in found):
-        dipoles = np.array([properties.dipole for properties in found]).reshape(len(steps), 2, 3)
+    if all(properties.dipole is not None for properties in results):
+        dipoles = np.array([properties.dipole for properties in results]).reshape(len(steps), 2, 3)
         gradient = back @ ((dipoles[:, 0] - dipoles[:, 1]) / (2 * steps[:, None]))
     return back @ (0.5 * (curvature + curvature.T)) @ back.T, gradient
 
 
 def internal_directions(atoms: Atoms, count: int | None = None) -> np.ndarray:
-    """Orthonormal mass-weighted directions of vibration, ``[3N, modes]``, each as near as may be to the motion of one atom along one axis.
+    """Return orthonormal mass-weighted directions of vibration, ``[3N, modes]``.
 
-    They are what a Gram-Schmidt process leaves of those motions, the one of which most is left
-    first; of equal ones the first counts, so that another machine displaces in the same way and
-    finds the labels that are there.
+    A pivoted Gram-Schmidt process makes them of the motions of single atoms along single axes, the
+    largest remainder first and the first of equal ones, so that another machine displaces the atoms
+    in the same way and finds the existing labels.
     """
     space = vibrational_space(atoms, count)
-    rest, chosen = space @ space.T, []
+    remainder, chosen = space @ space.T, []
     for _ in range(space.shape[1]):
-        lengths = np.round(np.linalg.norm(rest, axis=0), 6)
-        column = rest[:, int(lengths.argmax())]
+        lengths = np.round(np.linalg.norm(remainder, axis=0), 6)
+        column = remainder[:, int(lengths.argmax())]
         chosen.append(column / np.linalg.norm(column))
-        rest = rest - np.outer(chosen[-1], chosen[-1] @ rest)
+        remainder = remainder - np.outer(chosen[-1], chosen[-1] @ remainder)
     return np.array(chosen).T
 
 
 def normal_modes(
     atoms: Atoms, hessian: np.ndarray, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Diagonalise the mass-weighted Hessian in the space of vibrations.
+    """Diagonalise the mass-weighted Hessian within the vibrational space.
 
     Parameters
     ----------
@@ -256,15 +256,17 @@ def normal_modes(
 
 
 def vibrational_space(atoms: Atoms, count: int | None = None) -> np.ndarray:
-    """Orthonormal basis ``[3N, modes]`` of mass-weighted displacements that neither translate nor rotate the molecule.
+    """Return an orthonormal basis of mass-weighted vibrational displacements, ``[3N, modes]``.
+
+    Translations and rotations of the molecule are excluded.
 
     Parameters
     ----------
     atoms : Atoms
         The geometry.
     count : int, optional
-        Number of modes, decided elsewhere: that of the reference optimum, for a geometry that
-        another source has relaxed. Otherwise :func:`count_modes`.
+        Number of modes, for instance that of the reference optimum for a geometry that another
+        source has relaxed. By default :func:`count_modes`.
     """
     _, _, vectors = np.linalg.svd(_motions(atoms))
     return vectors[3 * len(atoms) - (count_modes(atoms) if count is None else count) :].T
@@ -273,8 +275,8 @@ def vibrational_space(atoms: Atoms, count: int | None = None) -> np.ndarray:
 def count_modes(atoms: Atoms) -> int:
     """Return 3N − 5 for a linear molecule, else 3N − 6.
 
-    Linear is a molecule whose smallest radius of gyration about an axis is below :data:`LINEAR`
-    times the largest: a geometry relaxed to 1 meV/Å bends by 1e-4 to 1e-3 of it, and HN3, bent by
+    A molecule is linear if its smallest radius of gyration about an axis is below :data:`LINEAR`
+    times the largest: linear molecules relaxed to 1 meV/Å have 1e-4 to 1e-3 of it, and HN3, bent by
     one hydrogen atom, has 0.09.
     """
     values = np.linalg.svd(_motions(atoms)[3:], compute_uv=False)
@@ -282,7 +284,10 @@ def count_modes(atoms: Atoms) -> int:
 
 
 def _motions(atoms: Atoms) -> np.ndarray:
-    """Return infinitesimal translations and rotations, mass-weighted ``[6, 3N]``; rotations have the length of radii of gyration [Å]."""
+    """Return mass-weighted infinitesimal translations and rotations, ``[6, 3N]``.
+
+    Rotations have the lengths of the radii of gyration [Å].
+    """
     roots = np.sqrt(atoms.get_masses())[:, None]
     arms = atoms.positions - atoms.get_center_of_mass()
     axes = np.eye(3)
@@ -292,7 +297,9 @@ def _motions(atoms: Atoms) -> np.ndarray:
 
 
 def infrared_intensities(modes: np.ndarray, dipole_gradient: np.ndarray) -> np.ndarray:
-    """Integrated absorption of each mode, N_A/(12 ε₀ c²) |∂μ/∂Q|² [km/mol] (Wilson, Decius and Cross 1955, ch. 7).
+    """Return the integrated absorption of each mode, N_A/(12 ε₀ c²) |∂μ/∂Q|² [km/mol].
+
+    Wilson, Decius and Cross 1955, ch. 7.
 
     Parameters
     ----------

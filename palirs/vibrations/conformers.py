@@ -1,4 +1,4 @@
-"""Conformers of a molecule, and how many of a thousand molecules are in each."""
+"""Conformers of a molecule and their populations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from palirs.vibrations.analysis import SADDLE, Harmonic, Source, minimum
 from palirs.vibrations.lockstep import together
 
 WINDOW, MOST = 8.0, 50
-"""Conformers up to so far above the lowest by the force field [kcal/mol], which may be wrong by
-some, are relaxed; and so many."""
+"""Conformers are relaxed up to this far above the lowest one by the force field [kcal/mol], whose
+error is part of it; and at most so many."""
 SOFT = 100.0
-"""Modes below are counted as having this wavenumber [cm⁻¹]: they are hindered rotations, of which
-the harmonic oscillator makes too much (Ribeiro et al. 2011, doi:10.1021/jp205508z)."""
+"""Wavenumbers below are raised to this one [cm⁻¹]: they are hindered rotations, whose weight the
+harmonic oscillator overestimates (Ribeiro et al. 2011, doi:10.1021/jp205508z)."""
 
 
 @dataclass(frozen=True)
 class Conformer:
-    """A conformer.
+    """A relaxed conformer with its weight.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Conformer:
     energy : float
         [eV].
     log_weight : float
-        Logarithm of what beside the energy makes it likely: see :func:`conformers`.
+        Logarithm of the weight beside the Boltzmann factor: see :func:`conformers`.
     """
 
     atoms: Atoms
@@ -46,24 +46,24 @@ class Conformer:
 
 
 def conformers(optimum: Atoms, source: Source) -> list[Conformer]:
-    """Return the conformers that a source finds, that of the optimum first, then by energy.
+    """Return the conformers of a molecule by a source: the optimum first, then by energy.
 
-    RDKit embeds them, the source relaxes them. The weight beside the energy is that of classical
-    mechanics, as MD has it: √det(moments of inertia) / (product of wavenumbers × order of the point
-    group). The last counts the mirror images, and the ways to exchange equal atoms, by which a
-    conformer is there more than once: gauche butane twice for anti butane's once.
+    RDKit embeds them, the source relaxes them. The weight beside the Boltzmann factor is that of
+    classical mechanics, like MD: √det(moments of inertia) / (product of wavenumbers × order of the
+    point group). The order accounts for mirror images and exchanges of equal atoms, by which
+    gauche butane occurs twice for each anti butane.
 
     Parameters
     ----------
     optimum : Atoms
         With ``info['molecule']``.
     source : Source
-        What calculates; a committee in float64.
+        Calculates energies and forces; a committee in float64.
 
     Raises
     ------
     PalirsError
-        If the source has no optimum near the given one, or RDKit cannot tell the bonds.
+        If the source has no optimum near the given one, or RDKit cannot determine the bonds.
     """
     name = optimum.info[keys.MOLECULE]
     try:
@@ -79,25 +79,23 @@ def conformers(optimum: Atoms, source: Source) -> list[Conformer]:
     first, *others = together([partial(_relaxed, atoms) for atoms in (optimum, *starts)], source)
     if first is None:
         raise PalirsError(
-            f"molecule {name!r}: the committee finds no optimum near the engine's; it needs more labels"
+            f"molecule {name!r}: the committee finds no optimum near the engine's; "
+            "it needs more labels"
         )
-    whole = [
-        one
-        for one in others
-        if one is not None and (bonded(one.atoms) == bonded(first.atoms)).all()
-    ]
-    energies = [found.energy for found in source.calculate([one.atoms for one in (first, *whole)])]
-    ordered = [
-        Conformer(one.atoms, energy, _log_weight(one))
-        for one, energy in zip((first, *whole), energies, strict=True)
-    ]
-    return differing(
-        [ordered[0], *sorted(ordered[1:], key=lambda one: one.energy)], lambda one: one.atoms
+    bonds = bonded(first.atoms)
+    optima = [first]
+    optima += [other for other in others if other and (bonded(other.atoms) == bonds).all()]
+    results = source.calculate([vibrations.atoms for vibrations in optima])
+    lead, *alternatives = (
+        Conformer(vibrations.atoms, properties.energy, _log_weight(vibrations))
+        for vibrations, properties in zip(optima, results, strict=True)
     )
+    by_energy = sorted(alternatives, key=lambda conformer: conformer.energy)
+    return differing([lead, *by_energy], lambda conformer: conformer.atoms)
 
 
 def read_conformers(file: Path) -> list[Conformer]:
-    """Return the conformers of a file of a study, with the engine's energies."""
+    """Return the conformers in a file of a study, with the engine's energies."""
     return [
         Conformer(
             atoms, float(atoms.info.pop("engine_energy_eV")), float(atoms.info.pop("log_weight"))
@@ -106,29 +104,25 @@ def read_conformers(file: Path) -> list[Conformer]:
     ]
 
 
-def populations(found: Sequence[Conformer], temperature: float) -> np.ndarray:
+def populations(ensemble: Sequence[Conformer], temperature: float) -> np.ndarray:
     """Return the share of molecules in each conformer at a temperature [K]."""
-    energies = np.array([one.energy for one in found])
-    exponents = np.array([one.log_weight for one in found]) - (energies - energies.min()) / (
-        kB * temperature
-    )
+    energies = np.array([conformer.energy for conformer in ensemble])
+    log_weights = np.array([conformer.log_weight for conformer in ensemble])
+    exponents = log_weights - (energies - energies.min()) / (kB * temperature)
     weights = np.exp(exponents - exponents.max())
     return weights / weights.sum()
 
 
 def _relaxed(atoms: Atoms, source: Source) -> Harmonic | None:
     try:
-        found = minimum(atoms, source)
+        vibrations = minimum(atoms, source)
     except PalirsError:
         return None
-    return found if found.frequencies[0] > -SADDLE else None
+    return vibrations if vibrations.frequencies[0] > -SADDLE else None
 
 
-def _log_weight(known: Harmonic) -> float:
-    moments = known.atoms.get_moments_of_inertia()
-    turning = 0.5 * np.log(moments[moments > 1e-3 * moments.max()]).sum()
-    return float(
-        turning
-        - np.log(np.maximum(known.frequencies, SOFT)).sum()
-        - np.log(symmetry_order(known.atoms))
-    )
+def _log_weight(vibrations: Harmonic) -> float:
+    moments = vibrations.atoms.get_moments_of_inertia()
+    rotational = 0.5 * np.log(moments[moments > 1e-3 * moments.max()]).sum()
+    vibrational = np.log(np.maximum(vibrations.frequencies, SOFT)).sum()
+    return float(rotational - vibrational - np.log(symmetry_order(vibrations.atoms)))

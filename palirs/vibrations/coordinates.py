@@ -1,6 +1,6 @@
-"""Internal coordinates of a molecule and the words chemists have for them: stretches, scissors, rocks, wags, torsions.
+"""Internal coordinates of a molecule, as named motions: stretches, scissors, rocks, wags, torsions.
 
-Each :class:`Motion` is a name and combinations of internal coordinates (bond lengths, angles,
+Each :class:`NamedMotion` is a name and combinations of internal coordinates (bond lengths, angles,
 torsions, heights above a plane), those of one name orthogonal to each other: the three C–H lengths
 of a methyl group make one symmetric and two antisymmetric stretches.
 """
@@ -19,7 +19,7 @@ from scipy.linalg import helmert
 from palirs.geometry.bonds import bonded
 
 STRAIGHT = 170.0
-"""Degrees: an angle above this is linear."""
+"""Angles above this [degrees] are linear."""
 STIFFNESS = {
     "length": 0.45 / Bohr**2,
     "angle": 0.15,
@@ -27,30 +27,38 @@ STIFFNESS = {
     "height": 0.05,
     "torsion": 0.005,
 }
-"""Of a coordinate [Hartree/Å² or Hartree/rad²]: the model force constants of Lindh et al. 1995,
+"""Model force constants [Hartree/Å² or Hartree/rad²] of Lindh et al. 1995,
 doi:10.1016/0009-2614(95)00646-L, and our own estimate for the height of an atom above the plane of
-its neighbours (in units of its distance to them), which they do not have."""
+its neighbours (in units of its distance to them), which is not among theirs."""
 RADII = {
-    "H": (0.32, 0.0, 0.0), "B": (0.85, 0.78, 0.73), "C": (0.75, 0.67, 0.60), "N": (0.71, 0.60, 0.54), "O": (0.63, 0.57, 0.0),
-    "F": (0.64, 0.59, 0.53), "Si": (1.16, 1.07, 1.02), "P": (1.11, 1.02, 0.94), "S": (1.03, 0.94, 0.95), "Cl": (0.99, 0.95, 0.93),
-}  # fmt: skip
-"""Of single, double and triple bonds [Å] (Pyykkö and Atsumi 2009, doi:10.1002/chem.200800987,
-doi:10.1002/chem.200901472); no triple bond to oxygen, or a carbon dioxide that an approximate
-engine makes short would have two."""
+    "H": (0.32, 0.0, 0.0),
+    "B": (0.85, 0.78, 0.73),
+    "C": (0.75, 0.67, 0.60),
+    "N": (0.71, 0.60, 0.54),
+    "O": (0.63, 0.57, 0.0),
+    "F": (0.64, 0.59, 0.53),
+    "Si": (1.16, 1.07, 1.02),
+    "P": (1.11, 1.02, 0.94),
+    "S": (1.03, 0.94, 0.95),
+    "Cl": (0.99, 0.95, 0.93),
+}
+"""Covalent radii of single, double and triple bonds [Å] (Pyykkö and Atsumi 2009,
+doi:10.1002/chem.200800987, doi:10.1002/chem.200901472); without triple bonds to oxygen, which
+carbon dioxide would have where an approximate engine makes its bonds short."""
 
 Kind = Literal["length", "angle", "linear", "height", "torsion"]
 
 
 @dataclass
-class Motion:
-    """A named motion.
+class NamedMotion:
+    """A named motion, such as a rock of a methyl group.
 
     Attributes
     ----------
     name : str
-        ``CH₃ rock`` and the like.
+        For example ``CH₃ rock``.
     parts : list of (list of (float, tuple))
-        Combinations: coefficient and coordinate (its kind, then its atoms) of each term.
+        Combinations of coordinates: the coefficient of each, and its kind followed by its atoms.
     """
 
     name: str
@@ -58,7 +66,7 @@ class Motion:
 
 
 class Coordinates:
-    """The internal coordinates of a molecule, by what moves.
+    """The internal coordinates of a molecule, grouped into motions.
 
     Parameters
     ----------
@@ -71,39 +79,35 @@ class Coordinates:
         self.symbols = atoms.get_chemical_symbols()
         near = bonded(atoms)
         self.neighbours = [np.flatnonzero(row).tolist() for row in near]
-        self._motions: dict[str, Motion] = {}
+        self._motions: dict[str, NamedMotion] = {}
         for i, j in np.argwhere(np.triu(near)).tolist():
             self._torsion(i, j)
         for centre in range(len(atoms)):
             self._around(centre)
 
     @property
-    def motions(self) -> list[Motion]:
-        """All of them."""
+    def motions(self) -> list[NamedMotion]:
+        """All motions."""
         return list(self._motions.values())
 
     def _add(self, name: str, *terms: tuple[float, tuple]) -> None:
-        """Add a combination to the motion of this name, scaled to length one."""
+        """Add a normalised combination to the motion of this name."""
         length = np.sqrt(sum(factor**2 for factor, _ in terms))
-        self._motions.setdefault(name, Motion(name)).parts.append(
-            [(factor / length, what) for factor, what in terms]
+        self._motions.setdefault(name, NamedMotion(name)).parts.append(
+            [(factor / length, coordinate) for factor, coordinate in terms]
         )
 
-    def _alike(self, name: str, coordinates: Sequence[tuple], other: str) -> None:
-        """Add what equal coordinates do all alike under one name, and what else they do under another."""
-        self._add(name, *((1.0, what) for what in coordinates))
+    def _add_symmetric(self, name: str, coordinates: Sequence[tuple], other: str) -> None:
+        """Add the in-phase combination of equal coordinates, and the others under another name."""
+        self._add(name, *((1.0, coordinate) for coordinate in coordinates))
         for row in helmert(len(coordinates)) if len(coordinates) > 1 else ():
             self._add(other, *zip(row, coordinates, strict=True))
 
     def order(self, i: int, j: int) -> str:
-        """Return the sign of a bond: ``–``, ``=`` or ``≡``, by its length."""
+        """Return the symbol of a bond, ``–``, ``=`` or ``≡``, by its length."""
         length = self.atoms.get_distance(i, j)
-        single, double, triple = (
-            sum(pair)
-            for pair in zip(
-                *(RADII.get(self.symbols[k], (0.0, 0.0, 0.0)) for k in (i, j)), strict=True
-            )
-        )
+        radii = [RADII.get(self.symbols[k], (0.0, 0.0, 0.0)) for k in (i, j)]
+        single, double, triple = (sum(pair) for pair in zip(*radii, strict=True))
         if "H" in (self.symbols[i], self.symbols[j]) or length > double + 0.35 * (single - double):
             return "–"  # an amide's C–N, 1.36 Å, is drawn as a single bond
         return "=" if length > triple + 0.2 * (double - triple) else "≡"
@@ -117,124 +121,113 @@ class Coordinates:
         i, j = sorted(
             (i, j), key=lambda k: (self.symbols[k] == "H", self.symbols[k], self.order(k, centre))
         )
-        return f"{self.symbols[i]}{self.order(i, centre)}{self.symbols[centre]}{self.order(centre, j)}{self.symbols[j]} bend"
+        first, second = self.order(i, centre), self.order(centre, j)
+        return f"{self.symbols[i]}{first}{self.symbols[centre]}{second}{self.symbols[j]} bend"
 
     def terminals(self, centre: int) -> list[int]:
-        """Return the equal atoms that end at a centre and make a group with it: its hydrogen atoms, or two or more others."""
+        """Return the equal terminal atoms that form a group with a centre.
+
+        They are its hydrogen atoms, or else two or more atoms of another element.
+        """
         ends = [k for k in self.neighbours[centre] if len(self.neighbours[k]) == 1]
         for symbol in ("H", *chemical_symbols[2:]):
-            mine = [k for k in ends if self.symbols[k] == symbol]
-            if len(mine) >= (1 if symbol == "H" else 2) and self.symbols[centre] != "H":
-                return mine
+            equal = [k for k in ends if self.symbols[k] == symbol]
+            if len(equal) >= (1 if symbol == "H" else 2) and self.symbols[centre] != "H":
+                return equal
         return []
 
     def group(self, centre: int) -> str:
         """Return the name of a centre with its :meth:`terminals`: ``CH₃``, ``O–H``, ``NO₂``."""
-        mine = self.terminals(centre)
-        if len(mine) < 2:
-            return self.bond(centre, mine[0]) if mine else self.symbols[centre]
-        return f"{self.symbols[centre]}{self.symbols[mine[0]]}{'₀₁₂₃₄₅₆₇₈₉'[len(mine)]}"
+        ends = self.terminals(centre)
+        if not ends:
+            return self.symbols[centre]
+        if len(ends) == 1:
+            return self.bond(centre, ends[0])
+        return f"{self.symbols[centre]}{self.symbols[ends[0]]}{'₀₁₂₃₄₅₆₇₈₉'[len(ends)]}"
 
     def _around(self, centre: int) -> None:
-        mine = self.terminals(centre)
-        others = [k for k in self.neighbours[centre] if k not in mine]
-        if mine:
-            name = self.group(centre) if others else self.bond(centre, mine[0])
-            lengths = [("length", centre, k) for k in mine]
-            self._alike(
-                f"{name} symmetric stretch" if len(mine) > 1 else f"{name} stretch",
-                lengths,
-                f"{name} antisymmetric stretch",
-            )
+        ends = self.terminals(centre)
+        others = [k for k in self.neighbours[centre] if k not in ends]
+        if ends:
+            name = self.group(centre) if others else self.bond(centre, ends[0])
+            lengths = [("length", centre, k) for k in ends]
+            stretch = f"{name} symmetric stretch" if len(ends) > 1 else f"{name} stretch"
+            self._add_symmetric(stretch, lengths, f"{name} antisymmetric stretch")
         for k in others:
-            if centre < k and k not in mine and centre not in self.terminals(k):
+            if centre < k and centre not in self.terminals(k):
                 self._add(f"{self.bond(centre, k)} stretch", (1.0, ("length", centre, k)))
         bends = {2: self._bends_of_two, 3: self._bends_of_three, 4: self._bends_of_four}
         if len(self.neighbours[centre]) > 1:
-            bends.get(len(self.neighbours[centre]), self._bends_of_any)(centre, mine, others)
+            bends.get(len(self.neighbours[centre]), self._bends_of_any)(centre, ends, others)
 
     def _angle(self, i: int, centre: int, j: int) -> tuple:
-        return (
-            "linear" if self.atoms.get_angle(i, centre, j) > STRAIGHT else "angle",
-            i,
-            centre,
-            j,
-        )
+        kind = "linear" if self.atoms.get_angle(i, centre, j) > STRAIGHT else "angle"
+        return kind, i, centre, j
 
-    def _bends_of_two(self, centre: int, mine: list[int], others: list[int]) -> None:
+    def _bends_of_two(self, centre: int, ends: list[int], others: list[int]) -> None:
         i, j = self.neighbours[centre]
-        what = self._angle(i, centre, j)
-        straight = what[0] == "linear" and len(mine) == 1
-        self._add(
-            f"{self.group(centre)} bend" if straight else self._bend(i, centre, j), (1.0, what)
-        )
+        angle = self._angle(i, centre, j)
+        of_group = angle[0] == "linear" and len(ends) == 1
+        name = f"{self.group(centre)} bend" if of_group else self._bend(i, centre, j)
+        self._add(name, (1.0, angle))
 
-    def _bends_of_three(self, centre: int, mine: list[int], others: list[int]) -> None:
+    def _bends_of_three(self, centre: int, ends: list[int], others: list[int]) -> None:
         name, height = self.group(centre), ("height", centre, *self.neighbours[centre])
-        if len(mine) in (0, 3):
-            if not mine:
-                ends = [k for k in others if len(self.neighbours[k]) == 1] or others
-                self._add(f"{self.bond(centre, ends[0])} out-of-plane bend", (1.0, height))
-            self._bends_of_any(centre, mine, others)
+        if len(ends) in (0, 3):
+            if not ends:
+                outer = [k for k in others if len(self.neighbours[k]) == 1] or others
+                self._add(f"{self.bond(centre, outer[0])} out-of-plane bend", (1.0, height))
+            self._bends_of_any(centre, ends, others)
             return
-        # of the three angles: the one opposite to the odd atom against the other two, those against
-        # each other, and all together
-        odd, (i, j) = (others[0], mine) if len(mine) == 2 else (mine[0], others)
-        far, one, two = (
-            self._angle(i, centre, j),
-            self._angle(i, centre, odd),
-            self._angle(j, centre, odd),
-        )
+        # of the three angles: the one opposite to the odd atom minus the other two, the difference
+        # of these, and the sum of all
+        odd, (i, j) = (others[0], ends) if len(ends) == 2 else (ends[0], others)
+        opposite = self._angle(i, centre, j)
+        left, right = self._angle(i, centre, odd), self._angle(j, centre, odd)
         scissor, rock, wag = f"{name} scissor", f"{name} rock", f"{name} wag"
-        if len(mine) == 1:
-            scissor, rock, wag = (
-                self._bend(i, centre, j),
-                f"{name} in-plane bend",
-                f"{name} out-of-plane bend",
-            )
-        self._add(scissor, (2.0, far), (-1.0, one), (-1.0, two))
-        self._add(rock, (1.0, one), (-1.0, two))
-        self._add(wag, (1.0, far), (1.0, one), (1.0, two))
+        if len(ends) == 1:
+            scissor = self._bend(i, centre, j)
+            rock, wag = f"{name} in-plane bend", f"{name} out-of-plane bend"
+        self._add(scissor, (2.0, opposite), (-1.0, left), (-1.0, right))
+        self._add(rock, (1.0, left), (-1.0, right))
+        self._add(wag, (1.0, opposite), (1.0, left), (1.0, right))
         self._add(wag, (1.0, height))
 
-    def _bends_of_four(self, centre: int, mine: list[int], others: list[int]) -> None:
-        if len(mine) != 2:
-            self._bends_of_any(centre, mine, others)
+    def _bends_of_four(self, centre: int, ends: list[int], others: list[int]) -> None:
+        if len(ends) != 2:
+            self._bends_of_any(centre, ends, others)
             return
-        name, signs = (
-            self.group(centre),
-            {
-                "scissor": (1, 1, 1, 1),
-                "wag": (1, 1, -1, -1),
-                "rock": (1, -1, 1, -1),
-                "twist": (1, -1, -1, 1),
-            },
-        )
-        self._add(f"{name} scissor", (1.0, self._angle(mine[0], centre, mine[1])))
-        self._add(
-            self._bend(others[0], centre, others[1]),
-            (1.0, self._angle(others[0], centre, others[1])),
-        )
-        angles = [self._angle(k, centre, other) for other in others for k in mine]
-        for word, row in signs.items():
-            self._add(f"{name} {word}", *zip(map(float, row), angles, strict=True))
-
-    def _bends_of_any(self, centre: int, mine: list[int], others: list[int]) -> None:
         name = self.group(centre)
-        inner = [self._angle(i, centre, j) for i, j in combinations(mine, 2)]
+        signs = {
+            "scissor": (1.0, 1.0, 1.0, 1.0),
+            "wag": (1.0, 1.0, -1.0, -1.0),
+            "rock": (1.0, -1.0, 1.0, -1.0),
+            "twist": (1.0, -1.0, -1.0, 1.0),
+        }
+        a, b = others
+        self._add(f"{name} scissor", (1.0, self._angle(ends[0], centre, ends[1])))
+        self._add(self._bend(a, centre, b), (1.0, self._angle(a, centre, b)))
+        angles = [self._angle(k, centre, other) for other in others for k in ends]
+        for word, row in signs.items():
+            self._add(f"{name} {word}", *zip(row, angles, strict=True))
+
+    def _bends_of_any(self, centre: int, ends: list[int], others: list[int]) -> None:
+        name = self.group(centre)
+        symmetric = f"{name} symmetric deformation"
+        inner = [self._angle(i, centre, j) for i, j in combinations(ends, 2)]
         if inner:
-            self._alike(f"{name} symmetric deformation", inner, f"{name} antisymmetric deformation")
-        for other in others if mine else ():
-            outer = [self._angle(k, centre, other) for k in mine]
-            if len(mine) == 1:
+            self._add_symmetric(symmetric, inner, f"{name} antisymmetric deformation")
+        for other in others if ends else ():
+            outer = [self._angle(k, centre, other) for k in ends]
+            if len(ends) == 1:
                 self._add(f"{name} bend", (1.0, outer[0]))
             else:
-                self._alike(f"{name} symmetric deformation", outer, f"{name} rock")
+                self._add_symmetric(symmetric, outer, f"{name} rock")
         for i, j in combinations(others, 2):
             self._add(self._bend(i, centre, j), (1.0, self._angle(i, centre, j)))
 
     def _torsion(self, i: int, j: int) -> None:
-        """Add the torsion about a bond, as the mean of its dihedral angles, named by its lighter side."""
+        """Add the torsion about a bond, the mean of its dihedrals, named by its lighter side."""
         quartets = [
             ("torsion", a, i, j, b)
             for a in self.neighbours[i]
@@ -251,17 +244,19 @@ class Coordinates:
             for end, other in ((i, j), (j, i))
         }
         light = min(weights, key=lambda end: weights[end])
-        own = (
-            self.terminals(light) and len(self.terminals(light)) == len(self.neighbours[light]) - 1
-        )
-        name = f"{self.group(light)} torsion" if own else f"{self.bond(i, j)} torsion"
-        self._add(name, *((1.0, what) for what in quartets))
+        ends = self.terminals(light)
+        is_group = ends and len(ends) == len(self.neighbours[light]) - 1
+        name = f"{self.group(light)} torsion" if is_group else f"{self.bond(i, j)} torsion"
+        self._add(name, *((1.0, quartet) for quartet in quartets))
 
 
-def value(what: tuple, x: np.ndarray) -> np.ndarray:
-    """Return an internal coordinate at positions ``[N, 3]`` [Å]: ``[1]`` [Å] or [rad], ``[2]`` of a linear angle."""
-    kind, *places = what
-    return _VALUES[kind](*(x[k] for k in places))
+def value(coordinate: tuple, x: np.ndarray) -> np.ndarray:
+    """Return an internal coordinate at positions ``[N, 3]`` [Å], ``[1]`` [Å] or [rad].
+
+    A linear angle has a vector, ``[3]`` [rad].
+    """
+    kind, *atoms = coordinate
+    return _VALUES[kind](*(x[k] for k in atoms))
 
 
 def _length(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -274,7 +269,7 @@ def _angle(a: np.ndarray, centre: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _linear(a: np.ndarray, centre: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the sum of the unit vectors to both ends, which has no part along the line to first order."""
+    """Return the sum of the unit vectors to both ends, perpendicular to the line to first order."""
     return sum(((end - centre) / np.linalg.norm(end - centre) for end in (a, b)), start=np.zeros(3))
 
 

@@ -1,4 +1,4 @@
-"""Several calculations that each ask a source step by step, answered together: no worker waits for one molecule's next geometry."""
+"""Runs step-by-step calculations side by side and batches their requests to a source."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from palirs.engines import Properties
 T = TypeVar("T")
 
 
-class _Turn:
-    """What one calculation asks for, and its answer."""
+class _Client:
+    """The source that one calculation sees: its pending request, the answer and the result."""
 
     def __init__(self, change: threading.Condition):
         self._change = change
@@ -23,7 +23,7 @@ class _Turn:
         self.done = False
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
-        """Ask, and wait until everybody else has asked too."""
+        """Post a request and wait for its answer, until all calculations have posted theirs."""
         with self._change:
             self.asked, self.answer = list(frames), None
             self._change.notify_all()
@@ -33,8 +33,8 @@ class _Turn:
         assert self.answer is not None
         return self.answer
 
-    def run(self, work: Callable[["_Turn"], Any]) -> None:
-        """Run in a thread."""
+    def run(self, work: Callable[["_Client"], Any]) -> None:
+        """Run the calculation, in its own thread."""
         try:
             self.result = work(self)
         except BaseException as error:
@@ -47,51 +47,52 @@ class _Turn:
 def together(works: Sequence[Callable[[Any], T]], source: Any) -> list[T]:
     """Run calculations side by side and return their results, in order.
 
-    Each has a thread of its own, which only prepares and digests; the source is asked in this
-    thread, for what all of them want at a time.
+    Each runs in its own thread; the source is called in this thread, once for the requests of all.
 
     Parameters
     ----------
     works : sequence of callables
-        Each is given a source (see :class:`palirs.vibrations.Source`).
+        Each takes a source (see :class:`palirs.vibrations.Source`).
     source : Source
-        What calculates. The answer to a frame must not depend on its company.
+        Calculates; its result for a frame must not depend on the other frames.
 
     Raises
     ------
     Exception
-        Of the first calculation that failed, once all have ended; an error of the source is one of
-        all that wait for it.
+        Of the first calculation that failed, once all have ended; an error of the source is raised
+        in all that wait for it.
     """
     change = threading.Condition()
-    turns = [_Turn(change) for _ in works]
+    clients = [_Client(change) for _ in works]
     threads = [
-        threading.Thread(target=turn.run, args=(work,), daemon=True)
-        for turn, work in zip(turns, works, strict=True)
+        threading.Thread(target=client.run, args=(work,), daemon=True)
+        for client, work in zip(clients, works, strict=True)
     ]
     for thread in threads:
         thread.start()
     while True:
         with change:
-            change.wait_for(lambda: all(turn.done or turn.asked is not None for turn in turns))
-            waiting = [turn for turn in turns if turn.asked is not None]
+            change.wait_for(
+                lambda: all(client.done or client.asked is not None for client in clients)
+            )
+            waiting = [client for client in clients if client.asked is not None]
         if not waiting:
             break
         answers = _ask(source, waiting)
         with change:
-            for turn, answer in zip(waiting, answers, strict=True):
-                turn.asked, turn.answer = None, answer
+            for client, answer in zip(waiting, answers, strict=True):
+                client.asked, client.answer = None, answer
             change.notify_all()
-    for turn in turns:
-        if turn.error is not None:
-            raise turn.error
-    return [turn.result for turn in turns]
+    for client in clients:
+        if client.error is not None:
+            raise client.error
+    return [client.result for client in clients]
 
 
-def _ask(source: Any, waiting: Sequence[_Turn]) -> list[list[Properties] | BaseException]:
-    parts = [turn.asked or [] for turn in waiting]
+def _ask(source: Any, waiting: Sequence[_Client]) -> list[list[Properties] | BaseException]:
+    parts = [client.asked or [] for client in waiting]
     try:
-        found = iter(source.calculate([atoms for part in parts for atoms in part]))
+        results = iter(source.calculate([atoms for part in parts for atoms in part]))
     except BaseException as error:
         return [error] * len(parts)
-    return [[next(found) for _ in part] for part in parts]
+    return [[next(results) for _ in part] for part in parts]

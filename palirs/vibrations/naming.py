@@ -1,4 +1,4 @@
-"""Normal modes in words: which stretches, bends and torsions a mode consists of."""
+"""Names of normal modes, by the stretches, bends and torsions they consist of."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from palirs.vibrations.analysis import Harmonic
 from palirs.vibrations.coordinates import STIFFNESS, Coordinates, value
 
 STEP = 0.005
-"""Displacement along a mode of the atom that moves most [Å], for the change of internal
+"""Displacement of the atom that moves most along a mode [Å], for the change of internal
 coordinates."""
 ALONE, SECOND = 0.6, 0.25
-"""A mode is called by one motion if it has this share of the energy; otherwise by two, if the
-second has at least that share."""
+"""A mode is named by one motion that has at least the first share of the energy; otherwise by two,
+if the second motion has at least the second share."""
 
 
 @dataclass(frozen=True)
 class Character:
-    """What a mode consists of.
+    """Composition of a normal mode.
 
     Attributes
     ----------
@@ -28,56 +28,42 @@ class Character:
     shares: dict[str, float]
 
     def __str__(self) -> str:
-        (first, share), *rest = self.shares.items()
-        if share < ALONE and rest and rest[0][1] >= SECOND:
-            return f"{first} + {rest[0][0]}"
+        (first, share), *others = self.shares.items()
+        if share < ALONE and others and others[0][1] >= SECOND:
+            return f"{first} + {others[0][0]}"
         return first
 
 
-def characters(known: Harmonic) -> list[Character]:
-    """Return what each mode consists of, by the energy that a model force field gives to its motions.
+def characters(vibrations: Harmonic) -> list[Character]:
+    """Return the composition of each mode, by a potential energy distribution.
 
     The energy of a motion is Σ k (Σ c Δq)² over its combinations of internal coordinates, with the
-    force constants of :data:`~palirs.vibrations.coordinates.STIFFNESS`: a potential energy
-    distribution with a diagonal model force field. It is not that of the engine; a mode that two
-    motions share about equally may be called by either.
-
-    Parameters
-    ----------
-    known : Harmonic
-        Geometry and modes.
+    diagonal model force field of :data:`~palirs.vibrations.coordinates.STIFFNESS`, not that of the
+    engine; a mode that two motions share about equally may be named by either.
     """
-    motions = Coordinates(known.atoms).motions
-    wanted = sorted({what for motion in motions for part in motion.parts for _, what in part})
-    found = []
-    for mode in known.modes:
+    atoms = vibrations.atoms
+    motions = Coordinates(atoms).motions
+    coordinates = sorted({q for motion in motions for part in motion.parts for _, q in part})
+    compositions = []
+    for mode in vibrations.modes:
         step = mode * (STEP / np.linalg.norm(mode, axis=1).max())
-        ahead, behind = known.atoms.positions + step, known.atoms.positions - step
-        changes = {
-            what: np.sqrt(STIFFNESS[what[0]]) * _change(what, ahead, behind) for what in wanted
-        }
+        forward, backward = atoms.positions + step, atoms.positions - step
+        changes = {q: np.sqrt(STIFFNESS[q[0]]) * _change(q, forward, backward) for q in coordinates}
         energies = {
             motion.name: sum(
-                float((sum(c * changes[what] for c, what in part) ** 2).sum())
-                for part in motion.parts
+                float((sum(c * changes[q] for c, q in part) ** 2).sum()) for part in motion.parts
             )
             for motion in motions
         }
         total = sum(energies.values())
-        if total <= 0:  # of atoms that no bond holds
-            found.append(Character({"motion without bonds": 1.0}))
-            continue
-        found.append(
-            Character(
-                {
-                    name: energies[name] / total
-                    for name in sorted(energies, key=lambda name: -energies[name])
-                }
-            )
-        )
-    return found
+        shares = {"motion without bonds": 1.0}
+        if total > 0:
+            names = sorted(energies, key=lambda name: -energies[name])
+            shares = {name: energies[name] / total for name in names}
+        compositions.append(Character(shares))
+    return compositions
 
 
-def _change(what: tuple, ahead: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    change = value(what, ahead) - value(what, behind)
-    return (change + np.pi) % (2 * np.pi) - np.pi if what[0] == "torsion" else change
+def _change(coordinate: tuple, forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    change = value(coordinate, forward) - value(coordinate, backward)
+    return (change + np.pi) % (2 * np.pi) - np.pi if coordinate[0] == "torsion" else change

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from palirs.dynamics import EngineField, Noise, initial_state, kinetic_temperature, langevin
-from palirs.dynamics.forces import Found
+from palirs.dynamics.forces import ForceOutput
 from palirs.engines import TBLite
 from palirs.randomness import stream
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
@@ -23,7 +23,7 @@ class Dimers:
         pairs = positions.reshape(self.count, 2, 3)
         arm = pairs[:, 1] - pairs[:, 0]
         force = self.stiffness * arm
-        return Found(
+        return ForceOutput(
             0.5 * self.stiffness * (arm**2).sum(dim=1),
             torch.stack([force, -force], dim=1).reshape(-1, 3),
         )

@@ -52,9 +52,9 @@ def test_berendsen_draws_each_trajectory_to_its_temperature():
 
     class Free:
         def __call__(self, positions):
-            from palirs.dynamics.forces import Found
+            from palirs.dynamics.forces import ForceOutput
 
-            return Found(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
+            return ForceOutput(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
 
     noise = Noise([stream(0, "free", i) for i in range(2)], [2, 2])
     target = torch.tensor([100.0, 700.0], dtype=torch.float64)
@@ -111,9 +111,9 @@ def test_without_rotation_only_vibration_is_left(name):
 
     class Free:
         def __call__(self, positions):
-            from palirs.dynamics.forces import Found
+            from palirs.dynamics.forces import ForceOutput
 
-            return Found(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
+            return ForceOutput(torch.zeros(2, dtype=torch.float64), torch.zeros_like(positions))
 
     noise = Noise([stream(0, "turn", i) for i in range(2)], [len(atoms)] * 2)
     state = initial_state([atoms] * 2, Free(), torch.tensor([300.0, 300.0]).double(), noise)
