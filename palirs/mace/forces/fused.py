@@ -73,7 +73,7 @@ def together(members: Sequence[Any], molecules: Hashable, batch: Any, example: T
 def fused(
     members: Sequence[Any], molecules: Hashable, batch: Any, example: Tensor
 ) -> list[Evaluate]:
-    """Return one compiled function per member; members that differ in more than weights are compiled each."""
+    """Return one compiled function per member; one compilation serves members of one architecture."""
     functions = []
     for member in members:
         weights = [*member.parameters(), *member.buffers()]

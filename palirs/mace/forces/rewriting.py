@@ -9,6 +9,7 @@ depends on weights only is calculated once.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -23,7 +24,7 @@ ELEMENTS = 8
 
 
 class Values:
-    """Values of the nodes that do not depend on the first input, evaluated where they are needed."""
+    """Values of nodes that do not depend on the first input, evaluated where they are needed."""
 
     def __init__(self, module: fx.GraphModule):
         self._module, self._values = module, dict[fx.Node, Tensor]()
@@ -69,21 +70,21 @@ def in_fixed_order(module: fx.GraphModule) -> None:
 
 
 def _scattered(node: fx.Node, values: Values, tables: "_Tables") -> fx.Node:
-    zeros, dim, index, source = node.args
-    places, target = values(index), values(zeros)  # pyright: ignore[reportArgumentType]
+    zeros, dim, index, source = _arguments(node)
+    places, target = values(index), values(zeros)
     rows = places.reshape(places.shape[0], -1)
-    if dim % places.dim() != 0 or bool((rows != rows[:, :1]).any()) or bool(target.any()):  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    if dim % places.dim() != 0 or bool((rows != rows[:, :1]).any()) or bool(target.any()):
         raise NotImplementedError(f"{node.name} scatters in an unknown way")
-    return tables.sums(node, source, rows[:, 0], target)  # pyright: ignore[reportArgumentType]
+    return tables.sums(node, source, rows[:, 0], target)
 
 
 def _put(node: fx.Node, values: Values, tables: "_Tables") -> fx.Node | None:
-    zeros, indices, source, *accumulate = node.args
-    target, places = values(zeros), [values(index) for index in indices]  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues, reportOptionalIterable]
+    zeros, indices, source, *accumulate = _arguments(node)
+    target, places = values(zeros), [values(index) for index in indices]
     if bool(target.any()) or not any(accumulate):
         raise NotImplementedError(f"{node.name} scatters in an unknown way")
     if len(places) == 1:
-        return tables.sums(node, source, places[0], target)  # pyright: ignore[reportArgumentType]
+        return tables.sums(node, source, places[0], target)
     if not _first_column(places, target.shape):
         raise NotImplementedError(f"{node.name} scatters by an unknown index")
     with node.graph.inserting_before(node):
@@ -91,11 +92,11 @@ def _put(node: fx.Node, values: Values, tables: "_Tables") -> fx.Node | None:
 
 
 def _indexed(node: fx.Node, values: Values, tables: "_Tables") -> fx.Node | None:
-    source, indices = node.args
-    if len(indices) != 2:  # pyright: ignore[reportArgumentType]
+    source, indices = _arguments(node)
+    if len(indices) != 2:
         return None
-    shape = source.meta["val"].shape  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
-    if not _first_column([values(index) for index in indices], shape):  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues, reportOptionalIterable]
+    shape = source.meta["val"].shape
+    if not _first_column([values(index) for index in indices], shape):
         return None
     with node.graph.inserting_before(node):
         new = node.graph.call_function(aten.select.int, (source, 1, 0))
@@ -174,11 +175,14 @@ def summands(places: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def without_small_products(module: fx.GraphModule) -> None:
-    """Write products of small matrices out, in place: as sums of products, or as products that are summed."""
+    """Write products of small matrices out, in place.
+
+    As sums of products, or as products that are summed.
+    """
     for node in list(module.graph.nodes):
         if node.target not in (aten.mm.default, aten.bmm.default):
             continue
-        left, right = node.args
+        left, right = _arguments(node)
         shapes = _shape(left), _shape(right)
         if shapes[0] is None or shapes[1] is None:
             continue
@@ -252,6 +256,10 @@ def apart(module: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule]:
     before.output(tuple(early[node] for node in needed))
     before.eliminate_dead_code()
     return fx.GraphModule(module, before), fx.GraphModule(module, after)
+
+
+def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    return node.args
 
 
 def _shape(node: fx.Node) -> torch.Size | None:

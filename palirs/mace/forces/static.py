@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class StaticForces:
         self._parts: list[Part] | None = None
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate every member; a batch that does not fit the memory is cut into smaller parts, for good."""
+        """Evaluate every member; a batch that does not fit the memory is cut, for good."""
         while True:
             try:
                 return self._evaluate(positions)
@@ -124,7 +125,10 @@ class StaticForces:
         )
 
     def only(self, molecules: Sequence[int]) -> "SomeForces":
-        """Return the forces of some of the molecules: the others rest, since another recording takes longer than they do."""
+        """Return the forces of some of the molecules.
+
+        The others rest: another recording would take longer than they do.
+        """
         return SomeForces(self, list(molecules))
 
     def spread_out(self) -> Tensor:
@@ -174,7 +178,8 @@ class StaticForces:
             return lambda x: self._committee.interaction(batch, x)
         example = self.spread_out()[: len(batch.species)].to(self._committee.dtype)
         if self.device == "cpu":
-            return record(lambda x: self._committee.interaction(batch, x), [example])  # pyright: ignore[reportReturnType]
+            recording: Any = record(lambda x: self._committee.interaction(batch, x), [example])
+            return recording
         return together(
             self._committee.members, (self._committee.elements, *molecules), batch, example
         )
@@ -205,7 +210,9 @@ class SomeForces:
 
 
 def alike(numbers: Sequence[tuple[int, ...]], most: int) -> list[list[int]]:
-    """Cut a list of molecules into parts of about ``most`` atoms, as many as possible with the same molecules in the same order.
+    """Cut a list of molecules into parts of about ``most`` atoms.
+
+    As many parts as possible have the same molecules in the same order.
 
     Each of these gets the same share of the copies of every molecule; what is left over makes a
     last part, or more if that is too large.
@@ -230,7 +237,10 @@ def alike(numbers: Sequence[tuple[int, ...]], most: int) -> list[list[int]]:
 
 
 def in_a_row(numbers: Sequence[Sequence[int]], places: Sequence[int], most: int) -> list[list[int]]:
-    """Cut a list of molecules, one after the other, into parts of at most ``most`` atoms (at least one molecule each)."""
+    """Cut a list of molecules, in order, into parts of at most ``most`` atoms.
+
+    A part has one molecule at least.
+    """
     parts, atoms = list[list[int]](), 0
     for place in places:
         atoms += len(numbers[place])
