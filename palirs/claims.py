@@ -1,4 +1,4 @@
-"""Claims with a heartbeat: what only one process may do at a time, on any number of machines.
+"""Claims with a heartbeat, for locks: taken by one process at a time, taken over from dead ones.
 
 A process writes its identity to ``SESSION.session`` and touches that file while it lives. A claim
 is a hard link to it, so that it appears with its content or not at all, and only one of several

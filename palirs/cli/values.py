@@ -74,14 +74,14 @@ def with_types(
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the value of one setting.
+    """Reads the value of one setting as it was typed on the command line.
 
     Attributes
     ----------
     key, typed : str
         The setting and its value as they were typed.
     flag : str
-        ``"-m "`` in a sweep.
+        ``"-m "`` in a sweep, for the lines that errors advise.
     """
 
     key: str

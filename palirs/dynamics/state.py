@@ -190,7 +190,10 @@ def kinetic_temperature(state: State, velocities: Tensor | None = None) -> Tenso
 
 
 def largest(per_atom: Tensor, state: State) -> Tensor:
-    """Return the maximum over the atoms of each trajectory, ``[..., B]`` from ``[..., N]``."""
+    """Return the largest value of any atom of each trajectory, ``[..., B]`` from ``[..., N]``.
+
+    Of values that are not negative, as spreads are.
+    """
     index, shape = _flat_index(per_atom, state)
     return (
         per_atom.new_zeros(shape.numel())

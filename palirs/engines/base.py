@@ -162,7 +162,7 @@ class Engine(ABC):
         return properties
 
     def read(self, results: dict, atoms: int) -> Properties:
-        """Take the properties from the results of the calculator."""
+        """Return the properties from the results of the calculator for so many ``atoms``."""
         forces = np.array(results["forces"], dtype=float).reshape(atoms, 3)
         dipole = np.array(results["dipole"], dtype=float).reshape(3) if self.gives_dipole else None
         return Properties(float(results["energy"]), forces, dipole)

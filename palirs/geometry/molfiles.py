@@ -26,7 +26,7 @@ MULTIPLE = {Chem.BondType.TRIPLE: 0.87, Chem.BondType.DOUBLE: 0.95, Chem.BondTyp
 
 
 def records(text: str) -> list[str]:
-    """Return the molecules of a file, each as text; the fourth line of one has its counts."""
+    """Return the molecules of a file, split at ``$$$$``; the fourth line of each has its counts."""
     parts = re.split(r"^\$\$\$\$.*\n?", "\n".join(text.splitlines()) + "\n", flags=re.MULTILINE)
     return [part for part in parts if part.strip()]
 

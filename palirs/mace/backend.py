@@ -49,7 +49,7 @@ else:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what MACE prints on the way off the screen."""
+    """Suppress what MACE prints and warns about."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -61,16 +61,14 @@ def quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def building(dtype: str) -> Iterator[None]:
-    """Build modules in this precision, without compiling e3nn's generated code by TorchScript.
+    """Build modules in this precision, without compiling e3nn's generated code to TorchScript.
 
-    That takes longer than everything else of building a model, and the code runs no faster for it.
-    Both are settings of the whole process: one thread builds at a time.
+    Compiling takes longer than the rest of building a model, and the code runs no faster for it.
+    Both are settings of the whole process, so one thread builds at a time.
     """
     with _builder:
-        default, scripted = (
-            torch.get_default_dtype(),
-            e3nn.get_optimization_defaults()["jit_script_fx"],
-        )
+        default = torch.get_default_dtype()
+        scripted = e3nn.get_optimization_defaults()["jit_script_fx"]
         torch.set_default_dtype(getattr(torch, dtype))
         e3nn.set_optimization_defaults(jit_script_fx=False)
         try:

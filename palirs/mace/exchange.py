@@ -1,8 +1,9 @@
-"""To and from MACE's own ``.model`` files, which are pickles: opening one runs whatever code its author put there.
+"""Export to and import from MACE's own ``.model`` files.
 
-Everything else in palirs reads safetensors (:mod:`palirs.mace.models.files`). An exported potential
-opens in ``mace.calculators.MACECalculator``; an exported dipole model too
-(``model_type="DipoleMACE"``, dipoles in e·Å), where palirs is installed.
+They are pickles: opening one runs whatever code its author put there. Everything else in palirs reads
+safetensors (:mod:`palirs.mace.models.files`). An exported potential opens in
+``mace.calculators.MACECalculator``; an exported dipole model too (``model_type="DipoleMACE"``,
+dipoles in e·Å), where palirs is installed.
 """
 
 import logging
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class ExportedDipole(nn.Module):
-    """A dipole network as ``MACECalculator`` calls its models."""
+    """A dipole network with the interface that ``MACECalculator`` expects."""
 
     def __init__(self, shape: DipoleShape, network: DipoleNetwork):
         super().__init__()
@@ -70,7 +71,9 @@ def export_mace(model: str | Path, path: str | Path) -> None:
 
 
 def import_mace(path: str | Path, model: str | Path) -> Shape:
-    """Write MACE's ``.model`` as a palirs model file. This runs code from the file: import only what you would execute.
+    """Write MACE's ``.model`` as a palirs model file.
+
+    This runs code from the file: import only what you would execute.
 
     Parameters
     ----------
@@ -98,7 +101,8 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
             module: Any = torch.load(path, map_location="cpu", weights_only=False)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
         raise PalirsError(
-            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a .model file of MACE"
+            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a "
+            ".model file of MACE"
         ) from error
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
@@ -110,10 +114,9 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
         unknown = fresh.load_state_dict(weights, strict=False)
     except (ValidationError, RuntimeError) as error:
         raise PalirsError(f"{path}: palirs does not build models like this one: {error}") from error
-    if unknown.missing_keys or unknown.unexpected_keys:
-        raise PalirsError(
-            f"{path}: parts that palirs does not build: {', '.join([*unknown.missing_keys, *unknown.unexpected_keys][:6])}"
-        )
+    differing = [*unknown.missing_keys, *unknown.unexpected_keys]
+    if differing:
+        raise PalirsError(f"{path}: parts that palirs does not build: {', '.join(differing[:6])}")
     _compare(path, module, fresh)
     save(Path(model), shape, fresh)
     return shape
@@ -123,73 +126,70 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     """Return shape and weights; a shift of the energy of an atom goes into its E0."""
     if isinstance(module, torch.jit.ScriptModule):
         raise PalirsError(
-            f"{path}: a compiled model, whose parts cannot be read; import the .model file that MACE wrote beside it"
+            f"{path}: a compiled model, whose parts cannot be read; import the .model file that "
+            "MACE wrote beside it"
         )
     if type(module) is not ScaleShiftMACE:
         raise PalirsError(
-            f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole models"
+            f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole "
+            "models"
         )
-    found = extract_config_mace_model(module)
-    _refuse_unknown(path, found)
+    config = extract_config_mace_model(module)
+    _refuse_unknown(path, config)
     weights = dict(module.state_dict())
-    shift, energies = (
-        float(np.ravel(found["atomic_inter_shift"])[0]),
-        np.ravel(found["atomic_energies"]).astype(float),
-    )
-    energies = energies + shift
+    shift = float(np.ravel(config["atomic_inter_shift"])[0])
+    energies = np.ravel(config["atomic_energies"]).astype(float) + shift
     weights["scale_shift.shift"] = torch.zeros_like(weights["scale_shift.shift"])
     weights["atomic_energies_fn.atomic_energies"] = torch.tensor(energies[None]).to(
         weights["atomic_energies_fn.atomic_energies"]
     )
     architecture = Architecture(
-        channels=found["hidden_irreps"][0].mul,
-        max_L=found["hidden_irreps"].lmax,
-        max_ell=int(found["max_ell"]),
-        correlation=int(found["correlation"]),
-        layers=int(found["num_interactions"]),
-        cutoff=float(found["r_max"]),
-        bessel=int(found["num_bessel"]),
-        radial_mlp=tuple(found["radial_MLP"]),
-        residual_first=found["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
+        channels=config["hidden_irreps"][0].mul,
+        max_L=config["hidden_irreps"].lmax,
+        max_ell=int(config["max_ell"]),
+        correlation=int(config["correlation"]),
+        layers=int(config["num_interactions"]),
+        cutoff=float(config["r_max"]),
+        bessel=int(config["num_bessel"]),
+        radial_mlp=tuple(config["radial_MLP"]),
+        residual_first=config["interaction_cls_first"] is RealAgnosticResidualInteractionBlock,
         dtype=str(next(module.parameters()).dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
     )
     shape = PotentialShape(
         architecture=architecture,
-        elements=tuple(int(z) for z in found["atomic_numbers"]),
+        elements=tuple(int(z) for z in config["atomic_numbers"]),
         atomic_energies=tuple(map(float, energies)),
-        scale=float(np.ravel(found["atomic_inter_scale"])[0]),
-        mean_neighbours=float(found["avg_num_neighbors"]),
-        mlp=found["MLP_irreps"].dim,
-        envelope=int(found["num_polynomial_cutoff"]),
+        scale=float(np.ravel(config["atomic_inter_scale"])[0]),
+        mean_neighbours=float(config["avg_num_neighbors"]),
+        mlp=config["MLP_irreps"].dim,
+        envelope=int(config["num_polynomial_cutoff"]),
     )
     return shape, _in_shape(weights, shape)
 
 
 def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
     """Raise :class:`PalirsError` for parts that palirs does not build."""
-    hidden = found["hidden_irreps"]
+    hidden = config["hidden_irreps"]
+    first, later = config["interaction_cls_first"], config["interaction_cls"]
     wrong = [
         name
         for name, bad in {
-            "several heads": len(found["heads"]) != 1,
-            f"interaction {found['interaction_cls'].__name__}": found["interaction_cls"]
-            is not RealAgnosticResidualInteractionBlock,
-            f"first interaction {found['interaction_cls_first'].__name__}": found[
-                "interaction_cls_first"
-            ]
+            "several heads": len(config["heads"]) != 1,
+            f"interaction {later.__name__}": later is not RealAgnosticResidualInteractionBlock,
+            f"first interaction {first.__name__}": first
             not in (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock),
-            f"radial functions {found['radial_type']}": found["radial_type"] != "bessel",
-            f"distance transform {found['distance_transform']}": found["distance_transform"]
+            f"radial functions {config['radial_type']}": config["radial_type"] != "bessel",
+            f"distance transform {config['distance_transform']}": config["distance_transform"]
             is not None,
-            "pair repulsion": found["pair_repulsion"],
-            "cutoff not applied": not found["apply_cutoff"],
-            "agnostic products": found["use_agnostic_product"],
+            "pair repulsion": config["pair_repulsion"],
+            "cutoff not applied": not config["apply_cutoff"],
+            "agnostic products": config["use_agnostic_product"],
             f"hidden irreps {hidden}": any(ir.p != (-1) ** ir.l for _, ir in hidden)
             or len({mul for mul, _ in hidden}) != 1
             or [ir.l for _, ir in hidden] != list(range(len(hidden))),
-            f"read-out {found['readout_cls'].__name__}": found["readout_cls"]
+            f"read-out {config['readout_cls'].__name__}": config["readout_cls"]
             is not NonLinearReadoutBlock,
-            f"gate {found['gate']}": "silu" not in str(found["gate"]).lower(),
+            f"gate {config['gate']}": "silu" not in str(config["gate"]).lower(),
         }.items()
         if bad
     ]
@@ -198,7 +198,7 @@ def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
 
 
 def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Tensor]:
-    """Scale and shift are numbers in some versions of MACE and one-element arrays in others."""
+    """Reshape scale and shift, which are numbers or one-element arrays depending on MACE's version."""
     expected = shape.build().state_dict()
     return {
         name: value.reshape(expected[name].shape)
@@ -209,30 +209,29 @@ def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Te
 
 
 def _compare(path: Path, theirs: Any, ours: Any) -> None:
-    """See that the rebuilt model gives the energies and forces of the one in the file, on clusters with atoms of every element."""
+    """Raise if the rebuilt model gives other energies or forces, on clusters of every element."""
     elements = [int(z) for z in theirs.atomic_numbers]
     dtype = next(ours.parameters()).dtype
     rng = np.random.default_rng(0)
     every = np.resize(elements, max(8, len(elements)))
     clusters = [every[start : start + 8] for start in range(0, len(every), 8)]
-    along = np.concatenate([np.arange(len(cluster)) for cluster in clusters])[:, None] * [
-        0.9,
-        0.9,
-        0.0,
-    ]
+    steps = np.concatenate([np.arange(len(cluster)) for cluster in clusters])
+    along = steps[:, None] * [0.9, 0.9, 0.0]
     positions = torch.tensor(along + rng.normal(0, 0.7, along.shape), dtype=dtype)
     counts = torch.tensor([len(cluster) for cluster in clusters], dtype=torch.float64)
-    found = []
+    outputs = []
     for model in (theirs, ours):
         inputs = graph(clusters, elements, dtype).inputs(positions.clone().requires_grad_(True))
         out = model({**inputs, "head": torch.zeros(len(clusters), dtype=torch.long)})
-        found.append((out["interaction_energy"].detach().double(), out["forces"].detach().double()))
+        outputs.append(
+            (out["interaction_energy"].detach().double(), out["forces"].detach().double())
+        )
     tolerance = 1e-8 if dtype == torch.float64 else 1e-3
-    (e, f), (g, h) = found
+    (e, f), (g, h) = outputs
     g = g + counts * float(np.ravel(theirs.scale_shift.shift.detach())[0])  # ours has it in the E0s
-    if max(float((f - h).abs().max()), float((e - g).abs().max())) > tolerance * max(
-        1.0, float(f.abs().max()), float(e.abs().max())
-    ):
+    difference = max(float((f - h).abs().max()), float((e - g).abs().max()))
+    if difference > tolerance * max(1.0, float(f.abs().max()), float(e.abs().max())):
         raise PalirsError(
-            f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs does not know"
+            f"{path}: the rebuilt model gives other energies or forces; it has a part that palirs "
+            "does not know"
         )

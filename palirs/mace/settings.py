@@ -193,7 +193,8 @@ class Training:
             )
         if self.schedule == "doubling" and self.second_stage is not None:
             raise ValueError(
-                "second_stage: with schedule=doubling every length has an end of its own; give null, or another schedule"
+                "second_stage: with schedule=doubling every length has an end of its own; give null, "
+                "or another schedule"
             )
         if self.schedule == "doubling" and 2 * self.shortest > self.updates:
             raise ValueError(
@@ -203,11 +204,13 @@ class Training:
             )
         if self.validation_fraction == 0 and self.schedule not in ("one_cycle", "cosine"):
             raise ValueError(
-                f"validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, not {self.schedule}"
+                "validation_fraction = 0 needs a schedule that ends: one_cycle or cosine, "
+                f"not {self.schedule}"
             )
         if self.optimiser == "amsgrad" and self.weight_decay:
             raise ValueError(
-                f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or schedule_free"
+                f"weight_decay = {self.weight_decay:g}: amsgrad has none; use optimiser=adamw or "
+                "schedule_free"
             )
         if self.backend == "native" and self.device != "cpu":
             raise ValueError(
@@ -215,8 +218,8 @@ class Training:
             )
         if self.start not in ("scratch", "previous") and Path(self.start).suffix != ".safetensors":
             raise ValueError(
-                f"start = {self.start!r}: scratch, previous, or a palirs model file (.safetensors); one of MACE becomes one by "
-                f"task=import_model file=... output=..."
+                f"start = {self.start!r}: scratch, previous, or a palirs model file (.safetensors); "
+                "one of MACE becomes one by task=import_model file=... output=..."
             )
         if isinstance(self.atomic_energies, dict):
             unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))
@@ -263,7 +266,7 @@ class Evaluation:
 
 
 def check_weights(stage: Training | SecondStage, where: str = "") -> None:
-    """Raise :class:`ValueError` where neither energies nor forces count; keys begin with ``where``."""
+    """Raise :class:`ValueError` if both weights are zero; keys begin with ``where``."""
     if stage.energy_weight == 0 and stage.forces_weight == 0:
         what = f"{where}energy_weight = 0, {where}forces_weight = 0"
         raise ValueError(f"{what}: a potential would learn nothing; give 10 to one of them")

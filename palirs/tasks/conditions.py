@@ -82,8 +82,9 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
 
     For each: harmonic frequencies against the engine's; MD by the committee, and by the engine
     unless that is left out; the committee's disagreement along its MD, the error to be expected
-    from it, and the true one on some frames of it, which are labelled. Everything is written to
-    ``<study>/transfer``.
+    from it, and the true one on some frames of it, which are labelled. Molecules of the study may
+    be among them, for comparison. Tables, figures, MD and spectra go to ``<study>/transfer``,
+    labels to the label store.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def transfer(session: Session, names: Sequence[str], files: Sequence[str], frame
     names, files : sequences of str
         As in ``molecules``.
     frames : int
-        Labelled of each molecule's MD.
+        Labelled of each molecule's MD, at most, evenly spaced.
     """
     s, place = session.settings, session.directory / "transfer"
     productions = [production(session, kind, s.temperature, place) for kind in _kinds(session)]

@@ -56,7 +56,10 @@ class FrequencyComparison:
         }
 
     def mae(self, *names: str) -> float:
-        """Return the mean absolute error over the modes of these molecules, or of all [cm⁻¹]."""
+        """Return the mean absolute error over the modes of these molecules [cm⁻¹].
+
+        By default of all that did not fail; NaN if there is none.
+        """
         return float(np.abs(self.deviation(*names)).mean())
 
     def deviation(self, *names: str) -> np.ndarray:

@@ -116,7 +116,11 @@ class Kernel:
     def arguments(
         self, member: int, block: "Block", species: np.ndarray, x: np.ndarray, memory: int
     ) -> tuple:
-        """Return what every compiled function takes first; ``x`` is float64, ``species`` int32."""
+        """Return the leading arguments of every compiled function.
+
+        ``species [N]`` int32 and positions ``x [N, 3]`` float64 [Å] of the whole batch; ``memory``
+        is the address of scratch memory of ``room(block)`` bytes.
+        """
         return (
             ctypes.byref(self._models[member].struct),
             ctypes.c_int(len(block.start) - 1),

@@ -1,1 +1,1 @@
-"""How trained models are evaluated in motion."""
+"""Evaluation of trained models along MD trajectories."""

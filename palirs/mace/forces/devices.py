@@ -1,4 +1,4 @@
-"""Devices: which there are, and when their memory is full."""
+"""Checks of devices and of their memory."""
 
 import torch
 

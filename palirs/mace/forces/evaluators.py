@@ -22,7 +22,7 @@ def evaluator(
     committee: Members,
     kernel: Callable[[str], Kernel | None],
     numbers: Sequence[np.ndarray],
-    how: Evaluation,
+    settings: Evaluation,
     once: bool = False,
 ) -> Evaluator:
     """Choose the evaluator of a batch.
@@ -32,29 +32,31 @@ def evaluator(
     committee : Members
         The members.
     kernel : callable
-        Returns them as compiled code, given where radial weights come from; ``None`` where that
-        cannot be had.
+        Returns them as compiled code, given the source of the radial weights, or ``None`` if that
+        is not possible.
     numbers : sequence of arrays
         Atomic numbers of each molecule.
-    how : Evaluation
+    settings : Evaluation
         Backend and device; ``auto`` is native where possible, else recorded.
     once : bool
-        The batch will be evaluated once only, so neither a recording pays nor a table: radial
+        The batch will be evaluated once only, so neither a recording nor a table pays off: radial
         weights come from the network.
 
     Raises
     ------
     PalirsError
-        If ``how`` insists on the native backend and there is none, or the device does not exist.
+        If ``settings`` insist on the native backend and there is none, or the device does not exist.
     """
-    if how.device != "cpu":
-        check_device("evaluation.device", how.device)
-    elif how.backend in ("auto", "native"):
-        if (ready := kernel("network" if once else how.radial)) is not None:
-            return Native(committee, ready, numbers)
-        if how.backend == "native":
+    if settings.device != "cpu":
+        check_device("evaluation.device", settings.device)
+    elif settings.backend in ("auto", "native"):
+        native = kernel("network" if once else settings.radial)
+        if native is not None:
+            return Native(committee, native, numbers)
+        if settings.backend == "native":
             raise PalirsError(
-                "evaluation.backend = 'native': there is none, see the warning above; use 'auto', 'recorded' or 'eager'"
+                "evaluation.backend = 'native': there is none, see the warning above; use 'auto', "
+                "'recorded' or 'eager'"
             )
-    recorded = how.backend != "eager" and not once
-    return Static(StaticForces(committee, numbers, recorded, how.device))
+    recorded = settings.backend != "eager" and not once
+    return Static(StaticForces(committee, numbers, recorded, settings.device))

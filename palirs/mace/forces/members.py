@@ -1,4 +1,4 @@
-"""What evaluation needs to know of a committee, and what it gives."""
+"""Protocols of a committee and of the evaluator of a batch."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
@@ -34,7 +34,7 @@ class Members(Protocol):
         ...
 
     def interaction(self, batch: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return interaction energies ``[members, B]`` and forces ``[members, N, 3]`` by MACE's own code."""
+        """Return energies ``[members, B]`` and forces ``[members, N, 3]`` by MACE's own code."""
         ...
 
     def to(self, device: str) -> Self:
@@ -43,16 +43,19 @@ class Members(Protocol):
 
 
 class Evaluator(Protocol):
-    """Energies ``[members, B]`` [eV] and forces ``[members, N, 3]`` [eV/Å], float64, of a fixed batch at positions ``[N, 3]`` [Å]."""
+    """A callable that evaluates one batch of molecules at positions ``[N, 3]`` [Å].
+
+    Energies ``[members, B]`` [eV] and forces ``[members, N, 3]`` [eV/Å] are float64.
+    """
 
     @property
     def compiled(self) -> Compiled | None:
-        """The same as compiled code for compiled code to call, if that is what there is."""
+        """The evaluator as compiled code can call it, or ``None``."""
         ...
 
     @property
     def resident(self) -> Any:
-        """The same on positions that stay on a device, if it is not the CPU."""
+        """The evaluator for positions that stay on a GPU, or ``None`` on the CPU."""
         ...
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Compiled code for the CPU (:mod:`palirs.mace.compiled`), compared with MACE before it is trusted."""
+"""Compiled code for the CPU (:mod:`palirs.mace.compiled`), compared with MACE before use."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def checked_kernel(committee: Members, radial: str = "table") -> Kernel | None:
-    """Compile the members, and compare with MACE on a small cluster of atoms before they are trusted."""
+    """Compile the members; ``None`` if that fails or they differ from MACE on a small cluster."""
     try:
         kernel = Kernel(committee.members, radial)
     except (CompilerError, UnsupportedError) as problem:
@@ -22,28 +22,28 @@ def checked_kernel(committee: Members, radial: str = "table") -> Kernel | None:
         return None
     rng = np.random.default_rng(0)
     numbers = np.array([z for z in committee.elements for _ in range(2)])
-    places = np.array([[i % 2, i // 2 % 2, i // 4] for i in range(len(numbers))])
-    positions = 1.2 * places + rng.uniform(-0.1, 0.1, (len(numbers), 3))
+    corners = np.array([[i % 2, i // 2 % 2, i // 4] for i in range(len(numbers))])
+    positions = 1.2 * corners + rng.uniform(-0.1, 0.1, (len(numbers), 3))
     kinds = committee.species([numbers])
     energy, forces = committee.interaction(
         committee.graph([numbers]), torch.tensor(positions, dtype=committee.dtype)
     )
     expected = energy.double() + committee.isolated(kinds, [len(numbers)]), forces
-    found = Native(committee, kernel, [numbers])(torch.tensor(positions))
+    compiled = Native(committee, kernel, [numbers])(torch.tensor(positions))
     tolerance = 1e-3 if committee.dtype == torch.float32 else 1e-7
-    for a, b in zip(found, expected, strict=True):
-        b = b.double()
-        if not bool(((a - b).abs() <= tolerance * (1 + b.abs().max())).all()):
+    for ours, theirs in zip(compiled, expected, strict=True):
+        difference = (ours - theirs.double()).abs()
+        if not bool((difference <= tolerance * (1 + theirs.double().abs().max())).all()):
             log.warning(
                 "MD takes the slower path: compiled code and MACE differ by %.1e on this machine",
-                float((a - b).abs().max()),
+                float(difference.max()),
             )
             return None
     return kernel
 
 
 class Native:
-    """Compiled code on the CPU; what it gives for a molecule does not depend on the others."""
+    """Compiled code on the CPU; the results of a molecule do not depend on its batch."""
 
     resident = None
 

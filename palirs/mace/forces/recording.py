@@ -1,4 +1,4 @@
-"""Recording a computation on fixed shapes once, gradients included, and replaying it without Python or autograd.
+"""Recordings of computations on fixed shapes, replayed without Python or autograd.
 
 Isolated molecules have static graphs, so the same few thousand small tensor operations run at every
 step of MD where there is no compiled code (:mod:`palirs.mace.compiled`). On a CPU, dispatching them

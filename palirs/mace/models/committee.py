@@ -23,7 +23,7 @@ from palirs.recipes import PalirsError
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the members say of a list of structures.
+    """Energies and forces by every member for a list of structures.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Committee:
         return energy.double() + self.isolated(batch.species.numpy(), batch.counts), forces
 
     def evaluator(
-        self, numbers: Sequence[np.ndarray], how: Evaluation | None = None, once: bool = False
+        self, numbers: Sequence[np.ndarray], settings: Evaluation | None = None, once: bool = False
     ) -> Evaluator:
         """Return :meth:`forces` for one moving batch, by the fastest backend or the one asked for.
 
@@ -150,12 +150,12 @@ class Committee:
         ----------
         numbers : sequence of arrays
             Atomic numbers of each molecule.
-        how : Evaluation, optional
+        settings : Evaluation, optional
             Backend and device.
         once : bool
             The batch will be evaluated once only.
         """
-        return evaluator(self, self.kernel, numbers, how or Evaluation(), once)
+        return evaluator(self, self.kernel, numbers, settings or Evaluation(), once)
 
     def kernel(self, radial: str = "table") -> Kernel | None:
         """Return the members as compiled code; ``None``, with a warning, where that fails."""

@@ -1,4 +1,4 @@
-"""A MACE dipole model in which both layers are read out and every parameter is alive.
+"""A MACE dipole model in which every layer is read out and every parameter has a gradient.
 
 The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that
 layer's read-out at zero and more than half of the weights without a gradient. Here both layers keep
@@ -82,9 +82,9 @@ class DipoleNetwork(nn.Module):
         )
         before = scalars
         for layer in range(a.layers):
-            after = (
-                hidden if layer < a.layers - 1 else o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")
-            )  # what nobody reads would be dead
+            after = hidden
+            if layer == a.layers - 1:  # higher orders would not be read out
+                after = o3.Irreps(f"{a.channels}x0e+{a.channels}x1o")
             residual = layer > 0 or a.residual_first
             block = (
                 RealAgnosticResidualInteractionBlock if residual else RealAgnosticInteractionBlock
@@ -118,11 +118,8 @@ class DipoleNetwork(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the dipole of each molecule, ``[B, 3]`` [e·Å]."""
-        positions, system, (sender, receiver) = (
-            inputs["positions"],
-            inputs["batch"],
-            inputs["edge_index"],
-        )
+        positions, system = inputs["positions"], inputs["batch"]
+        sender, receiver = inputs["edge_index"]
         molecules = inputs["ptr"].numel() - 1
         arms = positions[receiver] - positions[sender]
         lengths = torch.linalg.norm(arms, dim=-1, keepdim=True)
@@ -178,10 +175,8 @@ class DipoleModel:
             raise PalirsError(
                 "the members of a committee of dipole models must know the same elements"
             )
-        for parameter in (
-            parameter for network in self.networks for parameter in network.parameters()
-        ):
-            parameter.requires_grad_(False)
+        for network in self.networks:
+            network.requires_grad_(False)
 
     def __len__(self) -> int:
         return len(self.networks)

@@ -30,9 +30,8 @@ def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
         for name, value in module.state_dict().items()
     }
     part = path.with_name(path.name + ".part")
-    save_file(
-        weights, part, metadata={FORMAT: json.dumps(shape.as_dict())}
-    )  # one key, so equal models are equal files
+    # one key, so that equal models are equal files
+    save_file(weights, part, metadata={FORMAT: json.dumps(shape.as_dict())})
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -123,7 +122,7 @@ def load(path: str | Path) -> Committee | DipoleModel:
 
 
 def dipole_files(directory: Path, count: int) -> tuple[Path, ...]:
-    """Return the files of so many dipole models in an iteration directory."""
+    """Return the paths of ``count`` dipole models in an iteration directory."""
     return tuple(directory / f"dipole-{member}.safetensors" for member in range(count))
 
 

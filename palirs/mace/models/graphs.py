@@ -17,7 +17,7 @@ from palirs.recipes import PalirsError
 
 @dataclass(frozen=True)
 class Graph:
-    """The unchanging part of a batch of molecules.
+    """The part of a batch of molecules that does not change when its atoms move.
 
     Attributes
     ----------

@@ -102,12 +102,8 @@ def hidden_irreps(architecture: Architecture) -> "o3.Irreps":
 
 def fitted_energies(frames: Sequence[Atoms], elements: Sequence[int]) -> tuple[float, ...]:
     """Atomic energies E0 [eV], fitted to the total energies by :func:`least_norm`."""
-    return tuple(
-        map(
-            float,
-            least_norm(frames, elements, np.array([atoms.info[keys.ENERGY] for atoms in frames])),
-        )
-    )
+    energies = np.array([atoms.info[keys.ENERGY] for atoms in frames])
+    return tuple(map(float, least_norm(frames, elements, energies)))
 
 
 def least_norm(

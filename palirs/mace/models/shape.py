@@ -99,7 +99,7 @@ def copy_module(module: Module) -> Module:
 
 
 class OfData(TypedDict):
-    """What a shape takes from the data that it is to be trained on."""
+    """What a shape derives from its training data."""
 
     architecture: Architecture
     elements: tuple[int, ...]

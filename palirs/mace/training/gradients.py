@@ -144,7 +144,10 @@ class Gradients:
         return losses
 
     def errors(self, data: Data, size: int = 64) -> Tensors:
-        """Return the deviations of all frames."""
+        """Return predicted minus labelled values of all frames, by name, as the objective has them.
+
+        MACE's own code takes ``size`` frames at a time.
+        """
         if self._learner is not None:
             predictions = self._objective.predict_compiled(
                 self._learner.batch(data.frames), data.frames.positions
