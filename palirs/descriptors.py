@@ -1,4 +1,4 @@
-"""MBTR, a fixed-length picture of a structure that is the same for every way to turn it and to number its atoms."""
+"""The many-body tensor representation of structures, invariant to rotation and atom order."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,17 @@ TERMS = (
     ("inverse_distance", (0.0, 1.2), 0.02, 0.5),
     ("cosine", (-1.0, 1.0), 0.05, 0.5),
 )
-"""Distribution of what, over which range, how broadened, and how fast pairs or triples lose weight with their length [1/Å]."""
+"""Distributed function, range, broadening, and decay of the weight with length [1/Å]."""
 POINTS = 100
+"""Number of grid points of each distribution."""
 NEGLIGIBLE = 1e-3
+"""Weight below which pairs and triples are left out."""
 
 
 def _system(atoms: Atoms) -> System:
-    """Return what dscribe works with. Its own function hands ASE arguments by position, between which ASE 3.27 put a new one.
+    """Return a structure as dscribe has it.
 
+    Its own function passes arguments to ASE by position, between which ASE 3.27 put a new one:
     https://github.com/SINGROUP/dscribe/issues/165, open as of dscribe 2.1.2.
     """
     plain = System.__new__(System)
@@ -38,13 +41,13 @@ def mbtr(frames: Sequence[Atoms]) -> np.ndarray:
 
     Huo and Rupp 2022, doi:10.1088/2632-2153/aca005, by dscribe (Himanen et al. 2020,
     doi:10.1016/j.cpc.2019.106949): distributions of inverse distances (1/Å) and of cosines of
-    angles, exponentially weighed; each of the two has length one. The published study gives no
+    angles, exponentially weighted, each normalised to length one. The published study gives no
     settings of its own.
 
     Parameters
     ----------
     frames : sequence of Atoms
-        Isolated molecules; the representation has a place for every element among them.
+        Isolated molecules; the elements among them set the length of the representation.
     """
     species = sorted({symbol for atoms in frames for symbol in atoms.symbols})
     parts = []
@@ -58,7 +61,7 @@ def mbtr(frames: Sequence[Atoms]) -> np.ndarray:
             normalization="none",
             periodic=False,
         )
-        found = np.asarray(term.create(list(frames))).reshape(len(frames), -1)
-        length = np.linalg.norm(found, axis=1, keepdims=True)
-        parts.append(found / np.where(length > 0, length, 1.0))  # two atoms have no angle
+        values = np.asarray(term.create(list(frames))).reshape(len(frames), -1)
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        parts.append(values / np.where(length > 0, length, 1.0))  # two atoms have no angle
     return np.concatenate(parts, axis=1)

@@ -1,4 +1,4 @@
-"""Names and units of every ``info`` and ``arrays`` key that the project writes to structures and files."""
+"""Names and units of all ``info`` and ``arrays`` keys of structures and files."""
 
 ENERGY = "REF_energy"
 """``info``: reference energy [eV]."""
@@ -9,7 +9,7 @@ FORCES = "REF_forces"
 MOLECULE = "molecule"
 """``info``: name of the molecule, unique within a study."""
 ORIGIN = "origin"
-"""``info``: how the frame came to be: ``optimum``, ``normal_mode``, ``thermal``, ``turned``,
+"""``info``: where the frame comes from: ``optimum``, ``normal_mode``, ``thermal``, ``turned``,
 ``exploration``, ``displacement``."""
 ITERATION = "iteration"
 """``info``: active-learning iteration that asked for the label."""

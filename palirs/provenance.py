@@ -1,4 +1,4 @@
-"""With what a result was made: the command, the version, the git commit, the processor."""
+"""What a result was made with: command line, git commit, processor."""
 
 import json
 import os
@@ -10,11 +10,9 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-
-
 COMMAND_LINE = "PALIRS_COMMAND_LINE"
-"""Variable in which the jobs of a sweep, which may run in other programs, find the program and
-the arguments that were typed."""
+"""Environment variable with the program and arguments that were typed, for the jobs of a sweep,
+which may run in other programs."""
 
 
 def _typed() -> list[str]:
@@ -22,7 +20,7 @@ def _typed() -> list[str]:
 
 
 def arguments() -> list[str]:
-    """Return what was asked for on the command line, in the jobs of a sweep too."""
+    """Return the arguments of the command line, in the jobs of a sweep too."""
     return _typed()[1:]
 
 
@@ -38,30 +36,33 @@ def command() -> str:
 
 @cache
 def commit() -> tuple[str, bool] | None:
-    """Return the git commit of palirs and whether files were changed since; ``None`` where it is not a checkout, or git is missing."""
+    """Return the git commit of palirs and whether files differ from it.
+
+    ``None`` outside a checkout, or without git.
+    """
     if not (HERE / ".git").exists():
         return None
     try:
-        found, changed = (
+        name, changes = (
             subprocess.run(
-                ["git", *what], cwd=HERE, capture_output=True, text=True, timeout=20, check=True
+                ["git", *words], cwd=HERE, capture_output=True, text=True, timeout=20, check=True
             ).stdout.strip()
-            for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found, bool(changed)
+    return name, bool(changes)
 
 
 @cache
 def processor() -> str:
-    """Return the name of the processor, and how many of its cores this program may use."""
+    """Return the name of the processor and the number of cores that this program may use."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    name = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name
-    )
-    return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    on_linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count()
+    return f"{next(models, name)}, {cores} cores"

@@ -1,4 +1,4 @@
-"""Every random draw of a study comes from one seed: a stream is named, not numbered, so adding one changes no other."""
+"""Random streams by name from the seed of a study, so that a new one changes no other."""
 
 import hashlib
 

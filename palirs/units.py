@@ -1,4 +1,4 @@
-"""Conversions between the units of the project (eV, Å, fs, amu, e) and those that spectroscopists read.
+"""Conversions between the units of the project (eV, Å, fs, amu, e) and of spectroscopy.
 
 Values come from :mod:`ase.units` (CODATA 2014), so that energies and times agree with ASE to the
 last digit.
@@ -35,7 +35,7 @@ ENERGY = {
     "kcal/mol": _u.kcal / _u.mol,
     "kJ/mol": _u.kJ / _u.mol,
 }
-"""Units of energy that calculators and files may be in: factor to eV."""
+"""Units of energy of calculators and files: factor to eV."""
 
 LENGTH = {"Å": 1.0, "Angstrom": 1.0, "Bohr": _u.Bohr, "nm": _u.nm}
 """Units of length: factor to Å."""

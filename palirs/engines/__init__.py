@@ -1,4 +1,4 @@
-"""Reference engines: recipes that make an ASE calculator inside the worker that uses it."""
+"""Reference engines: recipes that make an ASE calculator in the worker that uses it."""
 
 from palirs.engines.aims import Aims
 from palirs.engines.ase import ASE, from_ase

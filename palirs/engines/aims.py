@@ -1,7 +1,7 @@
-"""FHI-aims (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022) through ASE and its files.
+"""FHI-aims through ASE (Blum et al. 2009, doi:10.1016/j.cpc.2009.06.022).
 
-The binary is licensed and was not at hand when this was written: the input is checked line by line
-and the reader against genuine outputs, but no calculation was run through this file.
+The program is licensed and was not available here: the input is checked line by line, the reader
+with genuine outputs, but no calculation was run through this file.
 """
 
 import re
@@ -15,18 +15,23 @@ from palirs.engines.directories import DirectoryEngine, digest
 from palirs.engines.papers import PAPERS
 from palirs.recipes import Accuracy, PalirsError, recipe
 
-OWN = {"xc": "functional", "relativistic": "relativistic", "sc_accuracy_rho": "density_accuracy"}
-OWN |= {"sc_accuracy_etot": "energy_accuracy", "sc_accuracy_forces": "force_accuracy"}
-OWN["species_dir"] = "species"
-"""Lines of control.in that settings stand for."""
+SETTINGS = {
+    "xc": "functional",
+    "relativistic": "relativistic",
+    "sc_accuracy_rho": "density_accuracy",
+    "sc_accuracy_etot": "energy_accuracy",
+    "sc_accuracy_forces": "force_accuracy",
+    "species_dir": "species",
+}
+"""Settings of the recipe by their keyword in control.in."""
 FIXED = ("spin", "charge", "compute_forces")
-"""Lines that are the same for all: molecules are neutral, have closed shells and need forces."""
+"""Keywords that are the same for all neutral molecules with closed shells."""
 MOVING = re.compile(r"relax_.*|MD_.*|k_grid|k_offset")
-"""Lines that would move the atoms away from the frame, or are of crystals."""
+"""Keywords that move atoms or belong to crystals."""
 CORRECTION = re.compile(r"vdw_.*|many_body_dispersion.*")
-"""Lines that add dispersion."""
+"""Keywords that add dispersion."""
 WITHOUT_FORCES = re.compile(r"(?i)(rpa|mp2|xyg|xdh|zrps|lc_dh|b2plyp|pbe0-?dh).*")
-"""Methods on top of a converged density, whose total energies have no forces."""
+"""Post-SCF methods, which have no forces."""
 
 
 @recipe
@@ -36,24 +41,25 @@ class Aims(DirectoryEngine):
     Parameters
     ----------
     command : str
-        What starts the program, ``srun aims.x`` or ``mpirun -np 8 aims.x``.
+        Command that starts the program, ``srun aims.x`` or ``mpirun -np 8 aims.x``.
     species_directory : str
-        Defaults of the species, ``…/species_defaults/defaults_2020``; ``species`` is appended.
+        Directory of the species defaults, ``…/species_defaults/defaults_2020``, which holds one of
+        each ``species``.
     functional : str
-        ``xc`` of control.in.
+        Keyword ``xc`` of control.in.
     species : {"light", "intermediate", "tight", "really_tight"}
-        Basis functions and grids. The shipped ``light`` files switch on tier 1.
+        Level of basis functions and grids. The shipped ``light`` files switch on tier 1.
     relativistic : str
-        ``relativistic`` of control.in.
+        Keyword ``relativistic`` of control.in.
     van_der_waals : {"hirshfeld", "nonlocal_mbd"} or None
         Tkatchenko-Scheffler with Hirshfeld volumes (doi:10.1103/PhysRevLett.102.073005), or MBD-NL.
     density_accuracy, energy_accuracy, force_accuracy : float
         Convergence of the SCF: electrons, eV, eV/Å. Hessians by finite differences of 0.002 Å need
         forces to 1e-5 eV/Å.
     version : str
-        Of the program; labels of different versions do not mix.
+        Of the program; labels of different versions are kept apart.
     control : dict
-        Further lines of control.in: ``{charge_mix_param: 0.05}``.
+        Further keywords of control.in: ``{charge_mix_param: 0.05}``.
     """
 
     command: str = ""
@@ -69,20 +75,20 @@ class Aims(DirectoryEngine):
     control: dict[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self):
-        for key, what in (
+        for key, meaning in (
             ("command", "how FHI-aims is started, e.g. 'srun aims.x'"),
             ("species_directory", "its species_defaults directory"),
         ):
             if not getattr(self, key):
-                raise PalirsError(f"engine.{key}: needs a value: {what}")
+                raise PalirsError(f"engine.{key}: needs a value: {meaning}")
         if not self._species.is_dir():
             raise PalirsError(
                 f"engine.species_directory: there is no directory {self._species}; it should hold "
                 "files such as 01_H_default"
             )
         if WITHOUT_FORCES.fullmatch(self.functional):
-            what = f"engine.functional = {self.functional!r}: FHI-aims gives no forces for it"
-            raise PalirsError(f"{what}; give another one, such as pbe0")
+            problem = f"engine.functional = {self.functional!r}: FHI-aims gives no forces for it"
+            raise PalirsError(f"{problem}; give another one, such as pbe0")
         if self.van_der_waals is not None and "vdw" in self.functional.lower():
             raise PalirsError(
                 f"engine.van_der_waals = {self.van_der_waals}: functional={self.functional} has "
@@ -91,10 +97,10 @@ class Aims(DirectoryEngine):
         self._check_control()
 
     def _check_control(self) -> None:
-        """Check that further lines say nothing that the settings say otherwise."""
+        """Check that further keywords do not contradict the settings."""
         for key in self.control:
-            if key in OWN:
-                problem = f"engine.{OWN[key]} says that; give it there"
+            if key in SETTINGS:
+                problem = f"engine.{SETTINGS[key]} says that; give it there"
             elif key in FIXED:
                 problem = (
                     "neutral molecules of closed shells are calculated, with forces; leave it out"
@@ -122,7 +128,7 @@ class Aims(DirectoryEngine):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The lines of control.in, without the species."""
+        """The keywords of control.in, without the species."""
         correction = {
             "hirshfeld": {"vdw_correction_hirshfeld": True},
             "nonlocal_mbd": {"many_body_dispersion_nl": ""},
@@ -143,20 +149,20 @@ class Aims(DirectoryEngine):
 
     @property
     def settings(self) -> dict:
-        """The lines of control.in, the species, the version."""
+        """The keywords of control.in, digest of the species defaults, and version."""
         control = {key: str(value) for key, value in self.parameters.items()}
         species = digest(file for file in sorted(self._species.iterdir()) if file.is_file())
         return {"control": control, "species": species, "version": self.version}
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Of the program, and of functional and dispersion where they are the usual ones."""
-        wanted = ("aims", self.functional.lower(), self.van_der_waals)
-        return tuple(PAPERS[key] for key in wanted if key in PAPERS)
+        """Papers on the program and well-known functionals and dispersion corrections."""
+        names = ("aims", self.functional.lower(), self.van_der_waals)
+        return tuple(PAPERS[key] for key in names if key in PAPERS)
 
     @property
     def elements(self) -> frozenset[int]:
-        """Those with a file in the species directory."""
+        """Elements with a file in the species directory."""
         return frozenset(
             int(file.name[:2])
             for file in self._species.glob("[0-9][0-9]_*_default")
@@ -164,8 +170,8 @@ class Aims(DirectoryEngine):
         )
 
     def calculator_in(self, directory: Path) -> Any:
-        """Make ASE's calculator."""
-        from ase.calculators import aims  # half a second, for this engine alone
+        """Make ASE's calculator that works in ``directory``."""
+        from ase.calculators import aims  # takes half a second
 
         profile = aims.AimsProfile(
             command=self.command, default_species_directory=str(self._species)
@@ -173,6 +179,6 @@ class Aims(DirectoryEngine):
         return aims.Aims(profile=profile, directory=str(directory), **self.parameters)
 
     def final(self, directory: Path) -> bool:
-        """Return whether the SCF did not converge, as it would not next time, unlike a crash."""
+        """Tell whether the SCF did not converge, which a retry would not change, unlike a crash."""
         output = directory / "aims.out"
         return output.is_file() and "not converged" in output.read_text(errors="replace").lower()

@@ -21,9 +21,8 @@ from palirs.engines.base import EngineFailure, Properties, version_of
 from palirs.engines.directories import DirectoryEngine, digest
 from palirs.recipes import PalirsError, recipe
 
-NUMBERLESS = {"command", "directory", "label", "device", "workdir", "binary"}
-"""Arguments that say where and how to calculate and do not change a number: not part of the
-fingerprint."""
+NOT_IN_FINGERPRINT = {"command", "directory", "label", "device", "workdir", "binary"}
+"""Arguments that do not change results and are not part of the fingerprint."""
 
 
 @recipe
@@ -36,21 +35,21 @@ class ASE(DirectoryEngine):
         Makes the calculator, usually :func:`functools.partial` of its class; in a configuration
         ``engine.calculator`` with ``_partial_: true``.
     properties : tuple of str
-        What it gives, of ``energy``, ``forces``, ``dipole``; the first two are needed, without
-        dipole there are no intensities.
+        Properties of the calculator: ``energy`` and ``forces``, which are required, and ``dipole``,
+        without which there are no intensities.
     units : dict
-        Of each property as it comes from the calculator. ASE's own are ``eV``, ``eV/Å``, ``e·Å``;
-        see :mod:`palirs.units`.
+        Unit of each property of the calculator (:mod:`palirs.units`), if it is not that of ASE,
+        ``eV``, ``eV/Å`` and ``e·Å``.
     elements_covered : tuple of str or None
         Symbols; ``None`` for all.
     title : str or None
         Name in figures and reports.
     version : str or None
-        Of the program behind the calculator, where ASE only writes its input: labels of different
-        versions do not mix.
+        Of the program behind the calculator, where ASE only writes its input; labels of different
+        versions are kept apart.
     own_directory : bool
-        Give each calculation a directory of its own, by the calculator's ``directory`` argument;
-        for those that write files.
+        Give each calculation its own directory, by the ``directory`` argument of the calculator,
+        for calculators that write files.
     """
 
     calculator_of: Any = None
@@ -92,7 +91,7 @@ class ASE(DirectoryEngine):
         self._check_directory()
 
     def _check_given(self, implemented: Any) -> None:
-        """Check that the calculator has the properties, where it lists those it has."""
+        """Check that the calculator lists the properties, if it lists any."""
         if not isinstance(implemented, list | tuple) or not implemented:
             return
         missing = [key for key in self.properties if key not in implemented]
@@ -105,7 +104,7 @@ class ASE(DirectoryEngine):
             )
 
     def _check_directory(self) -> None:
-        """Check that calculations of a program have directories of their own."""
+        """Check that calculators that write files get their own directory, and no others."""
         function, keywords = self._parts()
         if self.own_directory:
             if "directory" in keywords:
@@ -115,8 +114,8 @@ class ASE(DirectoryEngine):
                     "engine.directory where those are made"
                 )
             if not _takes(function, "directory"):
-                what = f"{function.__qualname__} has no argument directory"
-                raise PalirsError(f"engine.own_directory = true: {what}; give false")
+                problem = f"{function.__qualname__} has no argument directory"
+                raise PalirsError(f"engine.own_directory = true: {problem}; give false")
             return
         for key, value in (("directory", self.directory), ("keep", self.keep)):
             if value:
@@ -132,7 +131,7 @@ class ASE(DirectoryEngine):
             )
 
     def _check_arguments(self) -> None:
-        """Check the names of the arguments now, where the class lists them, not in the worker."""
+        """Check the names of the arguments, if the class lists them."""
         function, keywords = self._parts()
         for key in keywords:
             if not _takes(function, key):
@@ -142,18 +141,19 @@ class ASE(DirectoryEngine):
                 )
 
     def prepare(self) -> None:
-        """Make the calculator once, so that a missing argument, file or library is found now."""
+        """Make the calculator once, to find missing arguments, files and libraries early."""
         try:
             with tempfile.TemporaryDirectory() as directory:
-                made = self.calculator_in(Path(directory))
-        except Exception as error:  # whatever a class raises when it is made
+                calculator = self.calculator_in(Path(directory))
+        except Exception as error:  # classes raise errors of any kind
             raise PalirsError(
                 f"engine.calculator: {self._parts()[0].__qualname__} cannot be made with these "
                 f"arguments ({type(error).__name__}: {error})"
             ) from error
-        if not hasattr(made, "calculate"):
-            raise PalirsError(f"engine.calculator: {type(made).__qualname__} is no calculator")
-        self._check_given(getattr(made, "implemented_properties", None))
+        if not hasattr(calculator, "calculate"):
+            kind = type(calculator).__qualname__
+            raise PalirsError(f"engine.calculator: {kind} is no calculator")
+        self._check_given(getattr(calculator, "implemented_properties", None))
 
     @property
     def gives_dipole(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -167,7 +167,7 @@ class ASE(DirectoryEngine):
 
     @property
     def settings(self) -> dict:
-        """Class, arguments (files by their content), units and versions."""
+        """Class, arguments (files by content), units and versions."""
         function, keywords = self._parts()
         package = function.__module__.partition(".")[0]
         return {
@@ -177,7 +177,7 @@ class ASE(DirectoryEngine):
             "arguments": {
                 key: _plain(value)
                 for key, value in sorted(keywords.items())
-                if key not in NUMBERLESS
+                if key not in NOT_IN_FINGERPRINT
             },
             "units": dict(sorted(self.units.items())),
             "package": {
@@ -188,18 +188,16 @@ class ASE(DirectoryEngine):
 
     @property
     def elements(self) -> frozenset[int]:
-        """As declared."""
+        """Elements as declared."""
         return frozenset(
             atomic_numbers[symbol] for symbol in self.elements_covered or chemical_symbols[1:]
         )
 
     def calculator_in(self, directory: Path) -> Calculator:
-        """Make the calculator, in ``directory`` if it is one that writes files."""
-        return (
-            self.calculator_of(directory=str(directory))
-            if self.own_directory
-            else self.calculator_of()
-        )
+        """Make the calculator, in ``directory`` if it writes files."""
+        if self.own_directory:
+            return self.calculator_of(directory=str(directory))
+        return self.calculator_of()
 
     def calculator(self) -> Calculator:
         """Make the calculator."""
@@ -211,14 +209,12 @@ class ASE(DirectoryEngine):
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame."""
-        return (
-            super().run(calculator, atoms)
-            if self.own_directory
-            else super(DirectoryEngine, self).run(calculator, atoms)
-        )  # type: ignore[arg-type]
+        if self.own_directory:
+            return super().run(calculator, atoms)
+        return super(DirectoryEngine, self).run(calculator, atoms)
 
     def read(self, results: dict, atoms: int) -> Properties:
-        """Take the properties from the results and convert their units."""
+        """Convert results of the calculator to the units of the project."""
         missing = [key for key in self.properties if key not in results]
         if missing:
             raise EngineFailure(
@@ -240,8 +236,8 @@ class ASE(DirectoryEngine):
         )
 
     def _parts(self) -> tuple[Callable, Mapping[str, Any]]:
-        made = self.calculator_of
-        return (made.func, made.keywords) if isinstance(made, partial) else (made, {})
+        maker = self.calculator_of
+        return (maker.func, maker.keywords) if isinstance(maker, partial) else (maker, {})
 
 
 def from_ase(
@@ -255,7 +251,7 @@ def from_ase(
     directory: str | None = None,
     keep: bool = False,
 ) -> ASE:
-    """Make an :class:`ASE` engine from keys of which one is also the name of a property."""
+    """Make an :class:`ASE` engine from the keys of the configuration."""
     return ASE(
         directory=directory,
         keep=keep,
@@ -270,7 +266,7 @@ def from_ase(
 
 
 def _takes(function: Callable, argument: str) -> bool:
-    """Return whether a function takes an argument of this name, or does not list what it takes."""
+    """Tell whether a function takes an argument, or does not list its arguments."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -279,7 +275,7 @@ def _takes(function: Callable, argument: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON values that identify an argument: the content of a file, fields of an object."""
+    """Return JSON values that identify an argument, by content of files and fields of objects."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str | Path):
@@ -300,7 +296,7 @@ def _plain(value: Any) -> Any:
     fields = {
         key: item
         for key, item in getattr(value, "__dict__", {}).items()
-        if key not in NUMBERLESS and "command" not in key
+        if key not in NOT_IN_FINGERPRINT and "command" not in key
     }
     return {
         "class": type(value).__qualname__,
@@ -309,12 +305,12 @@ def _plain(value: Any) -> Any:
 
 
 def _content(path: Path) -> str | None:
-    """Return a digest of a file or of a directory's files; ``None`` if the text is no path."""
+    """Return a digest of a file or of the files of a directory; ``None`` if there is none."""
     try:
         if path.is_file():
             return digest([path], names=False)
         if path.is_dir() and str(path) not in ("", "."):
             return digest(file for file in sorted(path.iterdir()) if file.is_file())
-    except (OSError, ValueError):  # a long text is no path either
+    except (OSError, ValueError):  # such as a text that is too long for a path
         return None
     return None

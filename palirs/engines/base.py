@@ -1,4 +1,4 @@
-"""Reference engines: recipes with a fingerprint that make a calculator where it is used."""
+"""The base class of reference engines, and what a calculation returns or raises."""
 
 import hashlib
 import json
@@ -17,22 +17,22 @@ from palirs import keys
 from palirs.recipes import PalirsError, recipe
 
 version_of = cache(version)
-"""Version of an installed package; looked up once, it takes a millisecond."""
+"""Version of an installed package."""
 
 
 class EngineFailure(Exception):
-    """One calculation failed; the message is the reason that goes into the label store.
+    """A calculation that failed; the message is the reason in the label store.
 
     Parameters
     ----------
     reason : str
-        What happened, and where its files are if there are any.
+        Cause, and the location of its files if there are any.
     final : bool
-        The engine has tried everything it knows: calculating again would fail again.
+        Whether a retry would fail again.
     """
 
     def __init__(self, reason: str, final: bool = False):
-        super().__init__(reason, final)  # both, so that it survives the way back from a worker
+        super().__init__(reason, final)  # both, so that it can be unpickled
         self.reason = reason
         self.final = final
 
@@ -42,7 +42,7 @@ class EngineFailure(Exception):
 
 @dataclass(frozen=True)
 class Properties:
-    """What a calculation gives for one structure.
+    """Energy, forces and dipole of one structure.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Properties:
     forces : numpy.ndarray
         Shape ``[atoms, 3]`` [eV/Å].
     dipole : numpy.ndarray or None
-        Shape ``[3]`` [e·Å]; ``None`` where the source has no dipole.
+        Shape ``[3]`` [e·Å]; ``None`` if the engine gives no dipole.
     """
 
     energy: float
@@ -61,14 +61,14 @@ class Properties:
 
 @recipe
 class Engine(ABC):
-    """A reference method. Subclasses name their settings as fields and make the calculator."""
+    """A reference method; subclasses declare its settings as fields and make the calculator."""
 
     gives_dipole: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def settings(self) -> dict:
-        """Everything that changes a number: method, basis, grids, thresholds, library version."""
+        """Everything that changes results: method, basis, grids, thresholds, library version."""
 
     @property
     @abstractmethod
@@ -82,7 +82,7 @@ class Engine(ABC):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What to cite for the method and the program, with DOIs; empty where unknown."""
+        """Papers to cite for method and program, with DOIs; empty if unknown."""
         return ()
 
     @abstractmethod
@@ -91,43 +91,43 @@ class Engine(ABC):
 
     @cached_property
     def identity(self) -> dict:
-        """Class and settings, which are stored with every label."""
+        """Class and settings; stored with every label."""
         return {"engine": type(self).__name__, **self.settings}
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short digest of :attr:`identity`; labels of different fingerprints never mix."""
+        """Short digest of :attr:`identity`; labels of different fingerprints are kept apart."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def prepare(self) -> None:
-        """Raise :class:`PalirsError` for what can be checked before the first calculation."""
+        """Raise :class:`PalirsError` for problems that show before the first calculation."""
         return
 
     def check(self, atoms: Atoms) -> None:
-        """Raise :class:`PalirsError` if the method cannot treat this molecule."""
-        unknown = sorted(
+        """Raise :class:`PalirsError` if the method does not cover an element of a molecule."""
+        missing = sorted(
             set(atoms.symbols[[number not in self.elements for number in atoms.numbers]])
         )
-        if unknown:
+        if missing:
             raise PalirsError(
                 f"molecule {atoms.info.get(keys.MOLECULE)!r}: {type(self).__name__} has no "
-                f"parameters for {', '.join(map(str, unknown))}; use another engine or leave the "
+                f"parameters for {', '.join(map(str, missing))}; use another engine or leave the "
                 "molecule out"
             )
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
-        """Calculate frames one after the other, here, outside any label store.
+        """Calculate frames one after the other in this process, without a label store.
 
         Raises
         ------
         EngineFailure
-            If a calculation does not converge or gives numbers that are not finite.
+            If a calculation does not converge or gives NaN or infinite values.
         """
         calculator = self.start()
         return [self.run(calculator, atoms) for atoms in frames]
 
     def start(self) -> Calculator | None:
-        """Return a calculator for many frames, or ``None`` where each frame gets its own."""
+        """Return a calculator for many frames; ``None`` if each frame gets its own."""
         return self.calculator()
 
     def carried(self, calculator: Calculator | None) -> dict[str, np.ndarray]:
@@ -139,30 +139,30 @@ class Engine(ABC):
         assert not values, "this engine carries nothing"
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
-        """Calculate one frame with what :meth:`start` returned; check shapes and finite numbers.
+        """Calculate one frame with the calculator of :meth:`start`; check shapes and finite values.
 
         Raises
         ------
         EngineFailure
-            With the library's own message as the reason.
+            With the message of the library as the reason.
         """
         work = Atoms(atoms.numbers, positions=atoms.positions)
         assert calculator is not None
-        wanted = ["energy", "forces", *(["dipole"] if self.gives_dipole else [])]
+        names = ["energy", "forces", *(["dipole"] if self.gives_dipole else [])]
         try:
-            calculator.calculate(work, wanted, ["positions", "numbers", "cell", "pbc"])
+            calculator.calculate(work, names, ["positions", "numbers", "cell", "pbc"])
             properties = self.read(calculator.results, len(atoms))
         except (EngineFailure, PalirsError):
             raise
-        except Exception as error:  # every library has its own; the reason is kept with the frame
+        except Exception as error:  # libraries raise errors of any kind
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
-        given = [value for value in vars(properties).values() if value is not None]
-        if not all(np.isfinite(value).all() for value in given):
+        values = [value for value in vars(properties).values() if value is not None]
+        if not all(np.isfinite(value).all() for value in values):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
 
     def read(self, results: dict, atoms: int) -> Properties:
-        """Return the properties from the results of the calculator for so many ``atoms``."""
+        """Return the properties of a structure of ``atoms`` atoms from the calculator's results."""
         forces = np.array(results["forces"], dtype=float).reshape(atoms, 3)
         dipole = np.array(results["dipole"], dtype=float).reshape(3) if self.gives_dipole else None
         return Properties(float(results["energy"]), forces, dipole)

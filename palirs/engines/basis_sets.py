@@ -1,4 +1,4 @@
-"""Basis sets of PySCF: of the orbitals, and auxiliary ones of density fitting."""
+"""Checks of PySCF's orbital basis sets and of auxiliary sets for density fitting."""
 
 import contextlib
 import io
@@ -12,27 +12,21 @@ import numpy as np
 from ase.data import atomic_numbers
 
 COULOMB, EXCHANGE = 3e-3, 5e-4
-"""Errors of the Coulomb and the exchange energy of water [Hartree] that density fitting may make.
+"""Largest errors of the Coulomb and exchange energy of water [Hartree] by density fitting.
 
-Sets for both make up to 5e-5 and 1.5e-4, those for the Coulomb part up to 1.3e-3 and from 9e-4,
-small ones for MP2 6e-3 in the Coulomb part, sets of orbitals from 3e-2."""
+Sets for both have errors up to 5e-5 and 1.5e-4, sets for the Coulomb part up to 1.3e-3 and from
+9e-4, small sets for MP2 6e-3 in the Coulomb part, orbital sets from 3e-2."""
 UNIVERSAL = "def2-universal-jkfit"
-"""Fits Coulomb and exchange energy of all elements up to radon."""
+"""Auxiliary set for Coulomb and exchange energy of all elements up to radon."""
 HYDRIDES = {
     "O": "O 0 0 0; H 0.76 0.59 0; H -0.76 0.59 0",
     "C": "C 0 0 0; H 0.63 0.63 0.63; H -0.63 -0.63 0.63; H -0.63 0.63 -0.63; H 0.63 -0.63 -0.63",
 }
-"""Molecules [Å] that an auxiliary set is tried on: the first whose elements it has."""
+"""Molecules [Å] to test an auxiliary set with: the first whose elements it covers."""
 
 
 def check_orbitals(basis: str) -> None:
-    """Check that PySCF has a basis set, and that it is one of orbitals.
-
-    Raises
-    ------
-    ValueError
-        If not.
-    """
+    """Raise :class:`ValueError` unless PySCF has a basis set and it is an orbital one."""
     from pyscf.gto.basis import ALIAS, _format_basis_name
 
     if problem := _not_loaded(basis, "H"):
@@ -44,7 +38,7 @@ def check_orbitals(basis: str) -> None:
 
 
 def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
-    """Check that density fitting with an auxiliary set is good, on a molecule.
+    """Check the accuracy of density fitting with an auxiliary set on a small molecule.
 
     Parameters
     ----------
@@ -53,12 +47,12 @@ def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
     functional : str
         Name, for the message.
     exact : bool
-        Whether exact exchange belongs to the functional, which is fitted too.
+        Whether the functional has exact exchange, which is fitted too.
 
     Raises
     ------
     ValueError
-        If PySCF has no such set, or it is not made for this.
+        If PySCF has no such set, or its error is too large.
     """
     if problem := _not_loaded(basis, "H"):
         raise ValueError(f"PySCF knows no such basis set for hydrogen ({problem})")
@@ -66,15 +60,15 @@ def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
     if heavy is None:
         return
     coulomb, exchange = _errors(basis, heavy)
-    what = f"of {'water' if heavy == 'O' else 'methane'}"
+    name = "water" if heavy == "O" else "methane"
     if coulomb > COULOMB:
         raise ValueError(
-            f"with it the Coulomb energy {what} is wrong by {coulomb:.2g} Hartree: it is not made "
-            f"for that; give null for the set of the basis, or {UNIVERSAL}"
+            f"with it the Coulomb energy of {name} is wrong by {coulomb:.2g} Hartree: it is not "
+            f"made for that; give null for the set of the basis, or {UNIVERSAL}"
         )
     if exact and exchange > EXCHANGE:
         raise ValueError(
-            f"with it the exchange energy {what} is wrong by {exchange:.2g} Hartree: it is made "
+            f"with it the exchange energy of {name} is wrong by {exchange:.2g} Hartree: it is made "
             f"for the Coulomb part only, and functional={functional} has exact exchange; give null "
             f"for the set of the basis, or {UNIVERSAL}"
         )
@@ -83,7 +77,7 @@ def check_auxiliary(basis: str, functional: str, exact: bool) -> None:
 def lacking(
     auxiliary: str | None, basis: str, functional: str, symbols: list[str]
 ) -> tuple[str, list[str]]:
-    """Return the auxiliary set that PySCF takes, and the elements it does not have."""
+    """Return the auxiliary set that PySCF uses, and the elements it lacks."""
     from pyscf import gto
     from pyscf.df.addons import predefined_auxbasis
 
@@ -91,14 +85,14 @@ def lacking(
         warnings.simplefilter("ignore")
         any_molecule = gto.M(atom="H 0 0 0; H 0 0 0.74", verbose=0)
         chosen: Any = auxiliary or predefined_auxbasis(any_molecule, basis, functional.upper())
-    if not isinstance(chosen, str):  # made to measure for each element
+    if not isinstance(chosen, str):  # generated for each element
         return "", []
     return chosen, [symbol for symbol in symbols if _not_loaded(chosen, symbol)]
 
 
 @cache
 def has_core_potential(basis: str, symbol: str) -> bool:
-    """Return whether the basis set goes with an effective core potential for this element."""
+    """Tell whether the basis set has an effective core potential for an element."""
     from pyscf.gto.basis import load_ecp
 
     with suppress(Exception), warnings.catch_warnings():
@@ -109,14 +103,14 @@ def has_core_potential(basis: str, symbol: str) -> bool:
 
 @cache
 def covered(basis: str) -> frozenset[int]:
-    """Return the elements up to radon that a basis set has."""
+    """Return the elements up to radon that a basis set covers."""
     numbers = {symbol: number for symbol, number in atomic_numbers.items() if 0 < number <= 86}
     return frozenset(number for symbol, number in numbers.items() if not _not_loaded(basis, symbol))
 
 
 @cache
 def _not_loaded(basis: str, symbol: str) -> str:
-    """Return why PySCF has no such basis set for an element; empty if it has."""
+    """Return why PySCF cannot load a basis set for an element; empty if it can."""
     from pyscf.gto.basis import load
 
     try:
@@ -135,8 +129,8 @@ def _errors(auxiliary: str, heavy: str) -> tuple[float, float]:
     molecule = gto.M(atom=HYDRIDES[heavy], basis="6-31g*", verbose=0)
     method: Any = scf.RHF(molecule)
     density = method.get_init_guess(key="minao")
-    exactly = method.get_jk(molecule, density)
+    exact = method.get_jk(molecule, density)
     fitted = method.density_fit(auxbasis=auxiliary).get_jk(molecule, density)
-    errors = [there - exact for exact, there in zip(exactly, fitted, strict=True)]
+    errors = [approximate - true for true, approximate in zip(exact, fitted, strict=True)]
     coulomb, exchange = (float(np.einsum("ij,ji", density, error)) for error in errors)
     return abs(0.5 * coulomb), abs(0.25 * exchange)

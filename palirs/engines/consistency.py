@@ -1,4 +1,4 @@
-"""Whether energies and forces agree: the work of forces between frames is the energy change."""
+"""Consistency of energies and forces: the work between two frames is the energy change."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,20 +10,19 @@ from palirs import units
 from palirs.engines import Properties
 
 NEAR = 0.35
-"""Two frames of a molecule whose atoms lie within this [Å] are compared: along the line between
-them the forces give the energy."""
+"""Largest displacement of an atom between two compared frames [Å]."""
 
 MISFIT = 1.35
-"""Factor between energies and forces that anharmonicity may make; the smallest of a wrong unit is
+"""Largest factor between energies and forces by anharmonicity; the smallest by a wrong unit is
 1.89."""
 
 
 def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) -> float | None:
-    """Return the slope of energy differences of near frames against the work of the mean force.
+    """Return the slope of energy differences against work for pairs of similar frames.
 
-    The trapezoidal rule leaves out the anharmonicity, which is of third order in the distance, so
-    the nearest pairs are taken; a tenth of an Å still leaves ten per cent. Frames are turned onto
-    each other first. ``None`` without such pairs.
+    Frames are aligned first. The work is that of the mean force, whose error is of third order in
+    the distance (ten per cent at 0.1 Å), so the nearest pairs are used. ``None`` without such
+    pairs.
     """
     groups: dict[bytes, list[tuple[Atoms, Properties]]] = {}
     for atoms, properties in labels:
@@ -35,23 +34,18 @@ def consistency(labels: Sequence[tuple[Atoms, Properties]], pairs: int = 100) ->
         chosen = group[:: max(1, len(group) // 60)]
         for (a, p), (b, q) in combinations(chosen, 2):
             x, y = (atoms.positions - atoms.positions.mean(axis=0) for atoms in (a, b))
-            turn = rotation_matrix_from_points(y.T, x.T) if len(a) > 1 else np.eye(3)
-            step = y @ turn.T - x
+            rotation = rotation_matrix_from_points(y.T, x.T) if len(a) > 1 else np.eye(3)
+            step = y @ rotation.T - x
             distance = abs(step).max()
             if 1e-4 < distance < NEAR:
-                samples.append(
-                    (
-                        distance,
-                        -0.5 * ((p.forces + q.forces @ turn.T) * step).sum(),
-                        q.energy - p.energy,
-                    )
-                )
+                pair_work = -0.5 * ((p.forces + q.forces @ rotation.T) * step).sum()
+                samples.append((distance, pair_work, q.energy - p.energy))
     _, work, difference = np.array(sorted(samples)[:pairs]).reshape(-1, 3).T
     return float(work @ difference / (work @ work)) if len(work) >= 3 and work @ work > 0 else None
 
 
 def guess(slope: float) -> str:
-    """Return the unit that would make the slope 1, if there is one within a third."""
+    """Return, as the end of a sentence, which wrong unit explains a slope; empty if none does."""
     if slope < 0:
         return ": forces are gradients, with the sign turned" if abs(slope + 1) < MISFIT - 1 else ""
     if slope == 0:

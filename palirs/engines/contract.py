@@ -1,8 +1,7 @@
 """Checks that every engine must pass: ``python run.py task=contract engine=…``.
 
-Forces and dipoles that are slightly wrong train a model that is slightly wrong, and nothing later
-says so. The tolerances let the noise of a usable integration grid pass, and no wrong sign, unit or
-missing term.
+Small errors of forces and dipoles would go unnoticed into the model. The tolerances allow for the
+noise of a usable integration grid, but not for a wrong sign or unit or a missing term.
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from palirs import keys
 from palirs.engines.base import Engine, EngineFailure, Properties
 
 STEP = 1e-3
-"""Of the finite differences of the energy [Å]."""
+"""Step of the finite differences of the energy [Å]."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,13 @@ class Finding:
     name : str
         What was checked.
     deviation, allowed : float
-        The largest deviation, and the tolerance, in ``unit``; ``nan`` where there is nothing to
-        measure.
+        Largest deviation and tolerance, in ``unit``.
     unit : str
-        Of both.
+        Of deviation and tolerance.
     advice : str
-        What usually causes a deviation.
+        Usual causes of a deviation.
     skipped : str
-        Why the check does not apply; empty if it was made.
+        Why the check does not apply; empty if it does.
     """
 
     name: str
@@ -61,16 +59,16 @@ class Finding:
 
 
 def contract(engine: Engine, atoms: Atoms, seed: int = 0) -> Iterator[Finding]:
-    """Check an engine on one molecule, with about 30 calculations; yield each result at once.
+    """Check an engine on one molecule by about 30 calculations; yield each result at once.
 
     Parameters
     ----------
     engine : Engine
-        The engine.
+        To check.
     atoms : Atoms
-        A molecule; it is distorted, so that no symmetry hides a mistake.
+        A molecule; it is distorted, so that symmetry hides no error.
     seed : int
-        Of the distortion and the rotation.
+        Of distortion and rotation.
 
     Raises
     ------
@@ -189,7 +187,7 @@ def _moved(
 
 
 def _smooth(engine: Engine, bent: Atoms, rng: np.random.Generator) -> Finding:
-    """Compare the dipole gradient, whose square is the intensity, from two step lengths."""
+    """Compare dipole gradients by two step lengths; intensities are their squares."""
     direction = rng.normal(size=bent.positions.shape)
     direction /= np.linalg.norm(direction)
     slopes = []
@@ -229,7 +227,7 @@ def _history(
 
 
 def _failure(engine: Engine, atoms: Atoms) -> Finding:
-    """Check that two atoms at one place give an :class:`EngineFailure` or a finite energy."""
+    """Check that two atoms at one position give :class:`EngineFailure` or a finite energy."""
     broken = atoms.copy()
     broken.positions[1] = broken.positions[0]
     name = "an impossible structure fails with a reason, and the engine goes on"

@@ -1,4 +1,4 @@
-"""Engines that are programs of their own: every calculation in a directory of its own."""
+"""Engines that read and write files, with a directory for each calculation."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ from palirs.recipes import recipe
 
 
 def digest(files: Iterable[Path], names: bool = True) -> str:
-    """Return a short digest of the contents, and names, of files."""
+    """Return a short digest of the contents, and optionally names, of files."""
     digest = hashlib.sha256()
     for file in files:
         digest.update((file.name.encode() + b"\0" if names else b"") + file.read_bytes())
@@ -24,16 +24,16 @@ def digest(files: Iterable[Path], names: bool = True) -> str:
 
 @recipe
 class DirectoryEngine(Engine):
-    """An engine that reads and writes files.
+    """An engine that reads and writes files in a directory for each calculation.
 
     Parameters
     ----------
     directory : str or None
-        Where the directories of the calculations are made; ``None`` for the system's temporary
-        directory. On a cluster give a place that the nodes can write.
+        Parent of the directories of the calculations; ``None`` for the temporary directory of the
+        system. On a cluster give one that the nodes can write to.
     keep : bool
-        Keep the files of calculations that succeeded too. Those of failed ones are always kept, and
-        named in the label store.
+        Keep the files of successful calculations too. Those of failed ones are always kept; the
+        label store has their path.
     """
 
     directory: str | None = None
@@ -44,7 +44,7 @@ class DirectoryEngine(Engine):
         """Make the calculator that works in ``directory``."""
 
     def calculator(self) -> Calculator:
-        """Make a calculator in a directory of its own, for use outside palirs."""
+        """Make a calculator in a new directory, for use outside palirs."""
         return self.calculator_in(self._new_directory("calculator"))
 
     def start(self) -> None:
@@ -64,7 +64,7 @@ class DirectoryEngine(Engine):
         return properties
 
     def final(self, directory: Path) -> bool:
-        """Tell from the files of a failed calculation whether it would fail again."""
+        """Tell from the files of a failed calculation whether a retry would fail."""
         return False
 
     def _new_directory(self, name: str) -> Path:

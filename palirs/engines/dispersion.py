@@ -1,4 +1,4 @@
-"""Whether functional and dispersion correction belong together: PySCF and its libraries tell."""
+"""Checks that functional and dispersion correction belong together, by PySCF's libraries."""
 
 import re
 import warnings
@@ -6,20 +6,20 @@ import warnings
 from palirs.engines import functionals
 
 MODELS = ("d3bj", "d3zero", "d4")
-"""Corrections that may be asked for."""
-USUAL = {"b97": "b97-d"}
-"""What people call ``b97-d3bj`` is no correction of the hybrid B97."""
+"""Dispersion corrections."""
+MEANT = {"b97": "b97-d"}
+"""Functional of common names: ``b97-d3bj`` does not correct the hybrid B97."""
 
 _SUFFIX = re.compile(r"(?P<functional>.+?)[-_ ]g?(?P<model>d[234]\S*|d)")
 
 
 def check_name(functional: str, dispersion: str | None) -> None:
-    """Refuse a name that says more than a functional, unless PySCF does it and it is set likewise.
+    """Refuse a functional with dispersion in its name, unless PySCF has it and it is set likewise.
 
     Raises
     ------
     ValueError
-        With the settings to give instead.
+        With settings to use instead.
     """
     lower = functional.lower()
     if lower.endswith("3c"):
@@ -37,8 +37,8 @@ def check_name(functional: str, dispersion: str | None) -> None:
         return
     model = named.partition(":")[0]
     if replaces and not vv10(plain):
-        instead = _other_range_separated()
-        raise ValueError(f"releases of PySCF do different things for it; {instead}")
+        advice = _other_range_separated()
+        raise ValueError(f"releases of PySCF do different things for it; {advice}")
     if not replaces and plain != lower:
         raise ValueError(_two_settings(plain, model))
     if dispersion != model:
@@ -47,19 +47,19 @@ def check_name(functional: str, dispersion: str | None) -> None:
 
 
 def check_pair(functional: str, dispersion: str | None) -> None:
-    """Refuse dispersion twice, none where it belongs to it, and a model without parameters.
+    """Refuse missing dispersion, dispersion counted twice, and a model without parameters.
 
     Parameters
     ----------
     functional : str
-        That :func:`check_name` and :func:`palirs.engines.functionals.check` let pass, or ``hf``.
+        Accepted by :func:`check_name` and :func:`palirs.engines.functionals.check`, or ``hf``.
     dispersion : str or None
         One of :data:`MODELS`.
 
     Raises
     ------
     ValueError
-        With what to give instead.
+        With settings to use instead.
     """
     parts = () if functional.lower() == "hf" else functionals.parts_of(functional)
     if dispersion is None:
@@ -73,31 +73,31 @@ def check_pair(functional: str, dispersion: str | None) -> None:
             f"its correlation holds VV10, and dispersion={dispersion} would count dispersion "
             f"twice; give dispersion=null{_in_place_of_vv10(functional, dispersion)}"
         )
-    if functional.lower() == "wb97x":  # dftd4 has its own under the name that libxc has for it
-        own = ", or functional=hyb_gga_xc_wb97x dispersion=d4" if dispersion == "d4" else ""
-        instead = _other_range_separated() + own
-        raise ValueError(f"what {dispersion} calls wb97x are refitted functionals; {instead}")
+    if functional.lower() == "wb97x":  # dftd4 has the original as in libxc
+        original = ", or functional=hyb_gga_xc_wb97x dispersion=d4" if dispersion == "d4" else ""
+        advice = _other_range_separated() + original
+        raise ValueError(f"what {dispersion} calls wb97x are refitted functionals; {advice}")
     if not has_parameters(functional, dispersion):
         choices = _choices(functional, dispersion)
         raise ValueError(f"{dispersion} has no parameters for it; give {choices}")
 
 
 def in_name(functional: str) -> bool:
-    """Return whether PySCF takes dispersion from the name of the functional."""
+    """Tell whether PySCF takes dispersion from the name of the functional."""
     return functional.lower() != "hf" and _read(functional)[2] is not None
 
 
 def vv10(functional: str) -> bool:
-    """Return whether the non-local correlation VV10 belongs to a functional of libxc."""
+    """Tell whether a functional of libxc includes the non-local correlation VV10."""
     from pyscf.dft import libxc
 
     return bool(libxc.is_nlc(functional))
 
 
 def has_parameters(functional: str, dispersion: str) -> bool:
-    """Return whether simple-dftd3 or dftd4 know a functional, as PySCF asks at the first label.
+    """Tell whether simple-dftd3 or dftd4 have parameters of a functional.
 
-    Where they are not installed: that they do.
+    True where they are not installed.
     """
     from pyscf import gto
     from pyscf.scf.dispersion import parse_disp
@@ -116,18 +116,18 @@ def has_parameters(functional: str, dispersion: str) -> bool:
                 dftd4.DFTD4Dispersion(molecule, xc=method, atm=three_body)
             else:
                 dftd3.DFTD3Dispersion(molecule, xc=method, version=version, atm=three_body)
-        except RuntimeError:  # both packages' for no parameters; NotImplementedError is one
+        except RuntimeError:  # of both packages; NotImplementedError is one
             return False
     return True
 
 
 def _read(functional: str) -> tuple[str, bool, str | None]:
-    """Return what PySCF reads in a name: functional, whether its VV10 is left out, and dispersion.
+    """Return how PySCF reads a name: functional, whether its VV10 is left out, dispersion.
 
     Raises
     ------
     ValueError
-        For dispersion that it does not have.
+        For dispersion that PySCF does not have.
     """
     from pyscf.scf.dispersion import parse_dft
 
@@ -136,30 +136,31 @@ def _read(functional: str) -> tuple[str, bool, str | None]:
         try:
             plain, non_local, named = parse_dft(functional)
         except NotImplementedError as error:
-            what = "PySCF does not have the dispersion that belongs to it"
-            raise ValueError(f"{what}; {_other_range_separated()}") from error
+            problem = "PySCF does not have the dispersion that belongs to it"
+            raise ValueError(f"{problem}; {_other_range_separated()}") from error
     return plain, non_local is False, named
 
 
 def _two_settings(functional: str, model: str) -> str:
-    """Return how a name with a dispersion in it is written."""
-    functional = USUAL.get(functional, functional)
+    """Return how to write a functional with dispersion in its name as two settings."""
+    functional = MEANT.get(functional, functional)
     if functional != "hf":
-        functionals.check(functional)  # what is wrong with it is said first
+        functionals.check(functional)  # its errors come first
     fitting = [model for model in MODELS if has_parameters(functional, model)]
-    asked = [name for name in fitting if name == model]
-    asked = asked or [name for name in fitting if name.startswith(model[:2])] or fitting
-    asked = asked or ["null"]
-    settings = f"functional={functional} dispersion={' or '.join(asked)}"
+    similar = [name for name in fitting if name.startswith(model[:2])]
+    choices = [model] if model in fitting else similar or fitting or ["null"]
+    settings = f"functional={functional} dispersion={' or '.join(choices)}"
     return f"dispersion is a setting of its own; give {settings}"
 
 
 def _choices(functional: str, dispersion: str) -> str:
     names = [] if functional.lower() == "hf" else functionals.same(functional)
-    others = [name for name in names if has_parameters(name, dispersion)]
-    spelt = [f"functional={name} dispersion={dispersion}" for name in others[:1]]
+    parametrised = [name for name in names if has_parameters(name, dispersion)]
+    synonyms = [f"functional={name} dispersion={dispersion}" for name in parametrised[:1]]
     fitting = [model for model in MODELS if has_parameters(functional, model)]
-    return ", or ".join([*spelt, *(f"dispersion={model}" for model in fitting), "dispersion=null"])
+    return ", or ".join(
+        [*synonyms, *(f"dispersion={model}" for model in fitting), "dispersion=null"]
+    )
 
 
 def _in_place_of_vv10(functional: str, dispersion: str) -> str:

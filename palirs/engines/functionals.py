@@ -1,7 +1,4 @@
-"""Functionals as PySCF and libxc take them.
-
-What would fail at the first label, or be something else than its name says, is refused.
-"""
+"""Checks of density functionals: those that fail or differ from their name are refused."""
 
 import contextlib
 import difflib
@@ -15,12 +12,12 @@ import numpy as np
 from palirs.engines.libxc import Part, parts_read, read, understood
 
 COMPLETE = 0.05
-"""Weights of exchange and of correlation may be off by so much from 1."""
+"""Largest deviation of the weights of exchange and correlation from 1."""
 NEON = (-0.012, 0.02)
-"""How far below and above that of Hartree-Fock the energy of neon may lie, as a share of it.
+"""Allowed relative difference of the energy of neon from Hartree-Fock.
 
-The functionals of libxc that are made for energies lie between −1.1 % and +1.5 %; entries that
-are not, or are wrong, from −4.5 % to +7 %."""
+Functionals of libxc for energies lie between −1.1 % and +1.5 %; others, and wrong entries, from
+−4.5 % to +7 %."""
 
 _DOUBLE_HYBRID = re.compile(
     r".*(2\w*plyp|xyg|dsd|dod|pwpb95|qidh"  # by their names
@@ -29,29 +26,29 @@ _DOUBLE_HYBRID = re.compile(
 
 
 def check(functional: str) -> None:
-    """Check that PySCF calculates energies and forces with a functional, and the whole of it.
+    """Check that PySCF gives energies and forces of a functional, and that it is complete.
 
     Raises
     ------
     ValueError
-        With what to write instead.
+        With a functional to use instead.
     """
     parts = parts_of(functional)
     for part in parts:
         if part.problem:
-            what, instead = f"{part.name.lower()} of libxc {part.problem}", _close_to(part.name)
-            raise ValueError(f"{what}; give another functional{instead}")
+            problem = f"{part.name.lower()} of libxc {part.problem}"
+            raise ValueError(f"{problem}; give another functional{_close_to(part.name)}")
     if sum(part.vv10 for part in parts) > 1:
         raise ValueError("several of its parts have VV10, and PySCF can add one; give another sum")
     if wrong := wrong_weights(functional, parts):
-        weights = ", ".join(f"{what} {weight:g}" for what, weight in wrong.items())
+        weights = ", ".join(f"{kind} {weight:g}" for kind, weight in wrong.items())
         weights += f", and each should be 1{_double(functional, wrong)}"
         raise ValueError(f"its weights are {weights}; {_completed(functional, parts)}")
     try:
         energy, reference = _neon(functional)
-    except Exception as error:  # each part of PySCF has its own
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"PySCF fails on it ({what}); give another functional") from error
+    except Exception as error:  # PySCF raises errors of any kind
+        cause = f"{type(error).__name__}: {error}"
+        raise ValueError(f"PySCF fails on it ({cause}); give another functional") from error
     if not NEON[0] < energy / reference - 1 < NEON[1]:
         raise ValueError(
             f"with it neon has {energy:.1f} Hartree instead of about {reference:.1f}: it is not "
@@ -60,21 +57,21 @@ def check(functional: str) -> None:
 
 
 def parts_of(functional: str) -> tuple[Part, ...]:
-    """Return what libxc is to add up.
+    """Return the parts that libxc adds up to a functional.
 
     Raises
     ------
     ValueError
-        If PySCF does not know the functional, takes numbers for names, or one of several of a name.
+        If PySCF does not know the functional, or the name is a number or ambiguous.
     """
     numbers = [token for token in re.split(r"[,+\-\s]+", functional) if token.isdigit()]
     if numbers:
         hint = _double(functional, {})
-        what = f"PySCF would take {numbers[0]} in it for functional number {numbers[0]} of libxc"
-        raise ValueError(f"{what}{hint}; give names only")
+        problem = f"PySCF would take {numbers[0]} in it for functional number {numbers[0]} of libxc"
+        raise ValueError(f"{problem}{hint}; give names only")
     try:
         parts, messages = parts_read(functional)
-    except Exception as error:  # several kinds: names that are not there, sums that cannot be read
+    except Exception as error:  # of several kinds, for unknown names and wrong sums
         hint = _double(functional, {}) + _suggestions(functional)
         raise ValueError(f"PySCF knows no such functional{hint}") from error
     if "matches" in messages:
@@ -84,12 +81,12 @@ def parts_of(functional: str) -> tuple[Part, ...]:
 
 
 def unknown(functional: str) -> bool:
-    """Return whether PySCF cannot read the name of a functional."""
+    """Tell whether PySCF cannot read the name of a functional."""
     return functional.lower() != "hf" and understood(functional) is None
 
 
 def exact_exchange(functional: str) -> bool:
-    """Return whether exact exchange belongs to a functional, ``hf`` among them."""
+    """Tell whether a functional, or ``hf``, has exact exchange."""
     if functional.lower() == "hf":
         return True
     (short, long, _), _ = read(functional)[0]
@@ -97,7 +94,7 @@ def exact_exchange(functional: str) -> bool:
 
 
 def wrong_weights(functional: str, parts: Sequence[Part]) -> dict[str, float]:
-    """Return the weights of exchange and correlation that are not 1, as of half a double hybrid."""
+    """Return the weights of exchange and correlation that are not 1."""
     (short, long, _), _ = read(functional)[0]
     exchange = [part for part in parts if part.kind in ("exchange", "both")]
     weights = {
@@ -107,18 +104,18 @@ def wrong_weights(functional: str, parts: Sequence[Part]) -> dict[str, float]:
     }
     if abs(weights["exchange"] - weights["exchange at long range"]) < 1e-9:
         del weights["exchange at long range"]
-    return {what: float(weight) for what, weight in weights.items() if abs(weight - 1) > COMPLETE}
+    return {kind: float(weight) for kind, weight in weights.items() if abs(weight - 1) > COMPLETE}
 
 
 def same(functional: str) -> list[str]:
-    """Return the other names of what PySCF makes of a functional, the shortest first."""
-    meant = read(functional)[0]
-    return sorted((name for name in _names() if understood(name) == meant), key=len)
+    """Return the names that PySCF reads as the same functional, the shortest first."""
+    definition = read(functional)[0]
+    return sorted((name for name in _names() if understood(name) == definition), key=len)
 
 
 @cache
 def _neon(functional: str) -> tuple[float, float]:
-    """Return the energies of neon by a functional at the density of Hartree-Fock, and by that."""
+    """Return the energies of neon by a functional, at the density of Hartree-Fock, and by that."""
     from pyscf import dft
 
     molecule, density, reference = _neon_density()
@@ -139,7 +136,7 @@ def _neon_density() -> tuple[Any, np.ndarray, float]:
 
 @cache
 def _names() -> tuple[str, ...]:
-    """Return names that people may mean: of libxc without their prefixes, and of PySCF."""
+    """Return the names of functionals of libxc, without prefixes, and of PySCF."""
     from pyscf.dft import libxc
 
     stems = (re.sub(r"^(HYB_)?(LDA|GGA|MGGA)_XC_", "", name) for name in libxc.XC_CODES)
@@ -147,7 +144,7 @@ def _names() -> tuple[str, ...]:
 
 
 def _passes(functional: str) -> bool:
-    """Return whether a name may be suggested."""
+    """Tell whether a name can be suggested."""
     with contextlib.suppress(Exception):
         parts, messages = parts_read(functional)
         sound = not any(part.problem for part in parts)
@@ -157,8 +154,8 @@ def _passes(functional: str) -> bool:
 
 def _suggestions(functional: str) -> str:
     lower = functional.lower().strip(", ")
-    spelt = (lower, lower.replace("-", "_"), lower.replace("-", ""), lower.replace("_", "-"))
-    twice = [name for one in spelt for name in (one, f"{one},{one}")]  # m11 is m11,m11
+    spellings = (lower, lower.replace("-", "_"), lower.replace("-", ""), lower.replace("_", "-"))
+    twice = [name for text in spellings for name in (text, f"{text},{text}")]  # m11 is m11,m11
     close = difflib.get_close_matches(lower, _names(), n=5, cutoff=0.7)
     passing = [name for name in dict.fromkeys([*twice, *close]) if _passes(name)]
     return f"; did you mean {' or '.join(passing[:3])}?" if passing else ""
@@ -167,26 +164,27 @@ def _suggestions(functional: str) -> str:
 def _close_to(name: str) -> str:
     stem = re.sub(r"^(HYB_)?(LDA|GGA|MGGA)_(XC|X|C)_", "", name).lower()
     close = difflib.get_close_matches(stem, _names(), n=10, cutoff=0.75)
-    passing = [one for one in close if one != stem and _passes(one)]
+    passing = [other for other in close if other != stem and _passes(other)]
     return f", {' or '.join(passing[:2])} for example" if passing else ""
 
 
 def _completed(functional: str, parts: Sequence[Part]) -> str:
-    """Return how a functional of which something is missing is made whole."""
+    """Return advice on completing a functional that lacks exchange or correlation."""
     if not parts and exact_exchange(functional):
         return "give hf for Hartree-Fock"
-    there, letters = {part.number for part in parts}, functional.lower().strip(", ")
-    whole = []
-    for name in _names() if there else ():
-        meant = understood(name)
-        if meant and there <= {number for number, _ in meant[1]} and _passes(name):
-            whole.append(name)
-    whole.sort(key=lambda name: (name != letters, len(name)))
-    return f"give both, as in {', '.join(whole[:3]) or '0.5*hf+0.5*b88,lyp'}"
+    numbers = {part.number for part in parts}
+    lower = functional.lower().strip(", ")
+    complete = []
+    for name in _names() if numbers else ():
+        definition = understood(name)
+        if definition and numbers <= {number for number, _ in definition[1]} and _passes(name):
+            complete.append(name)
+    complete.sort(key=lambda name: (name != lower, len(name)))
+    return f"give both, as in {', '.join(complete[:3]) or '0.5*hf+0.5*b88,lyp'}"
 
 
 def _double(functional: str, wrong: dict[str, float]) -> str:
-    """Return that double hybrids are not there, where that may be meant."""
+    """Return a note that double hybrids are not supported, if one may be meant."""
     halves = set(wrong) == {"correlation"} and wrong["correlation"] > 0
     if (halves and exact_exchange(functional)) or _DOUBLE_HYBRID.fullmatch(functional.lower()):
         return "; double hybrids need perturbation theory besides, which is not there"

@@ -1,4 +1,4 @@
-"""The functionals of libxc as PySCF has them: what a name is made of, and what each part is."""
+"""Functionals of libxc as PySCF reads them: parts of a name, and properties of each part."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 DILUTE = 1e-3
-"""Density of a uniform electron gas [Bohr⁻³] in which short-range exchange is a small part."""
+"""Density of a uniform electron gas [Bohr⁻³] with little short-range exchange."""
 _HAVE_EXC, _IN_SPACE, _VV10, _NEEDS_LAPLACIAN = 1 << 0, 1 << 7, 1 << 10, 1 << 15  # of xc.h in libxc
 _KINDS = ("exchange", "correlation", "both", "kinetic")  # in the order of xc.h
 _UNFINISHED = (
@@ -26,24 +26,24 @@ _UNFINISHED = (
 
 @dataclass(frozen=True)
 class Part:
-    """A functional of libxc, alone or in a sum.
+    """A functional of libxc, alone or as part of a sum.
 
     Attributes
     ----------
     number, name
-        Of libxc.
+        In libxc.
     factor : float
-        What it is multiplied with.
+        Its weight in the sum.
     kind : {"exchange", "correlation", "both", "kinetic"}
-        What it is an energy of.
+        Kind of energy.
     flags : int
-        What libxc says of it.
+        Flags of libxc.
     exact : bool
-        Whether exact exchange belongs to it.
+        Whether it includes exact exchange.
     omega : float
-        Of its range separation [Bohr⁻¹]; zero without.
+        Parameter of range separation [Bohr⁻¹]; zero without.
     by_erf : bool
-        Whether the ranges are separated by the error function.
+        Whether ranges are separated by the error function.
     """
 
     number: int
@@ -57,19 +57,19 @@ class Part:
 
     @property
     def local(self) -> bool:
-        """Whether it is exchange at short range, and nothing at long range."""
+        """Whether it is exchange at short range only."""
         if self.kind != "exchange" or self.omega == 0 or self.exact:
             return False
         return _dilute_exchange(self.number) < 0.7
 
     @property
     def vv10(self) -> bool:
-        """Whether the non-local correlation VV10 goes with it."""
+        """Whether it includes the non-local correlation VV10."""
         return bool(self.flags & _VV10)
 
     @property
     def problem(self) -> str:
-        """Why PySCF gets no energies and forces from it, or wrong ones; empty where it does."""
+        """Why PySCF gives no or wrong energies and forces; empty if they are right."""
         if self.kind == "kinetic":
             return "is a kinetic energy"
         if not self.flags & _IN_SPACE:
@@ -84,11 +84,14 @@ class Part:
             return "is correlation of one range only"
         if self.name == "GGA_XC_B97_D":  # D3 and D4 have parameters for it
             return ""
-        return next((why for ending, why in _UNFINISHED if re.fullmatch(ending, self.name)), "")
+        return next((why for pattern, why in _UNFINISHED if re.fullmatch(pattern, self.name)), "")
 
 
 def read(functional: str) -> tuple[tuple, str]:
-    """Return what PySCF reads (exact exchange at short and long range, omega; parts), and says."""
+    """Return how PySCF reads a functional, and its messages.
+
+    The former is exact exchange at short and long range and omega, then the parts.
+    """
     from pyscf.dft import libxc
 
     with contextlib.redirect_stderr(io.StringIO()) as messages, warnings.catch_warnings():
@@ -97,14 +100,14 @@ def read(functional: str) -> tuple[tuple, str]:
 
 
 def understood(functional: str) -> tuple | None:
-    """Return what PySCF reads, ``None`` where it cannot."""
+    """Return how PySCF reads a functional; ``None`` if it cannot."""
     with contextlib.suppress(Exception):
         return read(functional)[0]
     return None
 
 
 def parts_read(functional: str) -> tuple[tuple[Part, ...], str]:
-    """Return the parts that PySCF reads, and what it says."""
+    """Return the parts of a functional, and the messages of PySCF."""
     (_, terms), messages = read(functional)
     return tuple(_part(int(number), float(factor)) for number, factor in terms), messages
 
@@ -115,29 +118,29 @@ def _part(number: int, factor: float) -> Part:
 
     names = {int(number): name for name, number in libxc.available_libxc_functionals().items()}
     library: Any = libxc._itrf  # PySCF passes on neither kind nor flags
-    made = libxc._get_xc(number).xc_objs[0]
-    info = ctypes.c_void_p(_asked(library.xc_func_get_info, made, ctypes.c_void_p))
+    functional = libxc._get_xc(number).xc_objs[0]
+    info = ctypes.c_void_p(_call(library.xc_func_get_info, functional, ctypes.c_void_p))
     omega, alpha, beta = libxc.rsh_coeff(number)
     return Part(
         number=number,
         name=names[number],
         factor=factor,
-        kind=_KINDS[_asked(library.xc_func_info_get_kind, info, ctypes.c_int)],
-        flags=_asked(library.xc_func_info_get_flags, info, ctypes.c_int),
+        kind=_KINDS[_call(library.xc_func_info_get_kind, info, ctypes.c_int)],
+        flags=_call(library.xc_func_info_get_flags, info, ctypes.c_int),
         exact=bool(alpha or beta or libxc.hybrid_coeff(number)),
         omega=float(omega),
-        by_erf=bool(library.LIBXC_is_cam_rsh(made)),
+        by_erf=bool(library.LIBXC_is_cam_rsh(functional)),
     )
 
 
-def _asked(function: Any, of: Any, kind: Any) -> int:
+def _call(function: Any, argument: Any, kind: Any) -> int:
     function.argtypes, function.restype = (ctypes.c_void_p,), kind
-    return function(of)
+    return function(argument)
 
 
 @cache
 def _dilute_exchange(number: int) -> float:
-    """Return the exchange of a dilute uniform electron gas, as a share of what it is."""
+    """Return the exchange of a dilute uniform electron gas as a share of the exact one."""
     from pyscf.dft import libxc
 
     kinetic = 0.3 * (3 * np.pi**2) ** (2 / 3) * DILUTE ** (5 / 3)

@@ -1,4 +1,4 @@
-"""What to cite for methods and programs that engines use."""
+"""Papers to cite for methods and programs of engines."""
 
 PAPERS: dict[str | None, str] = {
     "GFN2-xTB": (
@@ -31,5 +31,4 @@ PAPERS: dict[str | None, str] = {
         "doi:10.1103/PhysRevLett.102.073005"
     ),
 }
-"""By parametrisation, program, functional, family of basis sets, basis set, dispersion
-correction."""
+"""Papers by parametrisation, program, functional, basis set (or its family), dispersion model."""

@@ -1,7 +1,4 @@
-"""Density functional theory and Hartree-Fock through PySCF (Sun et al.
-
-2020, doi:10.1063/5.0006074), in process.
-"""
+"""Density functional theory and Hartree-Fock by PySCF (Sun et al. 2020, doi:10.1063/5.0006074)."""
 
 import logging
 from importlib.metadata import PackageNotFoundError
@@ -25,8 +22,8 @@ from palirs.recipes import Count, PalirsError, recipe
 log = logging.getLogger(__name__)
 
 NEARBY = 0.3
-"""Largest move of an atom [Å] over which the orbitals of the last frame are a better start than
-those of free atoms."""
+"""Largest displacement of an atom [Å] up to which the orbitals of the last frame are a better start
+than those of free atoms."""
 SAFE_GAP = 0.05
 """Gap between occupied and empty orbitals [Hartree] below which a carried-over start might have led
 to another state."""
@@ -40,31 +37,31 @@ class PySCF(Engine):
     ----------
     functional : str
         Any name or combination PySCF and libxc know (``pbe``, ``b3lyp``, ``0.5*hf+0.5*b88,lyp``);
-        ``hf`` for Hartree-Fock. Dispersion is no part of the name, but for what has it in place of
-        VV10: ``wb97m-d3bj``, with ``dispersion=d3bj``.
+        ``hf`` for Hartree-Fock. Names do not include dispersion, except where it replaces VV10:
+        ``wb97m-d3bj``, with ``dispersion=d3bj``.
     basis : str
-        Any basis set that PySCF ships.
+        Any basis set of PySCF.
     density_fitting : bool
         Approximate the Coulomb (and exchange) integrals; four-centre integrals otherwise.
     auxiliary_basis : str or None
-        Of the density fitting; ``None`` lets PySCF choose the one made for ``basis``.
+        For density fitting; ``None`` for PySCF's choice for ``basis``.
     grid : int
-        Level of the integration grid, 0 (coarse) to 9. Forces turn with the molecule to 1e-3 eV/Å
-        at level 3 and to 1e-4 at level 4, which takes twice as long.
+        Level of the integration grid, 0 (coarse) to 9. Forces are equivariant within 1e-3
+        eV/Å at level 3, and 1e-4 at level 4, which takes twice as long.
     dispersion : {"d3bj", "d3zero", "d4"} or None
         Grimme's correction with the parameters of the functional, by simple-dftd3 and dftd4.
     convergence : float
-        Change of the energy in the last step [Hartree]. 1e-10 leaves 1e-6 eV/Å in the forces.
+        Energy change at convergence [Hartree]; 1e-10 leaves an error of 1e-6 eV/Å in the forces.
     max_cycles : int
-        Steps of each rung of the ladder.
+        Most cycles of each SCF solver.
     guess : {"previous", "minao", "atom", "huckel"}
-        Start of the SCF. ``previous`` takes the orbitals of the last frame if it is the same
-        molecule, no atom has moved by more than 0.3 Å and the gap is not small; numbers then agree
+        Initial guess of the SCF. ``previous`` uses the orbitals of the last frame if it is the same
+        molecule, no atom has moved by more than 0.3 Å and the gap is not small; results then agree
         within the convergence, not to the last digit. The others are PySCF's.
     device : {"cpu", "gpu"}
         ``gpu`` needs GPU4PySCF.
     memory : float
-        What PySCF may use [GB].
+        Memory that PySCF may use [GB].
     """
 
     functional: str = "pbe"
@@ -80,18 +77,18 @@ class PySCF(Engine):
     memory: Annotated[float, Field(ge=0.1, le=4096)] = 4.0
 
     def __post_init__(self):
-        for package, wanted, what in (
+        for package, needed, name in (
             ("pyscf", True, "'palirs[dft]'"),
             ("pyscf.dispersion", bool(self.dispersion), "'palirs[dft]'"),
             ("gpu4pyscf", self.device == "gpu", "gpu4pyscf-cuda12x (the one for your CUDA)"),
         ):
-            if wanted and not _installed(package):
-                raise PalirsError(f"engine: {package} is not installed here; pip install {what}")
+            if needed and not _installed(package):
+                raise PalirsError(f"engine: {package} is not installed here; pip install {name}")
         self._check_method()
         self._check_basis_sets()
 
     def _check_method(self) -> None:
-        """Check that PySCF does what functional and dispersion say."""
+        """Check functional and dispersion."""
         try:
             if self.functional.lower() != "hf":
                 check_name(self.functional, self.dispersion)
@@ -101,7 +98,7 @@ class PySCF(Engine):
             raise PalirsError(f"engine.functional = {self.functional!r}: {error}") from error
 
     def _check_basis_sets(self) -> None:
-        """Check that the basis sets are there, and are what they are taken for."""
+        """Check orbital and auxiliary basis set."""
         try:
             basis_sets.check_orbitals(self.basis)
         except ValueError as error:
@@ -123,13 +120,13 @@ class PySCF(Engine):
     @property
     def name(self) -> str:
         """Functional, dispersion and basis: ``PBE-D3BJ/def2-SVPD``."""
-        apart = self.dispersion and not in_name(self.functional)
-        added = f"-{self.dispersion}" if apart else ""
-        return f"{(self.functional + added).upper()}/{self.basis}"
+        separate = self.dispersion and not in_name(self.functional)
+        suffix = f"-{self.dispersion}" if separate else ""
+        return f"{(self.functional + suffix).upper()}/{self.basis}"
 
     @property
     def settings(self) -> dict:
-        """Everything that changes a converged number: not device, memory, guess or steps."""
+        """Everything that changes a converged result: not device, memory, guess or cycles."""
         settings: dict = {
             "functional": self.functional.lower(),
             "basis": self.basis.lower(),
@@ -147,24 +144,23 @@ class PySCF(Engine):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Of the program, and of functional, basis set and dispersion where they are well known."""
-        wanted = (
-            self.functional.lower(),
-            *(key for key in ("def2", self.basis.lower()) if self.basis.lower().startswith(key)),
+        """Papers on PySCF and well-known functionals, basis sets and dispersion corrections."""
+        basis = self.basis.lower()
+        family = ("def2",) if basis.startswith("def2") else ()
+        names = (
+            "pyscf",
+            *dict.fromkeys((self.functional.lower(), *family, basis)),
+            self.dispersion,
         )
-        return tuple(
-            PAPERS[key]
-            for key in ("pyscf", *dict.fromkeys(wanted), self.dispersion)
-            if key in PAPERS
-        )
+        return tuple(PAPERS[name] for name in names if name in PAPERS)
 
     @property
     def elements(self) -> frozenset[int]:
-        """Those the basis set covers."""
+        """Elements of the basis set."""
         return basis_sets.covered(self.basis)
 
     def check(self, atoms: Atoms) -> None:
-        """Raise :class:`PalirsError` if the basis set, or the auxiliary one, lacks an element."""
+        """Raise :class:`PalirsError` if the orbital or auxiliary basis set lacks an element."""
         super().check(atoms)
         if not self.density_fitting:
             return
@@ -198,11 +194,10 @@ class PySCF(Engine):
 
 
 class PySCFCalculator(Calculator):
-    """One energy, gradient and dipole per frame, with a ladder of SCF solvers.
+    """An ASE calculator that falls back on other SCF solvers if one does not converge.
 
-    The ladder: DIIS from the start that the recipe names; if that does not converge, DIIS from free
-    atoms with a level shift of 0.3 Hartree and damping, then without them from where that led; at
-    last the second-order solver. What does not converge there has failed.
+    They are DIIS from the initial guess of the recipe; DIIS from free atoms with a level shift of
+    0.3 Hartree and damping, followed by DIIS without them; the second-order solver.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "dipole"]
@@ -210,9 +205,8 @@ class PySCFCalculator(Calculator):
     def __init__(self, engine: PySCF):
         super().__init__()
         self.engine = engine
-        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = (
-            None  # numbers, positions, occupied orbitals
-        )
+        # numbers, positions and occupied orbitals of the last frame
+        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Calculate energy [eV], forces [eV/Å] and dipole [e·Å]."""
@@ -245,15 +239,15 @@ class PySCFCalculator(Calculator):
             fresh = self._method()
             fresh.kernel()
             method = min((m for m in (method, fresh) if m.converged), key=lambda m: m.e_tot)
-        for climb in (self._shifted, self._second_order):
+        for solver in (self._shifted, self._second_order):
             if method.converged:
                 return method
             log.info(
                 "%s: SCF not converged, %s",
                 self.atoms.symbols,
-                climb.__name__.strip("_").replace("_", " "),
+                solver.__name__.strip("_").replace("_", " "),
             )
-            method = climb(method)
+            method = solver(method)
         if not method.converged:
             raise EngineFailure(
                 "SCF not converged with DIIS, level shift and second-order solver "
@@ -298,29 +292,25 @@ class PySCFCalculator(Calculator):
         if engine.dispersion and not in_name(engine.functional):
             method.disp = engine.dispersion
         method.conv_tol = engine.convergence
-        method.conv_tol_grad = (
-            engine.convergence**0.5 / 30
-        )  # PySCF's own choice leaves thirty times the noise in the forces
+        # PySCF's default leaves thirty times the noise in the forces
+        method.conv_tol_grad = engine.convergence**0.5 / 30
         method.max_cycle = engine.max_cycles
         method.init_guess = "minao" if engine.guess == "previous" else engine.guess
         method.chkfile = None
         return method.to_gpu() if engine.device == "gpu" else method
 
     def _carried(self) -> np.ndarray | None:
-        """Return the occupied orbitals of the last frame if they fit this one."""
+        """Return the occupied orbitals of the last frame if they are a good start for this one."""
         if self.engine.guess != "previous" or self.last is None or self.atoms is None:
             return None
         numbers, positions, occupied = self.last
-        if (
-            not np.array_equal(numbers, self.atoms.numbers)
-            or abs(positions - self.atoms.positions).max() > NEARBY
-        ):
-            return None
-        return occupied
+        same = np.array_equal(numbers, self.atoms.numbers)
+        near = same and abs(positions - self.atoms.positions).max() <= NEARBY
+        return occupied if near else None
 
     @staticmethod
     def _density(method, occupied: np.ndarray) -> np.ndarray:
-        """Return the density of orbitals, orthonormalised where the atoms are now (Löwdin)."""
+        """Return the density of orbitals, orthonormalised at the current positions (Löwdin)."""
         overlap = occupied.T @ _host(method.get_ovlp()) @ occupied
         values, vectors = np.linalg.eigh(overlap)
         orthonormal = occupied @ (vectors / np.sqrt(values)) @ vectors.T

@@ -1,4 +1,4 @@
-"""GFN2-xTB and its relatives through tblite, in this process."""
+"""GFN2-xTB, GFN1-xTB and IPEA1-xTB by tblite."""
 
 from typing import Annotated, Literal
 
@@ -19,11 +19,11 @@ class TBLite(Engine):
     method : {"GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"}
         Parametrisation.
     accuracy : float
-        Multiplies tblite's convergence thresholds. 0.01 converges forces to about 2e-6 eV/Å, which
-        finite differences need; the library's own default of 1 leaves 3e-4 eV/Å and saves a fifth
-        of the time.
+        Factor of tblite's convergence thresholds. 0.01 converges forces to about 2e-6 eV/Å, which
+        finite differences need; the default of tblite, 1, leaves an error of 3e-4 eV/Å and saves a
+        fifth of the time.
     electronic_temperature : float
-        Fermi smearing [K].
+        Of Fermi smearing [K].
     """
 
     method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = "GFN2-xTB"
@@ -32,7 +32,7 @@ class TBLite(Engine):
 
     @property
     def name(self) -> str:
-        """The parametrisation."""
+        """Name of the parametrisation."""
         return self.method
 
     @property
@@ -47,12 +47,12 @@ class TBLite(Engine):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Of the parametrisation."""
+        """Paper on the parametrisation."""
         return (PAPERS[self.method],)
 
     @property
     def elements(self) -> frozenset[int]:
-        """Hydrogen to radon."""
+        """Elements from hydrogen to radon."""
         return frozenset(range(1, 87))
 
     def calculator(self) -> Calculator:

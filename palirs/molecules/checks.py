@@ -1,4 +1,4 @@
-"""What a closed-shell treatment of isolated molecules covers, and what it does not."""
+"""Checks that a structure is an isolated, neutral molecule with a closed shell."""
 
 import unicodedata
 from functools import cache
@@ -12,17 +12,16 @@ from palirs.molecules.statements import check_charge, check_spin
 from palirs.recipes import PalirsError
 
 CLOSEST_CONTACT = 0.6
-"""Two atoms closer than this share of the sum of their covalent radii lie on top of each other."""
+"""Closest allowed distance of two atoms, as a fraction of the sum of their covalent radii."""
 APART = 1.75
-"""Two atoms further apart than this times the sum of their covalent radii are not bonded: a C-H
-bond of 1.9 Å, C-C of 2.7 Å."""
+"""Longest bond in units of the sum of the covalent radii: 1.9 Å for C-H, 2.7 Å for C-C."""
 LONGEST_NAME = 150
-"""Bytes of a name: names of files have 255 at most, and more comes after the name."""
+"""Most bytes of a name: file names have at most 255, and longer suffixes follow."""
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 
 
 def check(atoms: Atoms) -> None:
-    """Raise :class:`PalirsError` for what the treatment of isolated closed shells does not cover."""
+    """Raise :class:`PalirsError` unless a structure is an isolated molecule with a closed shell."""
     name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
     if len(atoms) < 2:
         raise PalirsError(
@@ -31,7 +30,8 @@ def check(atoms: Atoms) -> None:
     check_name(name)
     if atoms.pbc.any():
         raise PalirsError(
-            f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are treated"
+            f"molecule {name!r}: periodic boundary conditions are set; only isolated molecules are "
+            "treated"
         )
     if not np.isfinite(atoms.positions).all():
         raise PalirsError(f"molecule {name!r}: positions are not finite numbers")
@@ -43,57 +43,62 @@ def check(atoms: Atoms) -> None:
     check_spin(atoms, name)
     if atoms.numbers.sum() % 2:
         raise PalirsError(
-            f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell molecules are treated"
+            f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell "
+            "molecules are treated"
         )
     check_ground_state(atoms, name)
     _check_contacts(atoms, name)
 
 
 def check_name(name: object) -> None:
-    """Raise :class:`PalirsError` for a name that files cannot have."""
+    """Raise :class:`PalirsError` for a name that cannot be part of file names."""
     if not isinstance(name, str):
         raise PalirsError(
-            f"molecule name {str(name)[:60]!r}: it is no text but {type(name).__name__}; write {keys.MOLECULE}=<name>"
+            f"molecule name {str(name)[:60]!r}: it is no text but {type(name).__name__}; write "
+            f"{keys.MOLECULE}=<name>"
         )
     if not name or name.startswith(".") or any(_is_strange(character) for character in name):
         raise PalirsError(
-            f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', '_', ',' and '.'"
+            f"molecule name {name!r}: it becomes part of file names, use letters, digits, '-', "
+            "'_', ',' and '.'"
         )
     if (size := len(name.encode())) > LONGEST_NAME:
         raise PalirsError(
-            f"molecule name {name[:40]!r}…: it becomes part of file names and has {size} bytes; give one of at most {LONGEST_NAME}"
+            f"molecule name {name[:40]!r}…: it becomes part of file names and has {size} bytes; "
+            f"give one of at most {LONGEST_NAME}"
         )
 
 
 def _is_strange(character: str) -> bool:
-    """Tell whether a character is a blank, a control character, or one that separates folders."""
+    """Tell whether a character is a blank, a control character or a path separator."""
     return character in "/\\" or character.isspace() or unicodedata.category(character)[0] == "C"
 
 
 def check_ground_state(atoms: Atoms, name: str) -> None:
     """Raise :class:`PalirsError` for a molecule whose ground state is a triplet, by ASE's G2 set.
 
-    They are of its composition (O2, SO), or diatomic molecules with as many valence electrons and
-    hydrogen atoms (SeO, NF, PH).
+    Triplets of the set are compared by composition (O2, SO); diatomic molecules also by their
+    number of valence electrons and hydrogen atoms (SeO, NF, PH).
     """
     moments = _g2_moments()
     kinds = (_composition(atoms), _diatomic_kind(atoms))
     if any(kind in moments and all(moments[kind]) for kind in kinds):
         raise PalirsError(
-            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet, open shell; only closed-shell molecules are treated"
+            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet, open shell; "
+            "only closed-shell molecules are treated"
         )
 
 
 def may_be_triplet(atoms: Atoms) -> bool:
-    """Tell whether the G2 set has a triplet beside the singlet of this composition (CH2)."""
+    """Tell whether the G2 set has a triplet of this composition (CH2)."""
     return any(_g2_moments().get(_composition(atoms), []))
 
 
 @cache
 def _g2_moments() -> dict[tuple, list[bool]]:
-    """Return which molecules of the G2 set have magnetic moments, by composition and diatomic kind.
+    """Return whether molecules of the G2 set have magnetic moments, by composition and kind.
 
-    Those with an odd number of electrons, which all have, are left out.
+    Those with an odd number of electrons are left out: all of them have.
     """
     moments: dict[tuple, list[bool]] = {}
     from ase.build import molecule as g2_molecule  # takes long to import
@@ -113,9 +118,9 @@ def _composition(atoms: Atoms) -> tuple:
 
 
 def _diatomic_kind(atoms: Atoms) -> tuple:
-    """Return valence electrons and hydrogen atoms of a diatomic molecule; nothing of another.
+    """Return valence electrons and hydrogen atoms of a diatomic molecule; empty for others.
 
-    Transition metals, whose valence is not told by their place, are left out too.
+    Transition metals, whose valence does not follow from their group, are left out too.
     """
     valences = [_valence(number) for number in atoms.numbers.tolist()]
     if len(atoms) != 2 or not all(valences):
@@ -124,7 +129,7 @@ def _diatomic_kind(atoms: Atoms) -> tuple:
 
 
 def _valence(number: int) -> int:
-    """Return the valence electrons of a main group element; 0 of others."""
+    """Return the valence electrons of a main group element; 0 for others."""
     outer = number - max((gas for gas in NOBLE_GASES if gas < number), default=0)
     if number <= 20 or outer <= 2:
         return outer
@@ -133,31 +138,30 @@ def _valence(number: int) -> int:
 
 
 def pieces(atoms: Atoms) -> np.ndarray:
-    """Return the number of the molecule that each atom belongs to, ``[N]``: atoms hang together by distances below :data:`APART`."""
+    """Return the index of the fragment of each atom, ``[atoms]``, by bonds up to :data:`APART`."""
     from scipy.sparse.csgraph import connected_components  # takes long to import
 
-    _, found = connected_components(relative_distances(atoms) < APART, directed=False)
-    return found
+    return connected_components(relative_distances(atoms) < APART, directed=False)[1]
 
 
 def check_whole(atoms: Atoms) -> None:
-    """Raise :class:`PalirsError` for several molecules in one."""
-    found = pieces(atoms)
-    if found.max() > 0:
+    """Raise :class:`PalirsError` for a structure of several fragments."""
+    fragments = pieces(atoms)
+    if fragments.max() > 0:
         parts = " and ".join(
-            str(Atoms(atoms.numbers[found == number]).symbols) for number in range(found.max() + 1)
+            str(Atoms(atoms.numbers[fragments == number]).symbols)
+            for number in range(fragments.max() + 1)
         )
         raise PalirsError(
-            f"molecule {atoms.info[keys.MOLECULE]!r}: {parts} are not bonded to each other; give them one by one, or "
-            f"molecules.complexes=true if a complex is meant"
+            f"molecule {atoms.info[keys.MOLECULE]!r}: {parts} are not bonded to each other; give "
+            "them one by one, or molecules.complexes=true if a complex is meant"
         )
 
 
 def intact(atoms: Atoms, optimum: Atoms) -> bool:
-    """Tell whether a displaced molecule hangs together as its optimum does, no atoms on top of each other."""
-    return bool(relative_distances(atoms).min() >= CLOSEST_CONTACT) and bool(
-        pieces(atoms).max() == pieces(optimum).max()
-    )
+    """Tell whether a displaced molecule has as many fragments as its optimum, and no overlaps."""
+    apart = relative_distances(atoms).min() >= CLOSEST_CONTACT
+    return bool(apart and pieces(atoms).max() == pieces(optimum).max())
 
 
 def _check_contacts(atoms: Atoms, name: str) -> None:
@@ -165,6 +169,6 @@ def _check_contacts(atoms: Atoms, name: str) -> None:
     i, j = np.unravel_index(ratio.argmin(), ratio.shape)
     if ratio[i, j] < CLOSEST_CONTACT:
         raise PalirsError(
-            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {atoms.get_distance(i, j):.2f} Å apart, "
-            f"on top of each other; are the positions in Å?"
+            f"molecule {name!r}: atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
+            f"{atoms.get_distance(i, j):.2f} Å apart, on top of each other; are the positions in Å?"
         )

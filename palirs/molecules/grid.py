@@ -1,17 +1,16 @@
-"""The grid of positions on which a structure stays the same through files."""
+"""Rounding of positions to the precision of files, so that structures survive them unchanged."""
 
 import numpy as np
 from ase import Atoms
 
 DECIMALS = 8
-"""Positions are kept on a grid of 1e-8 Å, the precision of the extended XYZ file, so that a
-structure that went through a file is still the same structure."""
+"""Decimals of positions [Å], the precision of extended XYZ files."""
 
 
 def on_grid(atoms: Atoms) -> Atoms:
-    """Return a copy with positions rounded to the grid of the files.
+    """Return a copy with positions rounded to :data:`DECIMALS`.
 
-    Masses of isotopes stay, calculator and velocities do not.
+    It keeps ``info`` and masses of isotopes, but neither calculator nor velocities.
     """
     positions = np.round(atoms.positions, DECIMALS) + 0.0
     rounded = Atoms(atoms.numbers, positions=positions, info=dict(atoms.info))
@@ -20,6 +19,6 @@ def on_grid(atoms: Atoms) -> Atoms:
 
 
 def keep_masses(old: Atoms, new: Atoms) -> None:
-    """Give a structure the masses of isotopes that another has, if it has any [amu]."""
+    """Copy the masses of isotopes [amu] from one structure to another, if it has any."""
     if old.has("masses"):
         new.set_masses(old.get_masses())

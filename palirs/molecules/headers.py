@@ -1,4 +1,4 @@
-"""What files state beside the geometry: comment lines of xyz files, headers of programs."""
+"""Charge, spin and names in comment lines of xyz files and in files of programs."""
 
 import re
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from palirs.molecules.statements import is_statement
 
 XYZ = (".xyz", ".extxyz")
 PAIR = re.compile(r"""([^\s=]+)=("(?:\\.|[^"\\])*"|'[^']*'|\{[^}]*\}|\S*)""")
-"""A key and its value in the comment line of extended XYZ."""
+"""Key and value in the comment line of extended XYZ."""
 IN_WORDS = re.compile(
     r"\b(?P<key>charge|multiplicity|mult|spin)\b\s*:?\s*(?P<value>[+-]?\d+(?:\.\d+)?)(?![\w.])",
     re.IGNORECASE,
 )
-"""The same in a sentence."""
+"""Charge or spin in a sentence."""
 BOTH = re.compile(r"\s*(?P<charge>[+-]?\d)[\s,]+(?P<multiplicity>[1-9])\s*")
-"""A comment line with charge and multiplicity alone, as quantum chemistry has it."""
+"""A comment line of charge and multiplicity only, as programs of quantum chemistry write it."""
 PROGRAMS = {
     "cjson": (r'"totalCharge"\s*:\s*([+-]?\d+)', r'"totalSpinMultiplicity"\s*:\s*(\d+)'),
     "gamess-us-out": (r"CHARGE OF MOLECULE\s*=\s*([+-]?\d+)", r"SPIN MULTIPLICITY\s*=\s*(\d+)"),
@@ -27,10 +27,10 @@ PROGRAMS = {
     "nwchem-out": (r"^\s*Charge\s*:\s*([+-]?\d+)", r"^\s*Spin multiplicity\s*:\s*(\d+)"),
     "orca-output": (r"Total Charge\s+Charge\s+\.+\s*([+-]?\d+)", r"Mult\s+\.+\s*(\d+)"),
 }
-"""Where programs write charge and multiplicity, by ASE's name of the format."""
+"""Patterns of charge and multiplicity in files of programs, by ASE's name of the format."""
 PDB = "proteindatabank"
 FORMAL = re.compile(r"^(?:ATOM  |HETATM).{72}(\d)([+-])", re.MULTILINE)
-"""Charge of an atom in the format of the Protein Data Bank."""
+"""Formal charge of an atom in the format of the Protein Data Bank."""
 
 
 def comments(path: Path) -> list[str]:
@@ -47,10 +47,10 @@ def comments(path: Path) -> list[str]:
 
 
 def restore(atoms: Atoms, comment: str) -> None:
-    """Give ``info`` of a frame what its comment line says.
+    """Correct ``info`` of a frame by its comment line.
 
-    ASE makes numbers, truth values and lists of names, drops brackets, and takes the words of a
-    sentence for truth values; charge and spin are found in sentences too.
+    ASE turns names into numbers, booleans and lists, drops brackets, and reads the words of a
+    sentence as booleans. Charge and spin are read from sentences too.
     """
     pairs = dict(PAIR.findall(comment))
     for word in [key for key, value in atoms.info.items() if value is True and key not in pairs]:
@@ -72,7 +72,7 @@ def _unquoted(text: str) -> str:
 def _in_words(text: str, protons: int) -> Iterator[tuple[str, float]]:
     """Yield charge and spin that a text states.
 
-    Two numbers alone are both only where they fit the number of electrons.
+    Two numbers without words count only if they agree with the number of electrons.
     """
     if match := BOTH.fullmatch(text):
         charge, multiplicity = int(match["charge"]), int(match["multiplicity"])
@@ -83,7 +83,7 @@ def _in_words(text: str, protons: int) -> Iterator[tuple[str, float]]:
 
 
 def stated_by_program(text: str, kind: str) -> dict[str, int]:
-    """Return charge and multiplicity that an input or output states, the last ones of it.
+    """Return the charge and multiplicity that a file of a program states last.
 
     Parameters
     ----------

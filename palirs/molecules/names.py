@@ -27,15 +27,15 @@ def table() -> dict[str, Atoms]:
 
 @cache
 def _g2() -> dict[str, Callable[[], Atoms]]:
-    """Return what makes each molecule of ASE's G2 set; imported late, it takes long."""
-    from ase.build import molecule
+    """Return a constructor of each molecule of ASE's G2 set, by name."""
+    from ase.build import molecule  # takes long to import
     from ase.collections import g2
 
     return {name: partial(molecule, name) for name in g2.names}
 
 
 def groups() -> dict[str, list[str]]:
-    """Return the groups of the shipped table: name of the group to names of its molecules."""
+    """Return the names of the molecules of each group of the shipped table."""
     members: dict[str, list[str]] = {}
     for name, atoms in table().items():
         members.setdefault(atoms.info["group"], []).append(name)
@@ -45,15 +45,16 @@ def groups() -> dict[str, list[str]]:
 def written(smiles: str, conformers: int = 1) -> list[Atoms]:
     """Return conformers of a SMILES.
 
-    The first of a shipped molecule, without another name, is the shipped one.
+    The first is the shipped structure if there is one and the SMILES has no name of its own.
     """
-    from palirs.geometry import smiles as chemistry  # RDKit, which takes a part of a second
+    from palirs.geometry import smiles as chemistry  # imports RDKit
 
     canonical = chemistry.canonical(smiles)
-    known = {
-        name: chemistry.canonical(str(atoms.info["smiles"])) for name, atoms in table().items()
-    }
-    shipped = [name for name, text in known.items() if text == canonical]
+    shipped = [
+        name
+        for name, atoms in table().items()
+        if chemistry.canonical(str(atoms.info["smiles"])) == canonical
+    ]
     if canonical is None or not shipped or len(smiles.split()) > 1:
         return chemistry.conformers(smiles, conformers)
     if conformers == 1:
@@ -70,16 +71,16 @@ def named(name: str, conformers: int = 1) -> list[Atoms]:
     elif name in _g2():
         atoms = _g2()[name]()
     elif _reads_as_smiles(name):
-        return _taken_for_smiles(name, conformers)
+        return _read_as_smiles(name, conformers)
     else:
-        known = [*groups(), *table(), *_g2()]
-        close = difflib.get_close_matches(name, known, n=3)
+        close = difflib.get_close_matches(name, [*groups(), *table(), *_g2()], n=3)
         close = close or difflib.get_close_matches(name.upper(), _g2(), n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise PalirsError(
             f"molecules.names: unknown molecule {name!r}; {hint}Known are the groups "
-            f"{', '.join(groups())}, their members ({', '.join(list(table())[:5])}, ...), and ASE's G2 "
-            f"names (H2O, CH3OH, ...). For another one give its SMILES or molecules.files=[my.xyz]"
+            f"{', '.join(groups())}, their members ({', '.join(list(table())[:5])}, ...), and "
+            "ASE's G2 names (H2O, CH3OH, ...). For another one give its SMILES or "
+            "molecules.files=[my.xyz]"
         )
     atoms.info[keys.MOLECULE] = name
     return [atoms]
@@ -91,16 +92,21 @@ def _reads_as_smiles(text: str) -> bool:
     return canonical(text) is not None
 
 
-def _taken_for_smiles(text: str, conformers: int) -> list[Atoms]:
-    """Return what a name is as a SMILES, and warn if it may be meant as a formula."""
+def _read_as_smiles(text: str, conformers: int) -> list[Atoms]:
+    """Return conformers of a name as a SMILES, and warn if it may be a molecular formula."""
     from palirs.geometry.smiles import formula
 
-    molecules, composition = written(text, conformers), str(formula(text))
+    molecules = written(text, conformers)
+    composition = str(formula(text))
     if means_formula(text, composition):
         meant = " or ".join(_same_formula(text)) or "the SMILES of that molecule"
         log.warning(
-            "molecules.names: %s is no known name and was read as a SMILES, which is %s; if the formula %s is meant, write %s",
-            *(text, composition, text, meant),
+            "molecules.names: %s is no known name and was read as a SMILES, which is %s; if the "
+            "formula %s is meant, write %s",
+            text,
+            composition,
+            text,
+            meant,
         )
     else:
         name = molecules[0].info[keys.MOLECULE]
@@ -109,17 +115,17 @@ def _taken_for_smiles(text: str, conformers: int) -> list[Atoms]:
 
 
 def means_formula(text: str, composition: str) -> bool:
-    """Tell whether a text may be meant as a molecular formula, which is not that of its SMILES.
+    """Tell whether a text may be meant as a molecular formula that differs from its SMILES.
 
-    So are those that are the formula of a known molecule (OCO, NNO), and those that name three or
-    more elements once each (OCN), or two whose molecule has a closed shell (NF, but not CF).
+    It is if it is the formula of a known molecule (OCO, NNO), if it has three or more elements once
+    each (OCN), or two of which the molecule has a closed shell (NF, but not CF).
 
     Parameters
     ----------
     text : str
-        What was given.
+        As given.
     composition : str
-        Formula of the molecule that it is as a SMILES.
+        Formula of the text read as a SMILES.
     """
     counts = _counts(text)
     if not counts or counts == _counts(composition):
@@ -130,13 +136,14 @@ def means_formula(text: str, composition: str) -> bool:
 
 
 def _same_formula(text: str) -> list[str]:
-    """Return the names that the G2 set and the table have for a formula."""
-    counts, known = _counts(text), {**{name: make() for name, make in _g2().items()}, **table()}
-    return [name for name, atoms in known.items() if atoms.symbols.formula.count() == counts]
+    """Return the names of molecules of a formula in the G2 set and the table."""
+    counts = _counts(text)
+    molecules = {**{name: make() for name, make in _g2().items()}, **table()}
+    return [name for name, atoms in molecules.items() if atoms.symbols.formula.count() == counts]
 
 
 def _counts(text: str) -> dict[str, int]:
-    """Return how many atoms of each element a formula has; nothing where it is none."""
+    """Return the number of atoms of each element of a formula; empty if it is not one."""
     try:
         return Formula(text).count()
     except (ValueError, KeyError):

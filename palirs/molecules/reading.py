@@ -1,4 +1,4 @@
-"""Structures from files of any format that ASE or RDKit read."""
+"""Read structures from files of any format of ASE or RDKit."""
 
 import io
 import logging
@@ -21,9 +21,9 @@ MOLFILES = (".mol", ".sdf", ".sd", ".mdl")
 
 
 def read_frames(path: str | Path) -> list[Atoms]:
-    """Return every structure of a file, molfiles and SD files by RDKit, any other format by ASE.
+    """Return all structures of a file, read by RDKit from molfiles and SD files, else by ASE.
 
-    ``info['molecule']`` is what the file has there, as text.
+    ``info['molecule']`` is that of the file, as text.
 
     Raises
     ------
@@ -43,11 +43,9 @@ def read_frames(path: str | Path) -> list[Atoms]:
 def _frames(path: str | Path) -> list[Atoms]:
     if _ending(path) in MOLFILES:
         return _read_molfile(str(path), 1)
-    from ase.io import (
-        read as read_by_ase,  # a quarter of a second, which settings need not wait for
-    )
+    import ase.io  # takes long to import
 
-    frames = cast("list[Atoms]", read_by_ase(path, index=":", do_not_split_by_at_sign=True))
+    frames = cast("list[Atoms]", ase.io.read(path, index=":", do_not_split_by_at_sign=True))
     if _ending(path) in headers.XYZ:
         for atoms, comment in zip(frames, headers.comments(Path(path)), strict=False):
             headers.restore(atoms, comment)
@@ -60,20 +58,20 @@ def read(path: str, conformers: int = 1) -> list[Atoms]:
     Parameters
     ----------
     path : str
-        In any format that ASE or RDKit read.
+        In any format of ASE or RDKit.
     conformers : int
-        So many of each sketch in two dimensions at most.
+        Most conformers of each sketch in two dimensions.
 
     Returns
     -------
     list of Atoms
-        Each with ``info['molecule']``; what the file states of charge and spin is in ``info`` and
-        calculator, for the checks.
+        Each with ``info['molecule']``; charge and spin of the file are in ``info`` and calculator,
+        for the checks.
 
     Raises
     ------
     PalirsError
-        If it cannot be read, or something in the place of a name is none.
+        If it cannot be read, or a name in it is not a text.
     """
     if not Path(path).is_file():
         raise PalirsError(f"molecules.files: no file {path!r}")
@@ -96,27 +94,27 @@ def read(path: str, conformers: int = 1) -> list[Atoms]:
 
 
 def _ending(path: str | Path) -> str:
-    """Return the ending of a file's name, without that of a compressed one."""
+    """Return the ending of a file name, before that of compression."""
     name = re.sub(r"\.(gz|bz2|xz)$", "", Path(path).name.lower())
     return Path(name).suffix
 
 
 def _numbered(path: str, count: int) -> list[str]:
-    """Return names made of that of a file, without its blanks: ``water (1).xyz`` is usual."""
+    """Return names from that of a file, numbered if several, with blanks as underscores."""
     stem = re.sub(r"\s+", "_", Path(path).stem)
     return [stem] if count == 1 else [f"{stem}-{number}" for number in range(count)]
 
 
 def _name(value: object, default: str, path: str) -> str:
-    """Return the name that a file has, or the default where it has none."""
+    """Return the name that a file states, or the default."""
     if value is None or (isinstance(value, str) and not value) or not np.size(cast("str", value)):
         return default
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
         raise PalirsError(
-            f"molecules.files: {path!r} has {keys.MOLECULE} = {str(value)[:60]!r}, which is no name but "
-            f"{type(value).__name__}; write it as text, or leave it out"
+            f"molecules.files: {path!r} has {keys.MOLECULE} = {str(value)[:60]!r}, which is no "
+            f"name but {type(value).__name__}; write it as text, or leave it out"
         )
     return value
 
@@ -124,16 +122,16 @@ def _name(value: object, default: str, path: str) -> str:
 def _read_molfile(path: str, conformers: int) -> list[Atoms]:
     from ase.io.formats import open_with_compression
 
-    from palirs.geometry import molfiles  # RDKit, which takes a part of a second
+    from palirs.geometry import molfiles  # imports RDKit
 
     with open_with_compression(path, "rb") as stream:
         records = molfiles.records(stream.read().decode(errors="replace"))
     names = _numbered(path, len(records))
-    if len(records) > 1:  # one molecule is called by its file
+    if len(records) > 1:  # a single molecule is named by its file
         titles = [re.sub(r"\s+", "_", molfiles.title(record)) for record in records]
-        once = {title for title, count in Counter(titles).items() if count == 1}
+        unique = {title for title, count in Counter(titles).items() if count == 1}
         names = [
-            title if title in once and _is_name(title) else name
+            title if title in unique and _is_name(title) else name
             for title, name in zip(titles, names, strict=True)
         ]
     frames = []
@@ -152,7 +150,7 @@ def _is_name(text: str) -> bool:
 
 
 def _read_foreign(path: str) -> list[Atoms]:
-    """Read a file by ASE, and charge, spin and isotopes that ASE drops of it."""
+    """Read a file by ASE, with charge, spin and isotopes that ASE drops."""
     from ase.db import connect
     from ase.io.formats import filetype, open_with_compression
 
@@ -172,18 +170,17 @@ def _read_foreign(path: str) -> list[Atoms]:
 def _read_gaussian(text: str) -> list[Atoms]:
     """Read the first job of a Gaussian input.
 
-    Charge and multiplicity are among the parameters of its calculator; isotopes become masses
-    [amu].
+    Charge and multiplicity are parameters of the calculator; isotopes become masses [amu].
     """
-    from ase.io import read as read_by_ase
+    import ase.io
 
     from palirs.geometry.molfiles import isotope_mass
 
     first = re.split(r"^\s*--link1--", text, flags=re.IGNORECASE | re.MULTILINE)[0]
     first = re.sub(r"^(\s*[+-]?\d+)\s*,\s*(\d+\s*)$", r"\1 \2", first, flags=re.MULTILINE)
     stream = io.StringIO(first)
-    read_frames = read_by_ase(stream, index=":", format="gaussian-in", attach_calculator=True)
-    frames = cast("list[Atoms]", read_frames)
+    structures = ase.io.read(stream, index=":", format="gaussian-in", attach_calculator=True)
+    frames = cast("list[Atoms]", structures)
     for atoms in frames:
         isotopes = getattr(atoms.calc, "parameters", {}).get("isolist") or []
         masses = [
@@ -198,19 +195,19 @@ def _read_gaussian(text: str) -> list[Atoms]:
 
 
 def _look_for_hydrogen(atoms: Atoms) -> None:
-    """Warn of a molecule whose hydrogen atoms may have been left out."""
+    """Warn if the hydrogen atoms of a molecule seem to be missing."""
     from palirs.geometry.molfiles import is_whole
 
     if not is_whole(atoms):
         log.warning(
-            "molecule %r has no hydrogen atoms, and bonds to spare; if its file leaves them out, give "
-            "them, or a .mol or .sdf file, whose bonds tell where they are",
+            "molecule %r has no hydrogen atoms, and bonds to spare; if its file leaves them out, "
+            "give them, or a .mol or .sdf file, whose bonds tell where they are",
             atoms.info[keys.MOLECULE],
         )
 
 
 def _unreadable(path: str, error: Exception) -> str:
-    """Return why a file cannot be read, in a sentence."""
+    """Return the reason why a file cannot be read, as a sentence."""
     from ase.io.formats import UnknownFileTypeError
 
     if isinstance(error, UnknownFileTypeError):

@@ -1,4 +1,4 @@
-"""The molecules of a study, as the configuration has them."""
+"""The molecules of a study as a setting."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from palirs.recipes import Before, InStudy, PalirsError, recipe
 log = logging.getLogger(__name__)
 
 NATURAL = 0.01
-"""Masses nearer to that of the element [amu] are those of a file's own table."""
+"""Largest deviation from the mass of the element [amu] that is not an isotope."""
 
 
 @recipe
@@ -31,13 +31,13 @@ class Molecules:
     ----------
     names : tuple of str
         Names of the shipped table (``methanol``), its groups (``organics24``, ``transfer8``), or
-        ASE G2 names (``H2O``); what is none of these is a file, or else a SMILES.
+        ASE G2 names (``H2O``); any other name is a file or a SMILES.
     smiles : tuple of str
-        SMILES, each with a name after a space if it should have its own: ``CC(C)=O`` or ``CC(C)=O
-        acetone``. Here ``CO`` is methanol.
+        SMILES, optionally with a name after a space: ``CC(C)=O`` or ``CC(C)=O acetone``. Here
+        ``CO`` is methanol.
     conformers : int
-        So many conformers of each SMILES, or sketch, at most, the lowest by a force field, each a
-        molecule of its own: ``name``, ``name-2``, …
+        Most conformers of each SMILES or sketch, the lowest in a force field, each a molecule of
+        its own: ``name``, ``name-2``, …
     files : tuple of str
         Files that ASE or RDKit can read; each frame is one molecule, named by its
         ``info['molecule']``, its title in an SD file of several, or by the file. A column
@@ -71,7 +71,8 @@ class Molecules:
         ]
         if not by_name and not from_files:
             raise PalirsError(
-                "molecules: the list is empty; give molecules.names=[methanol], molecules.smiles=[CCO] or molecules.files=[my.xyz]"
+                "molecules: the list is empty; give molecules.names=[methanol], "
+                "molecules.smiles=[CCO] or molecules.files=[my.xyz]"
             )
         _check_names([atoms.info[keys.MOLECULE] for atoms in (*by_name, *from_files)])
         for atoms in (*by_name, *from_files):
@@ -84,21 +85,22 @@ class Molecules:
 
 
 def _check_names(names: list[str]) -> None:
-    """Raise :class:`PalirsError` for two molecules whose files may be the same."""
+    """Raise :class:`PalirsError` for two molecules that would share files."""
     seen: dict[str, str] = {}
     for name in names:
         plain = unicodedata.normalize("NFC", str(name)).casefold()
-        if plain in seen:
-            other = seen[plain]
-            if name == other:
-                raise PalirsError(
-                    f"molecules: two molecules are called {name!r}; names must differ, rename one of them"
-                )
+        if plain not in seen:
+            seen[plain] = name
+            continue
+        if name == seen[plain]:
             raise PalirsError(
-                f"molecules: {other!r} and {name!r} differ in capitals only, which files of macOS and "
-                f"Windows do not tell apart; rename one of them"
+                f"molecules: two molecules are called {name!r}; names must differ, rename one of "
+                "them"
             )
-        seen[plain] = name
+        raise PalirsError(
+            f"molecules: {seen[plain]!r} and {name!r} differ in capitals only, which files of "
+            "macOS and Windows do not tell apart; rename one of them"
+        )
 
 
 def _check_pieces(atoms: Atoms) -> None:
@@ -108,7 +110,7 @@ def _check_pieces(atoms: Atoms) -> None:
 
 
 def _cleaned(atoms: Atoms) -> Atoms:
-    """Return a molecule of a file without what else its file says; the log has what is assumed."""
+    """Return a molecule of a file with nothing but its name; log what is assumed."""
     name = atoms.info[keys.MOLECULE]
     for remark in remarks(atoms, name):
         log.info("%s", remark)
@@ -120,12 +122,13 @@ def _cleaned(atoms: Atoms) -> Atoms:
             name,
             atoms.symbols,
         )
-    atoms.calc, atoms.info = None, {keys.MOLECULE: name}
+    atoms.calc = None
+    atoms.info = {keys.MOLECULE: name}
     return atoms
 
 
 def _isotopes(atoms: Atoms) -> str:
-    """Return the atoms, counted from 0, whose masses are not those of their elements, and these."""
+    """Return atoms (from 0) with other masses than their elements, and these masses, as text."""
     natural = atomic_masses[atoms.numbers]
     special = np.flatnonzero(np.abs(atoms.get_masses() - natural) > NATURAL)
     return ", ".join(f"{atoms.symbols[i]}{i} {atoms.get_masses()[i]:.3f}" for i in special)

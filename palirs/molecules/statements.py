@@ -1,4 +1,4 @@
-"""What a structure states of its charge and its spin, wherever and however it is written."""
+"""Charge and spin of a structure, wherever its file or calculator states them."""
 
 import re
 from collections.abc import Iterator
@@ -9,65 +9,51 @@ from ase import Atoms
 
 from palirs.recipes import PalirsError
 
-CHARGE = {
-    "charge",
-    "totalcharge",
-    "totcharge",
-    "netcharge",
-    "molecularcharge",
-    "formalcharge",
-    "pubchemtotalcharge",
-}
+CHARGE = {"charge", "totalcharge", "totcharge", "netcharge", "molecularcharge", "formalcharge"}
+CHARGE |= {"pubchemtotalcharge"}
 MULTIPLICITY = {"multiplicity", "mult", "spinmultiplicity", "totalspinmultiplicity", "spin"}
-UNPAIRED = {
-    "uhf",
-    "unpaired",
-    "unpairedelectrons",
-    "nunpaired",
-    "nopen",
-    "magmom",
-    "totalmagmom",
-    "magneticmoment",
-}
+UNPAIRED = {"uhf", "unpaired", "unpairedelectrons", "nunpaired", "nopen"}
+UNPAIRED |= {"magmom", "totalmagmom", "magneticmoment"}
 """Keys, without capitals, blanks and underscores. ``spin`` is the multiplicity, as in OMol25 and
 ORCA, or 0 for a singlet."""
 WORDS = {"neutral": 0.0, "singlet": 1.0}
 NEUTRAL = 0.1
-"""Charge [e], or unpaired electrons, up to which a molecule is neutral and its shell closed:
-charges and spins of atoms come from analyses that round."""
+"""Largest charge [e], or number of unpaired electrons, of a neutral molecule with a closed shell:
+sums of rounded atomic charges and spins are not exact."""
 EXACT = 1e-6
-"""Charge [e] from which the log says that it was taken for zero."""
+"""Charge [e] above which the log says that it was taken for zero."""
 
 
 def is_statement(key: str) -> bool:
-    """Tell whether a key is one of charge or spin."""
+    """Tell whether a key states charge or spin."""
     return _plain(key) in CHARGE | MULTIPLICITY | UNPAIRED
 
 
 def check_charge(atoms: Atoms, name: str) -> None:
-    """Raise :class:`PalirsError` for a charge, or for something in its place that is none."""
-    for what, charge in _charges(atoms, name):
+    """Raise :class:`PalirsError` for a charge, or a value that cannot be one."""
+    for source, charge in _charges(atoms, name):
         if abs(charge) > NEUTRAL:
-            where = "" if what == "charge" else f" ({what})"
+            where = "" if source == "charge" else f" ({source})"
             raise PalirsError(
-                f"molecule {name!r}: charge {charge:+g} e{where}; only neutral molecules are treated"
+                f"molecule {name!r}: charge {charge:+g} e{where}; only neutral molecules are "
+                "treated"
             )
 
 
 def check_spin(atoms: Atoms, name: str) -> None:
-    """Raise :class:`PalirsError` for unpaired electrons, or for something in their place."""
-    for what, unpaired in _unpaired(atoms, name):
+    """Raise :class:`PalirsError` for unpaired electrons, or a value that cannot be their number."""
+    for source, unpaired in _unpaired(atoms, name):
         if abs(unpaired) > NEUTRAL:
             raise PalirsError(
-                f"molecule {name!r}: open shell ({what}); only closed-shell molecules are treated"
+                f"molecule {name!r}: open shell ({source}); only closed-shell molecules are treated"
             )
 
 
 def remarks(atoms: Atoms, name: str) -> list[str]:
-    """Return what is to be told of a molecule that passed: charges that are not quite zero."""
+    """Return remarks for the log on charges that are not quite zero."""
     return [
-        f"molecule {name!r}: charge {charge:+.2g} e ({what}) is taken for 0"
-        for what, charge in _charges(atoms, name)
+        f"molecule {name!r}: charge {charge:+.2g} e ({source}) is taken for 0"
+        for source, charge in _charges(atoms, name)
         if abs(charge) > EXACT
     ]
 
@@ -79,7 +65,7 @@ def states_multiplicity(atoms: Atoms, name: str) -> bool:
 
 
 def _charges(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
-    """Yield each statement of the charge, in words and as a number [e]."""
+    """Yield name and value [e] of each statement of the charge."""
     for key, value in _stated(atoms, CHARGE):
         if (charge := _number(key, value, atoms, name)) is not None:
             yield key, charge
@@ -90,7 +76,7 @@ def _charges(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
 
 
 def _unpaired(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
-    """Yield each statement of the spin, in words and as a number of unpaired electrons."""
+    """Yield name and number of unpaired electrons of each statement of the spin."""
     for key, value in _stated(atoms, MULTIPLICITY):
         if (multiplicity := _number(key, value, atoms, name)) is None:
             continue
@@ -105,18 +91,18 @@ def _unpaired(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
         "initial magnetic moments": atoms.get_initial_magnetic_moments(),
         "magnetic moments": results.get("magmoms", 0.0),
     }
-    for what, values in moments.items():
-        total = _sum(values, what, name, size=True)
-        yield f"{what} {total:g}", total
+    for source, values in moments.items():
+        total = _sum(values, source, name, absolute=True)
+        yield f"{source} {total:g}", total
     if (moment := _number("magmom", results.get("magmom"), atoms, name)) is not None:
         yield f"magmom {moment:g}", moment
 
 
 def _stated(atoms: Atoms, keys: set[str]) -> Iterator[tuple[str, Any]]:
-    """Yield what stands under some keys in ``info``, a row of a database, or a calculator."""
+    """Yield the values of some keys in ``info``, a row of a database, or a calculator."""
     row = atoms.info.get("key_value_pairs")
-    for place in (atoms.info, row, getattr(atoms.calc, "parameters", None)):
-        for key, value in place.items() if isinstance(place, dict) else ():
+    for source in (atoms.info, row, getattr(atoms.calc, "parameters", None)):
+        for key, value in source.items() if isinstance(source, dict) else ():
             if _plain(key) in keys:
                 yield str(key), value
 
@@ -129,22 +115,23 @@ def _results(atoms: Atoms) -> dict[str, Any]:
     return getattr(atoms.calc, "results", None) or {}
 
 
-def _sum(values: Any, what: str, name: str, size: bool = False) -> float:
-    """Return the sum of what the atoms have, or of its size."""
+def _sum(values: Any, source: str, name: str, absolute: bool = False) -> float:
+    """Return the sum of the values of the atoms, or of their absolute values."""
     try:
         numbers = np.asarray(values, dtype=float)
-        total = float(np.abs(numbers).sum() if size else numbers.sum())
+        total = float(np.abs(numbers).sum() if absolute else numbers.sum())
     except (TypeError, ValueError):
         total = np.nan
     if not np.isfinite(total):
         raise PalirsError(
-            f"molecule {name!r}: its {what} are not finite numbers; correct them, or leave them out"
+            f"molecule {name!r}: its {source} are not finite numbers; correct them, or leave "
+            "them out"
         )
     return total
 
 
 def _number(key: str, value: Any, atoms: Atoms, name: str) -> float | None:
-    """Return a value as a number, charges of all atoms as their sum; ``None`` for no statement."""
+    """Return a value as a number, atomic charges as their sum; ``None`` if it is empty."""
     try:
         numbers = _numbers(value)
     except (TypeError, ValueError, OverflowError):
@@ -159,12 +146,12 @@ def _number(key: str, value: Any, atoms: Atoms, name: str) -> float | None:
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """Return the numbers of a value, none where it is empty.
+    """Return the numbers of a value; an empty array if it has none.
 
     Raises
     ------
     OverflowError, TypeError, ValueError
-        If there are others than numbers in it, or too large ones.
+        If it holds something else than numbers, or too large ones.
     """
     if value is None:
         return np.empty(0)

@@ -1,4 +1,4 @@
-"""Infrared spectra: from dipoles, from measured files, and how similar two are."""
+"""Infrared spectra from dipoles and from measured files, and their similarity."""
 
 from palirs.spectra.compare import pearson, wasserstein
 from palirs.spectra.infrared import Strata, autocorrelation, infrared_spectrum, undo_verlet_shift

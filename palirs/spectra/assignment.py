@@ -1,4 +1,4 @@
-"""Which normal modes the bands of a computed spectrum come from."""
+"""Assignment of the bands of a computed spectrum to normal modes."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,32 @@ from palirs.spectra.bands import Band, bands
 from palirs.spectra.spectrum import Spectrum
 
 NEAREST = {"reference": 60.0, "experiment": 200.0}
-"""Bands of other spectra further away than this [cm⁻¹] are not listed beside one of the prediction;
-an engine may be far from the experiment."""
+"""Largest distance [cm⁻¹] of bands of other spectra that are listed with a predicted one; an engine
+may be far from the experiment."""
 CLEAR = 0.8
-"""Share of a band that stretches or deformations of one symmetry must have to be called by it; the
-other symmetry is rarely far."""
+"""Share of a band from which its name keeps ``symmetric`` or ``antisymmetric``; modes of both kinds
+often lie close together."""
 ALONE, SECOND = 0.6, 0.25
-"""A band is called by one motion if it has this share; otherwise by two, if the second has at least
-that share."""
+"""Share of a band from which one motion names it; else least share of a second motion."""
 EXPLAINED = 0.4
-"""Share of its area that the modes which move there must make by their harmonic intensities; a band
-of which they make less is an overtone or a combination."""
+"""Least share of the area of a fundamental that the harmonic intensities of the modes at its
+wavenumbers explain; a band below it is an overtone or a combination."""
 WIDTH = 15.0
-"""Standard deviation of the lines [cm⁻¹] that stand for modes whose motion was not recorded."""
+"""Standard deviation of the line [cm⁻¹] of a mode whose motion was not recorded."""
 
 
 @dataclass(frozen=True)
 class Modes:
-    """The normal modes of a molecule, as far as an assignment needs them.
+    """Names, frequencies and intensities of the normal modes of a molecule.
 
     Attributes
     ----------
     names : list of str
-        What moves.
+        Motion of each mode in words.
     frequencies, intensities : numpy.ndarray
-        Shape ``[modes]`` [cm⁻¹], [km/mol], of what made the spectrum.
+        Shape ``[modes]`` [cm⁻¹], [km/mol], by the potential of the spectrum.
     engine_frequencies : numpy.ndarray
-        Shape ``[modes]`` [cm⁻¹], of the reference engine.
+        Shape ``[modes]`` [cm⁻¹], by the reference engine.
     """
 
     names: Sequence[str]
@@ -56,26 +55,26 @@ def assigned_bands(
     Parameters
     ----------
     spectra : mapping
-        ``predicted``; ``reference`` and ``experiment`` if there are, the latter at the same
+        ``predicted``; ``reference`` and ``experiment`` if there are any, the latter at the same
         resolution.
     window : tuple of float
         [cm⁻¹].
     modes : Modes
         Of the molecule.
     densities : tuple or None
-        Wavenumbers and densities of the modes along the MD; without them each mode is taken to move
-        at its harmonic frequency.
+        Wavenumbers and densities of the modes along the MD; without them each mode is a line at its
+        harmonic frequency.
     """
     grid = spectra["predicted"].wavenumber
     wavenumber, density = densities or (grid, harmonic_densities(modes.frequencies, grid))
     others = {kind: bands(spectra[kind], window) for kind in NEAREST if kind in spectra}
     rows: list[dict[str, float | str]] = []
     for band in bands(spectra["predicted"], window):
-        given = contributions(band, wavenumber, density, modes.intensities)
-        name, share = assignment(modes.names, given)
-        if given.sum() < EXPLAINED * band.area:
+        areas = contributions(band, wavenumber, density, modes.intensities)
+        name, share = assignment(modes.names, areas)
+        if areas.sum() < EXPLAINED * band.area:
             name = f"no fundamental ({name})"
-        strongest = int(given.argmax())
+        strongest = int(areas.argmax())
         row: dict[str, float | str] = {
             "position_cm1": band.position,
             "position_error_cm1": band.position_error,
@@ -83,7 +82,7 @@ def assigned_bands(
             "area_error_km_per_mol": band.area_error,
             "assignment": name,
             "share": share,
-            "harmonic_area_km_per_mol": float(given.sum()),
+            "harmonic_area_km_per_mol": float(areas.sum()),
             "mode": strongest + 1,
             "harmonic_cm1": float(modes.frequencies[strongest]),
             "engine_harmonic_cm1": float(modes.engine_frequencies[strongest]),
@@ -103,7 +102,7 @@ def harmonic_densities(frequencies: np.ndarray, wavenumber: np.ndarray) -> np.nd
 def contributions(
     band: Band, wavenumber: np.ndarray, densities: np.ndarray, intensities: np.ndarray
 ) -> np.ndarray:
-    """Return the area each mode adds to a band if harmonic, ``[modes]`` [km/mol]."""
+    """Return the harmonic area that each mode adds to a band, ``[modes]`` [km/mol]."""
     inside = (wavenumber >= band.low) & (wavenumber <= band.high)
     return intensities * np.trapezoid(densities[:, inside], wavenumber[inside], axis=1)
 
@@ -119,21 +118,21 @@ def assignment(names: Sequence[str], contributed: np.ndarray) -> tuple[str, floa
     shares: dict[str, float] = defaultdict(float)
     for name, area in zip(names, contributed / total, strict=True):
         shares[name] += float(area)
-    if max(shares.values()) < CLEAR:  # symmetric and antisymmetric ones together
+    if max(shares.values()) < CLEAR:  # merge symmetric and antisymmetric motions
         merged: dict[str, float] = defaultdict(float)
         for name, share in shares.items():
             merged[name.replace("antisymmetric ", "").replace("symmetric ", "")] += share
         shares = merged
-    (first, largest), *rest = sorted(shares.items(), key=lambda item: -item[1])
-    if largest < ALONE and rest and rest[0][1] >= SECOND:
-        return f"{first}; {rest[0][0]}", largest + rest[0][1]
+    (first, largest), *others = sorted(shares.items(), key=lambda item: -item[1])
+    if largest < ALONE and others and others[0][1] >= SECOND:
+        return f"{first}; {others[0][0]}", largest + others[0][1]
     return first, largest
 
 
-def _nearest(band: Band, others: Sequence[Band], most: float) -> float:
-    """Return the position of the nearest band of another spectrum [cm⁻¹]; NaN if none is near."""
+def _nearest(band: Band, others: Sequence[Band], cutoff: float) -> float:
+    """Return the position of the nearest band of another spectrum [cm⁻¹]; NaN beyond the cutoff."""
     distance, position = min(
         ((abs(other.position - band.position), other.position) for other in others),
         default=(np.inf, np.nan),
     )
-    return position if distance <= most else float("nan")
+    return position if distance <= cutoff else float("nan")

@@ -8,29 +8,28 @@ import numpy as np
 from palirs.spectra.spectrum import Spectrum
 
 SMALLEST = 0.02
-"""Of the highest band: smaller ones are left out,"""
+"""Least height of a band as a share of the highest."""
 STANDS_OUT = 0.15
-"""as are those that rise less than this share of their height above what lies between them and a
-higher one,"""
+"""Least prominence of a band as a share of its height."""
 SURE = 3.0
-"""and those not this many standard errors high."""
+"""Least height of a band in standard errors."""
 CUT = 0.5
-"""A band that is still this high at the window's edge, as a share of its maximum, is left out."""
+"""Largest intensity of a band at the edge of the window, as a share of its maximum."""
 FOOT = 0.05
-"""A band ends where the intensity has fallen to this share of its maximum, or rises to the next."""
+"""A band ends where the intensity falls to this share of its maximum, or rises to the next band."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """A band of a spectrum.
+    """Position, range and area of a band of a spectrum.
 
     Attributes
     ----------
     position, position_error : float
-        Of its maximum [cm⁻¹], and the standard error (jackknife over the spectrum's parts); NaN if
-        it is not known.
+        Of its maximum [cm⁻¹], and its standard error by a jackknife over the blocks of the
+        spectrum; NaN without blocks.
     low, high : float
-        Where it begins and ends [cm⁻¹].
+        Its range [cm⁻¹].
     area, area_error : float
         In the intensity's unit times cm⁻¹: [km/mol].
     """
@@ -44,7 +43,7 @@ class Band:
 
 
 def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
-    """Return the bands within a window [cm⁻¹], by wavenumber."""
+    """Return the bands within a window [cm⁻¹], ascending in wavenumber."""
     part = spectrum.within(*window)
     y = part.intensity
     error = np.zeros(len(y)) if part.error is None else np.nan_to_num(part.error)
@@ -66,7 +65,7 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
 
 
 def _cut(band: Band, part: Spectrum) -> bool:
-    """Whether the window's edge cuts a band, so that only its tail is seen."""
+    """Tell whether a band is cut by an edge of the window."""
     ends = [(band.low, part.wavenumber[0]), (band.high, part.wavenumber[-1])]
     height = part.on(np.array([band.position]))[0]
     return any(end == edge and part.on(np.array([edge]))[0] > CUT * height for end, edge in ends)
@@ -80,21 +79,21 @@ def _band(part: Spectrum, top: int, begin: int, end: int) -> Band:
     begin = begin + int(left[-1]) if len(left) else begin
     end = top + int(right[0]) if len(right) else end
     inside = slice(begin, end + 1)
-    area, position = float(np.trapezoid(y[inside], x[inside])), _summit(x[inside], y[inside])
-    spread = shift = float("nan")
+    area = float(np.trapezoid(y[inside], x[inside]))
+    position = _summit(x[inside], y[inside])
+    area_error = position_error = float("nan")
     if part.blocks is not None:
         count = len(part.blocks)
-        spread = float(
-            np.trapezoid(part.blocks[:, inside], x[inside], axis=1).std(ddof=1) / np.sqrt(count)
-        )
-        without = (count * part.blocks.mean(axis=0)[inside] - part.blocks[:, inside]) / (count - 1)
-        tops = np.array([_summit(x[inside], mean) for mean in without])
-        shift = float(np.sqrt((count - 1) * tops.var()))
-    return Band(position, shift, float(x[begin]), float(x[end]), area, spread)
+        areas = np.trapezoid(part.blocks[:, inside], x[inside], axis=1)
+        area_error = float(areas.std(ddof=1) / np.sqrt(count))
+        left_out = (count * part.blocks.mean(axis=0)[inside] - part.blocks[:, inside]) / (count - 1)
+        tops = np.array([_summit(x[inside], mean) for mean in left_out])
+        position_error = float(np.sqrt((count - 1) * tops.var()))
+    return Band(position, position_error, float(x[begin]), float(x[end]), area, area_error)
 
 
 def _summit(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the maximum of the parabola through the highest point and its neighbours."""
+    """Return the position of the maximum of a parabola through the three highest points."""
     top = int(np.clip(y.argmax(), 1, len(y) - 2)) if len(y) > 2 else int(y.argmax())
     if len(y) < 3:
         return float(x[top])
@@ -105,14 +104,14 @@ def _summit(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def band_error(spectrum: Spectrum, window: tuple[float, float]) -> float:
-    """Return the largest relative standard error at a strong band, one above half the highest.
+    """Return the largest relative standard error at the bands above half of the highest.
 
     Parameters
     ----------
     spectrum : Spectrum
-        With its standard error; NaN without.
+        With its standard error; the result is NaN without.
     window : tuple of float
-        Where bands are looked for [cm⁻¹].
+        Range of the bands [cm⁻¹].
     """
     from scipy.signal import find_peaks  # takes long to import
 

@@ -5,11 +5,11 @@ import numpy as np
 from palirs.spectra.spectrum import Spectrum
 
 WINDOW = (500.0, 4000.0)
-"""Default of the compared range [cm⁻¹]."""
+"""Default range of comparisons [cm⁻¹]."""
 
 
 class FlatError(ValueError):
-    """A spectrum has no intensity to compare, as that of a molecule without a dipole."""
+    """A spectrum without intensity to compare, as that of a molecule without a dipole."""
 
 
 def pearson(
@@ -19,7 +19,7 @@ def pearson(
     *,
     without_saturated: bool = False,
 ) -> float:
-    """Pearson correlation of the intensities on a common grid; 1 if they differ by a factor only.
+    """Return the Pearson correlation of the intensities on a common grid.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def wasserstein(
     in_cm1: bool = False,
     without_saturated: bool = False,
 ) -> float:
-    """Mass transport along the wavenumber axis between two spectra of unit area.
+    """Return the Wasserstein distance along wavenumber of two spectra of unit area.
 
     The window is mapped to [0, 1], so 0.01 means that intensity moves by 1 % of the window on
     average. Negative intensities count as zero.
@@ -95,7 +95,7 @@ def wasserstein(
 def common_grid(
     a: Spectrum, b: Spectrum, window: tuple[float, float], without_saturated: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return grid, widths of its points, and range in which two spectra are compared [cm⁻¹]."""
+    """Return grid, widths of its points, and compared range of two spectra [cm⁻¹]."""
     low = max(window[0], a.wavenumber[0], b.wavenumber[0])
     high = min(window[1], a.wavenumber[-1], b.wavenumber[-1])
     if high - low < 10:
@@ -104,24 +104,16 @@ def common_grid(
             f"{window[1]:.0f} cm⁻¹"
         )
     measured = next((spectrum for spectrum in (a, b) if spectrum.measured), None)
-    grid = (
-        np.arange(np.ceil(low), high, 1.0)
-        if measured is None
-        else measured.within(low, high).wavenumber
-    )
-    left_out = [
-        span
-        for spectrum in (a, b)
-        for span in (*spectrum.gaps, *(spectrum.saturated if without_saturated else ()))
-    ]
-    stays = (
-        ~np.any([(grid >= begin) & (grid <= end) for begin, end in left_out], axis=0)
-        if left_out
-        else np.ones(len(grid), dtype=bool)
-    )
-    if stays.sum() < 3:
+    grid = np.arange(np.ceil(low), high, 1.0)
+    if measured is not None:
+        grid = measured.within(low, high).wavenumber
+    kept = np.ones(len(grid), dtype=bool)
+    for spectrum in (a, b):
+        for begin, end in (*spectrum.gaps, *(spectrum.saturated if without_saturated else ())):
+            kept &= (grid < begin) | (grid > end)
+    if kept.sum() < 3:
         raise ValueError(
-            f"spectra {a.label!r} and {b.label!r} have {stays.sum()} points in common between "
+            f"spectra {a.label!r} and {b.label!r} have {kept.sum()} points in common between "
             f"{low:.0f} and {high:.0f} cm⁻¹"
         )
-    return grid[stays], np.gradient(grid)[stays], (low, high)
+    return grid[kept], np.gradient(grid)[kept], (low, high)

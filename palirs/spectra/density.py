@@ -8,18 +8,18 @@ from palirs.spectra.infrared import lag_products, spectral_transform
 def mode_densities(
     rates: np.ndarray, timestep: float, *, max_lag: float = 1000.0, window: str = "hann"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectrum of the kinetic energy of each normal mode, of unit area.
+    """Return the spectrum of the kinetic energy of each normal mode, normalised to unit area.
 
-    Its maximum is the mode's frequency at that temperature, anharmonicity and all.
+    Its maximum is the anharmonic frequency of the mode at that temperature.
 
     Parameters
     ----------
     rates : numpy.ndarray
-        Shape ``[trajectories, frames, modes]``, of the normal coordinates, in any unit.
+        Velocities of the normal coordinates, ``[trajectories, frames, modes]``, in any unit.
     timestep : float
         Between frames [fs].
     max_lag : float
-        Depth of the autocorrelation [fs]; that of the spectrum makes bands as wide.
+        Depth of the autocorrelation [fs]; bands are as wide as those of a spectrum of this depth.
     window : str
         As in :func:`palirs.spectra.infrared_spectrum`.
 

@@ -1,4 +1,4 @@
-"""Spectra as CSV files: a comment line with label and unit, then named columns."""
+"""CSV files of spectra: a comment line with label and unit, then named columns."""
 
 import json
 import os
@@ -11,18 +11,11 @@ from palirs.spectra.spectrum import Spectrum
 
 
 def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
-    """Write a spectrum, or columns of equal length under their names."""
+    """Write a spectrum, or named columns of equal length."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, Spectrum):
-        comment = json.dumps(
-            {
-                "label": content.label,
-                "unit": content.unit,
-                "made": content.made,
-                "time": content.time,
-            },
-            ensure_ascii=False,
-        )
+        described = {key: getattr(content, key) for key in ("label", "unit", "made", "time")}
+        comment = json.dumps(described, ensure_ascii=False)
         error = np.full(len(content.wavenumber), np.nan) if content.error is None else content.error
         columns = {
             "wavenumber_cm1": content.wavenumber,
@@ -32,7 +25,8 @@ def write_csv(path: Path, content: Spectrum | Mapping[str, np.ndarray]) -> None:
         if content.unit == "km/mol per cm⁻¹":
             columns["molar_absorption_L_per_mol_cm"] = content.molar_absorption
     else:
-        comment, columns = "", dict(content)
+        comment = ""
+        columns = dict(content)
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         if comment:

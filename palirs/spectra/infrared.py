@@ -1,4 +1,4 @@
-"""From a dipole trajectory to the infrared spectrum through its autocorrelation."""
+"""Infrared spectra from the autocorrelation of dipole trajectories."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,20 +11,20 @@ from palirs.spectra.spectrum import Spectrum, mean_spectrum
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
 
 BLOCK = 5000.0
-"""Of a trajectory, for the error of its spectrum [fs]: longer than a vibration keeps its energy,
-which is 1/friction, 0.4 to 1 ps."""
+"""Length of the blocks for the error of a spectrum [fs]: longer than the relaxation time of the
+vibrational energy, which is 1/friction, 0.4 to 1 ps."""
 
 
 @dataclass(frozen=True)
 class Strata:
-    """Trajectories of several kinds, and how much each kind counts.
+    """The kinds of trajectories, such as conformers, and the weight of each kind.
 
     Attributes
     ----------
     members : tuple of int
-        The kind of each trajectory, from zero.
+        Kind of each trajectory, from zero.
     shares : tuple of float
-        Of each kind, in any unit; kinds without a trajectory are left out.
+        Weight of each kind, in any unit; kinds without a trajectory are left out.
     """
 
     members: tuple[int, ...]
@@ -32,7 +32,7 @@ class Strata:
 
 
 def autocorrelation(signal: np.ndarray, max_lag: int, *, biased: bool = False) -> np.ndarray:
-    """Autocorrelation of a vector signal by the Wiener-Khinchin theorem.
+    """Return the autocorrelation of a vector signal by the Wiener-Khinchin theorem.
 
     C(k) = Σ_t x(t)·x(t + k) / (T − k), the mean over the T − k products there are. ``biased``
     divides by T: peaks then grow with the length of the trajectory.
@@ -88,23 +88,23 @@ def infrared_spectrum(
     method: Literal["physical", "schnetpack"] = "physical",
     strata: Strata | None = None,
 ) -> Spectrum:
-    """Infrared absorption from the autocorrelation of the time derivative of the dipole.
+    """Return the infrared absorption, from the autocorrelation of the dipole derivative.
 
     ``physical``: A(ν̃) = N_A π/(3 c² 4πε₀) · S(ν̃)/(k_B T) with S(ν̃) = 4c ∫₀^∞ ⟨μ̇(0)·μ̇(t)⟩ w(t)
     cos(2πcν̃t) dt, normalised so that the area of a band of a harmonic oscillator is its harmonic
     intensity in km/mol (Thomas et al. 2013, doi:10.1039/C3CP44302G, with classical statistics). μ̇
-    is a difference of neighbouring frames; its damping (sin(x/2)/(x/2))², x = 2πcν̃Δt, is divided
-    out.
+    is a difference of neighbouring frames; its damping (sin(x/2)/(x/2))², x = 2πcν̃Δt, is corrected
+    for.
 
     C(k) is the mean over all products of all trajectories, so the spectrum depends neither on their
-    length nor on how the time is cut into them. Its error: every product belongs to the block in
-    which its earlier factor lies; each block's deviation from the mean goes through the same
-    transform (the ratio estimator of Cochran 1977, Sampling Techniques, 6.4).
+    length nor on their number. For its error, every product belongs to the block of its earlier
+    factor, and the deviation of each block from the mean is transformed alike (the ratio estimator
+    of Cochran 1977, Sampling Techniques, 6.4).
 
     ``schnetpack``: the recipe of SchNetPack 2.1.1, for comparison with results obtained with it:
-    central differences, every Cartesian component standardised on its own before summing (so the
-    result depends on how the molecule is turned and has no absolute unit), squared-cosine window,
-    zero padding to four times the length.
+    central differences, each Cartesian component standardised before summing (so the result depends
+    on the orientation and has no absolute unit), squared-cosine window, zero padding to four times
+    the length.
 
     Parameters
     ----------
@@ -119,16 +119,15 @@ def infrared_spectrum(
     window : {"hann", "blackman", "gaussian", "none"}
         Of the lags, see :mod:`palirs.spectra.lags`.
     padding : int
-        Zeros are appended to the autocorrelation up to at least so many times its length; more lets
-        points lie closer.
+        Zero padding of the autocorrelation, to at least this multiple of its length; more makes the
+        grid finer.
     quantum_correction : {"harmonic", "standard", "schofield"}
         See :func:`palirs.spectra.lags.correction`.
     method : {"physical", "schnetpack"}
-        Which recipe.
+        Recipe, as above.
     strata : Strata, optional
-        Trajectories count by their kind, of ``physical``: the mean is that over the kinds, its
-        error that of a stratified sample (Cochran 1977, 5.3). Without them every trajectory counts
-        alike.
+        Kinds of the trajectories, for ``physical``: the mean is weighted by kind, its error that of
+        a stratified sample (Cochran 1977, 5.3). By default all trajectories have the same weight.
 
     Returns
     -------
@@ -187,25 +186,19 @@ def spectral_transform(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return wavenumbers [cm⁻¹] and 4c ∫₀^∞ C(t) w(t) cos(2πcν̃t) dt, whose area over ν̃ > 0 is C(0).
 
-    ``correlation`` has shape ``[..., lags]``.
-
-    Zeros are appended to ``padding`` times the length at least (of the lags to both sides): with
-    four, neighbouring points of a line are told apart.
+    ``correlation`` has shape ``[..., lags]``; it is zero-padded to at least ``padding`` times the
+    length of its lags to both sides.
     """
     lags = correlation.shape[-1]
     size = 2 ** int(np.ceil(np.log2(2 * padding * lags)))
     weighted = correlation * lag_functions.window(window, lags)
-    density = (
-        2
-        * SPEED_OF_LIGHT
-        * timestep
-        * (2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1])
-    )
+    two_sided = 2 * np.fft.rfft(weighted, n=size, axis=-1).real - weighted[..., :1]
+    density = 2 * SPEED_OF_LIGHT * timestep * two_sided
     return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), density
 
 
 def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums and numbers of products of the blocks of all trajectories, ``[blocks, lags]``.
+    """Return sums and counts of the products of all blocks, ``[blocks, lags]``.
 
     ``flux`` has shape ``[trajectories, steps, 3]``.
     """
@@ -225,23 +218,26 @@ def _mean(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean correlation ``[lags]`` and the deviations of the blocks, ``[blocks, lags]``.
 
-    The variance of the mean is the sum over the kinds of that of their means, each from the blocks
-    of its kind, n of N in all: deviations are multiplied by √(n(N − 1)/((n − 1)N)), and one over
-    all blocks finds it. Where a kind has one block only, there is one deviation, of zero: nothing
-    is known of the error.
+    The variance of the mean is the sum over the kinds of the variances of their means, each from
+    the n of N blocks of its kind: deviations are scaled by √(n(N − 1)/((n − 1)N)), so that the
+    standard error over all blocks gives it. If a kind has a single block, the error is unknown: one
+    deviation of zero is returned.
     """
     kinds = np.repeat(strata.members, len(sums) // trajectories)
     shares = {kind: strata.shares[kind] for kind in np.unique(kinds).tolist()}
-    correlation, deviations, every = np.zeros(sums.shape[1]), np.zeros_like(sums), len(sums)
+    correlation, deviations = np.zeros(sums.shape[1]), np.zeros_like(sums)
+    blocks = len(sums)
     for kind, share in shares.items():
-        own, part = kinds == kind, share / sum(shares.values())
-        total, few = counts[own].sum(axis=0), int(own.sum())
-        mean = sums[own].sum(axis=0) / total
-        correlation += part * mean
-        spread = np.sqrt(few * (every - 1) / ((few - 1) * every)) if few > 1 else 0.0
-        deviations[own] = part * (sums[own] - mean * counts[own]) * (every / total) * spread
-    alone = any((kinds == kind).sum() < 2 for kind in shares)
-    return correlation, deviations[:1] * 0.0 if alone else deviations
+        members = kinds == kind
+        size, weight = int(members.sum()), share / sum(shares.values())
+        total = counts[members].sum(axis=0)
+        mean = sums[members].sum(axis=0) / total
+        correlation += weight * mean
+        scale = np.sqrt(size * (blocks - 1) / ((size - 1) * blocks)) if size > 1 else 0.0
+        difference = sums[members] - mean * counts[members]
+        deviations[members] = weight * difference * (blocks / total) * scale
+    single = any((kinds == kind).sum() < 2 for kind in shares)
+    return correlation, deviations[:1] * 0.0 if single else deviations
 
 
 def undo_verlet_shift(
@@ -249,7 +245,7 @@ def undo_verlet_shift(
 ) -> Spectrum:
     """Correct wavenumbers and intensities of a spectrum for the error of the integrator.
 
-    Velocity Verlet and BAOAB turn a harmonic line ν into ν_MD = ν (2/x) asin(x/2), x = 2πcνΔt: +10
+    Velocity Verlet and BAOAB shift a harmonic line ν to ν_MD = ν (2/x) asin(x/2), x = 2πcνΔt: +10
     cm⁻¹ at 3000 and +19 cm⁻¹ at 3700 cm⁻¹ for 0.5 fs. The inverse is x = 2 sin(x_MD/2). BAOAB
     samples positions of a harmonic oscillator exactly (Leimkuhler and Matthews 2013,
     doi:10.1063/1.4802990), so the area of a band of dμ/dt is (ν_MD/ν)² times too large, 1 % at 3700
@@ -267,9 +263,8 @@ def undo_verlet_shift(
     """
     phase = 2 * np.pi * SPEED_OF_LIGHT * timestep * spectrum.wavenumber
     true = 2 * np.sin(phase / 2) / (2 * np.pi * SPEED_OF_LIGHT * timestep)
-    factor = np.sinc(phase / (2 * np.pi)) ** 2 / np.cos(
-        phase / 2
-    )  # of an area, and of the axis that shrinks
+    # of the area, and of the density of points along the axis
+    factor = np.sinc(phase / (2 * np.pi)) ** 2 / np.cos(phase / 2)
     if thermostat == "nose_hoover":
         factor = factor * np.cos(phase / 2) ** 2
     monotonic = phase < np.pi * 0.99
@@ -280,11 +275,9 @@ def undo_verlet_shift(
         )
 
     corrected = replace(spectrum, intensity=moved(spectrum.intensity))
-    return (
-        corrected
-        if spectrum.blocks is None
-        else corrected.with_blocks(np.array([moved(block) for block in spectrum.blocks]))
-    )
+    if spectrum.blocks is None:
+        return corrected
+    return corrected.with_blocks(np.array([moved(block) for block in spectrum.blocks]))
 
 
 def _schnetpack(dipole: np.ndarray, timestep: float, lags: int) -> Spectrum:

@@ -1,4 +1,4 @@
-"""Windows of the autocorrelation, the line widths they give, and quantum corrections."""
+"""Windows of the autocorrelation, their line widths, and quantum correction factors."""
 
 from typing import Literal
 
@@ -7,10 +7,8 @@ import numpy as np
 from palirs.units import BOLTZMANN, CM1_PER_EV, SPEED_OF_LIGHT
 
 Window = Literal["hann", "blackman", "gaussian", "none"]
-"""``gaussian``: down to 1 % at the greatest lag.
-
-``none``: lines as narrow as may be, with side lobes of a fifth of their height.
-"""
+"""``gaussian`` falls to 1 % at the largest lag; ``none`` gives the narrowest lines, with side lobes
+of a fifth of their height."""
 Correction = Literal["harmonic", "standard", "schofield"]
 """See :func:`correction`."""
 
@@ -29,14 +27,13 @@ def window(name: str, lags: int) -> np.ndarray:
         raise ValueError(f"window = {name!r}: it should be hann, blackman, gaussian or none")
     from scipy.signal import get_window  # takes long to import; settings need not wait for it
 
-    weights = np.asarray(get_window("boxcar" if name == "none" else name, 2 * lags, fftbins=True))[
-        lags:
-    ]
+    shape = "boxcar" if name == "none" else name
+    weights = np.asarray(get_window(shape, 2 * lags, fftbins=True))[lags:]
     return weights / weights[0]
 
 
 def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
-    """Return how wide a sharp line becomes, at half of its height [cm⁻¹].
+    """Return the full width at half maximum of a sharp line [cm⁻¹].
 
     Parameters
     ----------
@@ -45,29 +42,25 @@ def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
     name : str
         Of the window.
     friction : float
-        γ of Langevin dynamics [ps⁻¹], which damps a vibration as exp(−γt/2): γ/(2πc) wide on its
-        own.
+        γ of Langevin dynamics [ps⁻¹], which damps a vibration by exp(−γt/2): a width of γ/(2πc).
     """
     rate = 0.5e-3 * friction
     lag = np.linspace(0, min(max_lag, 60 / rate) if rate else max_lag, 2000, endpoint=False)
-    decay = np.interp(
-        lag / max_lag, np.linspace(0, 1, 2000, endpoint=False), window(name, 2000), right=0.0
-    ) * np.exp(-rate * lag)
+    fraction = np.linspace(0, 1, 2000, endpoint=False)
+    weights = np.interp(lag / max_lag, fraction, window(name, 2000), right=0.0)
+    decay = weights * np.exp(-rate * lag)
     offset = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
-    shape = np.asarray(
-        np.trapezoid(
-            decay * np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag), lag, axis=1
-        )
-    )
+    waves = np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag)
+    shape = np.asarray(np.trapezoid(decay * waves, lag, axis=1))
     return 2 * float(offset[np.flatnonzero(shape < 0.5 * shape[0])[0]])
 
 
 def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the factor of classical intensities relative to the harmonic quantum correction.
+    """Return a quantum correction factor of intensities, relative to the harmonic one.
 
-    Classical MD has no detailed balance; a factor Q(βħω) brings it back. The intensities of
-    :func:`palirs.spectra.infrared_spectrum` hold the harmonic one, βħω/(1 − exp(−βħω)), which makes
-    the band of a harmonic oscillator exact; the others are relative to it.
+    Classical MD violates detailed balance; a factor Q(βħω) restores it. The intensities of
+    :func:`palirs.spectra.infrared_spectrum` include the harmonic factor βħω/(1 − exp(−βħω)), which
+    makes the band of a harmonic oscillator exact; the others are relative to it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Similarity of the spectra of a molecule: with intervals, by region, and by length of the MD."""
+"""Similarity of the spectra of a molecule: intervals, regions, and length of the MD."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,22 +21,21 @@ PAIRS = {
     "ml_exp_equal_scaled": ("predicted_scaled", "equal"),
     "ref_exp_equal_scaled": ("reference_scaled", "equal"),
 }
-"""Which spectra are compared, by the ending of their metrics. ``equal`` is the experiment at the
+"""Compared spectra by the suffix of their metrics. ``equal`` is the experiment at the
 resolution of computed spectra; its similarity to ``experiment`` shows what the difference in
-resolution costs the published figures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed
+resolution costs the published measures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed
 spectra whose wavenumbers are multiplied by ``spectrum.frequency_scale``."""
 CONVERGENCE = (("predicted", "reference"), ("predicted", "experiment"), ("reference", "experiment"))
-"""Pairs whose similarity is followed with the length of the MD of the first."""
+"""Pairs whose similarity is given against the length of the MD of the first."""
 REGION = 2000.0
-"""Below it molecules bend and stretch, above it are hydrogen stretches (and triple bonds)
-[cm⁻¹]."""
+"""Boundary of two regions [cm⁻¹]; stretches of hydrogen and triple bonds lie above it."""
 RESAMPLED = 200
-"""Bootstrap samples per interval."""
+"""Number of bootstrap samples per interval."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the spectra of a molecule are compared.
+    """Settings by which the spectra of a molecule are compared.
 
     Spectra come as a mapping from kind (``predicted``, ``reference``, ``experiment`` and what
     :meth:`with_experiment` adds) to :class:`Spectrum`.
@@ -46,7 +45,7 @@ class Comparison:
     window : tuple of float
         Compared range [cm⁻¹].
     without_saturated : bool
-        Leave out where the range of the spectrometer ended.
+        Leave out where the range of the instrument ended.
     frequency_scale : float or None
         Also compare computed spectra with all wavenumbers multiplied by this factor.
     max_lag : float
@@ -56,7 +55,7 @@ class Comparison:
     friction : float
         Of Langevin dynamics [ps⁻¹].
     made : str
-        How computed spectra are made; others are not compared.
+        Description of how spectra are computed; spectra made otherwise are not compared.
     """
 
     window: tuple[float, float] = WINDOW
@@ -70,7 +69,7 @@ class Comparison:
     def with_experiment(
         self, computed: Mapping[str, Spectrum], experiment: Spectrum
     ) -> dict[str, Spectrum]:
-        """Add an experiment, the same at the resolution of the others, and scaled spectra."""
+        """Add an experiment, as measured and at the computed resolution, and scaled spectra."""
         spectra = {**computed, "experiment": experiment}
         if self.frequency_scale is not None:
             spectra |= {
@@ -85,7 +84,7 @@ class Comparison:
     def similarity(
         self, a: Spectrum, b: Spectrum, window: tuple[float, float] | None = None
     ) -> dict[str, float]:
-        """Return Pearson correlation and Wasserstein distance; nothing if a spectrum is flat."""
+        """Return Pearson correlation and Wasserstein distance; empty if a spectrum is flat."""
         window = window or self.window
         try:
             return {
@@ -99,8 +98,8 @@ class Comparison:
         """Return ``pcc_ml_ref``, ``wd_ml_ref`` and so on for all :data:`PAIRS` of a molecule.
 
         ``…_low`` and ``…_high`` are the 5th and 95th percentile of :func:`resampled`. ``…_ref_ref``
-        is the median similarity of two halves of the reference: a lower bound of what its own noise
-        permits, since each half has half the length. ``name`` seeds the random draws.
+        is the median similarity of two halves of the reference, a lower bound of the similarity
+        that its noise permits. ``name`` seeds the random draws.
         """
         metrics: dict[str, float] = {}
         for pair, (a, b) in PAIRS.items():
@@ -139,18 +138,19 @@ class Comparison:
     def by_length(
         self, spectra: Mapping[str, Spectrum], name: str
     ) -> dict[str, list[tuple[float, float, float, float]]]:
-        """Return the similarity of spectra against the length of the MD that they are made from.
+        """Return the similarity of spectra against the length of their MD.
 
-        For each of :data:`CONVERGENCE` rows of time [ps], median, 5th and 95th percentile of the
-        Pearson correlation over draws without replacement; none where a spectrum has fewer than
-        four blocks or its time is not known, or there is nothing to compare with.
+        For each of :data:`CONVERGENCE`, rows of time [ps] with median, 5th and 95th percentile of
+        the Pearson correlation over draws without replacement; pairs without both spectra, four
+        blocks and a known time are left out.
         """
         curves = {}
         for a, b in CONVERGENCE:
             blocks = spectra[a].blocks if a in spectra and b in spectra else None
             if blocks is None or len(blocks) < 4 or not spectra[a].time:
                 continue
-            rng, rows = np.random.default_rng(stream(0, "lengths", name)), []
+            rng = np.random.default_rng(stream(0, "lengths", name))
+            rows = []
             for size in np.unique(np.geomspace(1, len(blocks) - 1, 8).round().astype(int)):
                 chosen = [
                     rng.choice(len(blocks), size, replace=False) for _ in range(RESAMPLED // 4)
@@ -167,10 +167,10 @@ class Comparison:
 
 def _interval(pair: str, draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {
-        f"{measure}_{pair}{ending}": float(
+        f"{measure}_{pair}{suffix}": float(
             np.percentile([draw[measure] for draw in draws], percent)
         )
-        for ending, percent in (("_low", 5), ("_high", 95))
+        for suffix, percent in (("_low", 5), ("_high", 95))
         for measure in (draws[0] if draws else ())
     }
 
@@ -181,7 +181,7 @@ def _overlap(a: Spectrum, b: Spectrum, window: tuple[float, float]) -> bool:
 
 
 def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
-    """Yield pairs of spectra made from blocks drawn with replacement; none if neither has blocks.
+    """Yield pairs of spectra from blocks drawn with replacement; none if neither has blocks.
 
     Bootstrap: Efron 1979, doi:10.1214/aos/1176344552.
     """
@@ -193,7 +193,7 @@ def resampled(a: Spectrum, b: Spectrum, name: str) -> Iterator[tuple[Spectrum, S
 
 
 def halves(spectrum: Spectrum, name: str) -> Iterator[tuple[Spectrum, Spectrum]]:
-    """Yield two spectra, each from a random half of the blocks; none with fewer than four."""
+    """Yield pairs of spectra from random halves of the blocks; none with fewer than four."""
     rng = np.random.default_rng(stream(0, "halves", name))
     if spectrum.blocks is None or len(spectrum.blocks) < 4:
         return
@@ -214,7 +214,7 @@ def _from_blocks(spectrum: Spectrum, chosen: np.ndarray) -> Spectrum:
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Return mean and standard error over molecules of metrics that at least two have."""
+    """Return mean and standard error of the metrics that at least two molecules have."""
     means = {}
     for key in dict.fromkeys(key for molecule in metrics for key in molecule):
         values = np.array([molecule[key] for molecule in metrics if key in molecule])

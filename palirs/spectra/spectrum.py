@@ -1,4 +1,4 @@
-"""The class of all spectra, computed or measured."""
+"""Spectra, computed or measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ class Spectrum:
     intensity : numpy.ndarray
         Shape ``[points]``; [km/mol per cm⁻¹] where computed, else as ``unit`` says.
     error : numpy.ndarray or None
-        Standard error of the intensity; NaN where it is not known.
+        Standard error of the intensity; NaN where it is unknown.
     blocks : numpy.ndarray or None
         Shape ``[blocks, points]``: spectra of independent parts, whose mean is the intensity.
     label : str
@@ -25,20 +25,19 @@ class Spectrum:
     unit : str
         Of the intensity.
     measured : bool
-        Comes from an experiment; its grid is then used in comparisons.
+        Whether it comes from an experiment; comparisons use its grid.
     made : str
-        How it was computed; spectra made in different ways are not compared. Empty if that is not
-        known.
+        How it was computed; spectra made in different ways are not compared. Empty if unknown.
     time : float
-        Of all trajectories it comes from [ps]; 0 if that is not known.
+        Length of all its trajectories [ps]; 0 if unknown.
     gaps, saturated : tuple
-        Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is a line across them),
-        and where the instrument's range ended. Comparisons leave gaps out, and what is saturated
-        where they are asked to.
+        Ranges (low, high) [cm⁻¹] where nothing was measured (the intensity is interpolated), and
+        where the instrument's range ended. Comparisons leave out gaps, and saturated ranges on
+        request.
     read_as : str
         How a measured file was read: columns, quantity, range, points.
     doubt : str
-        Caveats of that for comparisons; empty if there are none.
+        Caveat of ``read_as``; empty if there is none.
     """
 
     wavenumber: np.ndarray
@@ -61,12 +60,12 @@ class Spectrum:
 
     def scaled(self, factor: float) -> "Spectrum":
         """Return the spectrum with wavenumbers multiplied by a factor, and bands of equal area."""
-        parts = {
-            name: None if (one := getattr(self, name)) is None else one / factor
-            for name in ("error", "blocks")
-        }
         return replace(
-            self, wavenumber=self.wavenumber * factor, intensity=self.intensity / factor, **parts
+            self,
+            wavenumber=self.wavenumber * factor,
+            intensity=self.intensity / factor,
+            error=None if self.error is None else self.error / factor,
+            blocks=None if self.blocks is None else self.blocks / factor,
         )
 
     def within(self, low: float, high: float) -> "Spectrum":
@@ -82,13 +81,10 @@ class Spectrum:
 
     def with_blocks(self, blocks: np.ndarray) -> "Spectrum":
         """Return the spectrum with these blocks, ``[blocks, points]``, and their standard error."""
-        several = len(blocks) > 1
-        error = (
-            blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
-            if several
-            else np.full(len(self.wavenumber), np.nan)
-        )
-        return replace(self, error=error, blocks=blocks if several else None)
+        if len(blocks) < 2:
+            return replace(self, error=np.full(len(self.wavenumber), np.nan), blocks=None)
+        error = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
+        return replace(self, error=error, blocks=blocks)
 
     @property
     def molar_absorption(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The spectra of a study as files, ``spectra/<molecule>-<temperature>K-<kind>.csv``."""
+"""Files of the spectra of a study, ``spectra/<molecule>-<temperature>K-<kind>.csv``."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from palirs.spectra.spectrum import Spectrum
 log = logging.getLogger(__name__)
 
 COMPUTED = ("predicted", "reference")
-"""Kinds of spectra that a study computes: with the committee, and with the engine's own MD."""
+"""Kinds of computed spectra: from MD with the committee, and with the reference engine."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class SpectrumStore:
     temperature : float
         [K].
     comparison : Comparison
-        How they are compared.
+        Settings of their comparison.
     experiments : mapping
-        Measured spectrum of each molecule that has one: molecule to file.
+        File of the measured spectrum of each molecule that has one.
     """
 
     directory: Path
@@ -45,7 +45,7 @@ class SpectrumStore:
 
     @property
     def window(self) -> tuple[float, float]:
-        """Range that is compared and drawn [cm⁻¹]."""
+        """Range of comparisons and figures [cm⁻¹]."""
         return self.comparison.window
 
     def file(self, molecule: str, kind: str) -> Path:
@@ -88,7 +88,7 @@ class SpectrumStore:
             part.unlink(missing_ok=True)
 
     def densities(self, molecule: str, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return wavenumbers and densities of the modes of a spectrum, if its MD recorded them."""
+        """Return wavenumbers and densities of the modes, if the MD of a spectrum recorded them."""
         file = self._densities_file(molecule, kind)
         if not file.exists():
             return None
@@ -96,7 +96,7 @@ class SpectrumStore:
         return wavenumber, np.array(densities)
 
     def computed(self, molecule: str) -> dict[str, Spectrum]:
-        """Return the ``predicted`` and the ``reference`` spectrum, those there are.
+        """Return the ``predicted`` and ``reference`` spectra that exist.
 
         Spectra that were made with other settings are left out, with a warning.
         """
@@ -105,7 +105,7 @@ class SpectrumStore:
             file = self.file(molecule, kind)
             if not file.exists():
                 continue
-            spectrum, blocks = read_csv(file), file.with_suffix(".npy")
+            spectrum = read_csv(file)
             if spectrum.made not in ("", self.comparison.made):
                 log.warning(
                     "the spectrum of %s is left out: it was made by %s, now it is %s; task=spectra "
@@ -115,13 +115,13 @@ class SpectrumStore:
                     self.comparison.made,
                 )
                 continue
-            if blocks.exists():
+            if (blocks := file.with_suffix(".npy")).exists():
                 spectrum = replace(spectrum, blocks=np.load(blocks).astype(float))
             spectra[kind] = spectrum
         return spectra
 
     def read(self, molecule: str) -> dict[str, Spectrum]:
-        """Return the computed spectra and those that :meth:`Comparison.with_experiment` adds."""
+        """Return computed spectra and those that :meth:`Comparison.with_experiment` adds."""
         spectra = self.computed(molecule)
         if path := self.experiments.get(molecule):
             spectra = self.comparison.with_experiment(spectra, measured(path, self.window))
@@ -133,16 +133,13 @@ class SpectrumStore:
         return {f"spectrum.{molecule}.{key}": value for key, value in metrics.items()}
 
     def by_temperature(self, molecule: str) -> dict[float, dict[str, Spectrum]]:
-        """Return the computed spectra of a molecule by temperature [K], if predicted there."""
+        """Return the computed spectra of a molecule by temperature [K], where predicted."""
         pattern = re.compile(re.escape(molecule) + r"-([\d.e+]+)K-predicted\.csv")
         names = [file.name for file in (self.directory / "spectra").glob("*.csv")]
-        matches = [match for name in names if (match := pattern.fullmatch(name))]
-        spectra = {
-            temperature: replace(self, temperature=temperature).computed(molecule)
-            for temperature in sorted(float(match.group(1)) for match in matches)
-        }
-        return {
-            temperature: computed
-            for temperature, computed in spectra.items()
-            if "predicted" in computed
-        }
+        matches = filter(None, map(pattern.fullmatch, names))
+        spectra = {}
+        for temperature in sorted(float(match.group(1)) for match in matches):
+            computed = replace(self, temperature=temperature).computed(molecule)
+            if "predicted" in computed:
+                spectra[temperature] = computed
+        return spectra

@@ -30,6 +30,8 @@ INTERVAL = 5.0
 """Seconds between two looks at metrics and curves."""
 PAUSE = 60.0
 """Seconds for which nothing is sent to a server that did not answer."""
+CLOSING = 60.0
+"""Seconds that a request under way is waited for at the end of a program."""
 LATER = "what it lacks is in the study and is sent by the next program on it"
 
 
@@ -200,14 +202,14 @@ class _Run:
     def close(self, status: str) -> None:
         """Send the rest, again what failed before, and end the run, which says what it lacks.
 
-        A server that did not answer a moment ago is not waited for again.
+        A server that still owes an answer after a minute is not waited for again.
         """
         self._stop.set()
-        self._thread.join(PAUSE)
+        self._thread.join(CLOSING)
         if self._thread.is_alive():
             log.warning("tracking: %s does not answer; %s", self._recipe.uri, LATER)
             return
-        self._again = True
+        self._silent_until, self._again = 0.0, True
         all_sent = self.push(models=status == "FINISHED")
         if self._monitor is not None:
             self._monitor.finish()

@@ -1,1 +1,1 @@
-"""Measured spectra: records of many kinds are read, or refused with the reason, and made ready for comparison."""
+"""Measured spectra: read from many kinds of files, checked, and prepared for comparison."""

@@ -1,4 +1,4 @@
-"""Measured spectra made ready for comparison: read, and their baseline taken away."""
+"""Baseline correction of measured spectra."""
 
 import warnings
 from dataclasses import replace
@@ -10,24 +10,24 @@ from palirs.spectra.measured.reading import read_spectrum
 from palirs.spectra.spectrum import Spectrum
 
 STIFFNESS = 200.0
-"""Length [cm⁻¹] below which the baseline does not bend; bands are narrower, drifts of the
-instrument are wider."""
+"""Length scale of the baseline [cm⁻¹]: bands are narrower, instrument drifts are wider."""
 STEP = 1.0
-"""Of the grid on which the baseline is found [cm⁻¹]."""
+"""Step of the grid on which the baseline is fitted [cm⁻¹]."""
 OVERLAP = 100.0
-"""Of spectrum and window, at least [cm⁻¹]."""
+"""Least overlap of spectrum and window [cm⁻¹]."""
 
 
 def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spectrum:
-    """Take a smooth baseline away with asPLS (Zhang et al. 2020, doi:10.1080/00387010.2020.1730908).
+    """Subtract a smooth baseline by asPLS (Zhang et al. 2020, doi:10.1080/00387010.2020.1730908).
 
-    Unlike arPLS it also holds for records without noise, such as digitised charts.
+    Unlike arPLS it also works for records without noise, such as digitised charts.
 
     Parameters
     ----------
     spectrum : Spectrum
-        Measured, on any grid: the baseline is found on an even one of :data:`STEP`, or a record in
-        wavelengths would be stiff at one end and follow its bands at the other.
+        Measured, on any grid: the baseline is fitted on an even grid of :data:`STEP`. On the grid
+        of a record over wavelength it would be too stiff at one end and follow the bands at the
+        other.
     stiffness : float
         Scale of the smoothing [cm⁻¹]; the penalty is its fourth power in grid points, so it does
         not depend on the grid.
@@ -36,9 +36,7 @@ def subtract_baseline(spectrum: Spectrum, stiffness: float = STIFFNESS) -> Spect
 
     low, high = spectrum.wavenumber[0], spectrum.wavenumber[-1]
     grid = np.linspace(low, high, max(10, round((high - low) / STEP) + 1))
-    with (
-        warnings.catch_warnings()
-    ):  # a record without noise, of which nothing lies below its baseline
+    with warnings.catch_warnings():  # no point of a record without noise lies below its baseline
         warnings.filterwarnings("ignore", "almost all baseline points are below the data")
         baseline, _ = Baseline(grid).aspls(
             spectrum.on(grid), lam=(stiffness / (grid[1] - grid[0])) ** 4
@@ -54,13 +52,14 @@ def measured(path: str | Path, window: tuple[float, float]) -> Spectrum:
     Raises
     ------
     ValueError
-        That names the file, if it cannot be read or has nothing in the window [cm⁻¹].
+        If the file cannot be read or does not cover enough of the window [cm⁻¹].
     """
     spectrum = read_spectrum(path)
     low, high = max(window[0], spectrum.wavenumber[0]), min(window[1], spectrum.wavenumber[-1])
     if high - low < OVERLAP:
         raise ValueError(
-            f"{path}: from {spectrum.wavenumber[0]:.0f} to {spectrum.wavenumber[-1]:.0f} cm⁻¹, of spectrum.window {window[0]:.0f} to "
-            f"{window[1]:.0f} that is {max(0.0, high - low):.0f}; at least {OVERLAP:.0f} are needed"
+            f"{path}: from {spectrum.wavenumber[0]:.0f} to {spectrum.wavenumber[-1]:.0f} cm⁻¹, of "
+            f"spectrum.window {window[0]:.0f} to {window[1]:.0f} that is "
+            f"{max(0.0, high - low):.0f}; at least {OVERLAP:.0f} are needed"
         )
     return subtract_baseline(spectrum)

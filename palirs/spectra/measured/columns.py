@@ -1,4 +1,4 @@
-"""Which columns of a text file are the spectrum: told by headings, else by the numbers, and refused where neither tells."""
+"""Find the two columns of a text file that are the spectrum, by their headings or numbers."""
 
 import re
 from collections.abc import Sequence
@@ -22,13 +22,12 @@ from palirs.spectra.measured.headings import (
 from palirs.spectra.measured.rows import LAYOUTS, Rows
 
 SHORTEST, LONGEST = 1.0, 60.0
-"""Range of wavelengths in micrometres; wavenumbers that all lie in it are none of infrared
-spectra."""
+"""Range of infrared wavelengths [µm]; no infrared spectrum has all its wavenumbers in it."""
 FREE_TEXT = (TRANSMITTANCE, ABSORBANCE)
-"""What remarks without a heading may say of the ordinate."""
+"""Quantities of the ordinate that remarks may name where there are no headings."""
 SHORT = 40
-"""Characters of a remark that is nothing but the name of a quantity; in longer ones words like
-"phase" mean something else."""
+"""Most characters of a remark that names a quantity; in longer ones a word like "phase" means
+something else."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,15 @@ class Columns:
     Attributes
     ----------
     abscissa, ordinate : int
-        Their numbers, from 0.
+        Column numbers, from 0.
     unit : str
         Of the abscissa: ``cm-1``, ``µm`` or ``nm``.
     quantity : str
-        Of the ordinate; empty where nothing says it.
+        Of the ordinate; empty if it is not stated.
     per_cent : bool
-        Whether a heading says so.
+        Whether a heading states per cent.
     told_by : str
-        What the columns were told by, in words.
+        What the columns were identified by, in words.
     """
 
     abscissa: int
@@ -58,16 +57,16 @@ class Columns:
 
 
 def chosen(rows: Rows) -> Columns:
-    """Return the columns of the spectrum.
+    """Return which columns are the spectrum.
 
     Raises
     ------
     RecordError
-        If they cannot be told, or what they hold is no absorption over wavenumber or wavelength.
+        If the columns are ambiguous, or not an absorption over wavenumber or wavelength.
     """
     values = rows.values
-    every = range(values.shape[1])
-    used = [n for n in every if len(every) == 2 or not np.isnan(values[:, n]).all()]
+    columns = range(values.shape[1])
+    used = [n for n in columns if len(columns) == 2 or not np.isnan(values[:, n]).all()]
     headings = _headings(rows)
     if headings is None:
         quantity, per_cent = _in_remarks(rows)
@@ -83,29 +82,29 @@ def chosen(rows: Rows) -> Columns:
 
 
 def _headings(rows: Rows) -> list[Heading] | None:
-    """Return what the headings say of each column: the last line of as many cells as columns of which one is understood."""
+    """Return the heading of each column, from the last line before the numbers that names any."""
     width = len(rows.cells[0])
     lines = [_cells(line, rows, width) for line in rows.headings]
     for number in reversed(range(len(lines))):
         cells = lines[number]
         if cells is None or _is_statement(cells):
             continue
-        told = [understood(cell) for cell in cells]
-        if not _names_columns(told):
+        headings = [understood(cell) for cell in cells]
+        if not _names_columns(headings):
             continue
         above = lines[number - 1] if number else None
         if above is not None and not _is_statement(above):  # units stand below names
             joined = [understood(f"{a} ({b})") for a, b in zip(above, cells, strict=True)]
-            if sum(h.says for h in joined) > sum(h.says for h in told):
+            if sum(h.says for h in joined) > sum(h.says for h in headings):
                 return joined
-            if any(h.refused for h in joined) and not any(h.ordinate for h in told):
+            if any(h.refused for h in joined) and not any(h.ordinate for h in headings):
                 return joined
-        return told
+        return headings
     return None
 
 
 def _names_columns(headings: Sequence[Heading]) -> bool:
-    """Tell whether cells are headings; of what is none of an absorption only where nothing else is said, so that remarks are none."""
+    """Tell whether cells are headings; a remark that only names another quantity is not."""
     if any(heading.abscissa or heading.ordinate for heading in headings):
         return True
     remark = any(re.search(r":$|^[\d.,]+$", heading.text) for heading in headings)
@@ -113,19 +112,19 @@ def _names_columns(headings: Sequence[Heading]) -> bool:
 
 
 def _cells(line: str, rows: Rows, width: int) -> list[str] | None:
-    """Return the cells of a line of headings; ``None`` if it has not as many as there are columns."""
+    """Return the cells of a line of headings; ``None`` if their number is not ``width``."""
     text = re.sub(r"^ *[#!/*]+ ?", "", line)
-    ways = [rows.layout.cells(text), text.split("\t"), re.split(r"\s{2,}", text.strip())]
-    ways += [layout.cells(text) for layout in LAYOUTS[:8]]
-    ways += [re.split(r"\s+[-–]\s+", text)]
-    for cells in ways:
+    candidates = [rows.layout.cells(text), text.split("\t"), re.split(r"\s{2,}", text.strip())]
+    candidates += [layout.cells(text) for layout in LAYOUTS[:8]]
+    candidates += [re.split(r"\s+[-–]\s+", text)]
+    for cells in candidates:
         if len(cells) == width:
             return [cell.strip() for cell in cells]
     return None
 
 
 def _is_statement(cells: Sequence[str]) -> bool:
-    """Tell whether a line says something of the file, key and value, and not what its columns are."""
+    """Tell whether a line is a key and a value, such as ``title`` and its text, not headings."""
     key = re.sub(r"[\W_]", "", cells[0]).lower()
     return len(cells) == 2 and bool(
         re.match(
@@ -139,7 +138,10 @@ def _is_statement(cells: Sequence[str]) -> bool:
 
 
 def _stated(rows: Rows, key: str) -> str:
-    """Return what a line of key and value says, such as ``YUNITS  ABSORBANCE``; empty if there is none."""
+    """Return the value of a key in the lines before the numbers, such as ``YUNITS  ABSORBANCE``.
+
+    Empty if no line states it.
+    """
     for line in rows.headings:
         match = re.match(
             rf"\W*{key}(?:[ _-]?(?:units?|axis|label))?\b[\s:=,;\"]+(.+)", line, re.IGNORECASE
@@ -157,7 +159,7 @@ def _stated_unit(rows: Rows) -> str:
 
 
 def _in_remarks(rows: Rows) -> tuple[str, bool]:
-    """Return quantity and whether it is in per cent, as lines before the numbers say without being headings of columns."""
+    """Return the quantity that lines before the numbers state, and whether it is in per cent."""
     kind = understood(_stated(rows, "data type"))
     if kind.refused:
         rows.fail(_no_absorption(kind))
@@ -168,8 +170,8 @@ def _in_remarks(rows: Rows) -> tuple[str, bool]:
             rows.fail(_no_absorption(heading))
         if heading.ordinate:
             return heading.ordinate, heading.per_cent
-    spoken = {h.ordinate for h in remarks if h.ordinate in FREE_TEXT}
-    return (spoken.pop(), False) if len(spoken) == 1 else ("", False)
+    quantities = {h.ordinate for h in remarks if h.ordinate in FREE_TEXT}
+    return (quantities.pop(), False) if len(quantities) == 1 else ("", False)
 
 
 def _no_absorption(heading: Heading) -> str:
@@ -186,7 +188,8 @@ def _abscissa(
     preferred = [n for n in named if headings[n].abscissa == WAVENUMBERS] or named
     if len(preferred) > 1:
         rows.fail(
-            f"several columns are abscissas, {_listed(headings, preferred)}; keep one spectrum, wavenumber and absorbance or transmittance"
+            f"several columns are abscissas, {_listed(headings, preferred)}; keep one spectrum, "
+            "wavenumber and absorbance or transmittance"
         )
     if preferred:
         return preferred[0]
@@ -217,16 +220,18 @@ def _ordinate(rows: Rows, headings: Sequence[Heading], used: Sequence[int], absc
     refused = [n for n in others if headings[n].refused]
     if refused:
         rows.fail(_no_absorption(headings[refused[0]]))
-    left = [n for n in others if not headings[n].counts]
-    if len(left) > 1:
+    candidates = [n for n in others if not headings[n].counts]
+    if len(candidates) > 1:
         rows.fail(
-            f"several columns may be the spectrum, {_listed(headings, left)}; keep one, or call one of them absorbance or transmittance"
+            f"several columns may be the spectrum, {_listed(headings, candidates)}; keep one, or "
+            "call one of them absorbance or transmittance"
         )
-    if not left:
+    if not candidates:
         rows.fail(
-            f"no column is called absorbance or transmittance, there are {_listed(headings, used)}; name it in the line above the numbers"
+            "no column is called absorbance or transmittance, there are "
+            f"{_listed(headings, used)}; name it in the line above the numbers"
         )
-    return left[0]
+    return candidates[0]
 
 
 def _listed(headings: Sequence[Heading], which: Sequence[int]) -> str:
@@ -234,20 +239,20 @@ def _listed(headings: Sequence[Heading], which: Sequence[int]) -> str:
 
 
 def _by_numbers(rows: Rows, values: np.ndarray, used: Sequence[int]) -> tuple[int, int]:
-    """Return abscissa and ordinate of columns without headings: the first two, or the first that does not only count."""
-    left = list(used)
-    if len(left) > 2 and _counts(values[:, left[0]]) and _is_monotonic(values[:, left[1]]):
-        left = left[1:]
-    if len(left) < 2:
+    """Return abscissa and ordinate where there are no headings: the first two after row numbers."""
+    columns = list(used)
+    if len(columns) > 2 and _counts(values[:, columns[0]]) and _is_monotonic(values[:, columns[1]]):
+        columns = columns[1:]
+    if len(columns) < 2:
         rows.fail("one column of numbers; two are needed, wavenumber and absorbance")
-    first, second = left[:2]
+    first, second = columns[:2]
     if _counts(values[:, first]):
         rows.fail(
-            "the first column counts 0, 1, 2, …: if these are row numbers, wavenumbers are missing; "
-            "if they are wavenumbers, write 'wavenumber,absorbance' above them"
+            "the first column counts 0, 1, 2, …: if these are row numbers, wavenumbers are "
+            "missing; if they are wavenumbers, write 'wavenumber,absorbance' above them"
         )
     exchanged = _is_monotonic(values[:, second]) and values[:, second].min() > LONGEST
-    if len(left) == 2 and exchanged and not _is_monotonic(values[:, first]):
+    if len(columns) == 2 and exchanged and not _is_monotonic(values[:, first]):
         return second, first
     return first, second
 
@@ -263,7 +268,7 @@ def _counts(column: np.ndarray) -> bool:
 
 
 def _unit_by_size(rows: Rows, abscissa: np.ndarray, unit: str, named: bool) -> str:
-    """Return the unit of the abscissa, by its size where nothing says it: refused where it may be either."""
+    """Return the unit of the abscissa: as named, or else by its range, if that is unambiguous."""
     low, high = float(np.nanmin(abscissa)), float(np.nanmax(abscissa))
     if named and unit not in ("", WAVELENGTHS):
         return unit
@@ -275,11 +280,12 @@ def _unit_by_size(rows: Rows, abscissa: np.ndarray, unit: str, named: bool) -> s
         rows.fail(f"wavelengths from {low:g} to {high:g}: say the unit, as in: wavelength (nm)")
     if low > 0 and high <= LONGEST:
         rows.fail(
-            f"the abscissas go from {low:g} to {high:g}: if they are micrometres, write 'wavelength (um),absorbance' above them"
+            f"the abscissas go from {low:g} to {high:g}: if they are micrometres, write "
+            "'wavelength (um),absorbance' above them"
         )
     if low >= 2000 and high > 8000:
         rows.fail(
-            f"the abscissas go from {low:g} to {high:g}, which may be wavenumbers or nanometres; write "
-            f"'wavenumber,absorbance' or 'wavelength (nm),absorbance' above them"
+            f"the abscissas go from {low:g} to {high:g}, which may be wavenumbers or nanometres; "
+            "write 'wavenumber,absorbance' or 'wavelength (nm),absorbance' above them"
         )
     return WAVENUMBERS

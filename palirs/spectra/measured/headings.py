@@ -1,7 +1,6 @@
-"""What headings of columns say: which column is the abscissa, in which unit, and what was measured.
+"""Meaning of column headings: abscissas and their units, and measured quantities.
 
-In the words that instruments and people write, in English, German, French, Italian, Spanish and
-Portuguese.
+In English, German, French, Italian, Spanish and Portuguese, as instruments and people write them.
 """
 
 import re
@@ -14,18 +13,19 @@ ABSCISSAS = {
     NANOMETRES: r"nanomet|\bnm\b",
     WAVENUMBERS: (
         r"wave ?-?_?numb|wellenzahl|nombres? d.?ondes?|numero d.?(e )?ond[ae]|kayser|wavenum"
-        r"|\bcm ?\^? ?\(?\{?\*{0,2} ?- ?1\b|\bcm ?\*\* ?- ?1|1 ?/ ?\(?c(m|enti)|reciprocal ?cent|\bcm1\b"
+        r"|\bcm ?\^? ?\(?\{?\*{0,2} ?- ?1\b|\bcm ?\*\* ?- ?1|1 ?/ ?\(?c(m|enti)|reciprocal ?cent"
+        r"|\bcm1\b"
     ),
     WAVELENGTHS: r"wave ?-?length|wellenlange|longueurs? d.?ondes?|lunghezza d.?onda"
     r"|longitud de onda|comprimento de onda|\blambda\b",
 }
-"""Pattern by unit; the first that fits. A wavelength without unit is told by its size."""
+"""Pattern by unit; the first match counts. A wavelength without unit gets it by its range."""
 OTHER_ABSCISSAS = {
     "Raman scattering": r"raman|\bshift\b|verschiebung",
     "frequency in Hz or energy": r"\b[tgmk]?hz\b|hertz|\bm?ev\b|\benerg",
     "time or path": r"\btime\b|\bzeit\b|retardation|optical path|\bseconds?\b",
 }
-"""What is no axis of an infrared spectrum that is read here."""
+"""Abscissas of other kinds of spectra, which are refused."""
 ABSORBANCE, TRANSMITTANCE, COEFFICIENT = "absorbance", "transmittance", "absorption coefficient"
 REFUSED = {
     "Raman scattering": r"raman",
@@ -37,7 +37,7 @@ REFUSED = {
     r"|% ?absorption|% ?a(bs)?\b",
     "an optical constant": r"refractive|brechungsindex|dielectric|^[nk]$|\bphase\b",
 }
-"""Ordinates that are no absorption, by what they are called."""
+"""Ordinates that are not an absorption, which are refused: pattern by quantity."""
 ORDINATES = {
     ABSORBANCE: r"log(10)? ?\(? ?1 ?/ ?t|- ?log",
     COEFFICIENT: r"cross.?section|absorptivit|absorption coeff|coefficient|epsilon|\bkm ?/ ?mol"
@@ -47,32 +47,32 @@ ORDINATES = {
     "absorbance ": r"absorb|assorb|absor(c|ç|p)|extin[ck]tion|optical density|optische dichte"
     r"|densite optique|^o\.? ?d\.?$|\babs\b|^a$|^a ?[\[(]|^a\.? ?u\.?$",
 }
-"""Pattern by quantity; the first that fits."""
+"""Pattern by quantity; the first match counts."""
 INDEX = r"|#|i|n|nr\.?|no\.?|num|number|index|idx|point|points|row|unnamed: ?\d+|id"
-"""Headings of columns that count."""
+"""Pattern of the headings of row numbers."""
 ERRORS = r"\berr|error|\bstd|stdev|sigma|uncert|fehler|unsicher|deviation|±|noise"
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What the heading of one column says.
+    """The meaning of the heading of one column.
 
     Attributes
     ----------
     text : str
-        As it is written.
+        As written.
     abscissa : str
-        Unit of the abscissa that it is; empty if it is none.
+        Unit of the abscissa; empty if the column is not one.
     ordinate : str
-        Quantity; empty where that is not said.
+        Quantity; empty if it is not stated.
     refused : str
-        What it is instead, where that is no absorption or no axis of one.
+        What it is instead of an absorption or its abscissa.
     per_cent : bool
-        In per cent.
+        Whether it is in per cent.
     counts : bool
-        A number of rows.
+        Whether it is a row number.
     is_error : bool
-        An error of another column.
+        Whether it is the error of another column.
     """
 
     text: str
@@ -90,16 +90,13 @@ class Heading:
 
 
 def understood(text: str) -> Heading:
-    """Return what a heading says."""
+    """Return the meaning of a heading."""
     plain = _plain(text)
     if re.fullmatch(INDEX, plain):
         return Heading(text, counts=True)
     if re.search(ERRORS, plain):
         return Heading(text, is_error=True)
-    other = _first(OTHER_ABSCISSAS, plain)
-    if other:
-        return Heading(text, refused=other)
-    if refused := _first(REFUSED, plain):
+    if refused := _first(OTHER_ABSCISSAS, plain) or _first(REFUSED, plain):
         return Heading(text, refused=refused)
     quantity, unit = _first(ORDINATES, plain).strip(), _first(ABSCISSAS, plain)
     if quantity and not (unit and re.match(r"wave|wellen|longueur|nombre|numero", plain)):
@@ -108,7 +105,7 @@ def understood(text: str) -> Heading:
 
 
 def _plain(text: str) -> str:
-    """Return a text in small letters without accents, superscripts as digits."""
+    """Return a text in lower case without accents, superscripts as digits."""
     parts = unicodedata.normalize("NFKD", text.replace("_", " ").replace("ß", "ss"))
     letters = "".join(part for part in parts if not unicodedata.combining(part))
     letters = letters.replace("−", "-").replace("µ", "μ").replace("μ", "µ")

@@ -1,10 +1,10 @@
-"""The JCAMP-DX file format, versions 4.24 and 5: labels and blocks; ordinates.py reads the tables.
+"""Labels and blocks of JCAMP-DX files, versions 4.24 and 5; ``ordinates.py`` reads the tables.
 
 McDonald and Wilks 1988, doi:10.1366/0003702884428734; Davies and Lampen 1993,
-doi:10.1366/0003702934067874. Whatever the format lets be checked is checked: number of points,
-first and last abscissa, the abscissa of every line, the repeated ordinate of difference form, first
-and extreme ordinates. The jcamp package checks none of it and gives wrong axes silently; where it
-reads a file right, tests compare with it.
+doi:10.1366/0003702934067874. All redundancy of the format is checked: number of points, first and
+last abscissa, the abscissa of every line, the repeated ordinate of difference form, first and
+extreme ordinates. The jcamp package checks none of it and gives wrong axes silently; where it is
+right, tests compare with it.
 """
 
 import re
@@ -15,39 +15,29 @@ from typing import NoReturn
 import numpy as np
 
 LARGEST = 2**25
-"""Of a file [bytes]; the largest infrared spectra have a million points."""
+"""Largest file [bytes]; the largest infrared spectra have a million points."""
 TABLES = ("XYDATA", "XYPOINTS", "PEAKTABLE", "PEAKASSIGNMENTS", "NTUPLES", "DATATABLE", "RADATA")
-CHECKED = (
-    "NPOINTS",
-    "FIRSTX",
-    "LASTX",
-    "DELTAX",
-    "XFACTOR",
-    "YFACTOR",
-    "XUNITS",
-    "YUNITS",
-    "DATATYPE",
-)
-"""Labels that may stand twice in a block only if they say the same."""
+CHECKED = ("NPOINTS", "FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR")
+CHECKED += ("XUNITS", "YUNITS", "DATATYPE")
+"""Labels that may be repeated in a block only with the same value."""
 
 
 class RecordError(ValueError):
-    """A file that is no spectrum we can be sure of: says which file, which line, and why."""
+    """A file that is not certainly a spectrum; the message gives file, line and reason."""
 
 
 @dataclass
 class Block:
-    """What stands between ``##TITLE=`` and ``##END=``.
+    """One block of a file, from ``##TITLE=`` to ``##END=``.
 
     Attributes
     ----------
     path : Path
         Of the file.
     labels : dict
-        Values by label in capitals without spaces, dashes, slashes and underscores, and the line
-        each stands in.
+        Value and line number by label, in capitals without spaces, dashes, slashes and underscores.
     table : list
-        Lines of the table of data with their numbers.
+        Line number and text of each line of the data table.
     """
 
     path: Path
@@ -55,11 +45,11 @@ class Block:
     table: list[tuple[int, str]] = field(default_factory=list)
 
     def text(self, label: str) -> str:
-        """Return the value of a label, its first line; empty if there is none."""
+        """Return the first line of the value of a label; empty if there is none."""
         return self.labels[label][0].strip() if label in self.labels else ""
 
     def number(self, label: str, default: float | None = None) -> float:
-        """Return the value of a label as a number; an error if there is none and no default."""
+        """Return the value of a label as a number; raise if it is missing and has no default."""
         if label not in self.labels:
             if default is None:
                 self.fail(f"{label} is missing")
@@ -74,17 +64,17 @@ class Block:
         return value
 
     def fail(self, reason: str, line: int | None = None) -> NoReturn:
-        """Raise the error that says where and why."""
+        """Raise :class:`RecordError` with file, line and reason."""
         raise RecordError(f"{self.path}{f', line {line}' if line is not None else ''}: {reason}")
 
 
 def blocks(path: str | Path) -> list[Block]:
-    """Return the blocks of a file that hold a table, in order.
+    """Return the blocks of a file that have a table, in order.
 
     Raises
     ------
     RecordError
-        If it is no JCAMP-DX file.
+        If it is not a JCAMP-DX file.
     """
     path = Path(path)
     try:
@@ -97,7 +87,7 @@ def blocks(path: str | Path) -> list[Block]:
             f"{path}: {size / 2**20:.0f} MiB; a spectrum has at most {LARGEST // 2**20}"
         )
     raw = raw.removeprefix(b"\xef\xbb\xbf").partition(b"\x1a")[0]  # DOS ends files with Ctrl-Z
-    found: list[Block] = []
+    finished: list[Block] = []
     open_blocks: list[Block] = []
     label = ""
     for number, line in enumerate(raw.decode("latin-1").splitlines(), 1):
@@ -105,9 +95,9 @@ def blocks(path: str | Path) -> list[Block]:
         if not line.startswith("##"):
             if label in TABLES and open_blocks and line.strip():
                 open_blocks[-1].table.append((number, line))
-            continue  # other labels that go on over several lines are remarks
+            continue  # other labels over several lines are remarks
         name, equals, value = line[2:].partition("=")
-        if not equals and name.strip().upper() != "END":  # which some programs write without it
+        if not equals and name.strip().upper() != "END":  # some programs write ##END alone
             raise RecordError(f"{path}, line {number}: {line[:40]!r} is a label without '='")
         label = re.sub(r"[\s\-/_]", "", name).upper()
         if label == "TITLE":
@@ -115,31 +105,28 @@ def blocks(path: str | Path) -> list[Block]:
         elif not open_blocks:
             if label:
                 raise RecordError(
-                    f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with ##{name[:30]}="
+                    f"{path}, line {number}: a JCAMP-DX file begins with ##TITLE=, not with "
+                    f"##{name[:30]}="
                 )
             continue
         if label == "END":
             ended = open_blocks.pop()
-            found += [ended] if ended.table else []
+            finished += [ended] if ended.table else []
             label = ""
             continue
         _put(open_blocks[-1], label, value, number)
-    found += [left for left in reversed(open_blocks) if left.table]  # an END that is missing
-    if not found:
+    finished += [block for block in reversed(open_blocks) if block.table]  # without END
+    if not finished:
         raise RecordError(f"{path}: no JCAMP-DX file with a table of data (##TITLE=, ##XYDATA=)")
-    return found
+    return finished
 
 
 def _put(block: Block, label: str, value: str, number: int) -> None:
-    """Note a label; one that is given twice must say the same."""
+    """Add a label to a block; refuse a second table and a repeated label of another value."""
     if label in TABLES and any(other in block.labels for other in TABLES):
         block.fail(f"a second table in one block, ##{label}=", number)
-    if (
-        label
-        and label in block.labels
-        and label in CHECKED
-        and block.labels[label][0].split() != value.split()
-    ):
+    repeated = label in CHECKED and label in block.labels
+    if repeated and block.labels[label][0].split() != value.split():
         block.fail(f"{label} is given twice, {block.text(label)!r} and {value.strip()!r}", number)
-    if label and label not in block.labels:
-        block.labels[label] = (value, number)
+    if label:
+        block.labels.setdefault(label, (value, number))

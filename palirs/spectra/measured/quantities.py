@@ -1,4 +1,4 @@
-"""From what a record gives to absorbance over wavenumbers, and whether its numbers can be what they are called."""
+"""Conversion of measured data to absorbance over wavenumber, with checks of their size."""
 
 import re
 from typing import NamedTuple
@@ -19,54 +19,52 @@ from palirs.spectra.measured.jcampdx import Block
 from palirs.spectra.measured.rows import Rows
 
 OPAQUE = 1e-3
-"""Transmittance at and below which nothing can be told of the absorbance."""
+"""Transmittance at and below which a sample counts as opaque, its absorbance as unknown."""
 PER_CENT = 2.0
-"""A transmittance whose bulk (95th percentile) lies above this is in per cent: no sample is half as
-bright again."""
+"""A transmittance whose 95th percentile lies above this is in per cent."""
 BRIGHTEST = 1.5
+"""Largest 95th percentile of a transmittance, as a fraction."""
 PLATEAU = (60.0, 110.0)
-"""Where most values of a per cent transmittance lie."""
+"""Range of the 95th percentile of a transmittance in per cent."""
 HIGHEST = 10.0
-"""Median of an absorbance, above which it is none: nothing comes through such a sample."""
+"""Largest median of an absorbance: nothing would pass through such a sample."""
 DIPS = 3.0
-"""Bands point down where values reach so many times further below their median than above it."""
+"""Bands point down if values reach this many times further below their median than above it."""
 
 
 def wavenumbers(block: Block, x: np.ndarray, unit: str) -> np.ndarray:
-    """Return wavenumbers [cm⁻¹] of abscissas in a unit."""
-    known = understood(unit).abscissa
+    """Return the wavenumbers [cm⁻¹] of abscissas in a unit."""
+    kind = understood(unit).abscissa
     where = block.labels["XUNITS"][1] if "XUNITS" in block.labels else None
-    if known not in (WAVENUMBERS, MICROMETRES, NANOMETRES):
+    if kind not in (WAVENUMBERS, MICROMETRES, NANOMETRES):
         block.fail(f"XUNITS = {unit!r}: it should be 1/CM, MICROMETERS or NANOMETERS", where)
-    if not (
-        np.isfinite(x).all() and (x > 0).all() if known != WAVENUMBERS else np.isfinite(x).all()
-    ):
+    if not np.isfinite(x).all() or (kind != WAVENUMBERS and not (x > 0).all()):
         block.fail("abscissas should be finite, and wavelengths positive")
-    wavenumber = x if known == WAVENUMBERS else (1e4 if known == MICROMETRES else 1e7) / x
+    wavenumber = x if kind == WAVENUMBERS else {MICROMETRES: 1e4, NANOMETRES: 1e7}[kind] / x
     if wavenumber.min() < -1 or wavenumber.max() > 50_000:
         block.fail(
-            f"from {wavenumber.min():.6g} to {wavenumber.max():.6g} cm⁻¹ is no infrared spectrum; is XUNITS = {unit!r} right?",
+            f"from {wavenumber.min():.6g} to {wavenumber.max():.6g} cm⁻¹ is no infrared spectrum; "
+            f"is XUNITS = {unit!r} right?",
             where,
         )
     return wavenumber
 
 
 def absorbances(block: Block, y: np.ndarray, unit: str) -> tuple[np.ndarray, str, np.ndarray]:
-    """Return absorbance, its unit, and where nothing came through."""
-    text, where = (
-        re.sub(r"\s+", " ", unit.lower()).strip(),
-        block.labels["YUNITS"][1] if "YUNITS" in block.labels else None,
-    )
-    known = y[~np.isnan(y)]
-    if len(known) < 2 or not np.isfinite(known).all() or np.ptp(known) == 0:
+    """Return absorbance, its unit, and at which points the sample is opaque."""
+    text = re.sub(r"\s+", " ", unit.lower()).strip()
+    where = block.labels["YUNITS"][1] if "YUNITS" in block.labels else None
+    present = y[~np.isnan(y)]
+    if len(present) < 2 or not np.isfinite(present).all() or np.ptp(present) == 0:
         block.fail("ordinates are gaps, infinite or all the same")
     if "transmit" in text or re.fullmatch(r"%\s*t\.?|t\s*\(?%\)?|t", text):
-        bulk = float(np.percentile(known, 95))
+        bulk = float(np.percentile(present, 95))
         share = y / 100 if bulk > PER_CENT else y
         bulk = bulk / 100 if bulk > PER_CENT else bulk
         if not 0 < bulk <= BRIGHTEST:
             block.fail(
-                f"a transmittance of {100 * bulk:.3g} % over most of the spectrum; is YFACTOR right?",
+                f"a transmittance of {100 * bulk:.3g} % over most of the spectrum; is YFACTOR "
+                "right?",
                 where,
             )
         with np.errstate(invalid="ignore"):
@@ -78,7 +76,8 @@ def absorbances(block: Block, y: np.ndarray, unit: str) -> tuple[np.ndarray, str
     if not usual and stated.ordinate not in (ABSORBANCE, COEFFICIENT):
         instead = f" ({stated.refused})" if stated.refused else ""
         block.fail(
-            f"YUNITS = {unit!r}{instead}: it should be ABSORBANCE, TRANSMITTANCE or an absorption coefficient",
+            f"YUNITS = {unit!r}{instead}: it should be ABSORBANCE, TRANSMITTANCE or an absorption "
+            "coefficient",
             where,
         )
     return y, text, np.zeros(len(y), dtype=bool)
@@ -86,10 +85,13 @@ def absorbances(block: Block, y: np.ndarray, unit: str) -> tuple[np.ndarray, str
 
 def doubt(y: np.ndarray) -> str:
     """Return what is odd about an absorbance; empty if nothing is."""
-    known = y[np.isfinite(y)]
-    if not _is_no_absorbance(known):
+    finite = y[np.isfinite(y)]
+    if not _is_no_absorbance(finite):
         return ""
-    return f"called absorbance, but most values lie about {np.median(known):.3g}; is it per cent transmittance?"
+    return (
+        f"called absorbance, but most values lie about {np.median(finite):.3g}; is it per cent "
+        "transmittance?"
+    )
 
 
 class Ordinates(NamedTuple):
@@ -98,13 +100,13 @@ class Ordinates(NamedTuple):
     Attributes
     ----------
     values : numpy.ndarray
-        ``[rows]``; of a transmittance as a share of 1.
+        Shape ``[rows]``; a transmittance is a fraction.
     quantity : str
-        What they are.
+        What was measured.
     per_cent : bool
-        Whether the file has them in per cent.
+        Whether they are in per cent in the file.
     doubt : str
-        What should be known of how that was told; empty if nothing.
+        Caveat where the quantity is a guess; empty if there is none.
     """
 
     values: np.ndarray
@@ -114,87 +116,87 @@ class Ordinates(NamedTuple):
 
 
 def judged(rows: Rows, columns: Columns) -> Ordinates:
-    """Return the ordinates of a text file.
+    """Return the ordinates of a text file, with the quantity that they are.
 
     Parameters
     ----------
     rows : Rows
         Of the file.
     columns : Columns
-        Which of them, and what headings say.
+        The two of the spectrum, and the meaning of their headings.
 
     Raises
     ------
     RecordError
-        If the numbers cannot be what they are called, or nothing tells what they are.
+        If the numbers contradict the stated quantity, or nothing identifies it.
     """
     y = rows.values[:, columns.ordinate]
-    known = y[np.isfinite(y)]
-    if len(known) < 2 or np.ptp(known) == 0:
+    finite = y[np.isfinite(y)]
+    if len(finite) < 2 or np.ptp(finite) == 0:
         rows.fail("ordinates are gaps, infinite or all the same")
     if columns.quantity == TRANSMITTANCE:
-        factor = _whole(rows, known, columns.per_cent)
+        factor = _full_transmittance(rows, finite, columns.per_cent)
         return Ordinates(y / factor, TRANSMITTANCE, factor > 1)
-    if columns.quantity == ABSORBANCE and _is_no_absorbance(known):
+    if columns.quantity == ABSORBANCE and _is_no_absorbance(finite):
         rows.fail(
-            f"{doubt(y)} Then write 'wavenumber,transmittance (%)' above the numbers; if it is another measure of "
-            f"absorption, 'wavenumber,absorption coefficient'"
+            f"{doubt(y)} Then write 'wavenumber,transmittance (%)' above the numbers; if it is "
+            "another measure of absorption, 'wavenumber,absorption coefficient'"
         )
-    return Ordinates(y, columns.quantity) if columns.quantity else _told_by_shape(rows, y, known)
+    return Ordinates(y, columns.quantity) if columns.quantity else _by_shape(rows, y, finite)
 
 
-def _is_no_absorbance(known: np.ndarray) -> bool:
-    median, bulk = float(np.median(known)), float(np.percentile(known, 95))
-    return median > HIGHEST or (PLATEAU[0] <= bulk <= PLATEAU[1] and _dips(known))
+def _is_no_absorbance(finite: np.ndarray) -> bool:
+    median, bulk = float(np.median(finite)), float(np.percentile(finite, 95))
+    return median > HIGHEST or (PLATEAU[0] <= bulk <= PLATEAU[1] and _dips(finite))
 
 
-def _dips(known: np.ndarray) -> bool:
+def _dips(finite: np.ndarray) -> bool:
     """Tell whether bands point down."""
-    median = np.median(known)
-    return bool(median - known.min() > DIPS * (known.max() - median))
+    median = np.median(finite)
+    return bool(median - finite.min() > DIPS * (finite.max() - median))
 
 
-def _whole(rows: Rows, known: np.ndarray, per_cent: bool) -> float:
-    """Return what a transmittance of all light is in a file, 1 or 100."""
-    bulk, median = float(np.percentile(known, 95)), float(np.median(known))
+def _full_transmittance(rows: Rows, finite: np.ndarray, per_cent: bool) -> float:
+    """Return the value of full transmittance in a file, 1 or 100."""
+    bulk, median = float(np.percentile(finite, 95)), float(np.median(finite))
     if per_cent and bulk <= PER_CENT:
         rows.fail(
-            f"called per cent, but 95 % of the values lie below {bulk:.3g}: if they are shares of 1, "
-            f"write 'wavenumber,transmittance' above the numbers"
+            f"called per cent, but 95 % of the values lie below {bulk:.3g}: if they are shares of "
+            f"1, write 'wavenumber,transmittance' above the numbers"
         )
     factor = 100.0 if bulk > PER_CENT else 1.0
-    if known.max() - median > DIPS * (median - known.min()) and median < 0.2 * factor:
+    if finite.max() - median > DIPS * (median - finite.min()) and median < 0.2 * factor:
         rows.fail(
-            f"called transmittance, but its bands point up, from {median:.3g}: if it is absorbance, "
-            f"write 'wavenumber,absorbance' above the numbers"
+            f"called transmittance, but its bands point up, from {median:.3g}: if it is "
+            f"absorbance, write 'wavenumber,absorbance' above the numbers"
         )
     if not 0 < bulk / factor <= BRIGHTEST:
         rows.fail(f"a transmittance of {100 * bulk / factor:.3g} % over most of the spectrum")
     return factor
 
 
-def _told_by_shape(rows: Rows, y: np.ndarray, known: np.ndarray) -> Ordinates:
-    """Return ordinates that nothing names, and what they are where their shape leaves no doubt."""
-    bulk, median = float(np.percentile(known, 95)), float(np.median(known))
-    advice = (
-        "write what they are above the numbers: wavenumber,absorbance or wavenumber,transmittance"
-    )
+def _by_shape(rows: Rows, y: np.ndarray, finite: np.ndarray) -> Ordinates:
+    """Return ordinates without a stated quantity, if their shape identifies it."""
+    bulk, median = float(np.percentile(finite, 95)), float(np.median(finite))
+    advice = "write what they are above the numbers: "
+    advice += "wavenumber,absorbance or wavenumber,transmittance"
     for factor in (100.0, 1.0):
         plateau = PLATEAU[0] <= 100 * bulk / factor <= PLATEAU[1] and median >= 0.5 * bulk
-        if plateau and _dips(known) and known.min() > -0.2 * factor:
-            said = "per cent transmittance" if factor > 1 else TRANSMITTANCE
-            reason = f"nothing says what the ordinates are; most lie about {median:.3g} and bands point down, so they are read as {said}"
-            return Ordinates(
-                y / factor, TRANSMITTANCE, factor > 1, f"{reason}; {advice} if they are not"
+        if plateau and _dips(finite) and finite.min() > -0.2 * factor:
+            name = "per cent transmittance" if factor > 1 else TRANSMITTANCE
+            caveat = (
+                f"nothing says what the ordinates are; most lie about {median:.3g} and bands point "
+                f"down, so they are read as {name}; {advice} if they are not"
             )
-    if _dips(known) or (bulk >= 0.5 and median >= 0.25 * bulk):
+            return Ordinates(y / factor, TRANSMITTANCE, factor > 1, caveat)
+    if _dips(finite) or (bulk >= 0.5 and median >= 0.25 * bulk):
         rows.fail(
-            f"nothing says what the ordinates are, from {known.min():.3g} to {known.max():.3g} and most "
-            f"about {median:.3g}, which may be absorbance or transmittance; {advice}"
+            f"nothing says what the ordinates are, from {finite.min():.3g} to {finite.max():.3g} "
+            f"and most about {median:.3g}, which may be absorbance or transmittance; {advice}"
         )
-    if known.max() > HIGHEST:
+    if finite.max() > HIGHEST:
         rows.fail(
-            f"nothing says what the ordinates are, up to {known.max():.4g}, which is high for an "
+            f"nothing says what the ordinates are, up to {finite.max():.4g}, which is high for an "
             f"absorbance; {advice}, or wavenumber,absorption coefficient"
         )
     return Ordinates(y, ABSORBANCE)

@@ -1,4 +1,4 @@
-"""Measured spectra from JCAMP-DX files or two columns of text: one that can be trusted, or an error that says where and why not."""
+"""Read measured infrared spectra from JCAMP-DX files or columns of text."""
 
 import logging
 import re
@@ -22,16 +22,16 @@ _JCAMP = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 FLAT = 5
-"""As many equal values in a row at the top of a spectrum are the end of the instrument's range."""
+"""Number of equal values in a row at the maximum that mark the end of the instrument's range."""
 
 
 def read_spectrum(path: str | Path) -> Spectrum:
-    """Read a measured infrared spectrum: JCAMP-DX, or text with wavenumber [cm⁻¹] and absorbance in two columns.
+    """Read a measured infrared spectrum from a JCAMP-DX file or columns of text.
 
     Parameters
     ----------
     path : path
-        Of the file; what it is, is told by its content.
+        Of the file; its format is recognised by its content.
 
     Returns
     -------
@@ -53,39 +53,41 @@ def read_spectrum(path: str | Path) -> Spectrum:
 
 
 def read_jcamp(path: str | Path) -> Spectrum:
-    """Read an infrared spectrum from a JCAMP-DX file; transmittance becomes absorbance −log₁₀ T, wavelengths become wavenumbers.
+    """Read an infrared spectrum from a JCAMP-DX file.
 
-    Of several blocks only infrared spectra count, of these those in the gas phase if there are any,
-    of these the one with most points, the first of equals; the log says which.
+    Transmittance T becomes absorbance −log₁₀ T, wavelengths become wavenumbers. Of several infrared
+    spectra those in the gas phase are preferred, then the one with most points, then the first; the
+    log says which was read.
 
     Returns
     -------
     Spectrum
         Ascending in wavenumber [cm⁻¹]; ``measured`` is true and ``unit`` is that of the absorbance.
-        Ordinates that are missing ("?") are ``gaps``, those beyond the instrument's range
-        ``saturated``.
+        Missing ordinates ("?") are ``gaps``, those beyond the instrument's range ``saturated``.
 
     Raises
     ------
     ValueError
         That names file, line and reason.
     """
-    block = _chosen(blocks(path), path)
+    block = _infrared(blocks(path), path)
     x, y = table(block)
     xunit, yunit = block.text("XUNITS"), block.text("YUNITS")
     spectrum = _spectrum(block, x, y, xunit, yunit, block.text("TITLE") or Path(path).stem)
     is_absorbance = spectrum.unit == "absorbance" and "transmit" not in yunit.lower()
-    return _told(spectrum, f"JCAMP-DX, {yunit} over {xunit}", doubt(y) if is_absorbance else "")
+    caveat = doubt(y) if is_absorbance else ""
+    return _described(spectrum, f"JCAMP-DX, {yunit} over {xunit}", caveat)
 
 
 def read_columns(path: str | Path) -> Spectrum:
-    """Read two columns of text: wavenumber [cm⁻¹] or wavelength, and absorbance, transmittance or an absorption coefficient.
+    """Read an infrared spectrum from two columns of a text file.
 
-    Columns are separated by commas, semicolons, tabs or blanks; numbers have decimal points or
-    commas. Headings tell which columns are meant and what they are, see
-    :mod:`palirs.spectra.measured.headings`. Without them the first two are taken, as wavenumber and
-    absorbance, or as transmittance where their shape leaves no doubt; the log and ``read_as`` say
-    what was taken. Lines before and after the numbers are remarks.
+    They are wavenumber [cm⁻¹] or wavelength, and absorbance, transmittance or an absorption
+    coefficient. Columns are separated by commas, semicolons, tabs or blanks; numbers have decimal
+    points or commas. Headings (:mod:`palirs.spectra.measured.headings`) identify the columns.
+    Without them the first two are wavenumber and absorbance, or transmittance if their shape leaves
+    no doubt; ``read_as`` of the spectrum says what was read. Other lines before and after the
+    numbers are remarks.
 
     Returns
     -------
@@ -95,36 +97,36 @@ def read_columns(path: str | Path) -> Spectrum:
     Raises
     ------
     ValueError
-        That names file, line and reason: what is no absorption, what may be several things, and
+        That names file, line and reason: data that are not an absorption, ambiguous columns, and
         rows that look damaged.
     """
     rows = read_rows(Path(path))
     columns = chosen(rows)
     check_abscissas(rows, columns.abscissa)
-    y, quantity, per_cent, question = judged(rows, columns)
-    shares = " (per cent)" if per_cent else ""
-    counted = f"columns {columns.abscissa + 1} and {columns.ordinate + 1} of {len(rows.cells[0])}"
-    how = (
-        f"{counted}, {columns.unit} and {quantity}{shares} as {columns.told_by} tell; {rows.layout}"
+    y, quantity, per_cent, caveat = judged(rows, columns)
+    description = (
+        f"columns {columns.abscissa + 1} and {columns.ordinate + 1} of {len(rows.cells[0])}, "
+        f"{columns.unit} and {quantity}{' (per cent)' if per_cent else ''} as {columns.told_by} "
+        f"tell; {rows.layout}"
     )
     x = rows.values[:, columns.abscissa]
-    return _told(
-        _spectrum(Block(rows.path), x, y, columns.unit, quantity, rows.path.stem), how, question
-    )
+    spectrum = _spectrum(Block(rows.path), x, y, columns.unit, quantity, rows.path.stem)
+    return _described(spectrum, description, caveat)
 
 
-def _told(spectrum: Spectrum, how: str, question: str) -> Spectrum:
-    """Return the spectrum, which then says how it was read."""
+def _described(spectrum: Spectrum, description: str, caveat: str) -> Spectrum:
+    """Return the spectrum with the record of how it was read."""
     low, high = spectrum.wavenumber[0], spectrum.wavenumber[-1]
-    read_as = f"{how}; {len(spectrum.wavenumber)} points from {low:.6g} to {high:.6g} cm⁻¹"
-    return replace(spectrum, read_as=read_as, doubt=question)
+    read_as = f"{description}; {len(spectrum.wavenumber)} points from {low:.6g} to {high:.6g} cm⁻¹"
+    return replace(spectrum, read_as=read_as, doubt=caveat)
 
 
-def _chosen(found: list[Block], path: str | Path) -> Block:
-    """Return the infrared spectrum of a file."""
-    infrared = [block for block in found if _is_infrared(block)]
+def _infrared(candidates: list[Block], path: str | Path) -> Block:
+    """Return the infrared spectrum of a file, as :func:`read_jcamp` chooses it."""
+    infrared = [block for block in candidates if _is_infrared(block)]
     if not infrared:
-        raise RecordError(f"{path}: {'; '.join(dict.fromkeys(_instead(block) for block in found))}")
+        kinds = dict.fromkeys(_kind(block) for block in candidates)
+        raise RecordError(f"{path}: {'; '.join(kinds)}")
     gas = [
         block for block in infrared if re.search(r"\b(gas|vapou?r)", block.text("STATE").lower())
     ]
@@ -145,8 +147,8 @@ def _is_continuous(block: Block) -> bool:
     return "XYDATA" in block.labels or "XYPOINTS" in block.labels
 
 
-def _instead(block: Block) -> str:
-    """Say what a block is that is no infrared spectrum."""
+def _kind(block: Block) -> str:
+    """Return what a block is that is not an infrared spectrum."""
     kind = block.text("DATATYPE").lower() or "no DATA TYPE"
     if _is_continuous(block):
         return f"no infrared spectrum, but {kind}"
@@ -165,10 +167,10 @@ def _spectrum(
         block.fail("wavenumbers should be distinct")
     missing = np.isnan(intensity)
     saturated = opaque | _flat_top(intensity)
-    known = np.interp(wavenumber, wavenumber[~missing], intensity[~missing])
+    filled = np.interp(wavenumber, wavenumber[~missing], intensity[~missing])
     return Spectrum(
         wavenumber,
-        known,
+        filled,
         label=label,
         unit=unit,
         measured=True,
@@ -188,7 +190,7 @@ def _flat_top(intensity: np.ndarray) -> np.ndarray:
 
 
 def _ranges(wavenumber: np.ndarray, which: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Return stretches of points as ranges of wavenumbers, up to half way to the neighbours."""
+    """Return runs of points as ranges of wavenumbers, up to half way to their neighbours."""
     edges = np.concatenate(
         [wavenumber[:1], (wavenumber[1:] + wavenumber[:-1]) / 2, wavenumber[-1:]]
     )

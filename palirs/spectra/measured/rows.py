@@ -1,8 +1,8 @@
-"""Columns of numbers in a text file: how they are separated, which mark is decimal, where they begin and end.
+"""Read the rows of numbers of a text file: separator, decimal mark, first and last row.
 
-Libraries for tables have to be told the decimal mark, or guess it from a few lines; a wrong guess
-makes wavenumbers of thousands of four. Here a layout is taken only if it reads every row, and what
-looks like a damaged row is named.
+Libraries for tables need to know the decimal mark, or guess it from a few lines; a wrong guess
+turns wavenumbers of four thousand into four. Here a layout has to read every row, and rows that
+look damaged are errors.
 """
 
 import csv
@@ -19,20 +19,20 @@ from palirs.spectra.measured.jcampdx import LARGEST, RecordError
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "blanks"}
 MISSING = {"", "nan", "na", "n/a", "null", "none", "-", "--", "---", "?"}
-"""What stands where there is no value."""
+"""Texts of missing values, in lower case."""
 COMMENT = ("#", "%", "!", "//", "*")
-"""Beginnings of lines that are remarks."""
+"""Beginnings of remarks."""
 SAMPLE = 100
-"""Lines that a layout is chosen by, spread over the file; all lines are then read by it."""
+"""Number of lines, spread over the file, by which the layout is chosen."""
 EXACT = {"0", "1", "100"}
-"""Values that programs write without decimals, where they are exact."""
+"""Exact values, which some programs write without decimals."""
 ENOUGH = 20
-"""Rows of one format, from which a row of another one is taken for damaged."""
+"""Number of rows from which one of another number format counts as damaged."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a line becomes numbers.
+    """How numbers are written in a line.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Layout:
     decimal : str
         Decimal mark, ``.`` or ``,``.
     grouped : bool
-        Thousands are set apart, as in ``4,000.0``, ``4.000,0``, ``4 000,0`` and ``4'000.0``.
+        Whether thousands are grouped, as in ``4,000.0``, ``4.000,0``, ``4 000,0`` and ``4'000.0``.
     """
 
     separator: str
@@ -53,11 +53,11 @@ class Layout:
         return f"separated by {SEPARATORS[self.separator]}, {marks}"
 
     def cells(self, line: str) -> list[str]:
-        """Return the texts of the columns of a line."""
+        """Return the text of each column of a line."""
         if self.separator == " ":
             return [cell.strip("\"'") for cell in re.split(r"[ \t]+", line.strip())]
         if self.separator == self.decimal and '"' not in line:
-            return []  # nothing tells the two commas apart
+            return []  # separator and decimal mark cannot be told apart
         try:
             row = next(csv.reader([line], delimiter=self.separator, skipinitialspace=True), [])
         except csv.Error:
@@ -65,7 +65,7 @@ class Layout:
         return [cell.strip() for cell in row]
 
     def row(self, line: str) -> list[str] | None:
-        """Return the cells of a line that is a row of numbers, two at least; ``None`` for any other line."""
+        """Return the cells of a row of at least two numbers; ``None`` for any other line."""
         cells = self.cells(line.partition("#")[0])
         if len(cells) < 2 or all(cell.lower() in MISSING for cell in cells):
             return None
@@ -73,7 +73,7 @@ class Layout:
         return cells if is_row else None
 
     def is_number(self, cell: str) -> bool:
-        """Tell whether a text is a number of this layout."""
+        """Tell whether a text is a number in this layout."""
         return _pattern(self.decimal, self.grouped).fullmatch(cell) is not None
 
     def number(self, cell: str) -> float:
@@ -87,7 +87,8 @@ class Layout:
 
 @cache
 def _pattern(decimal: str, grouped: bool) -> re.Pattern[str]:
-    mark, other = re.escape(decimal), "," if decimal == "." else r"\."
+    mark = re.escape(decimal)
+    other = "," if decimal == "." else r"\."
     plain = rf"[+−-]?(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eEdD][+−-]?\d+)?"
     if not grouped:
         return re.compile(plain)
@@ -101,25 +102,25 @@ LAYOUTS = [
     for separator in SEPARATORS
     for decimal in (".", ",")
 ]
-"""In the order in which they are preferred where several read as much."""
+"""Layouts by preference, where several read as many lines."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of numbers of a text file, and what stands before them.
+    """The rows of numbers of a text file, and the lines before them.
 
     Attributes
     ----------
     path : Path
         Of the file.
     layout : Layout
-        How they are written.
+        Of all rows.
     headings : list of str
-        Lines before the first row as they are, without empty ones.
+        Lines before the first row that are not empty.
     cells : list of list of str
-        Of each row, all of one length.
+        Text of each number, by row and column.
     lines : list of int
-        Number of the line of each row.
+        Line number of each row.
     """
 
     path: Path
@@ -134,7 +135,7 @@ class Rows:
         return np.array([[self.layout.number(cell) for cell in row] for row in self.cells])
 
     def fail(self, reason: str, row: int | None = None) -> NoReturn:
-        """Raise the error that says where and why."""
+        """Raise :class:`RecordError` with file, line and reason."""
         where = f", line {self.lines[row]}" if row is not None else ""
         raise RecordError(f"{self.path}{where}: {reason}")
 
@@ -145,8 +146,8 @@ def read_rows(path: Path) -> Rows:
     Raises
     ------
     RecordError
-        If there are none, or lines that may be damaged rows, or no way to tell decimal commas from
-        commas between columns.
+        If there are no rows, or damaged ones, or decimal commas cannot be told from commas between
+        columns.
     """
     lines = _text(path).splitlines()
     layout = _layout(lines)
@@ -154,13 +155,13 @@ def read_rows(path: Path) -> Rows:
     rows = [
         (n, cells) for n, line in enumerate(lines) if n > marker and (cells := layout.row(line))
     ]
-    while rows and rows[0][1][0] == "":  # it is a heading
+    while rows and rows[0][1][0] == "":  # a heading
         del rows[0]
     if not rows:
-        alone = next((n for n, line in enumerate(lines) if _one_number(line)), None)
-        if alone is not None and not re.search("[^\\W\\d]", "".join(lines)):
+        single = next((n for n, line in enumerate(lines) if _is_one_number(line)), None)
+        if single is not None and not re.search("[^\\W\\d]", "".join(lines)):
             reason = "one number; two columns are needed, wavenumber and absorbance"
-            raise RecordError(f"{path}, line {alone + 1}: {reason}")
+            raise RecordError(f"{path}, line {single + 1}: {reason}")
         raise RecordError(f"{path}: neither JCAMP-DX (##TITLE=) nor two columns of numbers")
     width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
     first, last = rows[0][0], rows[-1][0]
@@ -168,20 +169,20 @@ def read_rows(path: Path) -> Rows:
     _check_edges(path, lines, first, last, marker, len(rows))
     if len(rows) < 2:
         raise RecordError(f"{path}: one row of numbers is no spectrum")
-    found = Rows(
+    table = Rows(
         path,
         layout,
         [line for line in lines[:first] if line.strip()],
         [cells for _, cells in rows],
         [n + 1 for n, _ in rows],
     )
-    _check_commas(found)
-    _check_format(found)
-    return found
+    _check_commas(table)
+    _check_format(table)
+    return table
 
 
 def _text(path: Path) -> str:
-    """Return the text of a file: UTF-8, UTF-16 with its mark, or else Windows' western encoding."""
+    """Return the text of a file: UTF-8, UTF-16 with a byte order mark, or else Windows-1252."""
     if path.stat().st_size > LARGEST:
         size = f"{path.stat().st_size / 2**20:.0f} MiB"
         raise RecordError(f"{path}: {size}; a spectrum has at most {LARGEST // 2**20}")
@@ -210,7 +211,7 @@ def _layout(lines: list[str]) -> Layout:
 
 
 def _check_between(path: Path, lines: list[str], rows: set[int], first: int, last: int) -> None:
-    """Raise for a line between rows that is none, unless it is empty or a remark."""
+    """Raise for a line between rows that is not a row, unless it is empty or a remark."""
     for n in range(first, last + 1):
         line = lines[n].strip()
         if n not in rows and line and not line.startswith(COMMENT):
@@ -222,18 +223,19 @@ def _check_between(path: Path, lines: list[str], rows: set[int], first: int, las
 def _check_edges(
     path: Path, lines: list[str], first: int, last: int, marker: int, count: int
 ) -> None:
-    """Raise for a line beside the rows that may be a damaged one, and for a stated number of rows that is another."""
+    """Raise for a damaged row before or after the others, or a wrong stated number of rows."""
     before = lines[first - 1] if first - 1 > marker else ""
     after = next((line for line in lines[last + 1 :] if line.strip()), "")
     for n, line in ((first - 1, before), (lines.index(after, last + 1) if after else 0, after)):
-        if _one_number(line) and line.strip() == str(count):
+        if _is_one_number(line) and line.strip() == str(count):
             continue
         if line[:1] in ",;\t" and n < first:  # a heading ",0" of a table with unnamed columns
             continue
         if _may_be_row(line):
             shown = line.strip()[:40]
             raise RecordError(
-                f"{path}, line {n + 1}: {shown!r} is no row of numbers like the others; is it damaged? Put a '#' before a remark"
+                f"{path}, line {n + 1}: {shown!r} is no row of numbers like the others; is it "
+                "damaged? Put a '#' before a remark"
             )
     stated = re.search(
         r"^\W*(?:npoints|(?:nr|number) of (?:data )?points|data points)\W+(\d+)\W*$",
@@ -245,22 +247,20 @@ def _check_edges(
 
 
 def _may_be_row(line: str) -> bool:
-    """Tell whether a line has numbers and next to nothing else; a date is no row."""
+    """Tell whether a line holds little but numbers, and is not a remark or a date."""
     text = line.strip()
     if text.startswith(COMMENT) or re.search(r"\d{1,4}([-/.:])\d{1,2}\1\d{1,4}", text):
         return False
     return bool(re.search(r"\d", text)) and len(re.sub(r"[\d\W_eEdD]", "", text)) <= 1
 
 
-def _one_number(line: str) -> bool:
+def _is_one_number(line: str) -> bool:
     return re.fullmatch(r"[+-]?\d+([.,]\d*)?([eEdD][+-]?\d+)?", line.strip()) is not None
 
 
 def _check_commas(rows: Rows) -> None:
     """Raise where commas may be decimal marks as well as separators."""
-    if (
-        rows.layout.separator != "," or rows.layout.decimal == ","
-    ):  # which only quotes can tell apart
+    if rows.layout.separator != "," or rows.layout.decimal == ",":  # the latter with quotes
         return
     cells = [cell for row in rows.cells for cell in row if cell.lower() not in MISSING]
     whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells)
@@ -274,24 +274,21 @@ def _check_commas(rows: Rows) -> None:
 
 
 def _check_format(rows: Rows) -> None:
-    """Raise for a row or two that have other decimals than all the rest: digits are lost or too many there."""
+    """Raise if one or two rows differ in their number of decimals: digits may be missing there."""
     if len(rows.cells) < ENOUGH:
         return
     mark = re.escape(rows.layout.decimal)
     for column in range(len(rows.cells[0])):
-        forms = [
-            (len(match.group(1) or ""), len(match.group(2) or ""))
-            if (match := re.fullmatch(rf"[^eEdD]*?(?:{mark}(\d*))?([eEdD].*)?", row[column]))
-            else None
-            for row in rows.cells
-        ]
-        usual, often = Counter(forms).most_common(1)[0]
+        number = re.compile(rf"[^eEdD]*?(?:{mark}(\d*))?([eEdD].*)?")
+        matches = [number.fullmatch(row[column]) for row in rows.cells]
+        forms = [match and tuple(len(part or "") for part in match.groups()) for match in matches]
+        usual, count = Counter(forms).most_common(1)[0]
         others = [
             n
             for n, form in enumerate(forms)
             if form != usual and rows.cells[n][column].lower() not in {*MISSING, *EXACT}
         ]
-        if 0 < len(others) <= min(2, len(forms) - often) and usual != (0, 0):
+        if 0 < len(others) <= min(2, len(forms) - count) and usual != (0, 0):
             n = others[0]
             rows.fail(
                 f"{rows.cells[n][column]!r} has other decimals than all other numbers "
