@@ -1,7 +1,7 @@
 """Export to and import from MACE's own ``.model`` files.
 
-They are pickles: opening one runs whatever code its author put there. Everything else in palirs reads
-safetensors (:mod:`palirs.mace.models.files`). An exported potential opens in
+They are pickles: opening one runs whatever code its author put there. Everything else in
+palirs reads safetensors (:mod:`palirs.mace.models.files`). An exported potential opens in
 ``mace.calculators.MACECalculator``; an exported dipole model too (``model_type="DipoleMACE"``,
 dipoles in e·Å), where palirs is installed.
 """
@@ -60,8 +60,7 @@ def export_mace(model: str | Path, path: str | Path) -> None:
         File to write.
     """
     shape, module = read(Path(model))
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
+    module.requires_grad_(False)
     whole = ExportedDipole(shape, module) if isinstance(shape, DipoleShape) else module
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +166,7 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     return shape, _in_shape(weights, shape)
 
 
-def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
+def _refuse_unknown(path: Path, config: dict[str, Any]) -> None:
     """Raise :class:`PalirsError` for parts that palirs does not build."""
     hidden = config["hidden_irreps"]
     first, later = config["interaction_cls_first"], config["interaction_cls"]
@@ -198,7 +197,7 @@ def _refuse_unknown(path: Path, found: dict[str, Any]) -> None:
 
 
 def _in_shape(weights: dict[str, Tensor], shape: PotentialShape) -> dict[str, Tensor]:
-    """Reshape scale and shift, which are numbers or one-element arrays depending on MACE's version."""
+    """Reshape scale and shift, numbers or one-element arrays depending on MACE's version."""
     expected = shape.build().state_dict()
     return {
         name: value.reshape(expected[name].shape)

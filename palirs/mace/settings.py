@@ -193,8 +193,8 @@ class Training:
             )
         if self.schedule == "doubling" and self.second_stage is not None:
             raise ValueError(
-                "second_stage: with schedule=doubling every length has an end of its own; give null, "
-                "or another schedule"
+                "second_stage: with schedule=doubling every length has an end of its own; give "
+                "null, or another schedule"
             )
         if self.schedule == "doubling" and 2 * self.shortest > self.updates:
             raise ValueError(
@@ -218,8 +218,8 @@ class Training:
             )
         if self.start not in ("scratch", "previous") and Path(self.start).suffix != ".safetensors":
             raise ValueError(
-                f"start = {self.start!r}: scratch, previous, or a palirs model file (.safetensors); "
-                "one of MACE becomes one by task=import_model file=... output=..."
+                f"start = {self.start!r}: scratch, previous, or a palirs model file "
+                "(.safetensors); one of MACE becomes one by task=import_model file=... output=..."
             )
         if isinstance(self.atomic_energies, dict):
             unknown = sorted(set(self.atomic_energies) - set(chemical_symbols[1:]))

@@ -1,4 +1,4 @@
-"""MACE on a CPU without the overhead: energies, forces, dipoles and training of isolated molecules by compiled C code."""
+"""MACE for isolated molecules as compiled C code: energies, forces, dipoles and training."""
 
 from palirs.mace.compiled.compiler import EXACT, HERE, CompilerError, built
 from palirs.mace.compiled.gathering import UnsupportedError

@@ -1,4 +1,4 @@
-"""Compiling C code, once per machine."""
+"""Compilation of C code, cached for each kind of machine."""
 
 import ctypes
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c", "gate.h")}
-"""What is compiled: the first file, which includes the others."""
+"""Source files: the first one is compiled and includes the others."""
 FLAGS = (
     "-O3",
     "-march=native",
@@ -24,7 +24,7 @@ FLAGS = (
     "-fPIC",
 )
 EXACT = ("-O2", "-ffp-contract=off", "-std=gnu11", "-shared", "-fPIC")
-"""Flags of what has to round as it is written."""
+"""Flags for code that has to round as written."""
 VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
 """Environment variable that sets the length of vectors: 16, 32 or 64."""
 
@@ -35,7 +35,7 @@ class CompilerError(Exception):
 
 @lru_cache(maxsize=32)
 def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
-    """Return the code for one architecture, see :func:`built`."""
+    """Return the compiled code for one architecture, see :func:`built`."""
     wide = (
         ("-mprefer-vector-width=512",) if vector_bytes() == 64 and "avx512f" in _processor() else ()
     )
@@ -54,14 +54,8 @@ def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -
     CompilerError
         If there is no compiler or it fails.
     """
-    compiler = next(
-        (
-            found
-            for name in (os.environ.get("CC"), "cc", "gcc", "clang")
-            if name and (found := shutil.which(name))
-        ),
-        None,
-    )
+    names = (os.environ.get("CC"), "cc", "gcc", "clang")
+    compiler = next(filter(None, (shutil.which(name) for name in names if name)), None)
     if compiler is None:
         raise CompilerError("no C compiler (cc, gcc, clang) found")
     key = "\n".join(
@@ -74,45 +68,47 @@ def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -
             _processor(),
         ]
     )
-    place = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
-    if not place.exists():
-        _compile([compiler, *flags], header, sources[0], place)
-    return ctypes.CDLL(str(place))
+    target = _cache() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
+    if not target.exists():
+        _compile([compiler, *flags], header, sources[0], target)
+    return ctypes.CDLL(str(target))
 
 
-def _compile(command: list[str], header: str, source: Path, place: Path) -> None:
+def _compile(command: list[str], header: str, source: Path, target: Path) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             (Path(folder) / "shape.h").write_text(header)
-            target = Path(folder) / "built.so"
+            built = Path(folder) / "built.so"
             done = subprocess.run(
-                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(target), "-lm"],
+                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(built), "-lm"],
                 capture_output=True,
                 text=True,
                 check=False,
             )
             if done.returncode:
                 raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
-            target.replace(place)  # several processes may do this at once
+            built.replace(target)  # atomic: several processes may do this at once
     except OSError as error:
-        raise CompilerError(f"{command[0]} could not write to {place.parent}: {error}") from error
+        raise CompilerError(f"{command[0]} could not write to {target.parent}: {error}") from error
 
 
 def vector_bytes() -> int:
-    """Return the bytes in a vector: 64 where the processor has AVX-512, else 32 (two registers of NEON), unless the user says otherwise.
+    """Return the bytes of a vector: :data:`VECTOR_BYTES`, or what suits the processor.
+
+    64 with AVX-512, else 32 (two registers of NEON).
 
     Raises
     ------
     CompilerError
-        If the user says what cannot be.
+        If :data:`VECTOR_BYTES` has another value than 16, 32 or 64.
     """
-    asked = os.environ.get(VECTOR_BYTES)
-    if asked is None:
+    size = os.environ.get(VECTOR_BYTES)
+    if size is None:
         return 64 if {"avx512f", "avx512vl", "avx512dq"} <= set(_processor().split()) else 32
-    if asked not in ("16", "32", "64"):
-        raise CompilerError(f"{VECTOR_BYTES} = {asked!r}: it must be 16, 32 or 64")
-    return int(asked)
+    if size not in ("16", "32", "64"):
+        raise CompilerError(f"{VECTOR_BYTES} = {size!r}: it must be 16, 32 or 64")
+    return int(size)
 
 
 def _cache() -> Path:
@@ -128,17 +124,10 @@ def _version(compiler: str) -> str:
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """Return what -march=native depends on: home directories are shared between machines that differ."""
+    """Return what -march=native depends on, as unlike machines may share a home directory."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()} {platform.node()}"
-    return "\n".join(
-        sorted(
-            {
-                line
-                for line in lines
-                if line.startswith(("model name", "flags", "Features", "CPU part"))
-            }
-        )
-    )
+    kept = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(kept)}))

@@ -1,4 +1,7 @@
-"""The weights of a module, gathered for the compiled code: every one a parameter times a constant, or a product of such matrices."""
+"""Collection of the weights of a module for the compiled code.
+
+Each is a parameter times a constant, or an element of a product of matrices of such numbers.
+"""
 
 from typing import Any
 
@@ -25,54 +28,46 @@ def mixing(linear: Any, sizes: Sizes, dims: int) -> np.ndarray:
 def radial_network(
     network: Any, order: list[int], sizes: Sizes, shape: dict, writer: Writer
 ) -> list[Place]:
-    """Write the layers of the radial network and return their places; what e3nn multiplies activations with goes into the next matrix."""
+    """Write the layers of the radial network and return where they are.
+
+    The factor by which e3nn multiplies the activations of a layer goes into the next matrix.
+    """
     places, gain = [], 1.0
     layers = list(network)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
-        weight = (
-            gain
-            * numbers(layer.weight)
-            / np.sqrt(layer.h_in * layer.var_in / (layer.var_out if last else 1.0))
-        )
+        variance = layer.h_in * layer.var_in / (layer.var_out if last else 1.0)
+        weight = gain * numbers(layer.weight) / np.sqrt(variance)
         if last:
             paths = weight.reshape(len(weight), len(order), sizes.channels)
             weight = sizes.pad(paths, 2).reshape(len(weight), -1)
         else:
             gain = layer.act.cst * np.sqrt(layer.var_out)
-        weight = padded(
-            weight,
-            [sizes.up(len(weight)) - len(weight), sizes.up(weight.shape[1]) - weight.shape[1]],
-        )
+        weight = padded(weight, [sizes.up(size) - size for size in weight.shape])
         places.append(writer.put(weight))
-    shape["radial"], shape["radial_back"] = (
-        [place.start for place in places],
-        [writer.turn(place) for place in places],
-    )
+    shape["radial"] = [place.start for place in places]
+    shape["radial_back"] = [writer.turn(place) for place in places]
     return places
 
 
 def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writer: Writer) -> None:
-    """Write the mixing of paths; without a residual with the matrix of the receiver's element behind it."""
+    """Write the mixing of paths, times the matrices of the receivers' elements if not residual."""
     views = [
         (i.i_in, i.i_out, i.path_weight * numbers(w))
         for _, i, w in interaction.linear.weight_views(yield_instruction=True)
     ]
     out = interaction.linear.irreps_out
     shape["linear"], shape["linear_back"] = [], []
-    elements = (
-        None
-        if type(interaction) is RealAgnosticResidualInteractionBlock
-        else of_elements(interaction.skip_tp)
-    )
+    residual = type(interaction) is RealAgnosticResidualInteractionBlock
+    elements = None if residual else of_elements(interaction.skip_tp)
     for end in range(sizes.ell + 1):
-        mine = [
+        blocks = [
             sizes.pad(w, 0)
             for i_in, i_out, w in sorted(views, key=lambda v: v[0])
             if out[i_out].ir.l == end
         ]
-        matrix = np.concatenate(mine)[None] / float(interaction.avg_num_neighbors)
-        if len(mine) != count[end]:
+        matrix = np.concatenate(blocks)[None] / float(interaction.avg_num_neighbors)
+        if len(blocks) != count[end]:
             raise UnsupportedError("mixing of messages")
         matrix = sizes.pad(matrix, 2)
         if elements is None:
@@ -87,19 +82,18 @@ def messages(interaction: Any, count: list[int], sizes: Sizes, shape: dict, writ
 
 def of_elements(skip: Any) -> np.ndarray:
     """Matrices ``[element, l, C, C]`` of the tensor product with the one-hot element."""
-    found = []
+    matrices = []
     for _, instruction, weight in skip.weight_views(yield_instruction=True):
         order = skip.irreps_in1[instruction.i_in1].ir.l
-        found.append(
-            instruction.path_weight / np.sqrt(2 * order + 1) * numbers(weight).transpose(1, 0, 2)
-        )
-    return np.array(found).transpose(1, 0, 2, 3)
+        factor = instruction.path_weight / np.sqrt(2 * order + 1)
+        matrices.append(factor * numbers(weight).transpose(1, 0, 2))
+    return np.array(matrices).transpose(1, 0, 2, 3)
 
 
 def first_features(
     embedding: Any, up: np.ndarray, interaction: Any, sizes: Sizes, shape: dict, writer: Writer
 ) -> None:
-    """Write the features of each element; with a residual also what the skip connection adds, which is fixed by the element."""
+    """Write the features of each element, and what a residual connection adds to them."""
     (_, instruction, weight) = next(iter(embedding.weight_views(yield_instruction=True)))
     vectors = writer.factor(sizes.pad(instruction.path_weight * numbers(weight), 1)[None])
     place = writer.put_product(vectors, writer.factor(up))
@@ -114,7 +108,10 @@ def first_features(
 def contraction(
     symmetric: Any, mixed: np.ndarray, sizes: Sizes, shape: dict, writer: Writer
 ) -> None:
-    """Write the weights of the terms of the symmetric contraction, given the matrix of :func:`palirs.mace.compiled.tables.contraction`."""
+    """Write the weights of the symmetric contraction.
+
+    ``mixed`` is the matrix from :func:`palirs.mace.compiled.tables.contraction`.
+    """
     stacked = [
         numbers(weight)
         for part in symmetric.contractions
@@ -126,7 +123,7 @@ def contraction(
 
 
 def linear_readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> None:
-    """Write a linear read-out of scalars or vectors to one; ``None`` reads nothing."""
+    """Write a linear read-out to one scalar or vector; zeros for ``None``."""
     vector = np.zeros(sizes.padded)
     if linear is not None:
         (_, instruction, weight) = next(iter(linear.weight_views(yield_instruction=True)))
@@ -135,10 +132,7 @@ def linear_readout(linear: Any, scale: float, sizes: Sizes, shape: dict, writer:
 
 
 def hidden_readout(readout: Any, scale: float, sizes: Sizes, shape: dict, writer: Writer) -> int:
-    """Write a read-out of scalars with a hidden layer; ``None`` reads nothing.
-
-    Return the padded width of the hidden layer.
-    """
+    """Write a read-out of scalars with a hidden layer, if any, and return its padded width."""
     shape["inner"] = shape["inner_back"] = shape["outer"] = 0
     if readout is None:
         return sizes.up(1)

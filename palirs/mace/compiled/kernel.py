@@ -1,4 +1,4 @@
-"""The compiled code, called from Python."""
+"""Calls of the compiled code from Python."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -15,8 +15,7 @@ from palirs.mace.compiled.radial import table
 from palirs.mace.compiled.weights import Program
 
 BLOCK = 48
-"""Atoms that are worked on together: enough rows for the matrix products, little enough for the
-cache."""
+"""Atoms of a block: enough rows for efficient matrix products, few enough for the cache."""
 
 
 class Memory:
@@ -26,11 +25,11 @@ class Memory:
         self._parts: dict[int, np.ndarray] = {}
 
     def of(self, number: int, size: int) -> int:
-        """Return the address, on a cache line, of at least this many bytes; a number gets the same ones again."""
-        mine = self._parts.get(number)
-        if mine is None or len(mine) < size + 64:
-            mine = self._parts[number] = np.empty(size + 64, dtype=np.uint8)
-        return -(-mine.ctypes.data // 64) * 64
+        """Return the address of ``size`` bytes on a cache line, the same ones for a number."""
+        buffer = self._parts.get(number)
+        if buffer is None or len(buffer) < size + 64:
+            buffer = self._parts[number] = np.empty(size + 64, dtype=np.uint8)
+        return -(-buffer.ctypes.data // 64) * 64
 
 
 class _Struct(ctypes.Structure):
@@ -45,7 +44,7 @@ class _Struct(ctypes.Structure):
 
 
 class Model:
-    """A member as the compiled code takes it: weights, and a table of radial weights or ``None``."""
+    """A member for the compiled code: weights, and a table of radial weights or ``None``."""
 
     def __init__(self, program: Program, radial: np.ndarray | None, knots: int):
         self._radial = radial
@@ -55,7 +54,7 @@ class Model:
         self.set(program.weights(program.factors))
 
     def set(self, weights: np.ndarray) -> None:
-        """Take other weights."""
+        """Replace the weights."""
         self._weights = weights
         self.struct.weight = weights.ctypes.data
 
@@ -80,32 +79,28 @@ class Kernel:
 
     def __init__(self, modules: Sequence[Any], radial: str = "table"):
         self.programs = [program(module) for module in modules]
-        self._models = [
-            Model(one, *(table(one) if radial == "table" else (None, 0))) for one in self.programs
-        ]
-        libraries = [library(one.header) for one in self.programs]
-        self._call = [
-            each.palirs_dipoles if is_dipole(modules[0]) else each.palirs_forces
-            for each in libraries
-        ]
-        for each, call in zip(libraries, self._call, strict=True):
-            each.palirs_work.restype = ctypes.c_size_t
+        tables = [table(p) if radial == "table" else (None, 0) for p in self.programs]
+        self._models = [Model(p, *values) for p, values in zip(self.programs, tables, strict=True)]
+        libraries = [library(p.header) for p in self.programs]
+        name = "palirs_dipoles" if is_dipole(modules[0]) else "palirs_forces"
+        self._call = [getattr(compiled, name) for compiled in libraries]
+        for compiled, call in zip(libraries, self._call, strict=True):
+            compiled.palirs_work.restype = ctypes.c_size_t
             call.restype = None
-        self._work = [each.palirs_work for each in {id(each): each for each in libraries}.values()]
+        self._work = [compiled.palirs_work for compiled in dict.fromkeys(libraries)]
 
     def __len__(self) -> int:
         return len(self.programs)
 
     def set_weights(self, member: int, weights: np.ndarray) -> None:
-        """Give a member other weights, from :meth:`Program.weights`; its table, if it has one, stays."""
+        """Give a member other weights, from :meth:`Program.weights`; its table stays."""
         self._models[member].set(weights)
 
     def addresses(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where each member's function and ``struct model`` lie."""
+        """Return the addresses of each member's function and ``struct model``."""
         calls = [ctypes.cast(call, ctypes.c_void_p).value for call in self._call]
-        return np.array(calls, dtype=np.uintp), np.array(
-            [ctypes.addressof(model.struct) for model in self._models], dtype=np.uintp
-        )
+        structs = [ctypes.addressof(model.struct) for model in self._models]
+        return np.array(calls, dtype=np.uintp), np.array(structs, dtype=np.uintp)
 
     def room(self, block: "Block") -> int:
         """Return the bytes of scratch memory for one block."""
@@ -131,12 +126,15 @@ class Kernel:
         )
 
     def batch(self, species: np.ndarray, counts: Sequence[int]) -> "Batch":
-        """Prepare for a batch of molecules: species ``[N]`` as indices into the model's elements, atoms per molecule."""
+        """Prepare a batch of molecules.
+
+        ``species [N]`` are indices into the model's elements, ``counts`` atoms per molecule.
+        """
         return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
 
 class Compiled(NamedTuple):
-    """What compiled code outside needs to evaluate a batch.
+    """What compiled code elsewhere needs to evaluate a batch.
 
     Species are ``[N]`` int32; ``isolated [members, B]`` [eV] is added to the interaction energies.
     """
@@ -150,15 +148,14 @@ class Compiled(NamedTuple):
 class Batch:
     """One batch of molecules that moves.
 
-    Its molecules are cut into blocks; blocks times members are the pieces of work that threads take
-    one after the other. What comes out for a molecule does not depend on its block.
+    Its molecules are divided into blocks; threads take pairs of a block and a member one after the
+    other. The results of a molecule do not depend on its block.
     """
 
     def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
         self.kernel, self.species, self.counts, self._memory = kernel, species, counts, Memory()
-        self._blocks = blocks(
-            counts, max(1, sum(counts) // (2 * torch.get_num_threads()))
-        )  # two for each thread if there are enough
+        # two blocks per thread if there are enough atoms
+        self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))
         self._memory_size = max(kernel.room(block) for block in self._blocks)
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,10 +174,8 @@ class Batch:
             Shape ``[members, N, 3]`` [eV/Å].
         """
         x = np.ascontiguousarray(positions, dtype=np.float64)
-        energy, forces = (
-            np.empty((len(self.kernel), len(self.counts))),
-            np.empty((len(self.kernel), *x.shape)),
-        )
+        energy = np.empty((len(self.kernel), len(self.counts)))
+        forces = np.empty((len(self.kernel), *x.shape))
 
         def piece(member: int, block: Block, memory: int) -> None:
             self.kernel._call[member](
@@ -194,14 +189,14 @@ class Batch:
 
     def dipoles(self, positions: np.ndarray) -> np.ndarray:
         """Return the dipoles that dipole networks give, shape ``[members, B, 3]`` [e·Å]."""
-        x, dipoles = (
-            np.ascontiguousarray(positions, dtype=np.float64),
-            np.empty((len(self.kernel), len(self.counts), 3)),
-        )
+        x = np.ascontiguousarray(positions, dtype=np.float64)
+        dipoles = np.empty((len(self.kernel), len(self.counts), 3))
 
         def piece(member: int, block: Block, memory: int) -> None:
-            place = ctypes.c_void_p(dipoles[member].ctypes.data + 24 * block.first)
-            self.kernel._call[member](*self._arguments(member, block, x, memory), place)
+            self.kernel._call[member](
+                *self._arguments(member, block, x, memory),
+                ctypes.c_void_p(dipoles[member].ctypes.data + 24 * block.first),
+            )
 
         self._run(piece)
         return dipoles
@@ -217,16 +212,16 @@ class Batch:
 
         def thread(number: int) -> None:
             memory = self._memory.of(number, self._memory_size)
-            for member, block in pieces:  # the interpreter's lock makes taking one safe
+            for member, block in pieces:  # safe in threads, as they hold the GIL here
                 piece(member, block, memory)
 
         in_threads(min(torch.get_num_threads(), len(self._blocks) * len(self.kernel)), thread)
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Call ``work(0)`` here and ``work(1)``, ...
+    """Call ``work(number)`` for each number below ``count``: 0 here, the others in threads.
 
-    in other threads; the compiled code lets go of the interpreter's lock.
+    Compiled code releases the GIL.
     """
     others = [_pool(count - 1).submit(work, number) for number in range(1, count)]
     work(0)
@@ -235,17 +230,21 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 class Block:
-    """Consecutive molecules: the first one's number and first atom, start of each, atoms and pairs in all."""
+    """Consecutive molecules that are evaluated together.
+
+    ``first`` and ``atom`` are the numbers of the first molecule and atom in the batch, ``start``
+    the first atom of each molecule in the block, ``atoms`` and ``pairs`` their totals.
+    """
 
     def __init__(self, molecules: range, counts: tuple[int, ...]):
         self.first, self.atom = molecules.start, sum(counts[: molecules.start])
-        mine = [counts[i] for i in molecules]
-        self.start = np.concatenate([[0], np.cumsum(mine)]).astype(np.int32)
-        self.atoms, self.pairs = sum(mine), sum(n * (n - 1) // 2 for n in mine)
+        sizes = [counts[i] for i in molecules]
+        self.start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        self.atoms, self.pairs = sum(sizes), sum(n * (n - 1) // 2 for n in sizes)
 
 
 def blocks(counts: tuple[int, ...], limit: int) -> list[Block]:
-    """Cut into about equal blocks of at most ``limit`` atoms, and of ``BLOCK``, but at least one molecule."""
+    """Divide molecules into blocks of at most ``min(limit, BLOCK)`` atoms, or of one molecule."""
     parts, start, atoms = [], 0, 0
     for number, count in enumerate(counts):
         if atoms and atoms + count > min(BLOCK, limit):

@@ -1,9 +1,9 @@
-"""From a MACE module to what the compiled code needs: tables that depend on the architecture (a C header), and one array of weights.
+"""Translation of a MACE module for the compiled code: a C header and one array of weights.
 
-All of e3nn's normalisations are folded into the numbers here, so that the compiled code only
-multiplies and adds. Every number is a parameter of the module times a constant, or comes from a few
-products of matrices of such numbers; so what the compiled code finds as derivatives by the numbers
-is easily carried back to the parameters.
+The header depends on the architecture only. All of e3nn's normalisations are folded into the
+weights, so that the compiled code only multiplies and adds. Every weight is a parameter of the
+module times a constant, or an element of one of a few products of matrices of such numbers, so that
+derivatives by the weights are easily carried back to the parameters.
 """
 
 from typing import Any
@@ -23,30 +23,25 @@ from palirs.mace.compiled.weights import Place, Program, Writer
 
 
 def program(module: Any) -> Program:
-    """Lay a potential or a dipole network out for the compiled code.
+    """Translate a potential or a dipole network for the compiled code.
 
     Raises
     ------
     UnsupportedError
-        If it has parts that the compiled code does not know; the eager path then is the one to use.
+        If it has parts that the compiled code does not know.
     """
     embedding, radial = _embedding(module), _radial(module)
     interactions, products = list(module.interactions), list(module.products)
     _check(module, interactions, products, radial)
     first = interactions[0]
-    channels, elements = (
-        int(first.node_feats_irreps.count(o3.Irrep(0, 1))),
-        int(first.node_attrs_irreps.dim),
-    )
-    ell = max(ir.l for _, ir in first.edge_attrs_irreps)
     dtype = next(module.parameters()).dtype
     sizes = Sizes(
-        channels,
-        elements,
-        ell,
-        first.radial_MLP,
-        len(radial.bessel_fn.bessel_weights),
-        vector_bytes() // dtype.itemsize,
+        channels=int(first.node_feats_irreps.count(o3.Irrep(0, 1))),
+        elements=int(first.node_attrs_irreps.dim),
+        ell=max(ir.l for _, ir in first.edge_attrs_irreps),
+        widths=first.radial_MLP,
+        basis=len(radial.bessel_fn.bessel_weights),
+        lanes=vector_bytes() // dtype.itemsize,
     )
     tables, writer = Tables(), Writer()
     networks = [
@@ -57,8 +52,9 @@ def program(module: Any) -> Program:
     ]
     correlation = products[0].symmetric_contractions.contractions[0].correlation
     header = header_of(sizes, tables, correlation, dtype, float(radial.cutoff_fn.p))
+    definitions = f"#define DIPOLE {int(is_dipole(module))}\n#define TURNED {writer.size}\n"
     return Program(
-        header=f"#define DIPOLE {int(is_dipole(module))}\n#define TURNED {writer.size}\n{header}{writer.header()}",
+        header=definitions + header + writer.header(),
         factors=np.concatenate([*writer.parts, *writer.factors]),
         dtype=np.dtype(str(dtype).removeprefix("torch.")),
         products=writer.products,
@@ -81,7 +77,7 @@ def _layer(
     tables: Tables,
     writer: Writer,
 ) -> list[Place]:
-    """Lay one layer out and return where its radial network is."""
+    """Translate one layer and return where its radial network is."""
     l_in = 0 if number == 0 else max(ir.l for _, ir in interaction.node_feats_irreps)
     l_out = max(ir.l for _, ir in block.linear.irreps_out)
     residual = type(interaction) is RealAgnosticResidualInteractionBlock
@@ -100,10 +96,8 @@ def _layer(
         shape["up"], shape["up_back"] = writer.put_both(up)
     order, count = paths(interaction.conv_tp, shape, tables)
     shape["row"] = [sum(count[k] * (2 * k + 1) for k in range(l3)) for l3 in range(sizes.ell + 1)]
-    shape["count"], shape["middle"] = (
-        count,
-        sum(count[l3] * (2 * l3 + 1) for l3 in range(sizes.ell + 1)),
-    )
+    shape["count"] = count
+    shape["middle"] = sum(count[l3] * (2 * l3 + 1) for l3 in range(sizes.ell + 1))
     network = gathering.radial_network(interaction.conv_tp_weights, order, sizes, shape, writer)
     gathering.messages(interaction, count, sizes, shape, writer)
     mixed = contraction(block.symmetric_contractions, shape, sizes, tables)
@@ -128,30 +122,29 @@ def _layer(
         HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]),
         PATHS=sum(count),
         TENSOR=shape["tensor"],
+        READOUT=width,
     )
-    tables.at_least(READOUT=width)
     return network
 
 
 def is_dipole(module: Any) -> bool:
-    """Tell a dipole network from a potential."""
+    """Return whether a module is a dipole network, not a potential."""
     return not hasattr(module, "readouts")
 
 
 def _readouts(module: Any) -> list[tuple[Any, Any, float]]:
-    """For each layer its linear and its hidden read-out, ``None`` where there is none, and the scale of what they give."""
+    """Return linear read-out, hidden read-out (each may be ``None``) and scale of each layer."""
     if is_dipole(module):
         return [
             (vector, charge, module.scale)
             for vector, charge in zip(module.vectors, module.charges, strict=True)
         ]
     *linear, last = module.readouts
-    if not hasattr(last, "linear_1") or not all(hasattr(one, "linear") for one in linear):
-        raise UnsupportedError(
-            f"read-outs {', '.join(type(one).__name__ for one in module.readouts)}"
-        )
+    if not hasattr(last, "linear_1") or not all(hasattr(block, "linear") for block in linear):
+        names = [type(block).__name__ for block in module.readouts]
+        raise UnsupportedError(f"read-outs {', '.join(names)}")
     scale = float(module.scale_shift.scale)
-    return [*((one.linear, None, scale) for one in linear), (None, last, scale)]
+    return [*((block.linear, None, scale) for block in linear), (None, last, scale)]
 
 
 def _embedding(module: Any) -> Any:
@@ -163,7 +156,7 @@ def _radial(module: Any) -> Any:
 
 
 def _check(module: Any, interactions: list, products: list, radial: Any) -> None:
-    """Refuse what is not written out in C."""
+    """Raise :class:`UnsupportedError` for parts that the C code does not have."""
     wrong = []
     residual = type(interactions[0]) is RealAgnosticResidualInteractionBlock
     if not residual and type(interactions[0]) is not RealAgnosticInteractionBlock:

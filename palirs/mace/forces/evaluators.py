@@ -39,13 +39,13 @@ def evaluator(
     settings : Evaluation
         Backend and device; ``auto`` is native where possible, else recorded.
     once : bool
-        The batch will be evaluated once only, so neither a recording nor a table pays off: radial
-        weights come from the network.
+        The batch will be evaluated once only, so neither a recording nor a table pays off:
+        radial weights come from the network.
 
     Raises
     ------
     PalirsError
-        If ``settings`` insist on the native backend and there is none, or the device does not exist.
+        If ``settings`` ask for the native backend and there is none, or the device does not exist.
     """
     if settings.device != "cpu":
         check_device("evaluation.device", settings.device)

@@ -56,8 +56,7 @@ class Committee:
         self.elements = shapes[0].elements
         self._kernels = dict[str, Kernel | None]()
         for member in self.members:
-            for parameter in member.parameters():
-                parameter.requires_grad_(False)
+            member.requires_grad_(False)
 
     @classmethod
     def of(cls, parts: Sequence[tuple[PotentialShape, nn.Module]]) -> "Committee":
@@ -168,22 +167,18 @@ class Committee:
         outputs = [
             member(batch.inputs(positions.detach().requires_grad_(True))) for member in self.members
         ]
-        return torch.stack([out["interaction_energy"].detach() for out in outputs]), torch.stack(
-            [out["forces"].detach() for out in outputs]
-        )
+        energy = torch.stack([out["interaction_energy"].detach() for out in outputs])
+        return energy, torch.stack([out["forces"].detach() for out in outputs])
 
     def evaluate(self, frames: Sequence[Atoms]) -> Predictions:
         """Evaluate structures of any molecules, in several batches if memory is short."""
         centred = np.concatenate(
             [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         )
-        energy, forces = self.evaluator([atoms.numbers for atoms in frames], once=True)(
-            torch.tensor(centred)
-        )
-        return Predictions(
-            energy.numpy(),
-            [piece.numpy() for piece in forces.split([len(atoms) for atoms in frames], dim=1)],
-        )
+        evaluate = self.evaluator([atoms.numbers for atoms in frames], once=True)
+        energy, forces = evaluate(torch.tensor(centred))
+        pieces = forces.split([len(atoms) for atoms in frames], dim=1)
+        return Predictions(energy.numpy(), [piece.numpy() for piece in pieces])
 
     def calculate(self, frames: Sequence[Atoms]) -> list[Properties]:
         """Return the committee mean of each structure, as engines do (without a dipole)."""

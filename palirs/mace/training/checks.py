@@ -1,4 +1,4 @@
-"""What can be wrong with labels, found before the first step of a training."""
+"""Checks of labelled frames before a training."""
 
 import logging
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 MINIMUM_FRAMES = 10
 """Fewer labelled frames than this cannot be split into training, validation and test."""
 LARGEST_FORCE = 1000.0
-"""No sane frame has a larger force on an atom [eV/Å]; GROMACS's kJ/mol/nm and the like do."""
+"""Larger forces on an atom [eV/Å] come from another unit, such as GROMACS's kJ/mol/nm."""
 AGREEMENT = 1.8
-"""Factor between energies and forces that anharmonicity may make in frames far from each other; the
+"""Largest factor between energies and forces that anharmonicity explains in frames far apart; the
 smallest of a wrong unit is 1.89."""
 LARGE_DIPOLE = 0.6
-"""Median dipole over the extent of a neutral molecule [e]; more is told, not refused. In e·Å
-molecules without metals have less (HF 0.53, water 0.31, formamide 0.29); in Debye, 4.8 times as
-much, what is more polar than 0.13 is found."""
+"""Median dipole over the extent of a neutral molecule [e]; more is a warning, not an error. In e·Å
+molecules without metals have less (HF 0.53, water 0.31, formamide 0.29); Debye, 4.8 times as large,
+show in those above 0.13."""
 FAR_OUT = ("normal_mode", "thermal")
-"""Origins of samples that lie far out on purpose."""
+"""Origins of samples that are far from the optimum on purpose."""
 OUTLIER = 20.0
-"""A frame this many times further from the median than half of the others are is listed."""
+"""Distance from the median, in median absolute deviations, beyond which a frame is listed."""
 
 
 def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
@@ -44,9 +44,8 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     Returns
     -------
     list of str
-        What is odd, but may be right: frames far outside of the others of their molecule, large
-        dipoles. It is logged, not refused; as a warning unless it is one of the first samples,
-        which lie far out on purpose.
+        What is odd, but may be right: outliers among the frames of a molecule, and large dipoles.
+        They are logged as warnings, outliers of :data:`FAR_OUT` only as information.
 
     Raises
     ------
@@ -56,70 +55,67 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     """
     if len(frames) < MINIMUM_FRAMES:
         raise PalirsError(
-            f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; sample or label more"
+            f"training: {len(frames)} labelled frames, at least {MINIMUM_FRAMES} are needed; "
+            "sample or label more"
         )
     for number, atoms in enumerate(frames):
         _check_frame(number, atoms, dipoles)
     groups: dict[tuple[str, bytes], list[int]] = {}
     for number, atoms in enumerate(frames):
-        groups.setdefault((str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()), []).append(
-            number
-        )
-    found = []
+        key = str(atoms.info.get(keys.MOLECULE)), atoms.numbers.tobytes()
+        groups.setdefault(key, []).append(number)
+    remarks = []
     for (name, _), members in groups.items():
-        far = _outliers(name, frames, members)
-        _check_units(name, [frames[i] for i in members if i not in far])
-        for number, line in far.items():
-            log.log(
-                logging.INFO
-                if frames[number].info.get(keys.ORIGIN) in FAR_OUT
-                else logging.WARNING,
-                "labels: %s",
-                line,
-            )
+        outliers = _outliers(name, frames, members)
+        _check_units(name, [frames[i] for i in members if i not in outliers])
+        for number, line in outliers.items():
+            intended = frames[number].info.get(keys.ORIGIN) in FAR_OUT
+            log.log(logging.INFO if intended else logging.WARNING, "labels: %s", line)
         large = _large_dipoles(name, [frames[i] for i in members]) if dipoles else []
         for line in large:
             log.warning("labels: %s", line)
-        found += [*far.values(), *large]
-    return found
+        remarks += [*outliers.values(), *large]
+    return remarks
 
 
 def _check_frame(number: int, atoms: Atoms, dipoles: bool) -> None:
-    place = f"training frame {number} ({atoms.info.get(keys.MOLECULE)})"
-    wanted: list[tuple[str, Any, tuple[int, ...]]] = [
+    frame = f"training frame {number} ({atoms.info.get(keys.MOLECULE)})"
+    labels: list[tuple[str, Any, tuple[int, ...]]] = [
         (keys.ENERGY, atoms.info.get(keys.ENERGY), ()),
         (keys.FORCES, atoms.arrays.get(keys.FORCES), (len(atoms), 3)),
     ]
     if dipoles:
-        wanted.append((keys.DIPOLE, atoms.info.get(keys.DIPOLE), (3,)))
-    for key, value, shape in wanted:
+        labels.append((keys.DIPOLE, atoms.info.get(keys.DIPOLE), (3,)))
+    for key, value, shape in labels:
         if value is None:
-            raise PalirsError(f"{place}: no {key}; label the frame or remove it")
+            raise PalirsError(f"{frame}: no {key}; label the frame or remove it")
         if np.shape(value) != shape:
             raise PalirsError(
-                f"{place}: {key} has shape {np.shape(value)}, it should have {shape}; label the frame again or remove it"
+                f"{frame}: {key} has shape {np.shape(value)}, it should have {shape}; label the "
+                "frame again or remove it"
             )
         if not np.isfinite(value).all():
-            raise PalirsError(f"{place}: {key} is not finite; remove the frame")
+            raise PalirsError(f"{frame}: {key} is not finite; remove the frame")
     largest = float(np.abs(atoms.arrays[keys.FORCES]).max())
     if largest > LARGEST_FORCE:
         raise PalirsError(
-            f"{place}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the frame"
+            f"{frame}: a force of {largest:.3g} eV/Å; convert {keys.FORCES} to eV/Å, or remove the "
+            "frame"
         )
     if dipoles:
         extent = _extent(atoms)
         size = float(np.linalg.norm(atoms.info[keys.DIPOLE]))
         if size > extent:
             raise PalirsError(
-                f"{place}: a dipole of {size:.3g} e·Å is more than two charges at the ends of the molecule ({extent:.2g} Å) have; "
-                f"convert {keys.DIPOLE} to e·Å (1 Debye = 0.2082 e·Å), or remove the frame"
+                f"{frame}: a dipole of {size:.3g} e·Å is more than two charges at the ends of the "
+                f"molecule ({extent:.2g} Å) have; convert {keys.DIPOLE} to e·Å "
+                "(1 Debye = 0.2082 e·Å), or remove the frame"
             )
 
 
 def _extent(atoms: Atoms) -> float:
-    return max(
-        float(np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=-1).max()), 1.0
-    )
+    differences = atoms.positions[:, None] - atoms.positions[None]
+    return max(float(np.linalg.norm(differences, axis=-1).max()), 1.0)
 
 
 def _large_dipoles(name: str, frames: Sequence[Atoms]) -> list[str]:
@@ -129,7 +125,8 @@ def _large_dipoles(name: str, frames: Sequence[Atoms]) -> list[str]:
     if share < LARGE_DIPOLE:
         return []
     return [
-        f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are they in e·Å, not in Debye?"
+        f"dipoles of {name} are {share:.2g} e times its extent, much for a neutral molecule: are "
+        "they in e·Å, not in Debye?"
     ]
 
 
@@ -142,13 +139,13 @@ def _check_units(name: str, frames: Sequence[Atoms]) -> None:
     )
     if slope is not None and not 1 / AGREEMENT < slope < AGREEMENT:
         raise PalirsError(
-            f"labels of {name}: differences of {keys.ENERGY} are {slope:.3g} times what {keys.FORCES} say{guess(slope)}; "
-            f"convert energies to eV and forces to eV/Å"
+            f"labels of {name}: differences of {keys.ENERGY} are {slope:.3g} times what "
+            f"{keys.FORCES} say{guess(slope)}; convert energies to eV and forces to eV/Å"
         )
 
 
 def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> dict[int, str]:
-    """Return frames far from the others, and what is said of each."""
+    """Return the numbers of frames far from the others, with a sentence about each."""
     if len(members) < MINIMUM_FRAMES:
         return {}
     values = {
@@ -157,15 +154,13 @@ def _outliers(name: str, frames: Sequence[Atoms], members: Sequence[int]) -> dic
             [np.linalg.norm(frames[i].arrays[keys.FORCES], axis=1).max() for i in members]
         ),
     }
-    found = {}
-    for what, column in values.items():
+    outliers = {}
+    for quantity, column in values.items():
         middle = float(np.median(column))
         spread = float(np.median(np.abs(column - middle)))
-        far = np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))
-        found |= {
-            members[
-                int(k)
-            ]: f"frame {members[int(k)]} ({name}): {what} {column[k]:.5g}, the median is {middle:.5g}"
-            for k in far
-        }
-    return found
+        for k in map(int, np.flatnonzero(np.abs(column - middle) > OUTLIER * max(spread, 1e-3))):
+            outliers[members[k]] = (
+                f"frame {members[k]} ({name}): {quantity} {column[k]:.5g}, "
+                f"the median is {middle:.5g}"
+            )
+    return outliers

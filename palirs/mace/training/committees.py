@@ -1,4 +1,4 @@
-"""Training the members of a committee, and the dipole models, on the workers there are."""
+"""Training of the members of a committee, and of dipole models, on the workers of an executor."""
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -74,7 +74,7 @@ def train_dipoles(
     executor: Executor,
     pretrained: Path | None = None,
 ) -> DipoleModel:
-    """Train the dipole models on labelled frames, or load those whose files are there; they differ by seed."""
+    """Train dipole models that differ by seed, or load those whose files exist."""
     check_labels(frames)
     train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "dipole validation"
@@ -128,15 +128,22 @@ def starting_point(
     path = Path(training.start).resolve()
     if not path.is_file():
         raise PalirsError(
-            f"training.start = {training.start!r}: there is no such file; give scratch, previous or a palirs model file"
+            f"training.start = {training.start!r}: there is no such file; give scratch, previous "
+            "or a palirs model file"
         )
     return path
 
 
 def train_all(jobs: Sequence[Job], executor: Executor) -> None:
-    """Train every model; where there are more of them than workers, some in two pieces, so that no worker is idle at the end."""
+    """Train every model.
+
+    Where there are more models than workers, some are trained in two pieces, so that no worker is
+    idle at the end (:func:`pieces`).
+    """
     workers = getattr(executor, "workers", 1)
-    waiting, running, trained = pieces(len(jobs), workers), dict[Future, int](), set[int]()
+    waiting = pieces(len(jobs), workers)
+    running: dict[Future, int] = {}
+    trained: set[int] = set()
     while waiting or running:
         for number, until in list(waiting):
             if number in trained:
@@ -146,29 +153,26 @@ def train_all(jobs: Sequence[Job], executor: Executor) -> None:
                 running[executor.submit(train, jobs[number], until)] = number
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             number = running.pop(future)
-            trained |= {number} if future.result() else set()
+            if future.result():
+                trained.add(number)
 
 
 def pieces(jobs: int, workers: int) -> list[tuple[int, float]]:
-    """Return jobs of about equal length, and the share of each after which it pauses, in the order in which workers take them.
+    """Return pieces of jobs of equal length, in the order in which workers take them.
 
-    The last ``workers + jobs % workers`` jobs are laid out one after the other along the time that
-    they need on all workers together, and that is cut into one stretch for each worker (McNaughton
-    1959, doi:10.1287/mnsc.6.1.1): what is cut has its first piece at the start of one worker and
-    its second at the end of another. Three jobs and two workers: the first job and half of the
-    second, then the third and the rest of the second.
+    Each is the number of a job and the share of it after which the piece ends. The last ``workers +
+    jobs % workers`` jobs are laid out one after the other, and that line is cut into one section
+    per worker (McNaughton 1959, doi:10.1287/mnsc.6.1.1): a job that is cut has its first piece at
+    the start of one worker and its second at the end of another. Three jobs and two workers: the
+    first job and half of the second, then the third and the rest of the second.
     """
     whole = jobs if jobs <= workers or jobs % workers == 0 else jobs - workers - jobs % workers
-    found = [(number, 1.0) for number in range(whole)]
-    rest = list(range(whole, jobs))
-    stretch, begins = len(rest) / workers, []
-    for place, number in enumerate(rest):
-        worker, begin = divmod(place, stretch)
-        over = (
-            begin + 1 - stretch
-        )  # what does not fit on this worker is the first piece, at the start of the next
-        if over > 1e-9:
-            begins += [(0.0, worker + 1, number, over), (begin, worker, number, 1.0)]
-        else:
-            begins.append((begin, worker, number, 1.0))
-    return found + [(number, until) for _, _, number, until in sorted(begins)]
+    section, begins = (jobs - whole) / workers, []
+    for number in range(whole, jobs):
+        worker, begin = divmod(number - whole, section)
+        excess = begin + 1 - section  # goes to the start of the next worker, as the first piece
+        if excess > 1e-9:
+            begins.append((0.0, worker + 1, number, excess))
+        begins.append((begin, worker, number, 1.0))
+    unbroken = [(number, 1.0) for number in range(whole)]
+    return unbroken + [(number, until) for _, _, number, until in sorted(begins)]

@@ -1,9 +1,9 @@
-"""How long to train: lengths that double while it pays, on one trunk of constant learning rate, each ended by a decay on a branch.
+"""The schedule ``doubling``: the length of a training is doubled as long as that pays.
 
-The weights of a constant learning rate say little of how good they would be: it is the decay at the
-end that takes the noise out (Hägele et al. 2024, arXiv:2405.18392). So a decay is made at each
-length, and where it shows that the doubling paid, training goes on from where the branch began. All
-lengths together cost 1.4 times the longest, and each is what a training planned for it would be.
+Training follows one trunk of constant learning rate, and each length ends with a decay on a branch:
+only the decay takes the noise out of the weights and shows how good they are (Hägele et al. 2024,
+arXiv:2405.18392). If the doubling paid, training goes on from where the branch began. All lengths
+together cost 1.4 times the longest, and each gives what a training planned for it would give.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Cycles:
 
     @classmethod
     def of(cls, shortest: int, longest: int, per_epoch: int) -> "Cycles":
-        """Lay out lengths from ``shortest`` to ``longest`` updates, each twice the one before; the last one is ``longest`` itself."""
+        """Lay out lengths that double from about ``shortest`` to exactly ``longest`` updates."""
         lengths = [longest]
         while lengths[0] >= 2 * shortest:
             lengths.insert(0, lengths[0] // 2)
@@ -48,10 +48,11 @@ class Cycles:
 
 
 class StableDecay:
-    """Learning rate of a trunk and its branches: a linear rise, constant, and 1 − √(share of the decay that is over).
+    """Learning rate of a trunk and its branches.
 
-    It has the interface of torch's schedulers that
-    :class:`~palirs.mace.training.optimisers.Optimiser` uses.
+    It rises linearly, stays constant, and decays as 1 − √(elapsed share of the decay). It has the
+    interface of torch's schedulers that :class:`~palirs.mace.training.optimisers.Optimiser`
+    uses.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class StableDecay:
         self._set()
 
     def decay(self, length: int) -> None:
-        """Begin the decay, which takes so many updates."""
+        """Begin a decay of ``length`` updates."""
         self._state |= {"begin": self._state["done"], "length": length}
 
     def state_dict(self) -> dict:

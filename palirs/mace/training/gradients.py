@@ -1,4 +1,7 @@
-"""Loss and gradient of a batch of labelled frames: by compiled code on a CPU, by MACE's modules and autograd elsewhere."""
+"""Loss and gradient of a batch of labelled frames.
+
+They come from compiled code on a CPU, from MACE's modules and autograd elsewhere.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Data:
-    """Labelled frames, on the device once: arrays for compiled code, graphs and tensors for MACE's own."""
+    """Labelled frames as arrays for compiled code, and as graphs and tensors for MACE's own."""
 
     frames: Frames
     targets: dict[str, list[Tensor]]
@@ -34,7 +37,7 @@ class Data:
     def of(
         cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu"
     ) -> "Data":
-        """Turn frames into arrays; positions are centred, which costs float32 nothing and changes no force."""
+        """Turn frames into arrays and tensors; positions are centred, for the sake of float32."""
         centred = [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         elements, targets = objective.shape.elements, objective.targets(frames, dtype)
         numbers = {name: torch.cat(values).double().numpy() for name, values in targets.items()}
@@ -57,7 +60,7 @@ class Data:
         return len(self.graphs)
 
     def chosen(self, frames: Sequence[int]) -> tuple[Graph, Tensor, Tensors, Tensor]:
-        """Return graph, positions, targets and atoms per molecule of some frames put together, for MACE's own code."""
+        """Return graph, positions, targets and atoms per molecule of a batch of frames."""
         targets = {
             name: torch.cat([values[i] for i in frames]) for name, values in self.targets.items()
         }
@@ -88,7 +91,8 @@ class Gradients:
         self.vector = flat(model)
         self.gradient = torch.zeros_like(self.vector)
         start = 0
-        for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in trained:
             parameter.grad = self.gradient[start : start + parameter.numel()].view(parameter.shape)
             start += parameter.numel()
         self._learner = _learner(model, self.vector, self.gradient, training)
@@ -100,13 +104,10 @@ class Gradients:
         return self._learner is not None
 
     def __call__(self, data: Data, chosen: Sequence[int], late: bool = False) -> float:
-        """Put the gradient of the loss of the chosen frames into :attr:`gradient` and return the loss."""
+        """Return the loss of the chosen frames; its gradient is put into :attr:`gradient`."""
         if self._learner is not None:
-            return float(
-                self._learner.update(
-                    data.frames, np.array([chosen]), self._objective.compiled_loss(late), Steps()
-                )[0]
-            )
+            loss = self._objective.compiled_loss(late)
+            return float(self._learner.update(data.frames, np.array([chosen]), loss, Steps())[0])
         self.gradient.zero_()
         graph, places, targets, counts = data.chosen(chosen)
         predictions = self._objective.predict(self.model, graph, places, training=True)
@@ -125,16 +126,13 @@ class Gradients:
     ) -> np.ndarray:
         """Do one update for each row of frames in ``order [updates, batch]`` and return the losses.
 
-        ``average`` forgets with ``decays [updates]``; schedule-free optimisers do their own
-        averaging.
+        ``average`` decays by ``decays [updates]``; schedule-free optimisers average by themselves.
         """
-        steps = (
-            optimiser.planned(len(order), average, decays) if self._learner is not None else None
-        )
-        if self._learner is not None and steps is not None:
-            return self._learner.update(
-                data.frames, order, self._objective.compiled_loss(late), steps
-            )
+        if self._learner is not None:
+            steps = optimiser.planned(len(order), average, decays)
+            if steps is not None:
+                loss = self._objective.compiled_loss(late)
+                return self._learner.update(data.frames, order, loss, steps)
         losses = np.zeros(len(order))
         for number, chosen in enumerate(order):
             losses[number] = self(data, chosen, late)
@@ -164,7 +162,7 @@ class Gradients:
 
     @contextmanager
     def holding(self, vector: Tensor):
-        """Let the model have other parameters for a while."""
+        """Give the model other parameters within a ``with`` block."""
         kept = self.vector.clone()
         self.vector.copy_(vector)
         try:

@@ -39,9 +39,11 @@ class Job:
     architecture, training
         Recipes.
     seed : int
-        Of the first weights and the order of the frames.
+        Of the initial weights and the order of the frames.
     start : path or None
         A model file to go on from.
+    title, position
+        Of the progress bar; ``position`` also selects the GPU.
     """
 
     kind: str
@@ -57,42 +59,43 @@ class Job:
 
 
 def train(job: Job, until: float = 1.0) -> bool:
-    """Train one model, up to this share of its epochs, and write its file; returns whether it is there, and not only paused."""
+    """Train one model up to a share of its epochs, and write its file when it is complete.
+
+    Returns whether the model is complete; if not, a later call goes on from where it paused.
+    """
     log = job.path.with_suffix(".jsonl")
     if not job.path.exists():
         torch.manual_seed(job.seed)
         shape, model = _begin(job)
         training = replace(job.training, device=_device(job.training.device, job.position))
         objective = objective_of(shape, training)
-        if (
-            fit(
-                model,
-                objective,
-                job.train,
-                job.valid,
-                training,
-                job.seed,
-                job.title,
-                job.position,
-                log,
-                until,
-            )
-            is None
-        ):
+        history = fit(
+            model,
+            objective,
+            job.train,
+            job.valid,
+            training,
+            job.seed,
+            job.title,
+            job.position,
+            log,
+            until,
+        )
+        if history is None:
             return False
         save(job.path, shape, model)
     log.with_suffix(".resume").unlink(missing_ok=True)
     return True
 
 
-def _device(asked: str, position: int) -> str:
-    """Return the device; ``cuda`` without a number shares the members out among the GPUs there are."""
-    check_device("training.device", asked)
-    return f"cuda:{position % torch.cuda.device_count()}" if asked == "cuda" else asked
+def _device(device: str, position: int) -> str:
+    """Return the device; ``cuda`` without a number distributes members over all GPUs."""
+    check_device("training.device", device)
+    return f"cuda:{position % torch.cuda.device_count()}" if device == "cuda" else device
 
 
 def _begin(job: Job) -> tuple[Shape, Any]:
-    """Make a model with fresh weights, or take one from a file, with E0s that fit the new labels."""
+    """Make a model with fresh weights, or read one from a file and fit its E0s to the labels."""
     given = job.training.atomic_energies
     if job.start is None:
         if job.kind == "dipole":
@@ -105,11 +108,10 @@ def _begin(job: Job) -> tuple[Shape, Any]:
     shape, model = read(job.start)
     if shape.kind != job.kind:
         raise PalirsError(
-            f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} model"
+            f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} "
+            "model"
         )
-    species(
-        [atoms.numbers for atoms in job.train], shape.elements
-    )  # an error for those it does not know
+    species([atoms.numbers for atoms in job.train], shape.elements)  # raises for unknown elements
     if isinstance(shape, PotentialShape):
         if given == "fitted":
             energies = refitted_energies(shape, model, job.train)
@@ -124,16 +126,15 @@ def _begin(job: Job) -> tuple[Shape, Any]:
         model.get_buffer("atomic_energies_fn.atomic_energies").copy_(
             torch.tensor([energies], dtype=torch.float64)
         )
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    model.requires_grad_(True)
     return shape, model
 
 
 def refitted_energies(
     shape: PotentialShape, model: Any, frames: Sequence[Atoms]
 ) -> tuple[float, ...]:
-    """Atomic energies with which a trained potential best gives the energies of new labels, say of another engine."""
-    found = Committee.of([(shape, deepcopy(model))]).evaluate(frames).energy[0]
-    missing = np.array([atoms.info[keys.ENERGY] for atoms in frames]) - found
-    shift = least_norm(frames, shape.elements, missing)
+    """Return the E0s [eV] with which a trained potential best fits the energies of new labels."""
+    predicted = Committee.of([(shape, deepcopy(model))]).evaluate(frames).energy[0]
+    errors = np.array([atoms.info[keys.ENERGY] for atoms in frames]) - predicted
+    shift = least_norm(frames, shape.elements, errors)
     return tuple(float(e + d) for e, d in zip(shape.atomic_energies, shift, strict=True))

@@ -1,9 +1,9 @@
 """The training loop that potentials and dipole models share.
 
 An exponential moving average of the weights is validated after every epoch, the best average is
-kept, and training ends early when it has stopped improving. What is needed to go on from the end of
-an epoch is written now and then: a training that was killed gives the same weights, bit for bit, as
-one that was not (on a CPU, with the same number of threads).
+kept, and training ends early when it has stopped improving. Checkpoints at the end of epochs let a
+training that was killed go on and give the same weights, bit for bit, as one that was not (on a
+CPU, with the same number of threads).
 """
 
 import time
@@ -25,7 +25,7 @@ from palirs.mace.training.resume import Progress, ResumeFile
 from palirs.recipes import PalirsError
 
 BRANCH = "branch."
-"""Names of the tensors that a decay began from."""
+"""Prefix of the tensors that a decay began from."""
 IMPROVEMENT = 1e-4
 """A relative drop of the validation loss smaller than this does not count as progress."""
 
@@ -60,8 +60,8 @@ def fit(
     title, position
         Of the progress bar.
     log : path, optional
-        File that gets one JSON line per epoch. Beside it is what a killed training goes on from,
-        see :class:`ResumeFile`.
+        File that gets one JSON line per epoch; the checkpoint is beside it, see
+        :class:`ResumeFile`.
     until : float
         Share of the epochs after which to pause; needs ``log``, from which the next call goes on.
 
@@ -74,7 +74,8 @@ def fit(
     run = Run(model, objective, train, valid, training, seed)
     file = ResumeFile(log, model, train, valid, training, seed) if log is not None else None
     history = run.resume(file) if file is not None else []
-    end, saved = max(1, round(until * run.epochs)), time.perf_counter()
+    end = max(1, round(until * run.epochs))
+    saved = time.perf_counter()
     bar = tqdm(
         range(run.at.epoch, end),
         desc=title,
@@ -106,7 +107,7 @@ def fit(
 
 
 class Run:
-    """A training as it stands after an epoch: parameters, their average and the best one, optimiser, order of the frames."""
+    """State of a training: parameters, their average, the best average, optimiser and data."""
 
     def __init__(
         self,
@@ -124,14 +125,11 @@ class Run:
         self.held = Data.of(valid, objective, self.vector.dtype, training.device) if valid else None
         self.size = min(training.batch_size, len(train))
         self.per_epoch = len(train) // self.size
-        self.cycles = (
-            Cycles.of(training.shortest, training.updates, self.per_epoch)
-            if training.schedule == "doubling"
-            else None
-        )
-        self.epochs = (
-            self.cycles.epochs if self.cycles else max(1, training.updates // self.per_epoch)
-        )
+        self.cycles: Cycles | None = None
+        self.epochs = max(1, training.updates // self.per_epoch)
+        if training.schedule == "doubling":
+            self.cycles = Cycles.of(training.shortest, training.updates, self.per_epoch)
+            self.epochs = self.cycles.epochs
         self.optimiser = Optimiser(
             self.vector,
             self.gradients.gradient,
@@ -146,41 +144,41 @@ class Run:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What is written to go on from, beside the optimiser's own."""
+        """Tensors of a checkpoint, without the optimiser's own."""
         return {"vector": self.vector, "average": self.average, "best": self.best, **self.branch}
 
     def resume(self, file: ResumeFile) -> list[dict[str, float]]:
-        """Go on from a file, if there is one that belongs to this training; return the history up to there."""
-        found = file.read()
-        if found is None:
+        """Restore the checkpoint of this training, if any, and return the history until it."""
+        checkpoint = file.read()
+        if checkpoint is None:
             return []
-        tensors, self.at, optimiser = found
+        tensors, self.at, optimiser = checkpoint
         self.branch = {name: tensors.pop(name) for name in list(tensors) if name.startswith(BRANCH)}
-        for name, mine in self.tensors.items():
-            mine.copy_(tensors.pop(name, mine))
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors.pop(name, tensor))
         self.optimiser.restore(tensors, optimiser)
         self.rng.bit_generator.state = self.at.random
         self._before, self._started = self.at.seconds, time.perf_counter()
         return file.history(self.at.epoch)
 
     def goes_on(self) -> bool:
-        """Begin the second stage if its time has come; tell whether there is a reason for another epoch."""
+        """Begin the second stage when it is due; return whether another epoch is to follow."""
         if self.cycles:
             return self._doubles(self.cycles)
         at, stage = self.at, self.training.second_stage
         stalled = at.since > self.training.patience * self.training.updates
         if stage and not at.late and (stalled or at.epoch >= stage.start * self.epochs):
-            at.late, at.best, at.since = (
-                True,
-                float("inf"),
-                0,
-            )  # the errors are weighted anew, so no earlier loss can be compared
+            # losses with the new weights cannot be compared with earlier ones
+            at.late, at.best, at.since = True, float("inf"), 0
             self.optimiser.begin_stage(stage.learning_rate)
             return True
         return not stalled
 
     def _doubles(self, cycles: Cycles) -> bool:
-        """Begin a decay where a length asks for it; after one, go back to where it began, if the doubling has paid."""
+        """Begin a decay at the end of a length; after it, go back to the trunk if doubling paid.
+
+        Returns whether another epoch is to follow.
+        """
         at = self.at
         if at.decaying == 0 and self.branch:
             if at.cycle + 1 == len(cycles) or at.best > at.before * (1 - self.training.gain):
@@ -202,8 +200,9 @@ class Run:
         return True
 
     def epoch(self) -> dict[str, float]:
-        """Pass over the frames once, validate the average, keep it if it is the best so far; return what the log says of it."""
-        learning_rate, loss = self.optimiser.learning_rate, self._pass()
+        """Train one epoch, validate the average, keep it if best; return the log entry."""
+        learning_rate = self.optimiser.learning_rate
+        loss = self._pass()
         if self.optimiser.averages:
             self.optimiser.average(True)
             self.average.copy_(self.vector)
@@ -221,10 +220,9 @@ class Run:
         else:
             at.trunk += 1
         at.seconds = self._before + time.perf_counter() - self._started
-        updates = self._behind * self.per_epoch
         head: dict[str, float] = {
             "epoch": at.epoch - 1,
-            "updates": updates,
+            "updates": self._behind * self.per_epoch,
             "learning_rate": learning_rate,
             "loss": loss,
         }
@@ -234,25 +232,21 @@ class Run:
 
     @property
     def _behind(self) -> int:
-        """Epochs that the present weights have seen, decays that were given up not counted."""
+        """Epochs that led to the present weights, without decays that were abandoned."""
         at = self.at
-        return (
-            at.trunk + (self.cycles.decay[at.cycle] - at.decaying if self.branch else 0)
-            if self.cycles
-            else at.epoch
-        )
+        if self.cycles is None:
+            return at.epoch
+        return at.trunk + (self.cycles.decay[at.cycle] - at.decaying if self.branch else 0)
 
     def _pass(self) -> float:
-        """Do the updates of one epoch and return their mean loss; frames that do not fill a batch wait an epoch."""
-        order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size].reshape(
-            self.per_epoch, self.size
-        )
+        """Do the updates of one epoch, in full batches only, and return their mean loss."""
+        order = self.rng.permutation(len(self.data))[: self.per_epoch * self.size]
+        order = order.reshape(self.per_epoch, self.size)
         decays = _decays(self.training, self._behind * self.per_epoch + np.arange(self.per_epoch))
-        return float(
-            self.gradients.updates(
-                self.data, order, self.optimiser, self.average, decays, self.at.late
-            ).mean()
+        losses = self.gradients.updates(
+            self.data, order, self.optimiser, self.average, decays, self.at.late
         )
+        return float(losses.mean())
 
     def _keep(self, loss: float) -> None:
         at = self.at
@@ -269,14 +263,15 @@ class Run:
         """Give the module its best weights."""
         if not np.isfinite(self.at.best):
             raise PalirsError(
-                f"{title}: the loss was never a number; lower training.learning_rate or training.clip_gradient"
+                f"{title}: the loss was never a number; lower training.learning_rate or "
+                "training.clip_gradient"
             )
         self.vector.copy_(self.best)
         self.model.to("cpu")
 
 
 def _decays(training: Training, steps: np.ndarray) -> np.ndarray:
-    """Decays of the average; the first steps, which start from random weights, are forgotten sooner."""
+    """Decays of the average; it forgets the first steps, from random weights, faster."""
     return np.minimum(training.ema_decay, (1 + steps) / (10 + steps))
 
 

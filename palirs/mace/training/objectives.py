@@ -1,4 +1,4 @@
-"""What is learnt: targets, predictions, and the loss of their deviations, for potentials and dipole models."""
+"""Targets, predictions and losses of potentials and dipole models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """What is learnt: targets of the frames, predictions of a batch, and the loss of their deviations."""
+    """Targets of frames, predictions of a batch, and the loss of their deviations."""
 
     shape: Any
 
@@ -38,7 +38,7 @@ class Objective(Protocol):
         ...
 
     def compiled_loss(self, late: bool = False) -> Loss:
-        """Return :meth:`loss` in the words of the compiled code."""
+        """Return the settings of :meth:`loss` for the compiled code."""
         ...
 
     def errors(self, predictions: Tensors, targets: Tensors, counts: Tensor) -> Tensors:
@@ -71,7 +71,7 @@ class PotentialObjective:
     def predict(
         self, model: Any, graph: Graph, positions: Tensor, training: bool
     ) -> dict[str, Tensor]:
-        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE's own code."""
+        """Return interaction energies ``[B]`` [eV] and forces ``[N, 3]`` [eV/Å] by MACE."""
         out = model(graph.inputs(positions.detach().requires_grad_(True)), training=training)
         return {"energy": out["interaction_energy"], "forces": out["forces"]}
 
@@ -81,7 +81,7 @@ class PotentialObjective:
         return {"energy": torch.from_numpy(energy[0]), "forces": torch.from_numpy(forces[0])}
 
     def compiled_loss(self, late: bool = False) -> Loss:
-        """Return :meth:`loss` in the words of the compiled code."""
+        """Return the settings of :meth:`loss` for the compiled code."""
         stage, training = self._stage(late), self.training
         return Loss(
             training.loss, training.huber_delta, 1.0, stage.energy_weight, stage.forces_weight
@@ -97,11 +97,10 @@ class PotentialObjective:
         }
 
     def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
-        """Weighted errors of energy per atom and forces, see :class:`Training`; ``late`` takes the weights of the second stage."""
+        """Weighted errors of energy per atom and forces, see :class:`Training`."""
         stage, energy, forces = self._stage(late), errors["energy"], errors["forces"]
-        return stage.energy_weight * norm(
-            energy[:, None], self.training
-        ) + stage.forces_weight * norm(forces, self.training)
+        energy_term = stage.energy_weight * norm(energy[:, None], self.training)
+        return energy_term + stage.forces_weight * norm(forces, self.training)
 
     def _stage(self, late: bool) -> Training | SecondStage:
         return self.training.second_stage if late and self.training.second_stage else self.training
@@ -116,12 +115,8 @@ class DipoleObjective:
 
     def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
         """Return the reference dipoles [e·Å]."""
-        return {
-            "dipole": [
-                torch.tensor(np.asarray(atoms.info[keys.DIPOLE])[None], dtype=dtype)
-                for atoms in frames
-            ]
-        }
+        dipoles = [np.asarray(atoms.info[keys.DIPOLE])[None] for atoms in frames]
+        return {"dipole": [torch.tensor(dipole, dtype=dtype) for dipole in dipoles]}
 
     def predict(
         self, model: DipoleNetwork, graph: Graph, positions: Tensor, training: bool
@@ -135,7 +130,7 @@ class DipoleObjective:
         return {"dipole": torch.from_numpy(batch.dipoles(positions)[0])}
 
     def compiled_loss(self, late: bool = False) -> Loss:
-        """Return :meth:`loss` in the words of the compiled code."""
+        """Return the settings of :meth:`loss` for the compiled code."""
         return Loss(self.training.loss, self.training.huber_delta, self.shape.scale)
 
     def errors(
@@ -150,7 +145,7 @@ class DipoleObjective:
 
 
 def objective_of(shape: Shape, training: Training) -> Objective:
-    """Return what a model of this shape learns."""
+    """Return the objective of a model of this shape."""
     if isinstance(shape, PotentialShape):
         return PotentialObjective(shape, training)
     assert isinstance(shape, DipoleShape)

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules from torch and schedulefree, for one vector of parameters, with a state that can be written."""
+"""Optimisers and schedules of torch and schedulefree for one vector of parameters."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ class Optimiser:
         self._schedule: Any = _schedule(self._optimiser, training, steps, per_epoch)
         if training.optimiser in OPTIMISERS:
             vector.grad = None
-            self._optimiser.step()  # nothing, without a gradient; a schedule complains if it comes first
+            self._optimiser.step()  # without effect; schedules warn if they step first
         vector.grad = gradient
         self._fixed = False
 
@@ -52,32 +52,38 @@ class Optimiser:
         self._scheduled()
 
     def planned(self, steps: int, average: Tensor, decays: np.ndarray) -> Steps | None:
-        """Hand the next steps over to compiled code, and count them as done; ``None`` for what it does not know.
+        """Return the next steps for compiled code to do, and count them as done.
 
-        The moments are those of torch's optimiser, which are changed in place.
+        The moments are those of torch's optimiser, which are changed in place. ``None`` for an
+        optimiser that the compiled code does not have.
         """
-        training, group, state = (
-            self._training,
-            self._optimiser.param_groups[0],
-            self._optimiser.state[self._vector],
-        )
+        training, group = self._training, self._optimiser.param_groups[0]
         if training.optimiser not in OPTIMISERS:
             return None
+        state = self._optimiser.state[self._vector]
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
         if not state:
             state |= {
                 "step": torch.tensor(0.0),
                 **{name: torch.zeros_like(self._vector) for name in names},
             }
-        moments, rates, momenta = [state[name] for name in names], np.empty(steps), np.empty(steps)
+        rates, momenta = np.empty(steps), np.empty(steps)
         done = int(state["step"])
         for number in range(steps):
             rates[number], momenta[number] = group["lr"], group["betas"][0]
             self._scheduled()
         state["step"] += steps
         return Steps(
-            *(training.optimiser, rates, momenta, decays, [average, *moments], done),
-            *(training.clip_gradient, training.weight_decay, group["betas"][1], group["eps"]),
+            kind=training.optimiser,
+            rates=rates,
+            momenta=momenta,
+            decays=decays,
+            moments=[average, *(state[name] for name in names)],
+            done=done,
+            clip=training.clip_gradient,
+            weight_decay=training.weight_decay,
+            beta=group["betas"][1],
+            epsilon=group["eps"],
         )
 
     def _scheduled(self) -> None:
@@ -94,7 +100,7 @@ class Optimiser:
         return self._training.optimiser == "schedule_free"
 
     def validated(self, loss: float) -> None:
-        """Hear of a validation, at the end of an epoch."""
+        """Give the validation loss of an epoch to the schedule."""
         if self._schedule is not None and not self._fixed and self._training.schedule == "plateau":
             self._schedule.step(loss)
 
@@ -109,39 +115,36 @@ class Optimiser:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Learning rate of the next step."""
         return float(self._optimiser.param_groups[0]["lr"])
 
     def average(self, on: bool) -> None:
-        """Switch between the point where gradients are taken and the average that is the result (schedule-free only)."""
+        """Switch a schedule-free optimiser between its average and the point of the gradients."""
         if self.averages:
             (self._optimiser.eval if on else self._optimiser.train)()
 
     def state(self) -> tuple[dict[str, Tensor], str]:
-        """Return everything that later steps depend on: tensors, and the rest as JSON."""
+        """Return everything that later steps depend on: tensors, and other values as JSON."""
         state = self._optimiser.state_dict()
-        known = state["state"].get(0, {})
-        tensors = {name: value for name, value in known.items() if isinstance(value, Tensor)}
-        rest = {
-            "state": {
-                name: value for name, value in known.items() if not isinstance(value, Tensor)
-            },
+        moments = state["state"].get(0, {})
+        tensors = {name: value for name, value in moments.items() if isinstance(value, Tensor)}
+        others = {
+            "state": {name: value for name, value in moments.items() if name not in tensors},
             "groups": state["param_groups"],
             "schedule": self._schedule.state_dict() if self._schedule is not None else None,
             "fixed": self._fixed,
         }
-        return tensors, json.dumps(rest)
+        return tensors, json.dumps(others)
 
     def restore(self, tensors: dict[str, Tensor], text: str) -> None:
         """Go on from :meth:`state`."""
-        rest = json.loads(text)
-        state = {0: {**tensors, **rest["state"]}} if tensors else {}
-        self._optimiser.load_state_dict(
-            {"state": state, "param_groups": [_with_tuples(group) for group in rest["groups"]]}
-        )
+        others = json.loads(text)
+        state = {0: {**tensors, **others["state"]}} if tensors else {}
+        groups = [_with_tuples(group) for group in others["groups"]]
+        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
         if self._schedule is not None:
-            self._schedule.load_state_dict(rest["schedule"])
-        self._fixed = rest["fixed"]
+            self._schedule.load_state_dict(others["schedule"])
+        self._fixed = others["fixed"]
 
 
 def _optimiser(vector: Tensor, training: Training) -> Any:
@@ -182,5 +185,5 @@ def _schedule(optimiser: Any, training: Training, steps: int, per_epoch: int) ->
 
 
 def _with_tuples(group: dict) -> dict:
-    """JSON turns the betas into a list."""
+    """Turn the betas, a list in JSON, back into a tuple."""
     return {key: tuple(value) if key == "betas" else value for key, value in group.items()}

@@ -1,4 +1,4 @@
-"""What a killed training goes on from: one file beside its log."""
+"""The checkpoint of a training: one file beside its log."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch, beside its tensors and the optimiser: plain values, written as JSON.
+    """Counters of a training after an epoch, written as JSON beside tensors and optimiser.
 
     With ``schedule=doubling``: which length it is at, epochs on the trunk, epochs left of a decay,
     the best validation error when the length before was over, and optimiser and random state where
@@ -46,10 +46,10 @@ class Progress:
 
 
 class ResumeFile:
-    """The file that a killed training goes on from, with the suffix ``.resume`` beside its log.
+    """The checkpoint of a training, with the suffix ``.resume`` beside its log.
 
-    It is taken if it belongs to the same model, data, settings and number of threads; the caller
-    removes it when the model is safe.
+    It is read only if it belongs to the same model, data, settings and number of threads; the
+    caller removes it when the model is written.
     """
 
     def __init__(
@@ -80,26 +80,23 @@ class ResumeFile:
 
     def write(self, tensors: dict[str, Tensor], at: Progress, optimiser: Optimiser) -> None:
         """Write atomically."""
-        state, rest = optimiser.state()
+        state, settings = optimiser.state()
         part = self._file.with_name(self._file.name + ".part")
-        everything = {
+        values = {
             name: value.detach().cpu().contiguous() for name, value in {**tensors, **state}.items()
         }
-        save_file(
-            everything,
-            part,
-            metadata={
-                "identity": self._identity,
-                "progress": json.dumps(at.__dict__),
-                "optimiser": rest,
-            },
-        )
+        metadata = {
+            "identity": self._identity,
+            "progress": json.dumps(at.__dict__),
+            "optimiser": settings,
+        }
+        save_file(values, part, metadata=metadata)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self._file)
 
     def read(self) -> tuple[dict[str, Tensor], Progress, str] | None:
-        """Return tensors, progress and the optimiser's state, or nothing if there is no such training to go on from."""
+        """Return tensors, progress and optimiser state, or ``None`` without a valid checkpoint."""
         if not self._file.exists():
             self._log.unlink(missing_ok=True)
             return None
@@ -107,7 +104,8 @@ class ResumeFile:
             metadata = file.metadata() or {}
             if metadata.get("identity") != self._identity:
                 _log.warning(
-                    "%s belongs to another model, data, settings or number of threads; training starts anew",
+                    "%s belongs to another model, data, settings or number of threads; "
+                    "training starts anew",
                     self._file,
                 )
                 self._log.unlink(missing_ok=True)
@@ -121,7 +119,7 @@ class ResumeFile:
             file.write(json.dumps(entry) + "\n")
 
     def history(self, epochs: int) -> list[dict[str, float]]:
-        """Return the log of the epochs that count, and cut off what came after them."""
+        """Return the log of the first ``epochs`` epochs, and remove what came after them."""
         lines = self._log.read_text().splitlines()[:epochs]
         part = self._log.with_name(self._log.name + ".part")
         part.write_text("".join(line + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""Random splits of labelled frames, and the frames that validate a training."""
+"""Random splits of labelled frames, and the split into training and validation."""
 
 from collections.abc import Sequence
 
