@@ -29,15 +29,13 @@ _ready: dict[Hashable, tuple[Any, Callable[..., tuple[Tensor, Tensor]]]] = {}
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def together(members: Sequence[Any], molecules: Hashable, batch: Any, example: Tensor) -> Evaluate:
+def together(members: Sequence[Any], batch: Any, example: Tensor) -> Evaluate:
     """Return what evaluates all members on one batch.
 
     Parameters
     ----------
     members : sequence of modules
         Potentials of one architecture, on the device.
-    molecules : hashable
-        What the graph was made of: compilations are kept, and shared by batches of the same.
     batch : Graph
         The static graph.
     example : Tensor
@@ -49,7 +47,7 @@ def together(members: Sequence[Any], molecules: Hashable, batch: Any, example: T
         Takes positions, returns interaction energies ``[members, B]`` and forces
         ``[members, N, 3]``.
     """
-    functions = fused(members, molecules, batch, example)
+    functions = fused(members, batch, example)
     if example.device.type != "cuda" or len(example) > SIDE_BY_SIDE:
         return lambda x: _stacked([function(x) for function in functions])
     streams = [torch.cuda.Stream(example.device) for _ in functions]
@@ -70,15 +68,14 @@ def together(members: Sequence[Any], molecules: Hashable, batch: Any, example: T
     return evaluate
 
 
-def fused(
-    members: Sequence[Any], molecules: Hashable, batch: Any, example: Tensor
-) -> list[Evaluate]:
+def fused(members: Sequence[Any], batch: Any, example: Tensor) -> list[Evaluate]:
     """Return one compiled function per member; one compilation serves members of one architecture."""
+    graph = tuple(batch.species.tolist()), batch.counts, batch.one_hot.shape[1]
     functions = []
     for member in members:
         weights = [*member.parameters(), *member.buffers()]
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in weights)
-        key = molecules, example.device, example.dtype, shapes, _numbers(member)
+        key = graph, example.device, example.dtype, shapes, _numbers(member)
         if key not in _ready:
             constants, rest = recorded(member, batch, example)
             _ready[key] = constants, _compiled(rest)

@@ -162,16 +162,12 @@ class _Tables:
 
 
 def summands(places: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Return which entries go to each row, ``[rows, most]``, and which of these are there.
-
-    What is not there repeats an entry of the same row, so that a NaN stays in its row.
-    """
+    """Return which entries go to each row, ``[rows, most]``, and which of these are there."""
     order, counts = torch.argsort(places, stable=True), torch.bincount(places, minlength=rows)
     begin, most = counts.cumsum(0) - counts, max(int(counts.max()), 1)
     number = torch.arange(most).expand(rows, most)
     there = number < counts[:, None]
-    at = torch.where(there, begin[:, None] + number, begin[:, None]).clamp_max(len(places) - 1)
-    return order[at], there
+    return order[torch.where(there, begin[:, None] + number, 0)], there
 
 
 def without_small_products(module: fx.GraphModule) -> None:
@@ -188,7 +184,7 @@ def without_small_products(module: fx.GraphModule) -> None:
             continue
         rows, (terms, columns) = shapes[0][-2], shapes[1][-2:]
         with module.graph.inserting_before(node):
-            if terms == 1 or (terms <= TERMS and terms * min(columns, TERMS) <= PRODUCTS):
+            if terms <= TERMS and terms * min(columns, TERMS) <= PRODUCTS:
                 new = _sum_of_products(module.graph, left, right, terms)
             elif node.target is aten.bmm.default and max(rows, columns) <= ELEMENTS:
                 new = _products_summed(module.graph, left, right)

@@ -180,9 +180,13 @@ class StaticForces:
         if self.device == "cpu":
             recording: Any = record(lambda x: self._committee.interaction(batch, x), [example])
             return recording
-        return together(
-            self._committee.members, (self._committee.elements, *molecules), batch, example
-        )
+        try:
+            return together(self._committee.members, batch, example)
+        except NotImplementedError as error:
+            raise PalirsError(
+                f"evaluation.device = {self.device}: these potentials cannot be fused ({error}); "
+                "give evaluation.backend=eager"
+            ) from error
 
 
 class SomeForces:
