@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+"""Folder of the C sources."""
 PURPOSES = {"evaluate": ("mace.c",), "train": ("update.c", "train.c", "mace.c", "gate.h")}
-"""Source files: the first one is compiled and includes the others."""
+"""Source files of each purpose: the first one is compiled and includes the others."""
 FLAGS = (
     "-O3",
     "-march=native",
@@ -24,9 +25,9 @@ FLAGS = (
     "-fPIC",
 )
 EXACT = ("-O2", "-ffp-contract=off", "-std=gnu11", "-shared", "-fPIC")
-"""Flags for code that has to round as written."""
+"""Compiler flags for code whose arithmetic must be rounded exactly as written."""
 VECTOR_BYTES = "PALIRS_VECTOR_BYTES"
-"""Environment variable that sets the length of vectors: 16, 32 or 64."""
+"""Environment variable with the length of vectors in bytes: 16, 32 or 64."""
 
 
 class CompilerError(Exception):
@@ -35,19 +36,22 @@ class CompilerError(Exception):
 
 @lru_cache(maxsize=32)
 def library(header: str, purpose: str = "evaluate") -> ctypes.CDLL:
-    """Return the compiled code for one architecture, see :func:`built`."""
-    wide = (
-        ("-mprefer-vector-width=512",) if vector_bytes() == 64 and "avx512f" in _processor() else ()
-    )
-    return built(tuple(HERE / name for name in PURPOSES[purpose]), (*FLAGS, *wide), header)
+    """Return the compiled code for one architecture, see :func:`built`.
+
+    ``purpose`` is a key of :data:`PURPOSES`.
+    """
+    flags = FLAGS
+    if vector_bytes() == 64 and "avx512f" in _processor():
+        flags = (*FLAGS, "-mprefer-vector-width=512")
+    return built(tuple(HERE / name for name in PURPOSES[purpose]), flags, header)
 
 
 def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -> ctypes.CDLL:
     """Compile the first of these files, which includes the others and ``shape.h``, and load it.
 
-    What was compiled before on this kind of machine is taken from the cache,
-    ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). ``$CC`` names the compiler, else ``cc``,
-    ``gcc`` or ``clang`` is taken.
+    ``header`` is the text of ``shape.h``. Compiled code is cached for each kind of machine in
+    ``$XDG_CACHE_HOME/palirs`` (``~/.cache/palirs``). The compiler is ``$CC``, or else the first of
+    ``cc``, ``gcc`` and ``clang`` that exists.
 
     Raises
     ------
@@ -75,28 +79,29 @@ def built(sources: tuple[Path, ...], flags: tuple[str, ...], header: str = "") -
 
 
 def _compile(command: list[str], header: str, source: Path, target: Path) -> None:
+    """Compile a source file with this ``shape.h`` into the shared library ``target``."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             (Path(folder) / "shape.h").write_text(header)
-            built = Path(folder) / "built.so"
-            done = subprocess.run(
-                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(built), "-lm"],
+            compiled = Path(folder) / "compiled.so"
+            process = subprocess.run(
+                [*command, f"-I{folder}", f"-I{HERE}", str(source), "-o", str(compiled), "-lm"],
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            if done.returncode:
-                raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
-            built.replace(target)  # atomic: several processes may do this at once
+            if process.returncode:
+                raise CompilerError(f"{command[0]} failed: {process.stderr.strip()[-2000:]}")
+            compiled.replace(target)  # atomic: several processes may do this at once
     except OSError as error:
         raise CompilerError(f"{command[0]} could not write to {target.parent}: {error}") from error
 
 
 def vector_bytes() -> int:
-    """Return the bytes of a vector: :data:`VECTOR_BYTES`, or what suits the processor.
+    """Return the length of vectors [bytes]: :data:`VECTOR_BYTES`, or what suits the processor.
 
-    64 with AVX-512, else 32 (two registers of NEON).
+    64 with AVX-512, else 32 (AVX2, or two registers of NEON).
 
     Raises
     ------
@@ -112,11 +117,13 @@ def vector_bytes() -> int:
 
 
 def _cache() -> Path:
+    """Return the folder of compiled code."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palirs"
 
 
 @lru_cache(maxsize=4)
 def _version(compiler: str) -> str:
+    """Return what a compiler prints as its version."""
     return subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, check=False
     ).stdout
@@ -124,10 +131,13 @@ def _version(compiler: str) -> str:
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """Return what -march=native depends on, as unlike machines may share a home directory."""
+    """Return a description of the processor, on which ``-march=native`` depends.
+
+    Part of the key of compiled code, as different machines may share a home directory.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()} {platform.node()}"
-    kept = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(kept)}))
+    fields = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(fields)}))

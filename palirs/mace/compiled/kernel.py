@@ -1,4 +1,4 @@
-"""Calls of the compiled code from Python."""
+"""Calls of the compiled code from Python: forces and dipoles of a batch of molecules."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -15,25 +15,28 @@ from palirs.mace.compiled.radial import table
 from palirs.mace.compiled.weights import Program
 
 BLOCK = 48
-"""Atoms of a block: enough rows for efficient matrix products, few enough for the cache."""
+"""Largest number of atoms in a block.
+
+Enough rows for efficient matrix products, and few enough for the cache.
+"""
 
 
 class Memory:
-    """Scratch memory of threads, kept from call to call."""
+    """Scratch memory of threads, reused from call to call."""
 
     def __init__(self):
-        self._parts: dict[int, np.ndarray] = {}
+        self._buffers: dict[int, np.ndarray] = {}
 
-    def of(self, number: int, size: int) -> int:
-        """Return the address of ``size`` bytes on a cache line, the same ones for a number."""
-        buffer = self._parts.get(number)
+    def of(self, thread: int, size: int) -> int:
+        """Return the address of at least ``size`` bytes of a thread, aligned to a cache line."""
+        buffer = self._buffers.get(thread)
         if buffer is None or len(buffer) < size + 64:
-            buffer = self._parts[number] = np.empty(size + 64, dtype=np.uint8)
+            buffer = self._buffers[thread] = np.empty(size + 64, dtype=np.uint8)
         return -(-buffer.ctypes.data // 64) * 64
 
 
 class _Struct(ctypes.Structure):
-    """``struct model`` of ``mace.c``."""
+    """The C ``struct model`` of ``mace.c``."""
 
     _fields_ = [
         ("weight", ctypes.c_void_p),
@@ -44,7 +47,7 @@ class _Struct(ctypes.Structure):
 
 
 class Model:
-    """A member for the compiled code: weights, and a table of radial weights or ``None``."""
+    """Weights of a member for the compiled code, with or without a table of radial weights."""
 
     def __init__(self, program: Program, radial: np.ndarray | None, knots: int):
         self._radial = radial
@@ -67,14 +70,14 @@ class Kernel:
     modules : sequence of modules
         Potentials or dipole networks with the same architecture.
     radial : {"table", "network"}
-        Radial weights from a table (:mod:`palirs.mace.compiled.radial`), or by the network.
+        Radial weights from a table (:mod:`palirs.mace.compiled.radial`), or from the network.
 
     Raises
     ------
     UnsupportedError
-        If one has a part that the compiled code does not know.
+        If a module has a part that the compiled code does not support.
     CompilerError
-        If it cannot be compiled.
+        If the code cannot be compiled.
     """
 
     def __init__(self, modules: Sequence[Any], radial: str = "table"):
@@ -83,29 +86,30 @@ class Kernel:
         self._models = [Model(p, *values) for p, values in zip(self.programs, tables, strict=True)]
         libraries = [library(p.header) for p in self.programs]
         name = "palirs_dipoles" if is_dipole(modules[0]) else "palirs_forces"
-        self._call = [getattr(compiled, name) for compiled in libraries]
-        for compiled, call in zip(libraries, self._call, strict=True):
+        self._functions = [getattr(compiled, name) for compiled in libraries]
+        for compiled, function in zip(libraries, self._functions, strict=True):
             compiled.palirs_work.restype = ctypes.c_size_t
-            call.restype = None
-        self._work = [compiled.palirs_work for compiled in dict.fromkeys(libraries)]
+            function.restype = None
+        self._memory_sizes = [compiled.palirs_work for compiled in dict.fromkeys(libraries)]
 
     def __len__(self) -> int:
         return len(self.programs)
 
     def set_weights(self, member: int, weights: np.ndarray) -> None:
-        """Give a member other weights, from :meth:`Program.weights`; its table stays."""
+        """Replace the weights of a member, from :meth:`Program.weights`; not its table."""
         self._models[member].set(weights)
 
     def addresses(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the addresses of each member's function and ``struct model``."""
-        calls = [ctypes.cast(call, ctypes.c_void_p).value for call in self._call]
+        """Return the addresses of each member's C function and ``struct model``."""
+        functions = [ctypes.cast(one, ctypes.c_void_p).value for one in self._functions]
         structs = [ctypes.addressof(model.struct) for model in self._models]
-        return np.array(calls, dtype=np.uintp), np.array(structs, dtype=np.uintp)
+        return np.array(functions, dtype=np.uintp), np.array(structs, dtype=np.uintp)
 
     def room(self, block: "Block") -> int:
         """Return the bytes of scratch memory for one block."""
         return max(
-            work(ctypes.c_int(block.atoms), ctypes.c_int(block.pairs)) for work in self._work
+            size(ctypes.c_int(block.atoms), ctypes.c_int(block.pairs))
+            for size in self._memory_sizes
         )
 
     def arguments(
@@ -113,8 +117,8 @@ class Kernel:
     ) -> tuple:
         """Return the leading arguments of every compiled function.
 
-        ``species [N]`` int32 and positions ``x [N, 3]`` float64 [Å] of the whole batch; ``memory``
-        is the address of scratch memory of ``room(block)`` bytes.
+        ``species [N]`` int32 and positions ``x [N, 3]`` float64 [Å] are those of the whole batch;
+        ``memory`` is the address of ``room(block)`` bytes of scratch memory.
         """
         return (
             ctypes.byref(self._models[member].struct),
@@ -128,15 +132,16 @@ class Kernel:
     def batch(self, species: np.ndarray, counts: Sequence[int]) -> "Batch":
         """Prepare a batch of molecules.
 
-        ``species [N]`` are indices into the model's elements, ``counts`` atoms per molecule.
+        ``species [N]`` are indices of the model's elements, ``counts`` the atoms per molecule.
         """
         return Batch(self, np.ascontiguousarray(species, dtype=np.int32), tuple(counts))
 
 
 class Compiled(NamedTuple):
-    """What compiled code elsewhere needs to evaluate a batch.
+    """A kernel and a batch, for compiled code that calls the kernel itself (MD).
 
-    Species are ``[N]`` int32; ``isolated [members, B]`` [eV] is added to the interaction energies.
+    ``species [N]`` int32, ``counts`` atoms per molecule; ``isolated [members, B]`` [eV], the
+    energies of the isolated atoms, is added to the interaction energies.
     """
 
     kernel: Kernel
@@ -146,20 +151,23 @@ class Compiled(NamedTuple):
 
 
 class Batch:
-    """One batch of molecules that moves.
+    """A batch of molecules whose positions change from call to call.
 
     Its molecules are divided into blocks; threads take pairs of a block and a member one after the
-    other. The results of a molecule do not depend on its block.
+    other. The results of a molecule do not depend on the block that it is in.
     """
 
     def __init__(self, kernel: Kernel, species: np.ndarray, counts: tuple[int, ...]):
-        self.kernel, self.species, self.counts, self._memory = kernel, species, counts, Memory()
+        self.kernel = kernel
+        self.species = species
+        self.counts = counts
+        self._memory = Memory()
         # two blocks per thread if there are enough atoms
         self._blocks = blocks(counts, max(1, sum(counts) // (2 * torch.get_num_threads())))
         self._memory_size = max(kernel.room(block) for block in self._blocks)
 
     def forces(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate all members.
+        """Return energies and forces of all members.
 
         Parameters
         ----------
@@ -177,83 +185,93 @@ class Batch:
         energy = np.empty((len(self.kernel), len(self.counts)))
         forces = np.empty((len(self.kernel), *x.shape))
 
-        def piece(member: int, block: Block, memory: int) -> None:
-            self.kernel._call[member](
+        def evaluate(member: int, block: Block, memory: int) -> None:
+            self.kernel._functions[member](
                 *self._arguments(member, block, x, memory),
                 ctypes.c_void_p(energy[member].ctypes.data + 8 * block.first),
                 ctypes.c_void_p(forces[member].ctypes.data + 24 * block.atom),
             )
 
-        self._run(piece)
+        self._run(evaluate)
         return energy, forces
 
     def dipoles(self, positions: np.ndarray) -> np.ndarray:
-        """Return the dipoles that dipole networks give, shape ``[members, B, 3]`` [e·Å]."""
+        """Return the dipoles of dipole networks, shape ``[members, B, 3]`` [e·Å]."""
         x = np.ascontiguousarray(positions, dtype=np.float64)
         dipoles = np.empty((len(self.kernel), len(self.counts), 3))
 
-        def piece(member: int, block: Block, memory: int) -> None:
-            self.kernel._call[member](
+        def evaluate(member: int, block: Block, memory: int) -> None:
+            self.kernel._functions[member](
                 *self._arguments(member, block, x, memory),
                 ctypes.c_void_p(dipoles[member].ctypes.data + 24 * block.first),
             )
 
-        self._run(piece)
+        self._run(evaluate)
         return dipoles
 
     def _arguments(self, member: int, block: "Block", x: np.ndarray, memory: int) -> tuple:
         return self.kernel.arguments(member, block, self.species, x, memory)
 
-    def _run(self, piece) -> None:
-        """Let threads take the pieces of work one after the other."""
-        pieces = iter(
-            [(member, block) for block in self._blocks for member in range(len(self.kernel))]
-        )
+    def _run(self, evaluate: Callable[[int, "Block", int], None]) -> None:
+        """Call ``evaluate(member, block, memory)`` for all members and blocks, in threads."""
+        members = range(len(self.kernel))
+        remaining = iter([(member, block) for block in self._blocks for member in members])
 
-        def thread(number: int) -> None:
-            memory = self._memory.of(number, self._memory_size)
-            for member, block in pieces:  # safe in threads, as they hold the GIL here
-                piece(member, block, memory)
+        def work(thread: int) -> None:
+            memory = self._memory.of(thread, self._memory_size)
+            for member, block in remaining:  # safe in threads, as they hold the GIL here
+                evaluate(member, block, memory)
 
-        in_threads(min(torch.get_num_threads(), len(self._blocks) * len(self.kernel)), thread)
+        in_threads(min(torch.get_num_threads(), len(self._blocks) * len(self.kernel)), work)
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Call ``work(number)`` for each number below ``count``: 0 here, the others in threads.
+    """Call ``work(thread)`` for each number below ``count``: 0 here, the others in a pool.
 
-    Compiled code releases the GIL.
+    They run at the same time, as calls of compiled code release the GIL.
     """
-    others = [_pool(count - 1).submit(work, number) for number in range(1, count)]
+    futures = [_pool(count - 1).submit(work, thread) for thread in range(1, count)]
     work(0)
-    for other in others:
-        other.result()
+    for future in futures:
+        future.result()
 
 
 class Block:
-    """Consecutive molecules that are evaluated together.
+    """Consecutive molecules of a batch that are evaluated together.
 
-    ``first`` and ``atom`` are the numbers of the first molecule and atom in the batch, ``start``
-    the first atom of each molecule in the block, ``atoms`` and ``pairs`` their totals.
+    Attributes
+    ----------
+    first, atom : int
+        Numbers of the first molecule and of the first atom in the batch.
+    start : numpy.ndarray
+        First atom of each molecule in the block, and the end, ``[molecules + 1]`` int32.
+    atoms, pairs : int
+        Number of atoms, and of pairs of atoms of one molecule.
     """
 
     def __init__(self, molecules: range, counts: tuple[int, ...]):
-        self.first, self.atom = molecules.start, sum(counts[: molecules.start])
+        self.first = molecules.start
+        self.atom = sum(counts[: molecules.start])
         sizes = [counts[i] for i in molecules]
         self.start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        self.atoms, self.pairs = sum(sizes), sum(n * (n - 1) // 2 for n in sizes)
+        self.atoms = sum(sizes)
+        self.pairs = sum(n * (n - 1) // 2 for n in sizes)
 
 
 def blocks(counts: tuple[int, ...], limit: int) -> list[Block]:
     """Divide molecules into blocks of at most ``min(limit, BLOCK)`` atoms, or of one molecule."""
-    parts, start, atoms = [], 0, 0
+    parts: list[range] = []
+    start = atoms = 0
     for number, count in enumerate(counts):
         if atoms and atoms + count > min(BLOCK, limit):
             parts.append(range(start, number))
-            start, atoms = number, 0
+            start = number
+            atoms = 0
         atoms += count
     return [Block(part, counts) for part in [*parts, range(start, len(counts))]]
 
 
 @lru_cache(maxsize=8)
 def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return the pool of so many threads, the same one in every call."""
     return ThreadPoolExecutor(max(threads, 1), thread_name_prefix="palirs")

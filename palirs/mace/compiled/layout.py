@@ -1,9 +1,9 @@
-"""Translation of a MACE module for the compiled code: a C header and one array of weights.
+"""Translation of a MACE module for the compiled code: a C header and an array of weights.
 
 The header depends on the architecture only. All of e3nn's normalisations are folded into the
 weights, so that the compiled code only multiplies and adds. Every weight is a parameter of the
-module times a constant, or an element of one of a few products of matrices of such numbers, so that
-derivatives by the weights are easily carried back to the parameters.
+module times a constant, or an element of one of a few products of matrices of such multiples, so
+that the chain rule from weights to parameters is simple.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from palirs.mace.compiled import gathering
 from palirs.mace.compiled.compiler import vector_bytes
 from palirs.mace.compiled.gathering import UnsupportedError
 from palirs.mace.compiled.tables import Sizes, Tables, c, contraction, header_of, paths
-from palirs.mace.compiled.weights import Place, Program, Writer
+from palirs.mace.compiled.weights import ArraySlice, Program, Writer
 
 
 def program(module: Any) -> Program:
@@ -28,10 +28,12 @@ def program(module: Any) -> Program:
     Raises
     ------
     UnsupportedError
-        If it has parts that the compiled code does not know.
+        If it has parts that the compiled code does not support.
     """
-    embedding, radial = _embedding(module), _radial(module)
-    interactions, products = list(module.interactions), list(module.products)
+    embedding = _embedding(module)
+    radial = _radial(module)
+    interactions = list(module.interactions)
+    products = list(module.products)
     _check(module, interactions, products, radial)
     first = interactions[0]
     dtype = next(module.parameters()).dtype
@@ -43,7 +45,8 @@ def program(module: Any) -> Program:
         basis=len(radial.bessel_fn.bessel_weights),
         lanes=vector_bytes() // dtype.itemsize,
     )
-    tables, writer = Tables(), Writer()
+    tables = Tables()
+    writer = Writer()
     networks = [
         _layer(number, interaction, block, embedding, readouts, sizes, tables, writer)
         for number, (interaction, block, readouts) in enumerate(
@@ -58,7 +61,7 @@ def program(module: Any) -> Program:
         factors=np.concatenate([*writer.parts, *writer.factors]),
         dtype=np.dtype(str(dtype).removeprefix("torch.")),
         products=writer.products,
-        turned=np.concatenate(writer.turned),
+        turned=np.concatenate(writer.transposed),
         size=writer.size,
         cutoff=float(radial.bessel_fn.r_max),
         basis=sizes.basis,
@@ -76,8 +79,12 @@ def _layer(
     sizes: Sizes,
     tables: Tables,
     writer: Writer,
-) -> list[Place]:
-    """Translate one layer and return where its radial network is."""
+) -> list[ArraySlice]:
+    """Translate one layer and return the matrices of its radial network.
+
+    ``shape`` collects the members of the C ``struct shape``: sizes, and offsets in the tables and
+    the weights.
+    """
     l_in = 0 if number == 0 else max(ir.l for _, ir in interaction.node_feats_irreps)
     l_out = max(ir.l for _, ir in block.linear.irreps_out)
     residual = type(interaction) is RealAgnosticResidualInteractionBlock
@@ -86,22 +93,25 @@ def _layer(
         "rows_in": (l_in + 1) ** 2,
         "l_out": l_out,
         "rows_out": (l_out + 1) ** 2,
+        "table": 0,
+        "residual": int(residual),
     }
-    shape["table"], shape["residual"] = 0, int(residual)
-
     up = gathering.mixing(interaction.linear_up, sizes, l_in + 1)
     if number == 0:
         gathering.first_features(embedding, up, interaction, sizes, shape, writer)
     else:
         shape["up"], shape["up_back"] = writer.put_both(up)
-    order, count = paths(interaction.conv_tp, shape, tables)
-    shape["row"] = [sum(count[k] * (2 * k + 1) for k in range(l3)) for l3 in range(sizes.ell + 1)]
-    shape["count"] = count
-    shape["middle"] = sum(count[l3] * (2 * l3 + 1) for l3 in range(sizes.ell + 1))
-    network = gathering.radial_network(interaction.conv_tp_weights, order, sizes, shape, writer)
-    gathering.messages(interaction, count, sizes, shape, writer)
-    mixed = contraction(block.symmetric_contractions, shape, sizes, tables)
-    gathering.contraction(block.symmetric_contractions, mixed, sizes, shape, writer)
+    instructions, counts = paths(interaction.conv_tp, shape, tables)
+    rows = [counts[l3] * (2 * l3 + 1) for l3 in range(sizes.ell + 1)]
+    shape["row"] = [sum(rows[:l3]) for l3 in range(sizes.ell + 1)]
+    shape["count"] = counts
+    shape["middle"] = sum(rows)
+    network = gathering.radial_network(
+        interaction.conv_tp_weights, instructions, sizes, shape, writer
+    )
+    gathering.messages(interaction, counts, sizes, shape, writer)
+    coefficients = contraction(block.symmetric_contractions, shape, sizes, tables)
+    gathering.contraction(block.symmetric_contractions, coefficients, sizes, shape, writer)
     shape["product"], shape["product_back"] = writer.put_both(
         gathering.mixing(block.linear, sizes, l_out + 1)
     )
@@ -117,10 +127,10 @@ def _layer(
     tables.shapes.append(
         "{" + ", ".join(f".{key} = {c(value)}" for key, value in shape.items()) + "}"
     )
-    tables.at_least(
+    tables.keep_largest(
         MIDDLE=shape["middle"],
         HIDDEN_ROWS=max(shape["rows_in"], shape["rows_out"]),
-        PATHS=sum(count),
+        PATHS=sum(counts),
         TENSOR=shape["tensor"],
         READOUT=width,
     )
@@ -133,7 +143,10 @@ def is_dipole(module: Any) -> bool:
 
 
 def _readouts(module: Any) -> list[tuple[Any, Any, float]]:
-    """Return linear read-out, hidden read-out (each may be ``None``) and scale of each layer."""
+    """Return linear read-out, read-out with a hidden layer, and scale of each layer.
+
+    Either read-out may be ``None``.
+    """
     if is_dipole(module):
         return [
             (vector, charge, module.scale)
@@ -148,20 +161,22 @@ def _readouts(module: Any) -> list[tuple[Any, Any, float]]:
 
 
 def _embedding(module: Any) -> Any:
+    """Return the linear map from one-hot elements to features."""
     return (module.node_embedding if hasattr(module, "node_embedding") else module.embedding).linear
 
 
 def _radial(module: Any) -> Any:
+    """Return the radial basis."""
     return module.radial_embedding if hasattr(module, "radial_embedding") else module.radial
 
 
 def _check(module: Any, interactions: list, products: list, radial: Any) -> None:
-    """Raise :class:`UnsupportedError` for parts that the C code does not have."""
-    wrong = []
+    """Raise :class:`UnsupportedError` for parts that the compiled code does not support."""
+    unsupported = []
     residual = type(interactions[0]) is RealAgnosticResidualInteractionBlock
     if not residual and type(interactions[0]) is not RealAgnosticInteractionBlock:
-        wrong.append(f"first interaction {type(interactions[0]).__name__}")
-    wrong += [
+        unsupported.append(f"first interaction {type(interactions[0]).__name__}")
+    unsupported += [
         f"interaction {type(i).__name__}"
         for i in interactions[1:]
         if type(i) is not RealAgnosticResidualInteractionBlock
@@ -171,30 +186,30 @@ def _check(module: Any, interactions: list, products: list, radial: Any) -> None
         or type(radial.bessel_fn).__name__ != "BesselBasis"
         or not getattr(radial, "apply_cutoff", True)
     ):
-        wrong.append("radial basis")
+        unsupported.append("radial basis")
     if hasattr(module, "pair_repulsion"):
-        wrong.append("pair repulsion")
+        unsupported.append("pair repulsion")
     if len(getattr(module, "heads", ["one"])) != 1:
-        wrong.append("several heads")
+        unsupported.append("several heads")
     if float(getattr(getattr(module, "scale_shift", None), "shift", 0.0)) != 0.0:
-        wrong.append("energy shift")
+        unsupported.append("energy shift")
     if (
         products[0].use_sc != residual
         or any(p.use_agnostic_product for p in products)
         or len({_correlation(p) for p in products}) != 1
     ):
-        wrong.append("product basis")
+        unsupported.append("product basis")
     if any(
         ir.p != (-1) ** ir.l
         for i in interactions
         for irreps in (i.node_feats_irreps, i.target_irreps)
         for _, ir in irreps
     ):
-        wrong.append("features of unnatural parity")
+        unsupported.append("features of unnatural parity")
     if max(ir.l for i in interactions for _, ir in i.target_irreps) > 4:
-        wrong.append("harmonics above order 4")
-    if wrong:
-        raise UnsupportedError(", ".join(wrong))
+        unsupported.append("harmonics above order 4")
+    if unsupported:
+        raise UnsupportedError(", ".join(unsupported))
 
 
 def _correlation(block: Any) -> int:

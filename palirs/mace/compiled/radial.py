@@ -16,18 +16,22 @@ from palirs.mace.compiled.weights import Program
 log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-9}
-"""Largest error of a radial weight, relative to its largest value over all distances; that of its
-slope is a hundred times this."""
+"""Largest error of a radial weight, relative to its largest value over all distances.
+
+That of its slope is a hundred times this.
+"""
 KNOTS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Numbers of intervals that are tried."""
 BETWEEN = np.array([0.11, 0.3, 0.5, 0.75])
-"""Where between two knots the table is compared with the network."""
+"""Fractions of an interval at which the table is compared with the network."""
 
 
 def table(program: Program) -> tuple[np.ndarray, int]:
-    """Return the table ``[layer][knots + 1][value, slope, curvature][radial weights]``, flat, and the number of intervals.
+    """Return the table of radial weights, and its number of intervals.
 
-    It has as few knots as :data:`TOLERANCE` allows. A network that needs more than 1024 has no
-    table: the number is zero, the log says so.
+    The table is flat, ``[layer][knots + 1][value, slope, curvature][radial weights]``, and has as
+    few knots as :data:`TOLERANCE` allows. For a network that needs more than 1024 there is no
+    table: the number is zero, and a warning is logged.
     """
     tolerance = TOLERANCE[program.dtype.name]
     for knots in KNOTS:
@@ -36,32 +40,41 @@ def table(program: Program) -> tuple[np.ndarray, int]:
         scaled = [layer * np.array([1, width, width**2])[:, None, None] for layer in nodes]
         between = ((np.arange(knots)[:, None] + BETWEEN) * width).ravel()
         if all(
-            _error(mine, exact[:2], width) < tolerance
-            for mine, exact in zip(scaled, networks(program, between), strict=True)
+            _error(layer, exact[:2], width) < tolerance
+            for layer, exact in zip(scaled, networks(program, between), strict=True)
         ):
-            return np.concatenate([layer.transpose(1, 0, 2).ravel() for layer in scaled]).astype(
-                program.dtype
-            ), knots
+            flat = np.concatenate([layer.transpose(1, 0, 2).ravel() for layer in scaled])
+            return flat.astype(program.dtype), knots
     log.warning(
-        "the radial network turns too sharply for a table of %d knots; MD takes the network, which is slower",
+        "the radial network turns too sharply for a table of %d knots; MD takes the network, "
+        "which is slower",
         KNOTS[-1],
     )
     return np.zeros(0, program.dtype), 0
 
 
 def _error(nodes: np.ndarray, exact: np.ndarray, width: float) -> float:
-    """Return the largest relative error of values, and a hundredth of that of slopes, between the nodes ``[3, knots + 1, n]``."""
-    found = np.einsum(
-        "stj,jkn->sktn", _hermite(BETWEEN), np.concatenate([nodes[:, :-1], nodes[:, 1:]])
-    )
-    found = found.reshape(2, -1, nodes.shape[2]) * np.array([1, 1 / width])[:, None, None]
+    """Return the largest relative error of a layer's table between its knots.
+
+    Of the values, and a hundredth of that of the slopes. ``nodes [3, knots + 1, n]`` are values,
+    slopes times ``width`` and curvatures times ``width²``; ``exact [2, knots · len(BETWEEN), n]``
+    the network's values and slopes.
+    """
+    ends = np.concatenate([nodes[:, :-1], nodes[:, 1:]])
+    interpolated = np.einsum("stj,jkn->sktn", _hermite(BETWEEN), ends)
+    interpolated = interpolated.reshape(2, -1, nodes.shape[2])
+    interpolated = interpolated * np.array([1, 1 / width])[:, None, None]
     tolerated = np.array([1, 100])[:, None, None]
     size = np.abs(exact).max(axis=1, keepdims=True)
-    return float((np.abs(found - exact) / np.where(size > 0, tolerated * size, 1)).max())
+    return float((np.abs(interpolated - exact) / np.where(size > 0, tolerated * size, 1)).max())
 
 
 def _hermite(t: np.ndarray) -> np.ndarray:
-    """Factors ``[value or slope, place, (value, slope, curvature) at both ends]`` of the quintic polynomial."""
+    """Return the basis of quintic Hermite interpolation at ``t [T]`` between 0 and 1.
+
+    Shape ``[value or slope, T, 6]``: polynomials that belong to the value, slope and curvature at
+    the left end, and at the right one.
+    """
     polynomials = [[1, 0, 0, -10, 15, -6], [0, 1, 0, -6, 8, -3], [0, 0, 0.5, -1.5, 1.5, -0.5]]
     polynomials += [[0, 0, 0, 10, -15, 6], [0, 0, 0, -4, 7, -3], [0, 0, 0, 0.5, -1, 0.5]]
     both = [[np.polynomial.Polynomial(p), np.polynomial.Polynomial(p).deriv()] for p in polynomials]
@@ -69,28 +82,41 @@ def _hermite(t: np.ndarray) -> np.ndarray:
 
 
 def networks(program: Program, distances: np.ndarray) -> list[np.ndarray]:
-    """Return radial weights of every layer with their first two derivatives by the distance, ``[3, R, n]``, in double precision."""
-    start, found = _basis(program, distances), []
-    for places in program.radial:
-        x = start
-        for number, place in enumerate(places):
-            matrix = place.of(program.factors)
+    """Return the radial weights of each layer and their first two derivatives by the distance.
+
+    Shape ``[3, R, n]``, in double precision; distances [Å].
+    """
+    basis = _basis(program, distances)
+    weights = []
+    for matrices in program.radial:
+        x = basis
+        for number, matrix_slice in enumerate(matrices):
+            matrix = matrix_slice.of(program.factors)
             x = x @ matrix if number else x @ matrix[: x.shape[2]]
-            if number < len(places) - 1:
+            if number < len(matrices) - 1:
                 x = _silu(x)
-        found.append(x)
-    return found
+        weights.append(x)
+    return weights
 
 
 def _silu(z: np.ndarray) -> np.ndarray:
+    """Return silu(z) = z / (1 + exp(−z)) of values and their first two derivatives, ``[3, ...]``.
+
+    Shapes in and out are equal; derivatives are by the distance.
+    """
     s = expit(z[0])
-    first, second = s * (1 + z[0] * (1 - s)), s * (1 - s) * (2 + z[0] * (1 - 2 * s))
+    first = s * (1 + z[0] * (1 - s))
+    second = s * (1 - s) * (2 + z[0] * (1 - 2 * s))
     return np.stack([z[0] * s, first * z[1], second * z[1] ** 2 + first * z[2]])
 
 
 def _basis(program: Program, r: np.ndarray) -> np.ndarray:
-    """Bessel functions times the envelope, with their first two derivatives, ``[3, R, basis]``."""
-    p, x = program.envelope, r[:, None] / program.cutoff
+    """Return Bessel functions times the envelope with two derivatives, ``[3, R, basis]``.
+
+    Gasteiger et al. 2020, arXiv:2003.03123 (DimeNet); distances ``r [R]`` [Å].
+    """
+    p = program.envelope
+    x = r[:, None] / program.cutoff
     terms = [
         (0.0, 1.0),
         (p, -(p + 1) * (p + 2) / 2),
@@ -100,20 +126,21 @@ def _basis(program: Program, r: np.ndarray) -> np.ndarray:
     u0 = sum(c * x**e for e, c in terms)
     u1 = sum(c * e * x ** (e - 1) for e, c in terms if e) / program.cutoff
     u2 = sum(c * e * (e - 1) * x ** (e - 2) for e, c in terms if e) / program.cutoff**2
-    b0, b1, b2 = _waves(
-        np.pi / program.cutoff * np.arange(1, program.basis + 1), r[:, None]
-    ) * np.sqrt(2 / program.cutoff)
+    wavenumbers = np.pi / program.cutoff * np.arange(1, program.basis + 1)
+    b0, b1, b2 = _bessel(wavenumbers, r[:, None]) * np.sqrt(2 / program.cutoff)
     return np.stack([b0 * u0, b1 * u0 + b0 * u1, b2 * u0 + 2 * b1 * u1 + b0 * u2])
 
 
-def _waves(k: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """sin(kr)/r and its first two derivatives by r; by their series where kr is small."""
+def _bessel(k: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Return sin(kr)/r and its first two derivatives by r; by their series where kr is small."""
     far = np.where(k * r > 1, r, 1)
-    s, c = np.sin(k * far), np.cos(k * far)
+    s = np.sin(k * far)
+    c = np.cos(k * far)
     value = s / far
     slope = (k * c - value) / far
     closed = [value, slope, (-(k**2) * s - 2 * slope) / far]
-    near, series = np.where(k * r > 1, 0, r), [np.zeros_like(k * r) for _ in range(3)]
+    near = np.where(k * r > 1, 0, r)
+    series = [np.zeros_like(k * r) for _ in range(3)]
     coefficient = k * np.ones_like(r)
     for n in range(0, 26, 2):  # k (kr)ⁿ (−1)^(n/2) / (n+1)!
         series[0] = series[0] + coefficient * near**n

@@ -1,4 +1,8 @@
-"""The weights of the compiled code: multiples of parameters, a few products of matrices of them, and transposed copies."""
+"""Weights of the compiled code, computed from the parameters of a model.
+
+A weight is a parameter times a constant, an element of a product of matrices of such multiples, or
+a transposed copy of another weight.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -15,23 +19,23 @@ class Program:
     header : str
         ``shape.h``; the same for all models of one architecture.
     factors : numpy.ndarray
-        Multiples of single parameters, float64; :meth:`weights` makes of them what the compiled
-        code takes.
+        Multiples of single parameters, float64: weights first, then the factors of
+        :attr:`products`. :meth:`weights` computes from them what the compiled code takes.
     dtype : numpy.dtype
         Precision of the model.
     products : list of Product
-        What is multiplied.
+        Weights that are matrix products.
     turned : numpy.ndarray
-        Where in the weights the transposed copies are, that follow them.
+        Indices of the weights whose copies follow the weights, as transposed matrices.
     size : int
-        Of the weights without the transposed copies.
+        Number of weights without the transposed copies.
     cutoff : float
         [Å].
     basis : int
-        Radial Bessel functions.
+        Number of radial Bessel functions.
     envelope : float
-        Order of the cutoff's polynomial.
-    radial : list of lists of Place
+        Order of the cutoff polynomial.
+    radial : list of lists of ArraySlice
         Matrices of the radial network of each layer.
     """
 
@@ -44,132 +48,159 @@ class Program:
     cutoff: float
     basis: int
     envelope: float
-    radial: "list[list[Place]]"
+    radial: "list[list[ArraySlice]]"
 
     def weights(self, factors: np.ndarray) -> np.ndarray:
-        """Return the weights with their transposed copies, given factors like :attr:`factors`."""
+        """Return the weights and their transposed copies for factors like :attr:`factors`."""
         weights = factors[: self.size].copy()
+        multiplied = factors[self.size :]
         for product_ in self.products:
-            left, right = (
-                product_.left.of(factors[self.size :]),
-                product_.right.of(factors[self.size :]),
-            )
+            left = product_.left.of(multiplied)
+            right = product_.right.of(multiplied)
             product_.out.of(weights)[...] = left @ right
         return np.concatenate([weights, weights[self.turned]]).astype(self.dtype, copy=False)
 
     @property
     def room(self) -> int:
-        """Numbers in the largest matrix that is multiplied."""
+        """Numbers in the largest right factor of a matrix product."""
         return max((math.prod(one.right.shape[-2:]) for one in self.products), default=0)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Matrices in an array: offset and shape; or constant ones."""
+class ArraySlice:
+    """Stacked matrices: offset and shape in a flat array, or constants outside of it."""
 
     start: int
     shape: tuple[int, ...]
     constant: np.ndarray | None = None
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Return a view of them."""
-        return (
-            self.constant
-            if self.constant is not None
-            else array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
-        )
+        """Return the matrices as a view of the array; the constants if there are any."""
+        if self.constant is not None:
+            return self.constant
+        return array[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class Product:
-    """Matrices among the weights that are products of others, which follow the weights among the factors."""
+    """Weights that are a matrix product: ``out = left @ right``.
 
-    out: Place
-    left: Place
-    right: Place
+    ``left`` and ``right`` are among the factors that follow the weights in :attr:`Program.factors`;
+    their offsets count from there.
+    """
+
+    out: ArraySlice
+    left: ArraySlice
+    right: ArraySlice
 
 
 @dataclass
 class Writer:
-    """Collects weights one after the other and gives their offsets."""
+    """Collects the weights of a model and gives the offset of each matrix.
+
+    Attributes
+    ----------
+    parts : list of numpy.ndarray
+        Weights, flat; zeros for those that are matrix products.
+    size : int
+        Number of weights.
+    transposed : list of numpy.ndarray
+        Indices of the weights of the transposed copies.
+    transposed_size : int
+        Number of weights in the transposed copies.
+    transposes : list of str
+        C initialisers of ``TURN``, one for each transposed copy.
+    factors : list of numpy.ndarray
+        Matrices that only occur in products, flat.
+    products : list of Product
+        Weights that are matrix products.
+    """
 
     parts: list[np.ndarray] = field(default_factory=list)
     size: int = 0
-    turned: list[np.ndarray] = field(default_factory=list)
-    turned_size: int = 0
-    turns: list[str] = field(default_factory=list)
+    transposed: list[np.ndarray] = field(default_factory=list)
+    transposed_size: int = 0
+    transposes: list[str] = field(default_factory=list)
     factors: list[np.ndarray] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
 
-    def put(self, values: np.ndarray) -> Place:
-        """Put numbers, each a multiple of one parameter."""
+    def put(self, values: np.ndarray) -> ArraySlice:
+        """Add weights, each a multiple of one parameter."""
         flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
-        place = Place(self.size, values.shape)
+        matrices = ArraySlice(self.size, values.shape)
         self.parts.append(np.pad(flat, (0, -flat.size % 16)))  # every matrix begins on a cache line
         self.size += self.parts[-1].size
-        return place
+        return matrices
 
-    def put_product(self, left: Place, right: Place) -> Place:
-        """Put the product of matrices that are factors or constants."""
-        place = self.put(
-            np.zeros(
-                (
-                    *np.broadcast_shapes(left.shape[:-2], right.shape[:-2]),
-                    left.shape[-2],
-                    right.shape[-1],
-                )
-            )
-        )
-        self.products.append(Product(place, left, right))
-        return place
+    def put_product(self, left: ArraySlice, right: ArraySlice) -> ArraySlice:
+        """Add the product of matrices from :meth:`factor`; ``left`` may be constant instead."""
+        stacked = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        out = self.put(np.zeros((*stacked, left.shape[-2], right.shape[-1])))
+        self.products.append(Product(out, left, right))
+        return out
 
-    def factor(self, matrices: np.ndarray) -> Place:
-        """Keep matrices that are only multiplied."""
+    def factor(self, matrices: np.ndarray) -> ArraySlice:
+        """Add matrices that only occur as factors of products."""
         start = sum(len(part) for part in self.factors)
         self.factors.append(np.ascontiguousarray(matrices).ravel())
-        return Place(start, matrices.shape)
+        return ArraySlice(start, matrices.shape)
 
-    def turn(self, place: Place) -> str:
-        """Put the transposed matrices, which the backward pass needs, behind everything else; return the C expression of where."""
-        back, places = (
-            self.turned_size,
-            (place.start + np.arange(math.prod(place.shape)))
-            .reshape(place.shape)
-            .swapaxes(-1, -2)
-            .ravel(),
+    def put_transposed(self, matrices: ArraySlice) -> str:
+        """Add transposed copies, which the backward pass needs, and return their offset in C.
+
+        All of them follow the weights.
+        """
+        offset = self.transposed_size
+        indices = matrices.start + np.arange(math.prod(matrices.shape))
+        indices = indices.reshape(matrices.shape).swapaxes(-1, -2).ravel()
+        padding = (0, -len(indices) % 16)
+        self.transposed.append(np.pad(indices, padding, constant_values=matrices.start))
+        self.transposed_size += len(self.transposed[-1])
+        *stacked, rows, columns = matrices.shape
+        self.transposes.append(
+            f"{{{math.prod(stacked)}, {rows}, {columns}, {matrices.start}, {offset}}}"
         )
-        self.turned.append(np.pad(places, (0, -len(places) % 16), constant_values=place.start))
-        self.turned_size += len(self.turned[-1])
-        *many, rows, columns = place.shape
-        self.turns.append(f"{{{math.prod(many)}, {rows}, {columns}, {place.start}, {back}}}")
-        return f"TURNED + {back}"
+        return f"TURNED + {offset}"
 
     def put_both(self, matrices: np.ndarray) -> tuple[int, str]:
-        """Put matrices and their transposed copies."""
-        place = self.put(matrices)
-        return place.start, self.turn(place)
+        """Add matrices and transposed copies of them, and return the offsets of both in C."""
+        weights = self.put(matrices)
+        return weights.start, self.put_transposed(weights)
 
     def header(self) -> str:
-        """Return the part of ``shape.h`` that training needs: which matrices are multiplied, and which are turned."""
-        products, mixes = [], []
-        for one in self.products:
-            (batch, m, n), begin, steps = one.out.shape, len(mixes), []
-            if one.left.constant is not None:
-                rows, columns = np.nonzero(one.left.constant[0])
-                mixes += [
-                    f"{{{i}, {j}, {float(one.left.constant[0, i, j])!r}}}"
-                    for i, j in zip(rows, columns, strict=True)
+        """Return the part of ``shape.h`` that training needs: products and transposed copies.
+
+        Constant left factors are sparse: ``MIX`` lists their non-zero elements.
+        """
+        products: list[str] = []
+        nonzero: list[str] = []
+        for product_ in self.products:
+            left, right = product_.left, product_.right
+            batch, m, n = product_.out.shape
+            begin = len(nonzero)
+            if left.constant is not None:
+                matrix = left.constant[0]
+                nonzero += [
+                    f"{{{i}, {j}, {float(matrix[i, j])!r}}}"
+                    for i, j in zip(*np.nonzero(matrix), strict=True)
                 ]
-            for side in (one.left, one.right):
-                steps.append(0 if side.shape[0] < batch else math.prod(side.shape[1:]))
-            places = f"{one.out.start}, {one.left.start}, {one.right.start}, {steps[0]}, {steps[1]}"
+            # a single matrix is a factor of all products of the batch
+            strides = [
+                0 if factor.shape[0] < batch else math.prod(factor.shape[1:])
+                for factor in (left, right)
+            ]
+            offsets = f"{product_.out.start}, {left.start}, {right.start}"
             products.append(
-                f"{{{batch}, {m}, {one.right.shape[1]}, {n}, {begin}, {len(mixes)}, {places}}}"
+                f"{{{batch}, {m}, {right.shape[1]}, {n}, {begin}, {len(nonzero)}, "
+                f"{offsets}, {strides[0]}, {strides[1]}}}"
             )
         return (
-            f"#define PRODUCTS {len(products)}\n#define TURNS {len(self.turns)}\n"
-            "struct product { int batch, m, k, n, mix, mix_end; size_t out, left, right, left_step, right_step; };\n"
+            f"#define PRODUCTS {len(products)}\n#define TURNS {len(self.transposes)}\n"
+            "struct product { int batch, m, k, n, mix, mix_end; "
+            "size_t out, left, right, left_step, right_step; };\n"
             f"static const struct product PRODUCT[] = {{{', '.join(products)}}};\n"
-            f"static const struct {{ int row, column; REAL factor; }} MIX[] = {{{', '.join(mixes)}}};\n"
-            f"static const struct {{ int batch, m, n; size_t from, to; }} TURN[] = {{{', '.join(self.turns)}}};\n"
+            "static const struct { int row, column; REAL factor; } "
+            f"MIX[] = {{{', '.join(nonzero)}}};\n"
+            "static const struct { int batch, m, n; size_t from, to; } "
+            f"TURN[] = {{{', '.join(self.transposes)}}};\n"
         )
