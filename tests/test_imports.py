@@ -1,4 +1,6 @@
-"""The shape of the house: lower rooms do not know the ones above them, no two files each other, and nothing is too long to read.
+"""The shape of the house: lower rooms do not know the ones above them.
+
+No two files know each other, and nothing is too long to read.
 
 ``python -m tests.test_imports`` prints the drawing of ``docs/architecture.md``.
 """

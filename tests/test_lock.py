@@ -56,7 +56,11 @@ log.touch()
 while kills < 150 or log.stat().st_size < 600:  # 5 bytes a turn
     time.sleep(wait.uniform(0, 0.02))
     owner = inside.read_text() if inside.exists() else ""
-    number = programs.index(int(owner)) if owner and int(owner) in programs and wait.random() < 0.7 else wait.randrange(6)
+    number = (
+        programs.index(int(owner))
+        if owner and int(owner) in programs and wait.random() < 0.7
+        else wait.randrange(6)
+    )
     os.kill(programs[number], signal.SIGKILL)
     time.sleep(wait.uniform(0, 0.005))  # dead, and not yet waited for
     os.waitpid(programs[number], 0)
@@ -113,7 +117,8 @@ def test_a_program_that_was_taken_for_dead_ends_when_it_wakes(tmp_path):
     """As after a suspended laptop: another one holds the lock by then."""
     import json
 
-    code = "import time; from pathlib import Path; from palirs import heartbeat; heartbeat.INTERVAL = 0.1; from palirs.lock import locked\n"
+    code = "import time; from pathlib import Path; from palirs import heartbeat\n"
+    code += "heartbeat.INTERVAL = 0.1; from palirs.lock import locked\n"
     code += f"with locked(Path({str(tmp_path)!r}), 'task=study'):\n time.sleep(60)"
     slow = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -48,7 +48,10 @@ def test_no_structure_twice(methanol):
 
 @pytest.mark.parametrize("distribution", ["classical", "quantum"])
 def test_thermal_samples_have_the_harmonic_distribution(methanol, distribution):
-    """Zero-point amplitude in stiff modes or equipartition in all, all modes at once and independent."""
+    """Zero-point amplitude in stiff modes or equipartition in all.
+
+    All modes at once and independent.
+    """
     recipe = ThermalSamples(
         distribution=distribution, temperatures=(300.0,), per_mode=300, lowest=1.0, turned=0.0
     )
@@ -62,7 +65,10 @@ def test_thermal_samples_have_the_harmonic_distribution(methanol, distribution):
 
 
 def test_half_of_the_samples_are_turned_about_single_bonds(methanol):
-    """Evenly over the circle, at every temperature, and no less displaced than the others; a molecule without such bonds is left alone."""
+    """Evenly over the circle, at every temperature, and no less displaced than the others.
+
+    A molecule without such bonds is left alone.
+    """
     frames = list(ThermalSamples(per_mode=50).sample(methanol, np.random.default_rng(4)))
     turned = [atoms for atoms in frames if atoms.info[keys.ORIGIN] == "turned"]
     assert len(turned) == len(frames) // 2 == 300

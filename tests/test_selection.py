@@ -88,7 +88,10 @@ def test_the_mean_spread_may_decide():
 
 
 def test_distant_frames_do_not_ask_the_same_question_twice():
-    """Two tight clusters of uncertain frames and one of dull ones: one of each of the first two comes before a second of either."""
+    """Two tight clusters of uncertain frames and one of dull ones.
+
+    One of each of the first two comes before a second of either.
+    """
     rng = np.random.default_rng(0)
     centres = np.repeat([[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 1.0, 0, 0]], 20, axis=0)
     spread = np.repeat([1.0, 0.8, 0.1], 20)

@@ -18,7 +18,10 @@ FAIL, HANG, DIE = 60.0, 120.0, 180.0
 
 
 class PairSprings(Calculator):
-    """A spring of 1 Å between every two atoms, and a charge on each that depends on its element; ``calls`` counts over all instances."""
+    """A spring of 1 Å between every two atoms, and a charge on each that depends on its element.
+
+    ``calls`` counts over all instances.
+    """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "dipole"]
     calls = 0

@@ -333,7 +333,8 @@ def lengths(name: str, curves: Mapping[str, Sequence[tuple[float, float, float, 
     name : str
         Of the molecule.
     curves : mapping
-        Name to rows of simulated time, all trajectories together [ps], median, 5th and 95th percentile of the Pearson correlation.
+        Name to rows of simulated time, all trajectories together [ps], median, 5th and 95th
+        percentile of the Pearson correlation.
     """
     with rc_context(STYLE):
         figure, axis = subplots(figsize=(7, 4.2))

@@ -1,10 +1,11 @@
-"""Committee MD on a GPU: whether it is right, how fast it is beside ASE and TorchSim, and where the time goes.
+"""Committee MD on a GPU: is it right, how fast is it beside ASE and TorchSim, where does time go.
 
-    pip install torch-sim-atomistic==0.3.0            # for "peers" only
-    python -m tests.benchmarks.gpu right [float32]    # forces and trajectories against the compiled code of the CPU
-    python -m tests.benchmarks.gpu speed 128 3.0 3 72 720 7200    # channels, cutoff, trajectories; kernels of a step of 72
-    python -m tests.benchmarks.gpu peers 128 3.0      # ASE and TorchSim on the same GPU
-    python -m tests.benchmarks.gpu cpu 128 3.0 72     # the compiled code on all cores
+    pip install torch-sim-atomistic==0.3.0          # for "peers" only
+    python -m tests.benchmarks.gpu right [float32]  # forces and trajectories against the CPU's
+    python -m tests.benchmarks.gpu speed 128 3.0 3 72 720 7200  # channels, cutoff, trajectories;
+                                                    # and the kernels of a step of 72
+    python -m tests.benchmarks.gpu peers 128 3.0    # ASE and TorchSim on the same GPU
+    python -m tests.benchmarks.gpu cpu 128 3.0 72   # the compiled code on all cores
 
 Three members, float32 unless something else is said. A committee-step is one trajectory moved one
 step with the forces of three members. 3 trajectories are of methanol, others of organics24."""
@@ -53,7 +54,10 @@ def strong(channels: int, cutoff: float, dtype: str) -> Committee:
 
 
 def right(precisions: list[str]) -> None:
-    """Print the largest differences of forces, and of a trajectory; the latter twice, bit for bit."""
+    """Print the largest differences of forces, and of a trajectory.
+
+    The latter twice, bit for bit.
+    """
     molecules = batch(72)
     numbers = [atoms.numbers for atoms in molecules]
     rng = np.random.default_rng(0)
@@ -69,8 +73,10 @@ def right(precisions: list[str]) -> None:
             first = time.perf_counter() - started
             e, f = evaluate(x)
             print(
-                f"{dtype} {channels} channels {cutoff:g} Å: energies {float((e - energy).abs().max()):.1e} eV, "
-                f"forces {float((f - forces).abs().max()):.1e} of {float(forces.abs().max()):.2f} eV/Å; "
+                f"{dtype} {channels} channels {cutoff:g} Å: "
+                f"energies {float((e - energy).abs().max()):.1e} eV, "
+                f"forces {float((f - forces).abs().max()):.1e} "
+                f"of {float(forces.abs().max()):.2f} eV/Å; "
                 f"first evaluation {first:.0f} s",
                 flush=True,
             )
@@ -130,8 +136,10 @@ def speed(channels: int, cutoff: float, counts: list[int]) -> None:
             rounds.append((time.perf_counter() - started) / steps)
         step = float(np.median(rounds))
         print(
-            f"palirs cuda {channels} channels {cutoff:g} Å {count} trajectories: {1e3 * step:.3f} ms a step "
-            f"({1e3 * min(rounds):.3f} to {1e3 * max(rounds):.3f}), {count / step:.0f} committee-steps/s; "
+            f"palirs cuda {channels} channels {cutoff:g} Å {count} trajectories: "
+            f"{1e3 * step:.3f} ms a step "
+            f"({1e3 * min(rounds):.3f} to {1e3 * max(rounds):.3f}), "
+            f"{count / step:.0f} committee-steps/s; "
             f"ready after {ready:.0f} s, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB",
             flush=True,
         )
@@ -153,7 +161,8 @@ def profiled(contestant: OnGpu) -> None:
     rows.sort(key=lambda row: -row.self_device_time_total)
     busy = sum(row.self_device_time_total for row in rows) / 64e3
     print(
-        f"{wall / 64 * 1e3:.3f} ms a step with the profiler; kernels {busy:.3f} ms (members overlap), "
+        f"{wall / 64 * 1e3:.3f} ms a step with the profiler; "
+        f"kernels {busy:.3f} ms (members overlap), "
         f"{sum(row.count for row in rows) / 64:.0f} of them"
     )
     for row in rows[:30]:
@@ -230,7 +239,8 @@ def on_all_cores(channels: int, cutoff: float, counts: list[int]) -> None:
         contestant.run(steps)
         rate = count * steps / (time.perf_counter() - started)
         print(
-            f"palirs, {torch.get_num_threads()} threads, {channels} {cutoff:g} {count} trajectories: "
+            f"palirs, {torch.get_num_threads()} threads, "
+            f"{channels} {cutoff:g} {count} trajectories: "
             f"{rate:.0f} committee-steps/s",
             flush=True,
         )

@@ -1,4 +1,6 @@
-"""What labelling costs beyond the engine, and what a second worker gains:   python -m tests.benchmarks.labelling
+"""What labelling costs beyond the engine, and what a second worker gains.
+
+    python -m tests.benchmarks.labelling
 
 Both halves of each comparison run in turn, several times, so that what else the machine does
 strikes both."""
@@ -59,10 +61,12 @@ def overhead(count: int, rounds: int) -> None:
     cost = [1e3 * (f - b) / count for b, f in zip(bare, full, strict=True)]
     print(f"GFN2-xTB, methanol, serial, {count} frames, {rounds} rounds")
     print(
-        f"  engine alone {1e3 * median(bare) / count:.2f} ms, labelled {1e3 * median(full) / count:.2f} ms"
+        f"  engine alone {1e3 * median(bare) / count:.2f} ms, "
+        f"labelled {1e3 * median(full) / count:.2f} ms"
     )
     print(
-        f"  overhead per label {median(cost):.2f} ms (of {', '.join(f'{value:.2f}' for value in cost)}), target 1 ms"
+        f"  overhead per label {median(cost):.2f} ms "
+        f"(of {', '.join(f'{value:.2f}' for value in cost)}), target 1 ms"
     )
 
 

@@ -1,4 +1,6 @@
-"""Production and training by four Slurm workers beside four and two processes, on the two cores of one machine.
+"""Production and training by four Slurm workers beside four and two processes.
+
+On the two cores of one machine.
 
     python -m tests.benchmarks.machines [ps]
 
@@ -75,7 +77,10 @@ def opened(recipe: Processes | Slurm | Crowded):
 
 
 class Work:
-    """What is to be done: production of organics24 × 3 for some picoseconds, and the training of four small members."""
+    """What is to be done.
+
+    Production of organics24 × 3 for some picoseconds, and the training of four small members.
+    """
 
     def __init__(self, folder: Path, picoseconds: float):
         self.folder, self.count = folder, 0
@@ -168,13 +173,15 @@ def main(picoseconds: float) -> None:
                             results.append(what(executor))
                             times[name].append(time.perf_counter() - begun)
                         print(
-                            f"{what.__name__}, {name}: workers there after {came:.1f} s, work {times[name][-1]:.1f} s",
+                            f"{what.__name__}, {name}: workers there after {came:.1f} s, "
+                            f"work {times[name][-1]:.1f} s",
                             flush=True,
                         )
                 assert all(np.array_equal(result, results[0]) for result in results), "they differ"
                 few, many, slurm = (min(seconds) for seconds in times.values())
                 print(
-                    f"{what.__name__}: Slurm {slurm / many:.3f} times {WORKERS} processes, these {many / few:.3f} times {cores}",
+                    f"{what.__name__}: Slurm {slurm / many:.3f} times {WORKERS} processes, "
+                    f"these {many / few:.3f} times {cores}",
                     flush=True,
                 )
     finally:

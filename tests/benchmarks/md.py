@@ -1,8 +1,8 @@
-"""Committee MD, contestants in turn on one machine: palirs, ASE Langevin + MACECalculator, TorchSim.
+"""Committee MD by palirs, ASE Langevin + MACECalculator and TorchSim, in turn on one machine.
 
-    pip install torch-sim-atomistic==0.3.0            # for this benchmark only; without it that column is left out
-    python -m tests.benchmarks.md                     # the table
-    python -m tests.benchmarks.md memory <ps>         # peak memory of a production of 72 trajectories
+    pip install torch-sim-atomistic==0.3.0       # for this benchmark only; else no such column
+    python -m tests.benchmarks.md                # the table
+    python -m tests.benchmarks.md memory <ps>    # peak memory of a production of 72 trajectories
 
 A committee-step is one trajectory moved one step with the forces of three members. TorchSim moves
 one model, so its time counts three times. Weights are untrained and weak, and molecules cold, so
@@ -149,7 +149,10 @@ def seconds(contestant, steps: int) -> float:
 
 
 def compare(title: str, molecules: list[Atoms], channels: int, cutoff: float) -> None:
-    """Print one row: committee-steps per second of each, medians over rounds in turn, and ratios."""
+    """Print one row: committee-steps per second of each, and ratios.
+
+    Medians over rounds in turn.
+    """
     models, count = committee(channels, cutoff), len(molecules)
     contestants = {
         "palirs": (Palirs(models, molecules), 1.0, 200 if count < 10 else 20),
@@ -260,7 +263,8 @@ def main() -> None:
         memory(float(sys.argv[2]))
         return
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, committee of {MEMBERS}; committee-steps per second"
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"float32, committee of {MEMBERS}; committee-steps per second"
     )
     compiling()
     organics = Molecules(names=("organics24",)).load()

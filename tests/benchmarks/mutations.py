@@ -111,7 +111,10 @@ def _swapped(lines: Lines, one: int, other: int) -> Lines:
 
 
 def judge(read: Spectrum, true: Spectrum) -> str:
-    """Return ``right``, or what is wrong with a spectrum: more than one point off on the axis, or another shape."""
+    """Return ``right``, or what is wrong with a spectrum.
+
+    More than one point off on the axis, or another shape.
+    """
     if len(read.wavenumber) != len(true.wavenumber):
         return "wrong number of points"
     step = np.abs(np.diff(true.wavenumber)).max()
@@ -173,7 +176,8 @@ def main() -> None:
     for verdict, name, number, source in wrong:
         print(f"{verdict}: {source.name}, {name}, {folder / str(number)}.jdx")
     print(
-        f"longest {longest:.2f} s, largest {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        f"longest {longest:.2f} s, "
+        f"largest {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
     )
 
 

@@ -1,7 +1,9 @@
-"""One evaluation of energies and forces, contestants in turn in one process: palirs, symmetrix-xl, TorchSim, MACE.
+"""One evaluation of energies and forces by palirs, symmetrix-xl, TorchSim and MACE.
 
-    pip install --no-deps symmetrix-xl==0.1.1           # for this benchmark only; without it that column is left out
-    pip install torch-sim-atomistic==0.3.0              # likewise
+In turn in one process.
+
+    pip install --no-deps symmetrix-xl==0.1.1    # for this benchmark only; else no such column
+    pip install torch-sim-atomistic==0.3.0       # likewise
     OMP_NUM_THREADS=1 python -m tests.benchmarks.peers [threads] [compiled] [size ...]
 
 The same weights, one member. Palirs and TorchSim get a batch; the others one structure in which the
@@ -59,7 +61,10 @@ def batches() -> dict[str, list[Atoms]]:
 
 
 def contestants(shape: PotentialShape, module, folder: Path, compiled: bool) -> dict:
-    """Return for each contestant a function that makes, of a list of molecules, a function of positions that returns forces."""
+    """Return for each contestant a function of a list of molecules.
+
+    It returns a function of positions that returns forces.
+    """
     committee = Committee.of([(shape, module)])
     save(folder / "m.safetensors", shape, module)
     export_mace(folder / "m.safetensors", folder / "m.model")

@@ -54,7 +54,8 @@ def main() -> None:
     frames = data(24)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), methanol")
     print(
-        f"{'':44s} {'eager':>9s} {'recorded':>9s} {'ratio':>6s} {'recording':>10s} {'difference':>11s}"
+        f"{'':44s} {'eager':>9s} {'recorded':>9s} {'ratio':>6s} "
+        f"{'recording':>10s} {'difference':>11s}"
     )
     for label, architecture in SIZES.items():
         shape = PotentialShape.of(frames, architecture)
@@ -87,7 +88,8 @@ def main() -> None:
 def show(what: str, eager: float, fast: float, recording: float, difference: float) -> None:
     """Print one row."""
     print(
-        f"{what:44s} {1e3 * eager:7.1f}ms {1e3 * fast:7.1f}ms {eager / fast:6.2f} {recording:9.1f}s {difference:11.1e}",
+        f"{what:44s} {1e3 * eager:7.1f}ms {1e3 * fast:7.1f}ms "
+        f"{eager / fast:6.2f} {recording:9.1f}s {difference:11.1e}",
         flush=True,
     )
 

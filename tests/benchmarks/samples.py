@@ -1,8 +1,11 @@
-"""What a label is worth: one potential on so many labels of each kind, tested on the engine's own MD.
+"""What a label is worth: one potential on so many labels of each kind.
 
-    python -m tests.benchmarks.samples kinds <molecule> <labels> [seed]     # ways to draw the first structures
-    python -m tests.benchmarks.samples sizes <molecule> <labels> [seed]     # architectures and trainings, on thermal samples
-    python -m tests.benchmarks.samples hessian <molecule> <labels> [seed]   # with relaxation and displaced geometries of the Hessian
+Tested on the engine's own MD.
+
+    python -m tests.benchmarks.samples <what> <molecule> <labels> [seed]
+
+What: ``kinds``, ways to draw the first structures; ``sizes``, architectures and trainings, on
+thermal samples; ``hessian``, with relaxation and displaced geometries of the Hessian.
 
 Labels are GFN2-xTB's. The test frames are 200 of an MD of the engine at 300 K, 40 fs apart, that no
 training has seen; those that count as data of MD come from three others at 300, 500 and 700 K.
@@ -131,7 +134,8 @@ def show(
         compare_frequencies(committee, [known]).metrics(),
     )
     print(
-        f"{title:34s} {len(frames):4d} labels  harmonic {h['harmonic.mae_cm1']:6.2f}  forces {f['f.mae_']:6.2f} ± {f['f.mae_se_']:.2f}  "
+        f"{title:34s} {len(frames):4d} labels  harmonic {h['harmonic.mae_cm1']:6.2f}  "
+        f"forces {f['f.mae_']:6.2f} ± {f['f.mae_se_']:.2f}  "
         f"energy {e['e.mae_']:6.2f}  {time.perf_counter() - begun:5.0f} s",
         flush=True,
     )

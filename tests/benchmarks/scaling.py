@@ -1,4 +1,6 @@
-"""How MD scales: with trajectories, atoms per molecule, members and threads. Prints the numbers and draws them.
+"""How MD scales: with trajectories, atoms per molecule, members and threads.
+
+Prints the numbers and draws them.
 
     python -m tests.benchmarks.scaling docs/results/md_scaling.png
 
@@ -38,7 +40,10 @@ def per_step(
 def _timed(
     molecules: list[Atoms], channels: int, members: int, rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Return seconds per step of each round, and how many of them Python spends outside the compiled code."""
+    """Return the seconds per step of each round, and those that Python spends.
+
+    Python's are those outside the compiled code.
+    """
     contestant = Palirs(committee(channels, 5.0, members), molecules)
     steps = max(4, min(1000, ATOM_STEPS // sum(map(len, molecules))))
     contestant.run(steps)

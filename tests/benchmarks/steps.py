@@ -18,7 +18,8 @@ import inspect, json, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-folder, channels, replicas, names, threads = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+folder, channels, replicas = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+names, threads = sys.argv[4], int(sys.argv[5])
 torch.set_num_threads(threads)
 from palirs import keys
 from palirs.mace.models.dipole import DipoleShape
@@ -39,10 +40,12 @@ for member in range(3):
 shape = DipoleShape(**{**common, "architecture": replace(size, channels=16)}, scale=0.4)
 save(folder / "dipole.safetensors", shape, shape.build())
 source = folder, (folder / "dipole.safetensors",)
-molecules, md = Molecules(names=(names,)).load(), MD(replicas=replicas, thermalisation=0.0, length=50.0)
+molecules = Molecules(names=(names,)).load()
+md = MD(replicas=replicas, thermalisation=0.0, length=50.0)
 settings = Spectroscopy(production=md, reference=None)
 jobs = jobs_of(source, molecules, md, settings, 1e-4, 1, folder / "md", "test")
-batch = Batch(jobs, *_open(source, [job.molecule for job in jobs], Evaluation()), md, settings, 1e-4)
+force = _open(source, [job.molecule for job in jobs], Evaluation())
+batch = Batch(jobs, *force, md, settings, 1e-4)
 many = "steps" in inspect.signature(Batch.advance).parameters
 times, begun = [], time.perf_counter()
 while begun + 12 > time.perf_counter() or len(times) < 3:
@@ -98,7 +101,8 @@ def main(other: Path, threads: int) -> None:
                     mine.append(json.loads(done.stdout.splitlines()[-1]))
         before, now = (min(mine) for mine in found.values())
         print(
-            f"{channels:8d}  {names:10s} x {replicas:2d} {before:14.0f}, {now:.0f} {before / now:12.2f}",
+            f"{channels:8d}  {names:10s} x {replicas:2d} "
+            f"{before:14.0f}, {now:.0f} {before / now:12.2f}",
             flush=True,
         )
 

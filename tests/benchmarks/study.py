@@ -1,4 +1,6 @@
-"""How long the default study takes and where its time goes, beside another checkout. Resumable: rounds that are done are not run again.
+"""How long the default study takes and where its time goes, beside another checkout.
+
+Resumable: rounds that are done are not run again.
 
     python -m tests.benchmarks.study <folder for the studies> docs/results/study_time.png <other
     checkout> [rounds]
@@ -83,7 +85,8 @@ def main(folder: Path, figure: Path, other: Path, rounds: int) -> None:
     print(f"{'s, mean of ' + str(rounds):{width}s}  before    now  ratio")
     for stage, before in middle["before"].items():
         print(
-            f"{stage:{width}s}  {before:6.1f} {middle['now'][stage]:6.1f}  {middle['now'][stage] / before:5.2f}"
+            f"{stage:{width}s}  {before:6.1f} {middle['now'][stage]:6.1f}  "
+            f"{middle['now'][stage] / before:5.2f}"
         )
     for i, (before, now) in enumerate(zip(*seconds.values(), strict=True)):
         print(f"{f'whole, round {i + 1}':{width}s}  {before:6.1f} {now:6.1f}  {now / before:5.2f}")

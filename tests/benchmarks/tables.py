@@ -1,4 +1,6 @@
-"""What tables of radial weights change in trained models: energies, forces, dipoles and harmonic frequencies, table against network.
+"""What tables of radial weights change in trained models.
+
+Energies, forces, dipoles and harmonic frequencies, table against network.
 
     python -m tests.benchmarks.tables <study> [<study> ...]
 
@@ -29,7 +31,10 @@ from palirs.vibrations import harmonic, optimise
 
 
 class Mean:
-    """Mean of a committee by one kind of radial weights, as a source of :mod:`palirs.vibrations`."""
+    """Mean of a committee by one kind of radial weights.
+
+    A source of :mod:`palirs.vibrations`.
+    """
 
     def __init__(self, committee: Committee, radial: str):
         self.committee, self.how = committee, Evaluation(backend="native", radial=radial)
@@ -103,10 +108,8 @@ def main(studies: list[Path]) -> None:
         print(f"  float32                    {differences(committee, frames, None)}")
         with tolerance("float64", radial.TOLERANCE["float32"]):
             print(f"  float64, float32's knots   {differences(double, frames, starts)}", flush=True)
-        print(
-            f"  float64                    {differences(final_committee(study).double(), frames, starts)}",
-            flush=True,
-        )
+        double = final_committee(study).double()
+        print(f"  float64                    {differences(double, frames, starts)}", flush=True)
         files = [path for path in study.glob(f"dipole-{last.name}.safetensors") if path.exists()]
         if files:
             print(

@@ -1,9 +1,11 @@
-"""Training side by side on one machine, in turn: MACE's own command and palirs, from process start to the same held-out error.
+"""Training by MACE's own command and by palirs, side by side on one machine, in turn.
+
+From process start to the same held-out error.
 
     python -m tests.benchmarks.training potential methanol|mixed [seeds] [threads]
     python -m tests.benchmarks.training dipole methanol|mixed [seeds] [threads]
-    python -m tests.benchmarks.training presets methanol|mixed updates      # accuracy against cost of model sizes
-    python -m tests.benchmarks.training steps                               # a gradient: compiled, MACE's code and autograd
+    python -m tests.benchmarks.training presets methanol|mixed updates  # accuracy, cost of sizes
+    python -m tests.benchmarks.training steps  # a gradient: compiled, MACE's code and autograd
 
 Data: GFN2-xTB frames of Langevin MD at 300 and 700 K, 10 fs apart; ``mixed`` are eight molecules.
 Same architecture (32 channels, L = 1, 3 Å, correlation 2, float32), loss (mean squares, 1 : 100),
@@ -98,7 +100,10 @@ def frames_of(name: str, count: int) -> list[Atoms]:
 
 
 def data(which: str, place: Path) -> dict[str, list[Atoms]]:
-    """Labelled frames split at random into train, valid and test; written as extended XYZ for both contestants."""
+    """Labelled frames split at random into train, valid and test.
+
+    Written as extended XYZ for both contestants.
+    """
     sizes, names = FRAMES[which], SETS[which]
     frames = [frame for name in names for frame in frames_of(name, sum(sizes) // len(names))]
     labelled = [
@@ -126,18 +131,24 @@ def mace(kind: str, place: Path, seed: int, energies: dict[int, float], environm
     work.mkdir()
     a = ARCHITECTURE
     common = {
-        "name": "m", "train_file": "../train.xyz", "valid_file": "../valid.xyz", "r_max": a.cutoff, "max_ell": a.max_ell,
+        "name": "m", "train_file": "../train.xyz", "valid_file": "../valid.xyz",
+        "r_max": a.cutoff, "max_ell": a.max_ell,
         "num_interactions": a.layers, "interaction_first": "RealAgnosticInteractionBlock",
-        "hidden_irreps": f"{a.channels}x0e+{a.channels}x1o", "correlation": a.correlation, "lr": 0.01,
-        "batch_size": BATCH, "valid_batch_size": 64, "max_num_epochs": EPOCHS, "default_dtype": a.dtype, "device": "cpu", "seed": seed,
+        "hidden_irreps": f"{a.channels}x0e+{a.channels}x1o", "correlation": a.correlation,
+        "lr": 0.01, "batch_size": BATCH, "valid_batch_size": 64, "max_num_epochs": EPOCHS,
+        "default_dtype": a.dtype, "device": "cpu", "seed": seed,
         "eval_interval": 1, "ema_decay": 0.99, "E0s": str(energies), "plot": False,
     }  # fmt: skip
     special = {
         "potential": {
-            "model": "ScaleShiftMACE", "loss": "weighted", "energy_weight": 1.0, "forces_weight": 100.0, "energy_key": keys.ENERGY,
+            "model": "ScaleShiftMACE", "loss": "weighted", "energy_weight": 1.0,
+            "forces_weight": 100.0, "energy_key": keys.ENERGY,
             "forces_key": keys.FORCES, "error_table": "TotalMAE",
         },
-        "dipole": {"model": "AtomicDipolesMACE", "loss": "dipole", "dipole_key": "dipole_debye", "error_table": "DipoleRMSE"},
+        "dipole": {
+            "model": "AtomicDipolesMACE", "loss": "dipole", "dipole_key": "dipole_debye",
+            "error_table": "DipoleRMSE",
+        },
     }[kind]  # fmt: skip
     command = [
         "mace_run_train",
@@ -223,7 +234,10 @@ def train(kind: str, place: Path, work: Path, seed: int, epochs: int) -> None:
 
 
 def errors(kind: str, model: Path, test: list[Atoms], stock: bool) -> dict[str, float]:
-    """MAE and RMSE of a model file on the test frames: forces [meV/Å] and energy [meV], or dipole components [mDebye]."""
+    """MAE and RMSE of a model file on the test frames.
+
+    Forces [meV/Å] and energy [meV], or dipole components [mDebye].
+    """
     from palirs.mace import import_mace, load
 
     if kind == "potential":
@@ -283,7 +297,8 @@ def compare(kind: str, which: str, seeds: int, threads: int) -> None:
         shape = PotentialShape.of(parts["train"], ARCHITECTURE)
         energies = dict(zip(shape.elements, shape.atomic_energies, strict=True))
         print(
-            f"{kind}, {which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {threads} thread(s)",
+            f"{kind}, {which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} "
+            f"frames, {threads} thread(s)",
             flush=True,
         )
         run = _potentials if kind == "potential" else _dipoles
@@ -313,10 +328,14 @@ def _potentials(
     for name, epochs, run in runs:
         e = errors("potential", run["model"], test, name == "MACE")
         times.append(reached(run["curve"], goal))
-        print(f"seed {seed}: {name:7s} {epochs:4d} epochs {run['seconds']:6.1f} s, held-out force MAE "
-              f"{min(x for _, x in run['curve']):.2f} at best, "
-              f"{goal:.2f} meV/Å after {times[-1]:.1f} s; test: forces MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} meV/Å, energy MAE "
-              f"{e['energy']:.1f} meV", flush=True)  # fmt: skip
+        print(
+            f"seed {seed}: {name:7s} {epochs:4d} epochs {run['seconds']:6.1f} s, "
+            f"held-out force MAE {min(x for _, x in run['curve']):.2f} at best, "
+            f"{goal:.2f} meV/Å after {times[-1]:.1f} s; test: "
+            f"forces MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} meV/Å, energy MAE "
+            f"{e['energy']:.1f} meV",
+            flush=True,
+        )
     return times[0] / min(times[1:])
 
 
@@ -338,7 +357,8 @@ def _dipoles(
     ):
         e = errors("dipole", contestant["model"], test, name == "MACE")
         print(
-            f"seed {seed}: {name:7s} {epochs:4d} epochs {contestant['seconds']:6.1f} s; test MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} mD",
+            f"seed {seed}: {name:7s} {epochs:4d} epochs {contestant['seconds']:6.1f} s; "
+            f"test MAE {e['mae']:.2f}, RMSE {e['rmse']:.2f} mD",
             flush=True,
         )
         found.append(e["mae"])
@@ -385,10 +405,12 @@ def presets(which: str, updates: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         parts = data(which, Path(folder))
         print(
-            f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} frames, {updates} updates of {BATCH}, one thread"
+            f"{which}: {' + '.join(f'{len(part)} {key}' for key, part in parts.items())} "
+            f"frames, {updates} updates of {BATCH}, one thread"
         )
         print(
-            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  ms/update  ms per MD step  forces MAE, RMSE  energy [meV]"
+            "channels  L  l  correlation  cutoff  dtype  parameters  s in all  "
+            "ms/update  ms per MD step  forces MAE, RMSE  energy [meV]"
         )
         for number, a in enumerate(GRID):
             job = Job(
@@ -416,9 +438,13 @@ def presets(which: str, updates: int) -> None:
                 batch.forces(positions)
                 times.append((time.perf_counter() - begun) / len(parts["test"]) * 1e3)
             size = sum(parameter.numel() for parameter in committee.members[0].parameters())
-            print(f"{a.channels:8d} {a.max_L:2d} {a.max_ell:2d} {a.correlation:12d} {a.cutoff:7.1f}  {a.dtype} {size:11d} {seconds:5.0f} "
-                  f"{log[-1]['seconds'] / log[-1]['updates'] * 1e3:9.2f} {median(times):12.3f} {e['mae']:15.2f}, "
-                  f"{e['rmse']:.2f} {e['energy']:12.2f}", flush=True)  # fmt: skip
+            print(
+                f"{a.channels:8d} {a.max_L:2d} {a.max_ell:2d} {a.correlation:12d} {a.cutoff:7.1f}  "
+                f"{a.dtype} {size:11d} {seconds:5.0f} "
+                f"{log[-1]['seconds'] / log[-1]['updates'] * 1e3:9.2f} {median(times):12.3f} "
+                f"{e['mae']:15.2f}, {e['rmse']:.2f} {e['energy']:12.2f}",
+                flush=True,
+            )
 
 
 def steps() -> None:
@@ -467,8 +493,11 @@ def steps() -> None:
                         if turn:
                             mine.append((time.perf_counter() - begun) / 4 * 1e3)
                 fast, slow = map(median, times)
-                print(f"{kind:10s} {channels:8d} {correlation:12d} {cutoff:7.1f}  {dtype} {threads:8d} {fast:10.2f}, {slow:.1f} "
-                      f"{slow / fast:12.1f}", flush=True)  # fmt: skip
+                print(
+                    f"{kind:10s} {channels:8d} {correlation:12d} {cutoff:7.1f}  {dtype} "
+                    f"{threads:8d} {fast:10.2f}, {slow:.1f} {slow / fast:12.1f}",
+                    flush=True,
+                )
 
 
 def _all(frames: list[Atoms], elements: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:

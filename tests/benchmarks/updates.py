@@ -1,4 +1,6 @@
-"""Updates of a training beside those of another checkout: time of an update, and errors of five seeds.
+"""Updates of a training beside those of another checkout.
+
+Time of an update, and errors of five seeds.
 
     python -m tests.benchmarks.updates ../other-checkout
 
@@ -26,7 +28,8 @@ from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.loop import fit
 from palirs.mace.training.objectives import objective_of
 
-folder, kind, size, updates, seed = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+folder, kind, size = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+updates, seed = int(sys.argv[4]), int(sys.argv[5])
 train, valid = (ase.io.read(f"{folder}/{name}.xyz", ":") for name in ("train", "test"))
 training = Training(updates=updates, batch_size=5, learning_rate=0.02, ema_decay=0.99, patience=1.0)
 torch.manual_seed(seed)
@@ -60,7 +63,8 @@ def main(other: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data("methanol", Path(folder))
         print(
-            "kind      size    updates  ms/update: other, this  ratio  MAE of the seeds [meV/Å or me·Å]: other, this"
+            "kind      size    updates  ms/update: other, this  "
+            "ratio  MAE of the seeds [meV/Å or me·Å]: other, this"
         )
         for kind, size, updates, seeds in CASES:
             found: dict[Path, list[list[float]]] = {other: [], Path.cwd(): []}
@@ -101,7 +105,8 @@ def main(other: Path) -> None:
                 for e in ([error for _, error in mine] for mine in found.values())
             ]
             print(
-                f"{kind:9s} {size:7s} {updates:7d} {before:10.3f}, {now:.3f} {before / now:12.2f}  {errors[0]}, {errors[1]}",
+                f"{kind:9s} {size:7s} {updates:7d} {before:10.3f}, {now:.3f} "
+                f"{before / now:12.2f}  {errors[0]}, {errors[1]}",
                 flush=True,
             )
 

@@ -19,7 +19,10 @@ from palirs.cli.overrides import jobs
 from tests.cli.composed import built, check_all, composed, mistake, written
 
 ROOT = Path(__file__).parents[2]
-QUANTITY = r"\s*(length|timestep|interval|friction|\w*temperature|thermalisation|max_lag|dipole_interval|harmonic_mae|forces_mae):"
+QUANTITY = (
+    r"\s*(length|timestep|interval|friction|\w*temperature"
+    r"|thermalisation|max_lag|dipole_interval|harmonic_mae|forces_mae):"
+)
 OPTIONS = [(file.parent.name, file.stem) for file in sorted(CONF.glob("*/*.yaml"))]
 
 
@@ -63,7 +66,10 @@ def test_every_option_builds_and_its_keys_are_those_of_its_target(group, option)
 
 
 def test_every_number_with_a_unit_says_it():
-    """Where the recipe knows a unit, the comment beside the value in the file that defines it names it."""
+    """Where the recipe knows a unit, the comment beside the value names it.
+
+    In the file that defines the value.
+    """
     for file in [
         CONF / "sampler/paper.yaml",
         CONF / "spectrum/paper.yaml",
@@ -212,7 +218,10 @@ def run(*arguments, **variables):
     ],
 )
 def test_mistakes_are_explained(override, says):
-    """By what ``run.py`` does before anything is computed, called here; the same as a command is below."""
+    """By what ``run.py`` does before anything is computed, called here.
+
+    By a command the same is done below.
+    """
     told = mistake(*override.split())
     for text in says:
         assert text in told
@@ -408,7 +417,10 @@ def test_each_job_of_a_sweep_has_its_text():
 
 def test_the_values_of_a_prepared_sweep_are_looked_at_too(tmp_path):
     file = tmp_path / "mine.yaml"
-    text = "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {tracker.experiment: %s}}}"
+    text = (
+        "defaults: [config, _self_]\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {tracker.experiment: %s}}}"
+    )
     file.write_text(text % '"Mölln,a (1)"')
     told = mistake("-cd", str(tmp_path), "-cn", "mine")
     assert "write tracker.experiment: " in told

@@ -1,4 +1,7 @@
-"""A recipe's own defaults are those of the file that spells it out; other files say what differs."""
+"""A recipe's own defaults are those of the file that spells it out.
+
+Other files say what differs.
+"""
 
 from dataclasses import MISSING, fields, is_dataclass
 

@@ -1,4 +1,7 @@
-"""Pairs of settings on the command line that exclude each other, told before anything is computed, with the key and the way out."""
+"""Pairs of settings on the command line that exclude each other.
+
+They are refused before anything is computed, with the key and the way out.
+"""
 
 import pytest
 
@@ -38,7 +41,10 @@ from tests.cli.composed import check_all, mistake
         ),
         ("engine=pyscf_pbe engine.functional=scanl", ["Laplacian"]),
         (
-            "engine=pyscf_pbe engine.density_fitting=false engine.auxiliary_basis=def2-universal-jkfit",
+            (
+                "engine=pyscf_pbe engine.density_fitting=false "
+                "engine.auxiliary_basis=def2-universal-jkfit"
+            ),
             ["engine.auxiliary_basis = 'def2-universal-jkfit'", "density_fitting=true"],
         ),
         (
@@ -75,7 +81,10 @@ from tests.cli.composed import check_all, mistake
             ["EMT does not give dipole", "properties=[energy,forces]"],
         ),
         (
-            "engine=ase engine.calculator._target_=ase.calculators.emt.EMT engine.properties=[energy,forces] engine.units.dipole=Debye",
+            (
+                "engine=ase engine.calculator._target_=ase.calculators.emt.EMT "
+                "engine.properties=[energy,forces] engine.units.dipole=Debye"
+            ),
             ["engine.units.dipole = 'Debye'", "engine.properties"],
         ),
         (
@@ -87,7 +96,10 @@ from tests.cli.composed import check_all, mistake
             ["engine.keep", "own_directory=true"],
         ),
         (
-            "spectrum.method=schnetpack spectrum.dipole_interval=0.5 spectrum.production.until=0.05",
+            (
+                "spectrum.method=schnetpack spectrum.dipole_interval=0.5 "
+                "spectrum.production.until=0.05"
+            ),
             ["spectrum", "production.until = 0.05"],
         ),
         ("spectrum.window=[500,8000]", ["window", "5000 cm⁻¹"]),
@@ -135,7 +147,10 @@ def test_pairs_are_explained(override, says):
         "engine=pyscf_pbe engine.functional=wb97m-d3bj",
         "engine=pyscf_pbe engine.functional=svwn engine.dispersion=null",
         "engine=pyscf_pbe engine.functional=b3lyp engine.auxiliary_basis=def2-universal-jkfit",
-        "engine=ase engine.calculator._target_=ase.calculators.emt.EMT engine.properties=[energy,forces]",
+        (
+            "engine=ase engine.calculator._target_=ase.calculators.emt.EMT "
+            "engine.properties=[energy,forces]"
+        ),
         "spectrum.conformers=boltzmann",
         "spectrum.method=schnetpack spectrum.dipole_interval=0.5",
         "training.potential.schedule=doubling training.potential.updates=64000",

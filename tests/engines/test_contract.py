@@ -1,4 +1,7 @@
-"""The contract that ships with palirs, on every kind of engine; and that it finds the mistakes it is there for."""
+"""The contract that ships with palirs, on every kind of engine.
+
+And on engines with the mistakes that it has to find.
+"""
 
 import functools
 
@@ -18,7 +21,10 @@ from tests.toy import PairSprings, Toy
 
 @pytest.fixture
 def teacher(tmp_path):
-    """A MACE model with energies and dipoles, in a file of MACE's own: untrained weights are as good a function as any."""
+    """A MACE model with energies and dipoles, in a file of MACE's own.
+
+    Untrained weights are as good a function as any.
+    """
     from mace import modules
     from mace.modules.models import EnergyDipolesMACE
 

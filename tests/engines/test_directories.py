@@ -1,4 +1,7 @@
-"""Engines that write files: FHI-aims (its input line by line, its reader on genuine outputs), and ASE calculators."""
+"""Engines that write files: FHI-aims and ASE calculators.
+
+The input of FHI-aims line by line, its reader on genuine outputs.
+"""
 
 import functools
 import shlex
@@ -156,7 +159,10 @@ def test_mistakes_in_aims_are_found_before_anything_runs(species, fields, says):
 
 
 def test_lines_of_aims_that_say_nothing_else_pass(species):
-    """Dispersion by a line of one's own where the setting is off, a further output beside the dipole."""
+    """Dispersion by a line of one's own where the setting is off.
+
+    And a further output beside the dipole.
+    """
     control = {
         "many_body_dispersion": "",
         "output": ["dipole", "hirshfeld"],

@@ -1,4 +1,7 @@
-"""What PySCF makes of functionals, dispersion and basis sets together: what is accepted gives labels, and the rest is refused at once."""
+"""What PySCF makes of functionals, dispersion and basis sets together.
+
+What is accepted gives labels, and the rest is refused at once.
+"""
 
 import numpy as np
 import pytest
@@ -51,7 +54,10 @@ def test_what_is_accepted_gives_a_label(functional, model):
 
 
 def test_of_all_names_of_libxc_those_that_pass_give_labels():
-    """Twenty of them, evenly; and about as many are there as libxc has functionals for exchange and correlation."""
+    """Twenty of them, evenly.
+
+    And about as many pass as libxc has functionals for exchange and correlation.
+    """
     from pyscf.dft import libxc
 
     passing, plain = [], sorted(libxc.available_libxc_functionals())

@@ -80,7 +80,10 @@ def test_a_start_is_carried_over_only_when_that_is_safe():
 
 
 def test_the_ladder_is_climbed(monkeypatch):
-    """Too few steps for DIIS alone: the second-order solver gets there, or the failure says what was tried."""
+    """Too few steps for DIIS alone.
+
+    The second-order solver gets there, or the failure says what was tried.
+    """
     stretched = molecule("H2O")
     stretched.positions[1] += [0, 0.9, -0.5]
     reference = PySCF(max_cycles=200, guess="minao", **SMALL).calculate([stretched])[0]
@@ -106,7 +109,10 @@ def test_the_ladder_is_climbed(monkeypatch):
 
 
 def test_core_potentials_come_with_the_basis_set_that_needs_them():
-    """Iodine in def2-SVP has 25 electrons and -298 Hartree; with all 53 in the same functions it would have -4000 or so."""
+    """Iodine in def2-SVP has 25 electrons and -298 Hartree.
+
+    With all 53 in the same functions it would have -4000 or so.
+    """
     energy = (
         PySCF(basis="def2-svp", dispersion=None)
         .calculate([Atoms("HI", [[0, 0, 0], [0, 0, 1.6]])])[0]

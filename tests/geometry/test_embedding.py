@@ -80,7 +80,10 @@ def test_rdkit_prints_nothing(smiles, capfd):
     ],
 )
 def test_nothing_is_said_of_stereochemistry_where_there_is_one_isomer(smiles, caplog):
-    """Adamantane, norbornane, bicyclooctane, cubane, azide, isocyanic acid, two mirror images, urotropine, methanimine."""
+    """Adamantane, norbornane, bicyclooctane, cubane, azide, isocyanic acid, and others.
+
+    Two mirror images, urotropine, methanimine.
+    """
     with caplog.at_level(logging.WARNING):
         conformers(f"{smiles} x")
     assert not caplog.records

@@ -105,7 +105,10 @@ def test_positions_that_are_all_zero_are_a_sketch(tmp_path):
 
 
 def test_a_flat_molecule_without_a_flag_is_taken_as_it_is_and_a_flat_drawing_is_not(tmp_path):
-    lines = "w\n  palirs\n\n  3  2  0  0  0  0  0  0  0  0999 V2000\n{}  1  2  1  0\n  1  3  1  0\nM  END\n"
+    lines = (
+        "w\n  palirs\n\n  3  2  0  0  0  0  0  0  0  0999 V2000\n"
+        "{}  1  2  1  0\n  1  3  1  0\nM  END\n"
+    )
     for length, same in ((0.96, True), (1.5, False)):
         positions = np.array([[0, 0, 0], [length, 0, 0], [-0.25 * length, 0.97 * length, 0]])
         rows = zip(positions, "OHH", strict=True)

@@ -22,7 +22,10 @@ def bonds(atoms):
 
 @pytest.mark.parametrize("name", list(table()))
 def test_the_geometry_of_a_smiles_is_that_molecule(name):
-    """The bonds of what RDKit makes of its SMILES are those of the shipped geometry, within 0.2 Å (of C–C in cyanogen by MMFF94)."""
+    """The bonds of what RDKit makes of its SMILES are those of the shipped geometry.
+
+    Within 0.2 Å (of C–C in cyanogen by MMFF94).
+    """
     shipped = table()[name]
     made = conformers(f"{shipped.info['smiles']} x")[0]
     assert bonds(made) == bonds(shipped)

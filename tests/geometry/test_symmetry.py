@@ -23,7 +23,10 @@ from palirs.geometry.symmetry import symmetry_order
     ],
 )
 def test_orders_are_those_of_the_point_groups(name, order):
-    """C2v, C3v, Td, D3d, D2h, D6h, Cs, C2, D2d, Ih; turned and shaken by a hundredth of an ångström."""
+    """C2v, C3v, Td, D3d, D2h, D6h, Cs, C2, D2d, Ih.
+
+    Turned and shaken by a hundredth of an ångström.
+    """
     atoms = molecule(name)
     atoms.rotate(37, (1, 2, 3))
     atoms.positions += np.random.default_rng(1).uniform(-0.01, 0.01, atoms.positions.shape)

@@ -10,8 +10,9 @@ from palirs.molecules import Molecules, intact
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("methanol", 1), ("ethanol", 2), ("ethane", 1), ("ethene", 0), ("ethyne", 0), ("acetonitrile", 0), ("oxirane", 0),
-        ("formaldehyde", 0), ("dimethyl_ether", 2), ("acetic_acid", 2), ("methane", 0), ("acetone", 2), ("butylamine", 4),
+        ("methanol", 1), ("ethanol", 2), ("ethane", 1), ("ethene", 0), ("ethyne", 0),
+        ("acetonitrile", 0), ("oxirane", 0), ("formaldehyde", 0), ("dimethyl_ether", 2),
+        ("acetic_acid", 2), ("methane", 0), ("acetone", 2), ("butylamine", 4),
         ("aziridine", 0), ("cyanogen", 0), ("formamide", 0),
     ],
 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Studies that several tests look at are run once, whichever worker comes first; each test or file works on a copy."""
+"""Studies that several tests look at are run once, whichever worker comes first.
+
+Each test or file works on a copy.
+"""
 
 import os
 import pickle
@@ -18,7 +21,10 @@ from filelock import FileLock
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
-    """Return ``once(name, build)``: a directory that ``build(directory)`` filled, for all workers of this run, and its result."""
+    """Return ``once(name, build)``, which returns a directory and the result of ``build``.
+
+    ``build(directory)`` fills the directory once for all workers of this run.
+    """
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
 

@@ -1,4 +1,7 @@
-"""Other temperatures, other molecules, and as much MD as it takes: a tiny study through ``run.py``."""
+"""Other temperatures, other molecules, and as much MD as it takes.
+
+A tiny study through ``run.py``.
+"""
 
 import csv
 import json
@@ -73,7 +76,10 @@ def test_bands_and_modes_are_in_the_report(study):
 
 
 def test_intensities_end_the_loop_where_they_are_asked_for(study, tmp_path):
-    """A study that ended without them goes on: each iteration then has a dipole model of its own, which later stages take."""
+    """A study that ended without them goes on.
+
+    Each iteration then has a dipole model of its own, which later stages take.
+    """
     grown = tmp_path / "study"
     shutil.copytree(study, grown)
     done = run(
@@ -187,7 +193,10 @@ def test_a_temperature_that_fails_does_not_keep_the_others(study):
 
 
 def test_both_spectra_of_a_pair_are_made_in_one_way(study):
-    """Another depth of the autocorrelation, for the prediction only: the reference's is made anew from its dipoles, without MD."""
+    """Another depth of the autocorrelation, for the prediction only.
+
+    The reference's is made anew from its dipoles, without MD.
+    """
     files = [study / f"spectra/methanol-300K-{kind}.csv" for kind in ("predicted", "reference")]
     assert all("hann over 200 fs" in file.read_text().splitlines()[0] for file in files)
     before = (study / "trajectories/methanol-300K-reference/0.npz").stat().st_mtime_ns

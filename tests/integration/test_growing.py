@@ -18,8 +18,10 @@ from tests.integration.conftest import copied
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 SETTINGS = (
-    "experiment=tiny pretraining=gfn1 committee.size=2 tracker=none pretraining.frames=24 pretraining.training.updates=200 "
-    "training.potential.updates=200 training.dipole.updates=200 selector.frames=3 selector.separation=10 learning.iterations=2 "
+    "experiment=tiny pretraining=gfn1 committee.size=2 tracker=none "
+    "pretraining.frames=24 pretraining.training.updates=200 "
+    "training.potential.updates=200 training.dipole.updates=200 "
+    "selector.frames=3 selector.separation=10 learning.iterations=2 "
     "learning.forces_mae=null learning.harmonic_mae=0.1"
 )
 MORE = ("molecules.names=[H2O,HCN]", "sampler.temperatures=[300,500,900]")

@@ -1,4 +1,7 @@
-"""A whole study of a molecule whose name MLflow refuses: every entry is there, and is seen in the real pages."""
+"""A whole study of a molecule whose name MLflow refuses.
+
+Every entry is there, and is seen in the real pages.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""SIGKILL of the driver or of a worker at random moments while labelling: what was finished stays, and is not calculated again."""
+"""SIGKILL of the driver or of a worker at random moments while labelling.
+
+What was finished stays, and is not calculated again.
+"""
 
 import json
 import os
@@ -29,7 +32,10 @@ from palirs.labels import Labeller, LabelStore
 from tests.toy import Toy, frames
 if __name__ == "__main__":
     with Processes(workers=2).open() as executor:
-        Labeller(Toy(log=sys.argv[2], delay=0.04), LabelStore(sys.argv[1]), executor, attempts=9).label(frames(200), title="")
+        labeller = Labeller(
+            Toy(log=sys.argv[2], delay=0.04), LabelStore(sys.argv[1]), executor, attempts=9
+        )
+        labeller.label(frames(200), title="")
 """
 
 

@@ -1,4 +1,7 @@
-"""Active learning of three molecules, with pretraining, killed again and again at moments drawn at random."""
+"""Active learning of three molecules, with pretraining, killed again and again.
+
+At moments drawn at random.
+"""
 
 import json
 import os
@@ -17,9 +20,12 @@ KILLS = int(os.environ.get("PALIRS_KILLS", "10"))
 SEED = int(os.environ.get("PALIRS_KILL_SEED", "1"))
 """Of the moments; any other will do."""
 SETTINGS = (
-    "task=active_learning experiment=tiny pretraining=gfn1 selector=distant molecules.names=[H2O,CH3OH,HCN] committee.size=2 tracker=none "
-    "pretraining.frames=24 pretraining.training.updates=200 training.potential.updates=200 training.dipole.updates=200 "
-    "training.potential.save_interval=0 selector.frames=3 selector.separation=10 learning.iterations=3"
+    "task=active_learning experiment=tiny pretraining=gfn1 selector=distant "
+    "molecules.names=[H2O,CH3OH,HCN] committee.size=2 tracker=none "
+    "pretraining.frames=24 pretraining.training.updates=200 "
+    "training.potential.updates=200 training.dipole.updates=200 "
+    "training.potential.save_interval=0 selector.frames=3 selector.separation=10 "
+    "learning.iterations=3"
 )
 
 

@@ -1,4 +1,7 @@
-"""MLflow's own pages in a real browser: a sweep, the comparison of its children, curves, interactive spectra, a registered model."""
+"""MLflow's own pages in a real browser.
+
+A sweep, the comparison of its children, curves, interactive spectra, a registered model.
+"""
 
 import os
 

@@ -1,4 +1,7 @@
-"""The notebook of the documentation runs from its first cell to its last, and the copy in the repository was run."""
+"""The notebook of the documentation runs from its first cell to its last.
+
+And the copy in the repository was run.
+"""
 
 import base64
 from pathlib import Path

@@ -294,7 +294,10 @@ def hostile():
 
 
 def test_two_hundred_hostile_requests_are_refused_and_it_lives(server):
-    """With 4xx and a sentence; but for JSON nested a thousand deep, to which MLflow's own parser says 500 before the model is asked."""
+    """With 4xx and a sentence, but for JSON nested a thousand deep.
+
+    To that MLflow's own parser says 500 before the model is asked.
+    """
     requests, answers = hostile(), []
     assert len(requests) >= 200
     for body in requests:

@@ -10,7 +10,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 @pytest.fixture
 def opened(browser):
-    """Return ``opened(file)``: the page of a file; whatever its scripts complain about fails the test."""
+    """Return ``opened(file)``: the page of a file.
+
+    Whatever its scripts complain about fails the test.
+    """
     complaints = []
 
     def page_of(file):

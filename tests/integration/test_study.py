@@ -59,7 +59,10 @@ def start(study):
 
 
 def kill_when(study, condition, timeout=300):
-    """Start the study in a process group of its own and kill all of it, workers too, as soon as the condition holds."""
+    """Start the study in a process group of its own and kill all of it.
+
+    Workers too, as soon as the condition holds.
+    """
     process = subprocess.Popen(
         command(study),
         cwd=ROOT,
@@ -78,7 +81,10 @@ def kill_when(study, condition, timeout=300):
 
 @pytest.fixture
 def killed(once, tmp_path):
-    """A study that was killed while labelling, in the middle of a training and after an exploration, and then ended."""
+    """A study that was killed several times, and then ended.
+
+    While labelling, in the middle of a training and after an exploration.
+    """
     place, (counts, done) = once("killed", killed_thrice)
     return copied(place, tmp_path / "killed") / "study", counts, done
 
@@ -155,7 +161,10 @@ def test_a_killed_study_gives_the_same_as_one_that_was_not(killed, undisturbed):
 
 
 def test_warnings_mean_something(undisturbed):
-    """A study in which nothing is wrong warns of nothing but that it is not good enough yet, which ``experiment=tiny`` never is."""
+    """A study in which nothing is wrong warns of nothing but that it is not good enough yet.
+
+    Which ``experiment=tiny`` never is.
+    """
     lines = undisturbed[1].stderr.splitlines()
     assert any(" INFO " in line for line in lines)
     suspicious = [line for line in lines if "warn" in line.lower() or " ERROR " in line]
@@ -166,7 +175,10 @@ def test_warnings_mean_something(undisturbed):
 
 @pytest.mark.thorough
 def test_two_drivers_on_one_study(undisturbed, tmp_path):
-    """Both start at about the same time, and some are killed at random moments: one works, the other is told, nothing is spoilt."""
+    """Both start at about the same time, and some are killed at random moments.
+
+    One works, the other is told, nothing is spoilt.
+    """
     rng = np.random.default_rng()
     for number in range(int(os.environ.get("PALIRS_ROUNDS", "1"))):
         study, told, kills = tmp_path / str(number) / "study", 0, 0
@@ -288,7 +300,10 @@ def test_a_study_named_by_its_directory_keeps_its_settings(killed):
 
 @pytest.mark.thorough
 def test_what_may_run_beside_a_program_that_works_on_the_study(killed):
-    """Reading tasks go on, and leave MLflow to the other one; every other task is told who works there."""
+    """Reading tasks go on, and leave MLflow to the other one.
+
+    Every other task is told who works there.
+    """
     study, _, _ = killed
     entries = (study / "metrics.jsonl").read_text()
     (study / "report.html").unlink()
@@ -358,8 +373,10 @@ def swept(place):
     """A sweep over the size of the committee, up to its first training."""
     done = subprocess.run(
         [
-            sys.executable, "run.py", "-m", "experiment=tiny", "committee.size=1,2", f"study={place}/sweep", "task=active_learning",
-            f"tracker.uri=sqlite:///{place}/mlflow.db", "learning.iterations=1", "training.potential.updates=20",
+            sys.executable, "run.py", "-m", "experiment=tiny", "committee.size=1,2",
+            f"study={place}/sweep", "task=active_learning",
+            f"tracker.uri=sqlite:///{place}/mlflow.db", "learning.iterations=1",
+            "training.potential.updates=20",
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip

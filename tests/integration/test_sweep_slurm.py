@@ -54,7 +54,10 @@ def studies(place):
 
 @pytest.mark.thorough
 def test_three_by_two_with_one_job_killed(slurm, tmp_path):  # noqa: F811
-    """The first call ends without one study; the second does that one and nothing else, and no label is calculated twice."""
+    """The first call ends without one study.
+
+    The second does that one and nothing else, and no label is calculated twice.
+    """
     with (tmp_path / "first").open("w") as said:
         first = subprocess.Popen(
             command(tmp_path), cwd=ROOT, stdout=said, stderr=said, start_new_session=True
@@ -105,7 +108,10 @@ def test_three_by_two_with_one_job_killed(slurm, tmp_path):  # noqa: F811
 
 @pytest.mark.thorough
 def test_a_job_at_its_walltime_is_submitted_again_and_goes_on(slurm, tmp_path):  # noqa: F811
-    """Slurm says that two minutes are over; submitit submits the job again, and the training goes on in its middle."""
+    """Slurm says that two minutes are over.
+
+    The job is submitted again by submitit, and the training goes on in its middle.
+    """
     how = (
         "timeout_min=2",
         "signal_delay_s=30",

@@ -103,7 +103,10 @@ def test_an_engine_that_always_fails_stops_the_study(tmp_path):
     PairSprings.calls = 0
     with pytest.raises(
         PalirsError,
-        match="first 10 calculations with Toy all failed, the last with: RuntimeError: SCF not converged",
+        match=(
+            "first 10 calculations with Toy all failed, "
+            "the last with: RuntimeError: SCF not converged"
+        ),
     ):
         labeller(tmp_path / "labels.db", attempts=1).label(structures, title="")
     assert PairSprings.calls == 10
@@ -196,7 +199,8 @@ def test_a_claim_of_a_living_process_holds(tmp_path):
 def test_a_label_is_kept_from_the_moment_it_is_there(tmp_path):
     """A process that dies within the tenth of a second before the next transaction."""
     code = (
-        "import os; from tests.toy import Toy, frames; from palirs.labels import Labeller, LabelStore\n"
+        "import os; from tests.toy import Toy, frames; "
+        "from palirs.labels import Labeller, LabelStore\n"
         "from palirs.executors import SerialExecutor\n"
         "class Dying(Toy):\n"
         "    def run(self, calculator, atoms):\n"
@@ -204,7 +208,8 @@ def test_a_label_is_kept_from_the_moment_it_is_there(tmp_path):
         f"        open({str(tmp_path / 'count')!r}, 'a').write('.')\n"
         "        return super().run(calculator, atoms)\n"
         "Dying.__name__ = 'Toy'\n"
-        f"Labeller(Dying(), LabelStore({str(tmp_path / 'labels.db')!r}), SerialExecutor()).label(frames(5), title='')\n"
+        f"store = LabelStore({str(tmp_path / 'labels.db')!r})\n"
+        "Labeller(Dying(), store, SerialExecutor()).label(frames(5), title='')\n"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 9
     store = LabelStore(tmp_path / "labels.db")

@@ -79,7 +79,10 @@ def test_a_lock_left_by_a_killed_process_stops_nobody(tmp_path):
 
 
 def test_many_writers_lose_nothing(tmp_path):
-    """Four stores on one file, all writing the same forty labels, each its own order, the file made by whoever comes first."""
+    """Four stores on one file, all writing the same forty labels, each in its own order.
+
+    The file is made by whoever comes first.
+    """
     structures = frames(40)
 
     def write(order):
@@ -147,7 +150,10 @@ def test_a_full_disk_is_waited_out(tmp_path, monkeypatch, caplog):
 
 
 def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
-    """The limit strikes when the pages are written out; ASE would keep its connection and refuse the next one."""
+    """The limit strikes when the pages are written out.
+
+    ASE would keep its connection and refuse the next one.
+    """
     kept = LabelStore(tmp_path / "labels.db")
     plain, fails = kept._database._connect, [2]
 
@@ -170,9 +176,13 @@ def test_a_commit_that_fails_is_tried_again(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_what_a_disk_that_stays_full_keeps_out_is_taken_in_later(tmp_path):
-    """In a process of its own, with a database that cannot grow: it ends with what to do, and the next one loses nothing."""
+    """In a process of its own, with a database that cannot grow.
+
+    It ends with what to do, and the next one loses nothing.
+    """
     code = (
-        "import sys; from palirs.labels import Labeller, LabelStore, retry; from palirs.executors import SerialExecutor\n"
+        "import sys; from palirs.labels import Labeller, LabelStore, retry; "
+        "from palirs.executors import SerialExecutor\n"
         "from palirs.recipes import PalirsError; from tests.toy import PairSprings, Toy, frames\n"
         f"store = LabelStore({str(tmp_path / 'labels.db')!r}); retry.TIMEOUT = 0.0\n"
         "plain = store._database._connect\n"
@@ -210,9 +220,12 @@ def test_a_writer_killed_in_its_commit_does_not_make_the_store_foreign(tmp_path)
     """SQLite's journal is there and has to be rolled back by whoever opens the database next."""
     LabelStore(tmp_path / "labels.db").put(Toy(), frames(1)[0], label())
     code = (
-        f"import os, sqlite3; c = sqlite3.connect({str(tmp_path / 'labels.db')!r}, isolation_level=None)\n"
-        "c.execute('PRAGMA cache_size=1'); c.execute('PRAGMA cache_spill=1'); c.execute('BEGIN EXCLUSIVE')\n"
-        "for n in range(2000): c.execute('INSERT INTO text_key_values VALUES (?, ?, 1)', (f'k{n}', 'x' * 200))\n"
+        "import os, sqlite3; "
+        f"c = sqlite3.connect({str(tmp_path / 'labels.db')!r}, isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size=1'); c.execute('PRAGMA cache_spill=1'); "
+        "c.execute('BEGIN EXCLUSIVE')\n"
+        "for n in range(2000): c.execute('INSERT INTO text_key_values "
+        "VALUES (?, ?, 1)', (f'k{n}', 'x' * 200))\n"
         "os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -236,7 +249,8 @@ def test_a_read_only_store_is_refused_before_anything_is_calculated(tmp_path):
     for folder in (tmp_path, *tmp_path.parents[:3]):
         os.chmod(folder, 0o555 if folder == tmp_path else 0o755)
     code = (
-        "import os; from tests.toy import Toy, frames; from palirs.labels import Labeller, LabelStore\n"
+        "import os; from tests.toy import Toy, frames; "
+        "from palirs.labels import Labeller, LabelStore\n"
         "from palirs.executors import SerialExecutor\n"
         "import tests.toy; from palirs.recipes import PalirsError\n"
         f"s = LabelStore({str(tmp_path / 'labels.db')!r}); os.getuid() == 0 and os.setuid(65534)\n"

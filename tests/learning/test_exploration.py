@@ -109,7 +109,10 @@ def test_frames_know_where_they_come_from(first):
 
 @pytest.mark.parametrize("backend", ["native", "eager"])
 def test_a_broken_trajectory_leaves_and_the_others_do_not_notice(committee, group, first, backend):
-    """One molecule flies apart, one falls into itself, one has no numbers: each says so, the others move as before."""
+    """One molecule flies apart, one falls into itself, one has no numbers.
+
+    Each says so, the others move as before.
+    """
     broken = list(group)
     for number, change in ((0, 3.0), (5, 0.2), (6, np.nan)):
         molecule = group[number].molecule.copy()
@@ -142,7 +145,10 @@ def test_a_molecule_that_rearranges_is_whole():
 
 
 def test_a_trajectory_that_starts_at_the_optimum_has_its_temperature_at_once(frames, small):
-    """With velocities of the temperature itself half of it would be left, and a short exploration would see too little."""
+    """With velocities of the temperature itself half of it would be left.
+
+    And a short exploration would see too little.
+    """
     shape = replace(PotentialShape.of(frames, small), scale=1e-9)
     weak = Committee.of([(shape, shape.build()) for _ in range(2)])
     settings = replace(SHORT, temperatures=(300.0,), replicas=64, length=0.001, interval=0.5)

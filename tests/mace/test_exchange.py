@@ -1,4 +1,8 @@
-"""MACE's own files: what is exported opens in MACE's calculator, what is imported gives the same numbers, and pickles are told of."""
+"""MACE's own files, exported and imported.
+
+What is exported opens in MACE's calculator, what is imported gives the same numbers, and of pickles
+one is warned.
+"""
 
 import json
 import logging
@@ -33,8 +37,10 @@ calculator = MACECalculator(model, device="cpu", default_dtype="float64", model_
 found = []
 for atoms in ase.io.read(frames, ":"):
     atoms.calc = calculator
-    energy_and_forces = lambda: [atoms.get_potential_energy(), atoms.get_forces().tolist()]
-    found.append(atoms.get_dipole_moment().tolist() if kind == "DipoleMACE" else energy_and_forces())
+    if kind == "DipoleMACE":
+        found.append(atoms.get_dipole_moment().tolist())
+    else:
+        found.append([atoms.get_potential_energy(), atoms.get_forces().tolist()])
 assert kind == "DipoleMACE" or "palirs" not in sys.modules
 print("RESULT", json.dumps(found))
 """
@@ -84,10 +90,14 @@ def test_an_exported_dipole_model_is_the_same_in_maces_calculator_and_comes_back
 def stock(kind=ScaleShiftMACE, **changes):
     """A model as MACE's command builds it, with an energy shift."""
     settings = {
-        "r_max": 3.5, "num_bessel": 6, "num_polynomial_cutoff": 4, "max_ell": 2, "num_interactions": 2, "num_elements": 4,
-        "interaction_cls": RealAgnosticResidualInteractionBlock, "interaction_cls_first": RealAgnosticResidualInteractionBlock,
-        "hidden_irreps": o3.Irreps("6x0e+6x1o"), "MLP_irreps": o3.Irreps("10x0e"), "avg_num_neighbors": 4.4,
-        "atomic_energies": np.array([[-13.0, -1030.0, -1485.0, -2042.0]]), "atomic_numbers": [1, 6, 7, 8], "correlation": 3,
+        "r_max": 3.5, "num_bessel": 6, "num_polynomial_cutoff": 4, "max_ell": 2,
+        "num_interactions": 2, "num_elements": 4,
+        "interaction_cls": RealAgnosticResidualInteractionBlock,
+        "interaction_cls_first": RealAgnosticResidualInteractionBlock,
+        "hidden_irreps": o3.Irreps("6x0e+6x1o"), "MLP_irreps": o3.Irreps("10x0e"),
+        "avg_num_neighbors": 4.4,
+        "atomic_energies": np.array([[-13.0, -1030.0, -1485.0, -2042.0]]),
+        "atomic_numbers": [1, 6, 7, 8], "correlation": 3,
         "gate": torch.nn.functional.silu, "radial_MLP": [12, 20], **changes,
     }  # fmt: skip
     if kind is ScaleShiftMACE:
@@ -150,15 +160,21 @@ def test_load_does_not_open_a_pickle_and_import_says_that_it_runs_code(
 
 def test_what_cannot_be_imported_is_refused_by_name(tmp_path):
     torch.save(stock(AtomicDipolesMACE, atomic_energies=None), tmp_path / "dipole.model")
-    torch.save(stock(heads=["one", "two"], atomic_energies=np.zeros((2, 4)), atomic_inter_scale=[1.0, 1.0], atomic_inter_shift=[0.0, 0.0]),
-               tmp_path / "heads.model")  # fmt: skip
+    two_heads = {
+        "heads": ["one", "two"],
+        "atomic_energies": np.zeros((2, 4)),
+        "atomic_inter_scale": [1.0, 1.0],
+        "atomic_inter_shift": [0.0, 0.0],
+    }
+    torch.save(stock(**two_heads), tmp_path / "heads.model")
     torch.save(stock(pair_repulsion=True), tmp_path / "zbl.model")
     torch.save(stock(num_interactions=1), tmp_path / "one.model")
     torch.save(stock(hidden_irreps=o3.Irreps("6x0e+6x2e")), tmp_path / "even.model")
     (tmp_path / "text.model").write_text("not a model")
     for name, says in {
         "dipole": "AtomicDipolesMACE", "heads": "several heads", "zbl": "pair repulsion",
-        "one": "LinearReadoutBlock", "even": "hidden irreps", "text": "cannot load", "absent": "no such file",
+        "one": "LinearReadoutBlock", "even": "hidden irreps", "text": "cannot load",
+        "absent": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(PalirsError, match=says):
             import_mace(tmp_path / f"{name}.model", tmp_path / "out.safetensors")

@@ -12,18 +12,26 @@ from palirs.molecules import Molecules
 from palirs.molecules.headers import stated_by_program
 from palirs.recipes import PalirsError
 
-GAUSSIAN = "%chk=a.chk\n# B3LYP/6-31G(d) opt\n\na title\n\n{}\nO 0.0 0.0 0.119\nH{} 0.0 0.763 -0.477\nH 0.0 -0.763 -0.477\n\n"
+GAUSSIAN = (
+    "%chk=a.chk\n# B3LYP/6-31G(d) opt\n\na title\n\n"
+    "{}\nO 0.0 0.0 0.119\nH{} 0.0 0.763 -0.477\nH 0.0 -0.763 -0.477\n\n"
+)
 PDB = "".join(
-    f"HETATM    {number}  {label:<4}HOH A   1       0.000{y:8.3f}{z:8.3f}  1.00  0.00           {label[0]}{{}}\n"
+    f"HETATM    {number}  {label:<4}HOH A   1       0.000{y:8.3f}{z:8.3f}"
+    f"  1.00  0.00           {label[0]}{{}}\n"
     for number, label, y, z in (
         (1, "O", 0.0, 0.119),
         (2, "H1", 0.763, -0.477),
         (3, "H2", -0.763, -0.477),
     )
 )
-NWCHEM = "charge {}\ngeometry units angstrom\n O 0 0 0.119\n H 0 0.763 -0.477\n H 0 -0.763 -0.477\nend\n\ndft\n mult {}\nend\n"
+NWCHEM = (
+    "charge {}\ngeometry units angstrom\n O 0 0 0.119\n H 0 0.763 -0.477\n H 0 -0.763 -0.477\n"
+    "end\n\ndft\n mult {}\nend\n"
+)
 CJSON = (
-    '{{"atoms": {{"elements": {{"number": [8, 1, 1]}}, "coords": {{"3d": [0, 0, 0.119, 0, 0.763, -0.477, 0, -0.763, -0.477]}}}},'
+    '{{"atoms": {{"elements": {{"number": [8, 1, 1]}}, '
+    '"coords": {{"3d": [0, 0, 0.119, 0, 0.763, -0.477, 0, -0.763, -0.477]}}}},'
     ' "properties": {{"totalCharge": {}, "totalSpinMultiplicity": {}}}}}'
 )
 
@@ -81,7 +89,10 @@ def test_inputs_of_neutral_molecules_pass(tmp_path, name, text):
         ("gaussian-out", " Charge = -1 Multiplicity = 1\n", {"charge": -1, "multiplicity": 1}),
         (
             "orca-output",
-            " Total Charge           Charge          ....   -1\n Multiplicity           Mult            ....    3\n",
+            (
+                " Total Charge           Charge          ....   -1\n"
+                " Multiplicity           Mult            ....    3\n"
+            ),
             {"charge": -1, "multiplicity": 3},
         ),
         (
@@ -91,7 +102,10 @@ def test_inputs_of_neutral_molecules_pass(tmp_path, name, text):
         ),
         (
             "gamess-us-out",
-            " CHARGE OF MOLECULE                     =   -1\n SPIN MULTIPLICITY                      =    1\n",
+            (
+                " CHARGE OF MOLECULE                     =   -1\n"
+                " SPIN MULTIPLICITY                      =    1\n"
+            ),
             {"charge": -1, "multiplicity": 1},
         ),
         ("vasp-out", " Charge =  1 Multiplicity = 2\n", {}),

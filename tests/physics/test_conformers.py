@@ -24,7 +24,10 @@ def test_the_optimum_comes_first_and_the_others_are_found(ethanol):
 
 
 def test_populations_do_not_depend_on_masses(ethanol, monkeypatch):
-    """Classically how often a geometry is met is a matter of its energy alone; by the product rule of Teller and Redlich."""
+    """Classically how often a geometry is met is a matter of its energy alone.
+
+    This follows from the product rule of Teller and Redlich.
+    """
     monkeypatch.setattr(module, "SOFT", 1.0)
     heavy = ethanol.copy()
     heavy.set_masses(np.where(heavy.numbers == 1, 2.014, heavy.get_masses()))
@@ -34,7 +37,10 @@ def test_populations_do_not_depend_on_masses(ethanol, monkeypatch):
 
 
 def test_gauche_butane_is_there_twice():
-    """Hot enough for energies not to count, two of three would be gauche, but for the shapes of the wells."""
+    """Two of three would be gauche, but for the shapes of the wells.
+
+    It is hot enough for energies not to count.
+    """
     butane = optimise(embedded("CCCC butane")[0], TBLite())
     anti, gauche = conformers(butane, TBLite())
     per_well = gauche.log_weight - anti.log_weight - np.log(2)

@@ -1,4 +1,7 @@
-"""Steps that stay on a device, run on the CPU by the same code: what comes out is what the other paths give."""
+"""Steps that stay on a device, run on the CPU by the same code.
+
+What comes out is what the other paths give.
+"""
 
 import pytest
 import torch

@@ -37,7 +37,9 @@ def dimers(count, field, temperature, seed=0):
 
 
 def test_equipartition_of_kinetic_and_potential_energy():
-    """After thermalisation a spring of three components holds 3/2 k_B T, and the momenta have the temperature.
+    """After thermalisation a spring of three components holds 3/2 k_B T.
+
+    And the momenta have the temperature.
 
     BAOAB samples positions of a harmonic oscillator exactly and its momenta with 1 − x²/4, x = ωΔt
     (Leimkuhler, Matthews 2013); here 2 %."""

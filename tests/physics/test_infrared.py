@@ -7,7 +7,10 @@ from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGH
 
 
 def oscillator(wavenumber, steps=60000, timestep=0.5, charge=0.5, temperature=300.0):
-    """Dipole of a classical oscillator of 1 amu with energy k_B T and dipole derivative ``charge`` along x."""
+    """Dipole of a classical oscillator of 1 amu with energy k_B T.
+
+    Its dipole derivative is ``charge``, along x.
+    """
     omega = 2 * np.pi * SPEED_OF_LIGHT * wavenumber
     amplitude = np.sqrt(2 * BOLTZMANN * temperature / EV_PER_AMU_A2_FS2) / omega
     dipole = np.zeros((steps, 3))
@@ -76,7 +79,10 @@ def test_autocorrelation_is_the_sum_it_stands_for():
 
 @pytest.mark.parametrize("wavenumber", [1000.0, 3000.0, 3700.0])
 def test_verlet_shift_is_undone(wavenumber):
-    """A Verlet trajectory of an oscillator, integrated exactly as MD does it, comes out at the oscillator's own wavenumber."""
+    """A Verlet trajectory of an oscillator comes out at the oscillator's own wavenumber.
+
+    It is integrated exactly as MD does it.
+    """
     timestep = 0.5
     x = 2 * np.pi * SPEED_OF_LIGHT * wavenumber * timestep
     shifted = wavenumber * (2 / x) * np.arcsin(x / 2)
@@ -105,7 +111,10 @@ def test_bad_input_is_explained(dipole, arguments, message):
 def baoab(
     wavenumber, trajectories, picoseconds, seed, timestep=0.5, friction=1.0, temperature=300.0
 ):
-    """Dipoles ``[trajectories, steps, 3]`` of Langevin oscillators of 1 amu with a dipole derivative of 0.5 along x, by BAOAB."""
+    """Dipoles ``[trajectories, steps, 3]`` of Langevin oscillators of 1 amu, by BAOAB.
+
+    Their dipole derivative is 0.5 along x.
+    """
     rng = np.random.default_rng(seed)
     omega, heat = (
         2 * np.pi * SPEED_OF_LIGHT * wavenumber,
@@ -127,7 +136,10 @@ def baoab(
 
 
 def area_of(spectrum):
-    """Area of all bands and its standard error [km/mol]; a damped oscillator's line has wide wings."""
+    """Area of all bands and its standard error [km/mol].
+
+    A damped oscillator's line has wide wings.
+    """
     areas = np.trapezoid(spectrum.blocks, spectrum.wavenumber, axis=1)
     return spectrum.area, areas.std(ddof=1) / np.sqrt(len(areas))
 
@@ -162,7 +174,10 @@ def test_band_of_a_langevin_oscillator(timestep, wavenumber, temperature):
 
 
 def test_the_error_covers_the_truth_as_often_as_it_says():
-    """200 repeats of eight trajectories of 15 ps: the area lies within one and two standard errors as often as a normal number."""
+    """200 repeats of eight trajectories of 15 ps.
+
+    The area lies within one and two standard errors as often as a normal number.
+    """
     dipoles = baoab(1500.0, 1600, 15, seed=1, timestep=1.0, friction=2.5).reshape(200, 8, -1, 3)
     found = [area_of(undo_verlet_shift(infrared_spectrum(dipole, 1.0), 1.0)) for dipole in dipoles]
     deviations = np.array([(area - 0.25 * KM_PER_MOL) / error for area, error in found])

@@ -1,4 +1,7 @@
-"""Modes in words, against the assignments of the literature, and normal coordinates along a motion."""
+"""Modes in words, against the assignments of the literature.
+
+And normal coordinates along a motion.
+"""
 
 import numpy as np
 import pytest
@@ -30,15 +33,17 @@ LITERATURE = {
     # Shimanouchi, Tables of Molecular Vibrational Frequencies, NSRDS-NBS 39 (1972), where GFN2 has
     # the modes in the same order
     "formaldehyde": {
-        "CH₂ wag": 1, "CH₂ rock": 1, "CH₂ scissor": 1, "C=O stretch": 1, "CH₂ antisymmetric stretch": 1, "CH₂ symmetric stretch": 1,
+        "CH₂ wag": 1, "CH₂ rock": 1, "CH₂ scissor": 1, "C=O stretch": 1,
+        "CH₂ antisymmetric stretch": 1, "CH₂ symmetric stretch": 1,
     },
     "acetonitrile": {
-        "C–C≡N bend": 2, "C–C stretch": 1, "CH₃ rock": 2, "CH₃ symmetric deformation": 1, "CH₃ antisymmetric deformation": 2,
-        "C≡N stretch": 1, "CH₃ antisymmetric stretch": 2, "CH₃ symmetric stretch": 1,
+        "C–C≡N bend": 2, "C–C stretch": 1, "CH₃ rock": 2, "CH₃ symmetric deformation": 1,
+        "CH₃ antisymmetric deformation": 2, "C≡N stretch": 1, "CH₃ antisymmetric stretch": 2,
+        "CH₃ symmetric stretch": 1,
     },
     "ethene": {
-        "CH₂ rock": 2, "CH₂ wag": 2, "CH₂ torsion": 1, "CH₂ scissor": 2, "C=C stretch": 1, "CH₂ symmetric stretch": 2,
-        "CH₂ antisymmetric stretch": 2,
+        "CH₂ rock": 2, "CH₂ wag": 2, "CH₂ torsion": 1, "CH₂ scissor": 2, "C=C stretch": 1,
+        "CH₂ symmetric stretch": 2, "CH₂ antisymmetric stretch": 2,
     },
     "CO2": {"O=C=O bend": 2, "C=O symmetric stretch": 1, "C=O antisymmetric stretch": 1},
     "H2O": {"H–O–H bend": 1, "O–H symmetric stretch": 1, "O–H antisymmetric stretch": 1},
@@ -53,7 +58,10 @@ def test_modes_are_called_what_the_literature_calls_them(name):
 
 
 def test_methanol(methanol):
-    """295 torsion, 1345 OH bend, 1455 to 1477 deformations, 3681 OH stretch; at 1033 to 1060 GFN2 mixes CO stretch, CH3 rock, OH bend."""
+    """295 torsion, 1345 OH bend, 1455 to 1477 deformations, 3681 OH stretch.
+
+    At 1033 to 1060 GFN2 mixes CO stretch, CH3 rock, OH bend.
+    """
     found = characters(methanol)
     words = [str(one) for one in found]
     assert (words[0], words[4], words[-1]) == ("O–H torsion", "C–O–H bend", "O–H stretch")
@@ -132,7 +140,10 @@ def test_turns_of_methyl_groups_that_turn_the_whole_molecule_are_left_out(name, 
 
 @pytest.mark.parametrize("name", ["acetonitrile", "CO2", "ethyne"])
 def test_degenerate_modes_keep_their_frequency_while_the_molecule_turns(name):
-    """A molecule that vibrates in all modes and turns end over end, slowly: each mode moves at its own frequency, and there only."""
+    """A molecule that vibrates in all modes and turns end over end, slowly.
+
+    Each mode moves at its own frequency, and there only.
+    """
     one = known(name)
     time = np.arange(4000) * 2.0
     rate = 2 * np.pi * SPEED_OF_LIGHT * np.abs(one.frequencies)

@@ -1,4 +1,7 @@
-"""Published harmonic frequencies and intensities, through our own harmonic analysis and the PySCF engine."""
+"""Published harmonic frequencies and intensities.
+
+Through our own harmonic analysis and the PySCF engine.
+"""
 
 import csv
 

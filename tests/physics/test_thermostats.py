@@ -87,7 +87,10 @@ def test_nose_hoover_conserves_its_quantity_to_second_order():
 
 
 def test_nose_hoover_samples_the_canonical_ensemble():
-    """Mean and variance of the kinetic energy: g/2 k_B T and g/2 (k_B T)², each trajectory at its own temperature."""
+    """Mean and variance of the kinetic energy, each trajectory at its own temperature.
+
+    They are g/2 k_B T and g/2 (k_B T)².
+    """
     count = 200
     field = Dimers(count, stiffness=5.0)
     temperature = [100.0] * 100 + [500.0] * 100

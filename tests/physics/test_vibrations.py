@@ -84,7 +84,10 @@ def test_modes_are_orthonormal_and_free_of_translation_and_rotation():
 
 @pytest.mark.parametrize("name", ["H2O", "CH3OH", "CO2", "C2H6"])
 def test_a_hessian_takes_two_calculations_for_each_vibration_and_is_the_whole_one(name):
-    """Compared with displacing every atom along every axis; symmetric molecules have directions that tie."""
+    """Compared with displacing every atom along every axis.
+
+    Symmetric molecules have directions that tie.
+    """
     atoms = optimise(molecule(name), TBLite(), fmax=1e-4)
     source, asked = TBLite(), []
 
@@ -110,7 +113,10 @@ def test_a_hessian_takes_two_calculations_for_each_vibration_and_is_the_whole_on
 
 
 def test_isotopes_follow_teller_and_redlich():
-    """The product of the frequency ratios of D2O and H2O follows from masses and moments of inertia alone."""
+    """The product of the frequency ratios of D2O and H2O.
+
+    It follows from masses and moments of inertia alone.
+    """
     light = optimise(molecule("H2O"), TBLite())
     heavy = light.copy()
     heavy.set_masses([15.999, 2.014, 2.014])
@@ -223,7 +229,10 @@ def test_a_minimum_is_left_as_it_is(caplog):
 
 @pytest.mark.parametrize("name", ["C2H2", "CO2", "HCN"])
 def test_a_linear_molecule_stays_one_however_it_was_relaxed(name):
-    """Rattled and relaxed to 1 meV/Å it bends a little: the number of modes is that of the straight one."""
+    """Rattled and relaxed to 1 meV/Å it bends a little.
+
+    The number of modes is that of the straight one.
+    """
     rng, source = np.random.default_rng(0), TBLite()
     for _ in range(15):
         atoms = molecule(name)

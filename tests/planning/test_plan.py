@@ -179,7 +179,10 @@ def test_memory_does_not_grow_like_time(tmp_path):
 
 
 def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
-    """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs: 180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries."""
+    """Methanol, 15 ps, dipoles each 2 fs, geometries each 100 fs.
+
+    180,000 bytes of dipoles, as many of 12 modes, 56,438 of geometries.
+    """
     study = built("spectrum.production.replicas=1")
     production = next(
         one for one in work(study, study.checked_molecules()) if one.stage == "production"

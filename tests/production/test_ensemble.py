@@ -51,7 +51,10 @@ def test_a_weighted_spectrum_is_the_weighted_mean_of_those_of_the_kinds():
 
 
 def test_the_error_of_few_trajectories_of_each_kind_is_that_of_their_means():
-    """Three of one kind and two of the other: each variance has one less than there are in its denominator."""
+    """Three of one kind and two of the other.
+
+    Each variance has one less than there are in its denominator.
+    """
     first, second = noise(1, 1.0)[:3], noise(2, 3.0)[:2]
     both = infrared_spectrum(
         np.concatenate([first, second]), 1.0, strata=Strata((0, 0, 0, 1, 1), (0.7, 0.3))

@@ -23,7 +23,10 @@ def highest(spectrum):
 
 
 def test_the_axis_is_that_of_the_molecule_except_by_schnetpacks_recipe():
-    """A line that the integrator has moved to 3700 cm⁻¹ is one of 3681 cm⁻¹; SchNetPack leaves it where it is."""
+    """A line that the integrator has moved to 3700 cm⁻¹ is one of 3681 cm⁻¹.
+
+    SchNetPack leaves it where it is.
+    """
     dipoles = line(3700.0, 0.5)
     ours = spectrum_of(dipoles, Spectroscopy(dipole_interval=0.5), 300.0, "ours")
     assert ours.label == "ours"

@@ -149,7 +149,10 @@ def test_dipoles_of_every_interval_are_there(undisturbed):
 def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(
     source, vibrating, tmp_path, monkeypatch, thermostat
 ):
-    """Stop the driver in the middle several times, with checkpoints at every chance, and compare files byte for byte."""
+    """Stop the driver in the middle several times, and compare files byte for byte.
+
+    Checkpoints are made at every chance.
+    """
     settings = replace(SETTINGS, thermostat=thermostat)
     run(source, vibrating, tmp_path / "whole", settings)
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
@@ -225,7 +228,8 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
         "from tests.production.test_simulation import run\n"
         "place = Path(sys.argv[1])\n"
         "print('ready', flush=True)\n"
-        "run((place, (place / 'dipole.safetensors',)), Molecules(names=('methanol', 'formamide')).load(), Path(sys.argv[2]))\n"
+        "molecules = Molecules(names=('methanol', 'formamide')).load()\n"
+        "run((place, (place / 'dipole.safetensors',)), molecules, Path(sys.argv[2]))\n"
     )
     rng, kills = np.random.default_rng(), 0
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -294,7 +298,10 @@ def test_a_longer_run_goes_on_with_what_there_is(
 def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints(
     source, molecules, undisturbed, tmp_path
 ):
-    """An executor hands the same share to another worker; its trajectories then stand at different steps."""
+    """An executor hands the same share to another worker.
+
+    Its trajectories then stand at different steps.
+    """
     short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
     run(source, molecules, tmp_path, short)
     wanted = fingerprint(SETTINGS.production, SETTINGS, 0.1, 3, molecules[0])
@@ -376,7 +383,10 @@ def test_numbers_that_are_none_end_one_trajectory_and_the_others_go_on(
 def test_a_molecule_that_falls_apart_is_left_out(
     source, molecules, undisturbed, tmp_path, caplog, monkeypatch
 ):
-    """One replica is torn apart on the way: it ends there, for good, and the other one is the one it would have been."""
+    """One replica is torn apart on the way.
+
+    It ends there, for good, and the other one is the one it would have been.
+    """
     langevin = Batch.advance
 
     def torn(batch, steps):
@@ -419,7 +429,10 @@ class Failing(TBLite):
 def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_with_it(
     molecules, tmp_path, monkeypatch
 ):
-    """What is gone on with later is what an engine that never failed gives, and so are the others."""
+    """What is gone on with later is what an engine that never failed gives.
+
+    And so are the others.
+    """
     short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.12))
     monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(Failing, "sign", str(tmp_path / "sign"))
@@ -483,7 +496,10 @@ def test_two_programs_on_one_trajectory_are_told(source, molecules, tmp_path):
 
 @pytest.mark.thorough
 def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
-    """Neither company nor a kill shows: to the last bit with one thread (several sum up in any order)."""
+    """Neither company nor a kill shows, to the last bit with one thread.
+
+    Several threads sum up in any order.
+    """
     engine = PySCF(functional="hf", basis="sto-3g", density_fitting=False, guess="previous")
     short = replace(
         SETTINGS, production=MD(replicas=2, thermalisation=0.002, length=0.11), dipole_interval=2.0

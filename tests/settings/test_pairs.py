@@ -1,4 +1,7 @@
-"""Settings that are right alone and wrong together are refused when they are built, with what to write instead."""
+"""Settings that are right alone and wrong together are refused when they are built.
+
+With what to write instead.
+"""
 
 import json
 import re

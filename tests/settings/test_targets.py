@@ -118,7 +118,10 @@ def test_a_module_that_comes_with_the_study_is_not_even_imported(tmp_path, monke
 
 
 def test_looking_at_a_study_of_somebody_else_makes_no_calculator(tmp_path):
-    """One that reads a model file may run code from it; a class that cannot be made without arguments stands for it."""
+    """One that reads a model file may run code from it.
+
+    A class that cannot be made without arguments stands for it.
+    """
     study = tmp_path / "study"
     study.mkdir()
     calculator = {"_target_": "mace.calculators.MACECalculator", "_partial_": True}

@@ -1,4 +1,7 @@
-"""Bands of a spectrum, the motion of modes, and measured spectra at the resolution of computed ones."""
+"""Bands of a spectrum, the motion of modes, and measured spectra.
+
+The latter at the resolution of computed ones.
+"""
 
 import numpy as np
 import pytest
@@ -50,7 +53,10 @@ def test_the_tail_of_a_band_outside_the_window_is_none():
 
 
 def test_errors_of_position_and_area_cover_the_truth():
-    """Of 300 spectra, each the mean of twelve parts that scatter, two thirds lie within one standard error."""
+    """Of 300 spectra two thirds lie within one standard error.
+
+    Each is the mean of twelve parts that scatter.
+    """
     rng, inside = np.random.default_rng(0), np.zeros(2)
     for _ in range(300):
         parts = np.array(

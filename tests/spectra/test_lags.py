@@ -38,7 +38,10 @@ def test_the_area_does_not_depend_on_the_window_and_the_width_is_the_one_told(na
 
 
 def test_the_width_of_hann_is_that_of_the_textbook():
-    """Two bins of 1/(2T) for lags from −T to T (Harris 1978, doi:10.1109/PROC.1978.10837, by amplitude)."""
+    """Two bins of 1/(2T) for lags from −T to T.
+
+    Harris 1978, doi:10.1109/PROC.1978.10837, by amplitude.
+    """
     assert line_width(1000.0, "hann") == pytest.approx(1.0 / (1000.0 * SPEED_OF_LIGHT), rel=2e-3)
 
 
@@ -58,7 +61,10 @@ def test_an_unknown_name_is_refused():
 
 @pytest.mark.parametrize("temperature", [100.0, 300.0, 900.0])
 def test_quantum_corrections(temperature):
-    """All agree where kT is large, the standard one tends to 2kT/ħω of the harmonic one; each has detailed balance: Q(x)/Q(−x) = exp(x)."""
+    """All agree where kT is large, the standard one tends to 2kT/ħω of the harmonic one.
+
+    Each has detailed balance: Q(x)/Q(−x) = exp(x).
+    """
     x = np.array([1e-3, 0.5, 3.0, 20.0])
     wavenumber = x * temperature * 0.6950348
     harmonic = x / (1 - np.exp(-x))

@@ -22,7 +22,10 @@ def bands(*heights):
 
 
 def test_the_error_of_the_bands_is_that_of_the_mean():
-    """Bands of known relative noise: the standard error over many draws is what is told from one draw, and low bands do not count."""
+    """Bands of known relative noise.
+
+    The standard error over many draws is what one draw gives, and low bands do not count.
+    """
     rng = np.random.default_rng(0)
     draws = [
         [
@@ -48,7 +51,10 @@ def noisy(rng, parts, noise=0.3):
 
 
 def test_intervals_hold_what_other_draws_give(tmp_path):
-    """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell; the floor is that of halves."""
+    """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell.
+
+    The floor is that of halves.
+    """
     rng, truth = np.random.default_rng(3), Spectrum(GRID, bands(1.0, 0.8, 0.3))
     store, inside, floors = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
     usual = np.median([pearson(noisy(rng, 16), truth) for _ in range(200)])
@@ -87,7 +93,10 @@ def test_stored_spectra_are_compared(tmp_path):
 
 
 def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
-    """Bands of the prediction lie 1/0.95 too high, at the same areas: scaled they are those of the experiment."""
+    """Bands of the prediction lie 1/0.95 too high, at the same areas.
+
+    Scaled they are those of the experiment.
+    """
     spectrum = Spectrum(GRID, bands(1.0, 0.5, 0.2)).with_blocks(
         np.array([bands(1.0, 0.5, 0.2), bands(1.0, 0.5, 0.2)])
     )

@@ -69,7 +69,10 @@ def together(members: Sequence[Any], batch: Any, example: Tensor) -> Evaluate:
 
 
 def fused(members: Sequence[Any], batch: Any, example: Tensor) -> list[Evaluate]:
-    """Return one compiled function per member; one compilation serves members of one architecture."""
+    """Return one compiled function per member.
+
+    One compilation serves members of one architecture.
+    """
     graph = tuple(batch.species.tolist()), batch.counts, batch.one_hot.shape[1]
     functions = []
     for member in members:

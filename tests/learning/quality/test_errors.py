@@ -38,7 +38,10 @@ def test_energies_above_the_optimum_keep_their_errors():
 
 
 def test_the_standard_error_covers_the_truth():
-    """Two times the error holds the true mean in about 95 of 100 repeats, although neighbours are alike."""
+    """Two times the error holds the true mean in about 95 of 100 repeats.
+
+    Although neighbours are alike.
+    """
     rng = np.random.default_rng(1)
     group = np.repeat(np.arange(40), 5)
     inside = alone = 0

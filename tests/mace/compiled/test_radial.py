@@ -61,7 +61,10 @@ def test_derivatives_by_the_distance_are_those_of_the_network(size):
 @pytest.mark.parametrize("dtype", PROMISED)
 @pytest.mark.parametrize("size", SIZES)
 def test_two_atoms_feel_the_table_as_the_network_at_any_distance(size, dtype):
-    """Energies and forces of pairs from next to nothing to beyond the cutoff, between the knots too."""
+    """Energies and forces of pairs from next to nothing to beyond the cutoff.
+
+    Between the knots too.
+    """
     kernels = [Kernel([module(size, dtype)[1]], radial) for radial in ("table", "network")]
     cutoff = SIZES[size].cutoff
     r = np.concatenate(

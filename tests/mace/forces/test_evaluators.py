@@ -38,7 +38,10 @@ def test_without_a_compiler_the_slower_path_is_taken_and_told(molecules, monkeyp
 
 
 def test_what_does_not_fit_the_memory_is_cut(molecules, monkeypatch, caplog):
-    """A device with room for 40 atoms: batches are halved until they fit, with the same numbers; one molecule too large is an error."""
+    """A device with room for 40 atoms: batches are halved until they fit, with the same numbers.
+
+    One molecule too large is an error.
+    """
     committee = potentials(Architecture(channels=4, max_ell=1, radial_mlp=(8,), dtype="float64"))
     numbers = [a.numbers for a in molecules]
     x = torch.tensor(np.concatenate([a.positions for a in molecules]))

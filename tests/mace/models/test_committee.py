@@ -39,7 +39,10 @@ def single():
 
 
 def test_the_float64_copy_runs_as_compiled_code_without_a_warning(single, caplog):
-    """Its constants have all their digits: MACE's code and the compiled one agree to rounding, and the check of 1e-8 passes."""
+    """Its constants have all their digits.
+
+    MACE's code and the compiled one agree to rounding, and the check of 1e-8 passes.
+    """
     precise = single.double()
     atoms = molecule("CH3OH")
     with caplog.at_level("WARNING"):

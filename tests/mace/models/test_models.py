@@ -24,7 +24,10 @@ from palirs.recipes import PalirsError
 
 
 def test_static_graphs_give_what_maces_own_calculator_gives(committee, frames):
-    """All pairs as edges, with a cutoff shorter than the molecule, against MACE's neighbour list."""
+    """All pairs as edges, with a cutoff shorter than the molecule.
+
+    Against MACE's neighbour list.
+    """
     calculator = MACECalculator(
         models=[committee.members[0]], device="cpu", default_dtype="float64"
     )

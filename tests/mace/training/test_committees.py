@@ -10,7 +10,10 @@ from palirs.mace.training.committees import pieces, train_committee
     ("jobs", "workers"), [(1, 1), (3, 2), (5, 2), (4, 3), (7, 4), (6, 3), (2, 8), (9, 4)]
 )
 def test_pieces_of_trainings_keep_every_worker_busy(jobs, workers):
-    """Simulated: no member on two workers at a time, and the end comes when the work is done on all workers together."""
+    """Simulated: no member on two workers at a time.
+
+    And the end comes when the work is done on all workers together.
+    """
     waiting, free, done, ends, at = (
         pieces(jobs, workers),
         [0.0] * workers,

@@ -161,7 +161,10 @@ UPDATES = {
 
 @pytest.mark.parametrize("name", UPDATES)
 def test_updates_are_those_of_torch(name, small, frames):
-    """Parameters, average, moments and what comes next, after two rounds of updates, the first of them broken off and gone on with."""
+    """Parameters, average, moments and what comes next, after two rounds of updates.
+
+    The first of them is broken off and gone on with.
+    """
     training, ends = UPDATES[name], []
     order = np.random.default_rng(1).permutation(len(frames))[:30].reshape(6, 5)
     for backend in ("native", "eager"):
@@ -221,7 +224,8 @@ for _ in range(6):
     frames.append(atoms)
 
 def work(_):
-    objective = PotentialObjective(PotentialShape.of(frames, Architecture(channels=4, max_ell=1, radial_mlp=(8,))), Training())
+    architecture = Architecture(channels=4, max_ell=1, radial_mlp=(8,))
+    objective = PotentialObjective(PotentialShape.of(frames, architecture), Training())
     both = Gradients(objective.shape.build(), objective, Training(backend="native"))
     data = Data.of(frames, objective, both.dtype)
     barrier.wait(60)

@@ -124,7 +124,10 @@ def trained(one):
 
 
 def test_going_on_from_a_file_starts_where_that_one_ended(tmp_path, frames, small):
-    """New labels of another engine: shifted energies of the atoms are taken up by the E0s, so the first epoch is already good."""
+    """New labels of another engine.
+
+    Shifted energies of the atoms are taken up by the E0s, so the first epoch is already good.
+    """
     first = replace(
         job(tmp_path / "a.safetensors", frames, small), training=replace(SHORT, updates=300)
     )

@@ -43,7 +43,10 @@ class Killed(Exception):
 def fitted(
     training, frames, small, log=None, killed_after=None, kind="potential", seed=0, until=1.0
 ):
-    """Weights and history of a training, which may be broken off in its n-th validation, after the updates of that epoch."""
+    """Weights and history of a training.
+
+    It may be broken off in its n-th validation, after the updates of that epoch.
+    """
     objective_of, shape_of = (
         (PotentialObjective, PotentialShape)
         if kind == "potential"
@@ -168,7 +171,10 @@ def test_the_second_stage_minimises_the_energies(frames, small):
 
 
 def test_a_training_that_has_stalled_goes_on_to_its_second_stage(frames, small):
-    """With a learning rate of next to nothing, patience ends after a tenth; the stage, with its own rate, gets the rest."""
+    """With a learning rate of next to nothing, patience ends after a tenth.
+
+    The stage, with its own rate, gets the rest.
+    """
     stage = SecondStage(start=0.9, learning_rate=0.02)
     training = replace(
         SHORT,
@@ -197,7 +203,10 @@ def test_the_plateau_does_not_compare_losses_of_two_stages(frames, small):
 
 
 def test_with_nothing_held_out_the_schedule_goes_to_its_end(frames, small, tmp_path):
-    """A validation on one frame may end a training early, and does not keep the last weights; without one both are so."""
+    """A validation on one frame may end a training early, and does not keep the last weights.
+
+    Without one both are so.
+    """
     training = replace(SHORT, patience=0.05, validation_fraction=0.0)
     weights, history, _ = fitted(training, frames, small)
     assert history[-1]["updates"] == SHORT.updates

@@ -1,4 +1,7 @@
-"""Text files as instruments and people write them: one spectrum in every layout, and damaged copies."""
+"""Text files as instruments and people write them.
+
+One spectrum in every layout, and damaged copies.
+"""
 
 from dataclasses import dataclass
 
@@ -58,7 +61,10 @@ READ = ("absorbance", "share", "per cent")
 
 @dataclass(frozen=True)
 class File:
-    """A file; what it holds, ``None`` if that is no absorption; whether its headings leave no doubt, so that it has to be read."""
+    """A file and what it holds; the intensity is ``None`` if that is no absorption.
+
+    ``must``: its headings leave no doubt, so that it has to be read.
+    """
 
     content: bytes
     wavenumber: np.ndarray

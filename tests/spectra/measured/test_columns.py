@@ -1,4 +1,7 @@
-"""Text files of instruments and programs: read as what they say, refused by name, or in doubt and said to be."""
+"""Text files of instruments and programs.
+
+Read as what they say, refused by name, or in doubt and said to be.
+"""
 
 import numpy as np
 import pytest
@@ -22,8 +25,14 @@ def german(text):
     return text.replace(",", ";").replace(".", ",")
 
 
-JASCO = "TITLE\tm\nDATA TYPE\t{kind}\nORIGIN\tJASCO\nDATE\t24/05/20\nTIME\t12:00:00\nXUNITS\t1/CM\nYUNITS\t{y}\nNPOINTS\t875\nXYDATA\n"
-TRAILER = "\n##### Extended Information\n[Comments]\nSample name\tTest\nResolution\t4 cm-1\nAccumulation\t32\n"
+JASCO = (
+    "TITLE\tm\nDATA TYPE\t{kind}\nORIGIN\tJASCO\n"
+    "DATE\t24/05/20\nTIME\t12:00:00\nXUNITS\t1/CM\nYUNITS\t{y}\nNPOINTS\t875\nXYDATA\n"
+)
+TRAILER = (
+    "\n##### Extended Information\n[Comments]\nSample name\tTest\n"
+    "Resolution\t4 cm-1\nAccumulation\t32\n"
+)
 PERKIN_ELMER = [
     *(
         "PE IR       SUBTECH     SPECTRUM    ASCII       PEDS        1.60",
@@ -66,8 +75,8 @@ TEXTS = {
     "OMNIC": rows(100 * T, "{:.10E},{:.10E}"),
     "OPUS": rows(A, "{:.5f}\t{:.5f}"),
     "Spectragryph": "Wavenumber [1/cm]\tAbsorbance [a.u.]\n" + rows(A, "{:.2f}\t{:.6f}"),
-    "ABB": "## Instrument Name = MB160D\n## Nr of data points = 875\n## Wave number - Absorbance value\n"
-    + rows(A, "{:.8f} {:.5f}"),
+    "ABB": "## Instrument Name = MB160D\n## Nr of data points = 875\n"
+    "## Wave number - Absorbance value\n" + rows(A, "{:.8f} {:.5f}"),
     "Excel, German": "Wellenzahl;Transmission in %\n" + german(rows(100 * T)),
     "thousands": "Wavenumber,Absorbance\n" + THOUSANDS,
     "thousands, French": "Nombre d'onde (cm-1)\tAbsorbance\n" + FRENCH,
@@ -79,8 +88,8 @@ TEXTS = {
     "errors": "wavenumber,absorbance,std\n"
     + "\n".join(f"{x:.1f},{a:.5f},0.1" for x, a in zip(X, A, strict=True)),
     "micrometres": "wavelength,transmittance\n" + rows(T, "{:.6f},{:.5f}", 1e4 / X),
-    "remarks that are no quantities": "Phase correction: Mertz\nInterferogram: 8000\nSource energy 5\n\n"
-    + rows(A, "{:.2f}\t{:.5f}"),
+    "remarks that are no quantities": "Phase correction: Mertz\nInterferogram: 8000\n"
+    "Source energy 5\n\n" + rows(A, "{:.2f}\t{:.5f}"),
 }
 
 

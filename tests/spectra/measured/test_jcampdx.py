@@ -12,7 +12,8 @@ from palirs.spectra.measured.jcampdx import RecordError, blocks
 from palirs.spectra.measured.ordinates import table
 from tests.benchmarks.mutations import spoil
 
-FORMS = {  # the same five ordinates, 1 2 3 3 2 and -10 -12 -12 -12 7, as McDonald and Wilks write them
+# the same five ordinates, 1 2 3 3 2 and -10 -12 -12 -12 7, as McDonald and Wilks write them
+FORMS = {
     "fixed": "100 1 2 3 3 2\n105 -10 -12 -12 -12 7",
     "packed": "100+1+2+3+3+2\n105-10-12-12-12+7",
     "squeezed": "100ABCCB\n105a0a2a2a2G",
@@ -28,7 +29,9 @@ def record(
     data, head="", npoints=10, first=100, last=109, factor="##YFACTOR=1\n", form="(X++(Y..Y))"
 ):
     return (
-        f"##TITLE=t\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##FIRSTX={first}\n##LASTX={last}\n"
+        "##TITLE=t\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n"
+        "##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n"
+        f"##FIRSTX={first}\n##LASTX={last}\n"
         f"##NPOINTS={npoints}\n##XFACTOR=1\n{factor}{head}##XYDATA={form}\n{data}\n##END=\n"
     )
 
@@ -128,7 +131,10 @@ def test_what_contradicts_itself_is_told_with_line_and_reason(text, says, tmp_pa
 
 
 def test_a_label_for_all_lines_but_the_first_may_be_one_point_off(tmp_path):
-    """As in NIST's quantitative collection; a value that is missing on the way is told nevertheless."""
+    """As in NIST's quantitative collection.
+
+    A value that is missing on the way is reported nevertheless.
+    """
     lines = [f"{100 + 5 * number - (number > 0)}.0 1 2 3 4 5" for number in range(4)]
     x, _ = parsed(tmp_path / "a.jdx", record("\n".join(lines), npoints=20, last=119))
     np.testing.assert_array_equal(x, np.arange(100, 120))

@@ -1,4 +1,7 @@
-"""Generated text files in every layout, and damaged ones: the right spectrum or a refusal by name, never a wrong one."""
+"""Generated text files in every layout, and damaged ones.
+
+The right spectrum or a refusal by name, never a wrong one.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +15,10 @@ NEAR, CLOSE = 0.3, 0.02
 
 
 def compared(case, spectrum):
-    """Return how many points differ from what the file holds, and how many lie at a wrong wavenumber."""
+    """Return how many points differ from what the file holds.
+
+    And how many lie at a wrong wavenumber.
+    """
     nearest = np.abs(case.wavenumber - spectrum.wavenumber[:, None]).argmin(axis=1)
     displaced = np.abs(case.wavenumber[nearest] - spectrum.wavenumber) > NEAR
     other = np.abs(case.intensity[nearest] - spectrum.intensity) > CLOSE
@@ -44,7 +50,10 @@ def test_three_hundred_layouts(start, tmp_path):
 
 @pytest.mark.parametrize("start", range(0, 2000, 250))
 def test_two_thousand_damaged_files(start, tmp_path):
-    """A point may be lost with its line, and an ordinate may be what a changed digit made of it; no wavenumber is wrong."""
+    """A point may be lost with its line, and an ordinate may be what a changed digit made of it.
+
+    No wavenumber is wrong.
+    """
     for number in range(start, start + 250):
         case, path = file(number % 300), tmp_path / "measured.csv"
         content, slip = damaged(case.content, np.random.default_rng(number))

@@ -241,7 +241,10 @@ def test_kinds_that_are_no_infrared_spectrum(kind, tmp_path):
 
 
 def test_a_peak_table_is_called_one(tmp_path):
-    text = "##TITLE=p\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##NPOINTS=1\n"
+    text = (
+        "##TITLE=p\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n"
+        "##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n##NPOINTS=1\n"
+    )
     (tmp_path / "a.dx").write_text(f"{text}##PEAK TABLE=(XY..XY)\n1000, 1\n##END=\n")
     with pytest.raises(
         ValueError, match="infrared spectrum as ##PEAKTABLE=, no continuous spectrum"

@@ -1,4 +1,7 @@
-"""Fetching from the NIST WebBook, against a server of our own that answers as the library expects it to."""
+"""Fetching from the NIST WebBook, against a server of our own.
+
+It answers as the library expects it to.
+"""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +17,10 @@ from palirs.spectra.measured import webbook
 
 PAGE = """<html><body><h1 id="Top">Methanol</h1><ul>
 <li><strong>Formula:</strong> CH4O</li><li><strong>CAS Registry Number:</strong> 67-56-1</li>
-<li><strong>Other data available:</strong><ul><li><a href="/cgi/cbook.cgi?ID=C67561&amp;Units=SI&amp;Mask=80">IR Spectrum</a></li></ul></li>
-<li><a href="/cgi/cbook.cgi?ID=C67561&amp;Units=CAL">Switch to calorie-based units</a></li></ul></body></html>"""
+<li><strong>Other data available:</strong><ul><li>\
+<a href="/cgi/cbook.cgi?ID=C67561&amp;Units=SI&amp;Mask=80">IR Spectrum</a></li></ul></li>
+<li><a href="/cgi/cbook.cgi?ID=C67561&amp;Units=CAL">Switch to calorie-based units</a></li>\
+</ul></body></html>"""
 SPECTRA = """<html><body><a href="/cgi/cbook.cgi?JCAMP=C67561&amp;Index=0&amp;Type=IR">one</a>
 <a href="/cgi/cbook.cgi?ID=C67561&amp;Units=SI&amp;Type=IR-SPEC&amp;Index=2#IR-SPEC">another</a>
 <a href="/cgi/cbook.cgi?JCAMP=C67561&amp;Index=1&amp;Type=IR">a third</a></body></html>"""
@@ -28,8 +33,10 @@ def jdx(state, source, first=500, last=3900, step=10):
     y = np.round(1000 * np.exp(-(((x - 1030) / 60) ** 2))).astype(int)
     lines = "\n".join(f"{a} {b}" for a, b in zip(x, y, strict=True))
     return (
-        f"##TITLE=Methanol\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##$NIST SOURCE={source}\n##STATE={state}\n##XUNITS=1/CM\n"
-        f"##YUNITS=ABSORBANCE\n##XFACTOR=1.0\n##YFACTOR=0.001\n##DELTAX={step}\n##FIRSTX={x[0]}\n##LASTX={x[-1]}\n##FIRSTY={0.001 * y[0]}\n"
+        "##TITLE=Methanol\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n"
+        f"##$NIST SOURCE={source}\n##STATE={state}\n##XUNITS=1/CM\n"
+        f"##YUNITS=ABSORBANCE\n##XFACTOR=1.0\n##YFACTOR=0.001\n##DELTAX={step}\n"
+        f"##FIRSTX={x[0]}\n##LASTX={x[-1]}\n##FIRSTY={0.001 * y[0]}\n"
         f"##NPOINTS={len(x)}\n##XYDATA=(X++(Y..Y))\n{lines}\n##END=\n"
     )
 
@@ -60,7 +67,10 @@ def asked(monkeypatch):
             elif query.get("Name") == "broken":
                 text, status = "no", 500
             elif query.get("Name", "methanol") not in ("methanol", "wood alcohol"):
-                text = "<html><body><h1>Name Not Found</h1><p>The requested name was not found in the database.</p></body></html>"
+                text = (
+                    "<html><body><h1>Name Not Found</h1>"
+                    "<p>The requested name was not found in the database.</p></body></html>"
+                )
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.end_headers()
