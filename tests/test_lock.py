@@ -157,10 +157,8 @@ def test_where_there_are_no_links_files_are_made_instead(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_many_programs_killed_at_random_moments_never_hold_it_together(tmp_path):
-    command, environment = (
-        [sys.executable, "-c", WORKERS, str(tmp_path)],
-        {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    command = [sys.executable, "-c", WORKERS, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     broken = tmp_path / "broken"

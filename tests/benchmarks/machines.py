@@ -107,11 +107,9 @@ class Work:
     def production(self, executor: Executor) -> np.ndarray:
         """Run it, and give all dipoles."""
         self.count += 1
-        place, source, md = (
-            self.folder / str(self.count),
-            (self.folder, (self.folder / "dipole.safetensors",)),
-            self.settings.production,
-        )
+        place = self.folder / str(self.count)
+        source = (self.folder, (self.folder / "dipole.safetensors",))
+        md = self.settings.production
         runs = simulate(
             source,
             self.molecules,
@@ -145,10 +143,8 @@ class Work:
 
 def main(picoseconds: float) -> None:
     """Print how long workers take to come, and seconds and ratios of the work."""
-    cores, short = (
-        len(os.sched_getaffinity(0)),
-        Path("/tmp") / f"slurm-{os.getpid()}",
-    )  # sockets allow about a hundred characters
+    cores = len(os.sched_getaffinity(0))
+    short = Path("/tmp") / f"slurm-{os.getpid()}"  # sockets allow about a hundred characters
     environment = {**os.environ, "CPUS": str(WORKERS)}
     with open(os.devnull, "w") as nothing:  # daemons would hold a pipe open
         subprocess.run(

@@ -233,10 +233,8 @@ def memory(picoseconds: float) -> None:
             dipole_interval=1.0,
             max_lag=50.0,
         )
-        organics, source = (
-            Molecules(names=("organics24",)).load(),
-            (place, (place / "dipole.safetensors",)),
-        )
+        organics = Molecules(names=("organics24",)).load()
+        source = (place, (place / "dipole.safetensors",))
         with ThreadPoolExecutor(1) as executor:
             simulate(
                 source,

@@ -183,14 +183,12 @@ def main(threads: int, compiled: bool, wanted: list[str]) -> None:
             makers = contestants(shape, shape.build(), Path(folder), compiled)
             for name, molecules in batches().items():
                 x = np.concatenate([atoms.positions for atoms in molecules])
-                ready, best = (
-                    {
-                        who: make(molecules)
-                        for who, make in makers.items()
-                        if len(molecules) < 100 or who in FAST
-                    },
-                    {},
-                )
+                ready = {
+                    who: make(molecules)
+                    for who, make in makers.items()
+                    if len(molecules) < 100 or who in FAST
+                }
+                best = {}
                 expected = ready["palirs"](x)
                 for who, forces in ready.items():
                     worst = np.abs(forces(x) - expected).max() / np.abs(expected).max()

@@ -74,16 +74,12 @@ def labelled(frames: Sequence[Atoms]) -> list[Atoms]:
 
 def trajectory(optimum: Atoms, kelvin: float, count: int, seed: int) -> list[Atoms]:
     """Return frames of the engine's own MD after 1 ps, :data:`SPACING` apart."""
-    field, noise = (
-        EngineField(ENGINE, [optimum]),
-        Noise([stream(seed, "benchmark", kelvin)], [len(optimum)]),
-    )
+    field = EngineField(ENGINE, [optimum])
+    noise = Noise([stream(seed, "benchmark", kelvin)], [len(optimum)])
     temperature = torch.tensor([kelvin], dtype=torch.float64)
-    state, move, frames = (
-        initial_state([optimum], field, 2 * temperature, noise),
-        Langevin(0.5, 0.98, temperature),
-        [],
-    )
+    state = initial_state([optimum], field, 2 * temperature, noise)
+    move = Langevin(0.5, 0.98, temperature)
+    frames = []
     state, _, _ = move.run(state, None, field, noise, 2000, range(0))
     for number in range(count):
         state, _, _ = move.run(state, None, field, noise, round(SPACING / 0.5), range(0))
@@ -128,11 +124,9 @@ def show(
         settled = assign_splits(frames, [], 1e-9, 0.1)
         committee = train_committee(Path(folder), settled, 1, size, how, seed, 0, SerialExecutor())
     energy, forces, _ = potential_parity(committee, test)
-    e, f, h = (
-        energy.metrics("e", ""),
-        forces.metrics("f", ""),
-        compare_frequencies(committee, [known]).metrics(),
-    )
+    e = energy.metrics("e", "")
+    f = forces.metrics("f", "")
+    h = compare_frequencies(committee, [known]).metrics()
     print(
         f"{title:34s} {len(frames):4d} labels  harmonic {h['harmonic.mae_cm1']:6.2f}  "
         f"forces {f['f.mae_']:6.2f} ± {f['f.mae_se_']:.2f}  "
@@ -158,10 +152,8 @@ def main(what: str, name: str, count: int, seed: int = 1) -> None:
         ]
         moving = [pool[int(number)] for number in rng.permutation(len(pool))[:count]]
         images = labelled(InitialSamples(images=ModeImages()).sample(known, rng))
-        quantum, hot = (
-            thermal(known, count, seed, "quantum", 300.0),
-            thermal(known, count, seed, "classical", 1000.0),
-        )
+        quantum = thermal(known, count, seed, "quantum", 300.0)
+        hot = thermal(known, count, seed, "classical", 1000.0)
         half = count // 2
         runs |= {
             "quantum 300 K": (quantum, SMALL, LONG),

@@ -343,10 +343,8 @@ def _dipoles(
     place: Path, seed: int, energies: dict[int, float], test: list[Atoms], environment: dict
 ) -> float:
     """Print the test errors after MACE's time, and return their ratio."""
-    theirs, short = (
-        mace("dipole", place, seed, energies, environment),
-        ours("dipole", place, seed, EPOCHS, environment),
-    )
+    theirs = mace("dipole", place, seed, energies, environment)
+    short = ours("dipole", place, seed, EPOCHS, environment)
     longer = max(EPOCHS, int(EPOCHS * 0.9 * theirs["seconds"] / short["seconds"]))
     mine = ours("dipole", place, seed, longer, environment)
     found = []

@@ -192,10 +192,8 @@ def test_units_of_an_ase_calculator_are_converted():
         calculator_of=InHartree,
         units={"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"},
     )
-    ours, theirs = (
-        declared.calculate([molecule("CH3OH")])[0],
-        Toy().calculate([molecule("CH3OH")])[0],
-    )
+    ours = declared.calculate([molecule("CH3OH")])[0]
+    theirs = Toy().calculate([molecule("CH3OH")])[0]
     assert ours.energy == pytest.approx(theirs.energy, rel=1e-12)
     np.testing.assert_allclose(ours.forces, theirs.forces, rtol=1e-12)
     np.testing.assert_allclose(ours.dipole, theirs.dipole, rtol=1e-12)
@@ -353,10 +351,8 @@ def test_the_fingerprint_of_an_ase_engine_follows_numbers_and_files(tmp_path):
         ASE(calculator_of=functools.partial(dict, {name: 1})).fingerprint for name in "ab"
     ]
     assert positional[0] != positional[1]
-    with_dipole, without = (
-        ASE(calculator_of=dict),
-        ASE(calculator_of=dict, properties=("energy", "forces")),
-    )
+    with_dipole = ASE(calculator_of=dict)
+    without = ASE(calculator_of=dict, properties=("energy", "forces"))
     assert with_dipole.fingerprint != without.fingerprint
 
 

@@ -67,11 +67,9 @@ def test_a_start_is_carried_over_only_when_that_is_safe():
         calculator.atoms = atoms
         return calculator._carried() is not None
 
-    near, far, other = (
-        water.copy(),
-        water.copy(),
-        Atoms("HOH", positions=water.positions[[1, 0, 2]]),
-    )
+    near = water.copy()
+    far = water.copy()
+    other = Atoms("HOH", positions=water.positions[[1, 0, 2]])
     near.positions[1] += 0.05
     far.rotate(90, "x")
     assert carried(near)

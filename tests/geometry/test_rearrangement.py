@@ -20,10 +20,8 @@ def test_a_zwitterion_that_relaxes_to_the_neutral_molecule_is_told():
 def test_a_ring_that_opens_is_told():
     oxirane = table()["oxirane"]
     opened = oxirane.copy()
-    carbons, (oxygen,) = (
-        [a.index for a in oxirane if a.symbol == "C"],
-        [a.index for a in oxirane if a.symbol == "O"],
-    )
+    carbons = [a.index for a in oxirane if a.symbol == "C"]
+    (oxygen,) = [a.index for a in oxirane if a.symbol == "O"]
     opened.positions[oxygen] += 1.0 * (
         oxirane.positions[carbons[0]] - oxirane.positions[carbons[1]]
     )

@@ -147,10 +147,11 @@ def test_a_job_at_its_walltime_is_submitted_again_and_goes_on(slurm, tmp_path): 
     ]
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
-    study, errors = (
-        tmp_path / "sweep",
-        lambda: "".join(file.read_text() for file in tmp_path.glob("jobs/*/*_log.err")),
-    )
+    study = tmp_path / "sweep"
+
+    def errors():
+        return "".join(file.read_text() for file in tmp_path.glob("jobs/*/*_log.err"))
+
     wait_for(lambda: "DUE TO JOB REQUEUE" in errors(), 240, "the signal at the walltime")
     before = len(
         (study / "iterations" / "000.partial" / "potential-0.jsonl").read_text().splitlines()

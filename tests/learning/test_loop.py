@@ -88,10 +88,8 @@ def explored(name, kelvin, spread, stopped=""):
 
 
 def test_the_expected_error_is_that_at_the_temperature_of_the_study(tmp_path):
-    found, state = (
-        [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)],
-        LearningState(1, [], [], {"committee.calibration": 2.0}),
-    )
+    found = [explored("water", 300.0, 0.003), explored("water", 700.0, 0.02)]
+    state = LearningState(1, [], [], {"committee.calibration": 2.0})
     assert expected_errors(found, 300.0, state) == pytest.approx({"water": 6.0})
     assert expected_errors(found, 600.0, state) == pytest.approx({"water": 40.0})
     assert expected_errors(found, 300.0, replace(state, metrics={})) == {"water": np.inf}
@@ -118,10 +116,8 @@ def test_the_loop_ends_when_frequencies_and_forces_are_good():
 
 
 def test_means_over_atoms_are_those_of_each_molecule():
-    values, state = (
-        torch.tensor([[1.0, 2.0, 3.0, 10.0, 20.0], [0, 0, 0, 1, 3]]),
-        SimpleNamespace(counts=(3, 2), system=torch.tensor([0, 0, 0, 1, 1])),
-    )
+    values = torch.tensor([[1.0, 2.0, 3.0, 10.0, 20.0], [0, 0, 0, 1, 3]])
+    state = SimpleNamespace(counts=(3, 2), system=torch.tensor([0, 0, 0, 1, 1]))
     torch.testing.assert_close(average(values, state), torch.tensor([[2.0, 15.0], [0.0, 2.0]]))
     torch.testing.assert_close(average(values[0], state), torch.tensor([2.0, 15.0]))
 

@@ -116,10 +116,8 @@ def baoab(
     Their dipole derivative is 0.5 along x.
     """
     rng = np.random.default_rng(seed)
-    omega, heat = (
-        2 * np.pi * SPEED_OF_LIGHT * wavenumber,
-        BOLTZMANN * temperature / EV_PER_AMU_A2_FS2,
-    )
+    omega = 2 * np.pi * SPEED_OF_LIGHT * wavenumber
+    heat = BOLTZMANN * temperature / EV_PER_AMU_A2_FS2
     position, velocity = (
         rng.normal(size=(2, trajectories)) * np.sqrt(heat) * np.array([[1 / omega], [1]])
     )

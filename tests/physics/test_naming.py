@@ -123,10 +123,8 @@ def test_a_methyl_group_that_has_turned_by_a_third_is_the_same(methanol):
     hydrogens = [i for i, order in enumerate(np.array(projection.orders).T) if len(set(order)) > 1]
     assert sorted(methanol.atoms.symbols[hydrogens]) == ["H", "H", "H"]
     other = list(range(6))
-    other[hydrogens[0]], other[hydrogens[1]] = (
-        hydrogens[1],
-        hydrogens[0],
-    )  # two of them exchanged is another handedness
+    first, second, _ = hydrogens
+    other[first], other[second] = second, first  # two exchanged: the other handedness
     assert np.abs(projection.rates(positions[:, other], velocities[:, other]) - rates).max() > 0.05
 
 

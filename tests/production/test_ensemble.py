@@ -72,10 +72,8 @@ def test_one_stretch_of_a_kind_says_nothing_of_its_error():
 def test_shares_as_many_as_trajectories_change_nothing_but_the_error():
     """Stratified, the difference between the kinds is no part of the error."""
     values = np.concatenate([noise(1, 1.0), noise(2, 3.0)])
-    plain, same = (
-        infrared_spectrum(values, 1.0),
-        infrared_spectrum(values, 1.0, strata=Strata((0,) * 8 + (1,) * 8, (0.5, 0.5))),
-    )
+    plain = infrared_spectrum(values, 1.0)
+    same = infrared_spectrum(values, 1.0, strata=Strata((0,) * 8 + (1,) * 8, (0.5, 0.5)))
     np.testing.assert_allclose(plain.intensity, same.intensity, rtol=1e-9)
     assert (same.error < plain.error).mean() > 0.9
 

@@ -34,10 +34,8 @@ def test_labels_until_both_goals_are_met_at_once():
 
 
 def test_the_table_says_which_seed_did_not_get_there_and_then_gives_no_mean():
-    good, bad = (
-        course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0]),
-        course("a", 2, [50, 90], [9.0, 6.0], [9.0, 8.0]),
-    )
+    good = course("a", 1, [50, 80], [9.0, 4.0], [9.0, 8.0])
+    bad = course("a", 2, [50, 90], [9.0, 6.0], [9.0, 8.0])
     other = course("b", 1, [40], [1.0], [2.0], "ethanol")
     first, second = table([good, bad, other], GOALS)
     assert (first["labels"], first["mean"]) == ("80, > 90", "")

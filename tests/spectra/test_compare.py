@@ -58,10 +58,8 @@ def test_only_the_window_counts():
 
 
 def test_spectra_that_do_not_meet_are_refused():
-    left, right = (
-        bands(1000, grid=np.arange(500.0, 1500.0)),
-        bands(3000, grid=np.arange(2500.0, 3500.0)),
-    )
+    left = bands(1000, grid=np.arange(500.0, 1500.0))
+    right = bands(3000, grid=np.arange(2500.0, 3500.0))
     with pytest.raises(ValueError, match="do not overlap"):
         pearson(left, right)
     with pytest.raises(ValueError, match="flat"):

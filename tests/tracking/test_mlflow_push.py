@@ -45,11 +45,9 @@ def test_a_study_that_goes_on_goes_on_in_its_run(store, tmp_path):
 
 
 def test_the_epochs_of_a_training_are_logged_in_one_call_and_once(store, tmp_path, monkeypatch):
-    losses, calls, send = (
-        [1.0 / (1 + number) for number in range(700)],
-        [],
-        mlflow_send.send_metrics,
-    )
+    losses = [1.0 / (1 + number) for number in range(700)]
+    calls = []
+    send = mlflow_send.send_metrics
     log = iteration(tmp_path) / "potential-1.jsonl"
     log.write_text("".join(f'{{"epoch": {n}, "loss": {loss}}}\n' for n, loss in enumerate(losses)))
     monkeypatch.setattr(

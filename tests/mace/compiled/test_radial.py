@@ -94,10 +94,8 @@ def test_forces_are_the_exact_derivative_of_the_energies(molecules):
     species = np.searchsorted([1, 6, 8], methanol.numbers).astype(np.int32)
     step, rng = 1e-5, np.random.default_rng(0)
     for _ in range(20):
-        x, direction = (
-            methanol.positions + rng.normal(0, 0.1, methanol.positions.shape),
-            rng.normal(0, 1, methanol.positions.shape),
-        )
+        x = methanol.positions + rng.normal(0, 0.1, methanol.positions.shape)
+        direction = rng.normal(0, 1, methanol.positions.shape)
         energy, _ = kernel.batch(np.tile(species, 2), (6, 6)).forces(
             np.concatenate([x - step * direction, x + step * direction])
         )

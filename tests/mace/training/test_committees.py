@@ -14,13 +14,11 @@ def test_pieces_of_trainings_keep_every_worker_busy(jobs, workers):
 
     And the end comes when the work is done on all workers together.
     """
-    waiting, free, done, ends, at = (
-        pieces(jobs, workers),
-        [0.0] * workers,
-        [0.0] * jobs,
-        [0.0] * jobs,
-        0.0,
-    )
+    waiting = pieces(jobs, workers)
+    free = [0.0] * workers
+    done = [0.0] * jobs
+    ends = [0.0] * jobs
+    at = 0.0
     while waiting:
         at = min(free)
         ready = [piece for piece in waiting if ends[piece[0]] <= at + 1e-9]

@@ -103,10 +103,8 @@ def file(number):
         else ("none", "line", "line", "comment", "two lines", "statements", "unknown")
     )
     plain = heading in ("line", "comment")
-    micrometres, index = (
-        plain and rng.random() < 0.15,
-        heading != "statements" and rng.random() < 0.15,
-    )
+    micrometres = plain and rng.random() < 0.15
+    index = heading != "statements" and rng.random() < 0.15
     exchanged, ascending = plain and not index and rng.random() < 0.15, rng.random() < 0.4
 
     form = f".{int(rng.integers(4, 7))}{one('fffffe')}"
@@ -124,10 +122,8 @@ def file(number):
     names = names[::-1] if exchanged else names
     label = f"{number}: {separator!r} {decimal} {heading} {names} index={index}"
     if index:
-        columns, names = (
-            [[str(n) for n in range(len(xs))], *columns],
-            [one(("", "index", "Unnamed: 0")), *names],
-        )
+        columns = [[str(n) for n in range(len(xs))], *columns]
+        names = [one(("", "index", "Unnamed: 0")), *names]
     text = _written(columns, names, separator, decimal, heading) + one(TRAILERS)
     if rng.random() < 0.3:
         text = text.replace("\n", "\r\n")
