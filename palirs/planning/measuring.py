@@ -16,7 +16,7 @@ from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.planning import rates
 from palirs.planning.stages import MIN_STAGE, mean_size, note_md, note_training
 from palirs.planning.work import rate_names
-from palirs.production import seconds_per_step, simulate
+from palirs.production import Simulation, seconds_per_step
 from palirs.settings import MD, StudySettings
 
 UPDATES, FRAMES, STEPS = 300, 40, 20000
@@ -135,34 +135,24 @@ def _timed_md(
     md_executor: Executor,
 ) -> tuple[float, int]:
     """Return seconds and steps of MD without its start-up: a long run minus a short one."""
-    settings, replicas = (
-        study.spectrum,
-        min(study.spectrum.production.replicas, max(1, 64 // len(molecules))),
-    )
+    settings = study.spectrum
+    replicas = min(settings.production.replicas, max(1, 64 // len(molecules)))
     length = max(STEPS / (replicas * len(molecules)) * settings.timestep * 1e-3, 0.1)
     timed = []
     for number, part in enumerate((0.05, 0.05, 1.0)):
-        md, started = (
-            MD(replicas=replicas, thermalisation=0.0, length=part * length),
-            time.perf_counter(),
+        simulation = Simulation(
+            source=source,
+            model="rate",
+            md=MD(replicas=replicas, thermalisation=0.0, length=part * length),
+            settings=settings,
+            temperature=COLD,
+            seed=0,
+            directory=source[0] / f"md{number}",
+            evaluation=study.evaluation,
         )
-        simulate(
-            source,
-            molecules,
-            md,
-            settings,
-            COLD,
-            0,
-            md_executor,
-            source[0] / f"md{number}",
-            "rate",
-            study.evaluation,
-        )
-        timed.append(
-            (
-                time.perf_counter() - started,
-                len(molecules) * replicas * round(md.length * 1e3 / settings.timestep),
-            )
-        )
+        started = time.perf_counter()
+        simulation.simulate(molecules, md_executor)
+        seconds = time.perf_counter() - started
+        timed.append((seconds, len(molecules) * replicas * simulation.steps))
     (short, few), (long, many) = timed[1:]
     return max(long - short, 0.1 * long), many - few

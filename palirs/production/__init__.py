@@ -3,7 +3,7 @@
 from palirs.production.ensemble import ConformerEnsemble
 from palirs.production.pace import seconds_per_step
 from palirs.production.results import Run, check_enough
-from palirs.production.simulation import Source, jobs_of, simulate, steps_left
+from palirs.production.simulation import Simulation, Source
 from palirs.production.spectra import (
     Production,
     assign,
@@ -16,14 +16,12 @@ __all__ = [
     "ConformerEnsemble",
     "Production",
     "Run",
+    "Simulation",
     "Source",
     "assign",
     "check_enough",
     "densities_of",
-    "jobs_of",
     "seconds_per_step",
-    "simulate",
     "spectrum_of",
     "spectrum_store",
-    "steps_left",
 ]

@@ -1,8 +1,7 @@
 """A batch of trajectories in one worker: their steps, recorded frames and checkpoints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,9 +23,9 @@ from palirs.dynamics.integrators import Berendsen, Langevin, NoseHoover
 from palirs.dynamics.integrity import Integrity
 from palirs.mace.models.committee import force_spread
 from palirs.mace.models.dipole import DipoleModel
-from palirs.production.trajectories import Checkpoint, Recording, geometry_lines
+from palirs.production.jobs import Job, geometry_stride, steps_of
+from palirs.production.trajectories import Checkpoint, geometry_lines
 from palirs.settings import MD, Spectroscopy
-from palirs.vibrations import Harmonic
 from palirs.vibrations.projection import Projection
 
 THERMALISATION_FRICTION = 10.0
@@ -37,50 +36,6 @@ BLOCK = 128
 written."""
 BERENDSEN_RELAXATION = 100.0
 """Relaxation time of the thermalisation before Nosé-Hoover dynamics [fs]."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trajectory to be run or continued.
-
-    Attributes
-    ----------
-    molecule : Atoms
-        Start geometry.
-    place : Path
-        Path of its files, without suffix.
-    settings : str
-        Fingerprint of what it depends on.
-    seed : numpy.random.SeedSequence
-        Seed of its random stream.
-    vibrations : Harmonic or None
-        Normal modes whose rates are recorded.
-    conformer : int
-        Number of the conformer it starts from.
-    """
-
-    molecule: Atoms
-    place: Path
-    settings: str
-    seed: np.random.SeedSequence
-    vibrations: Harmonic | None = None
-    conformer: int = 0
-
-    @property
-    def recording(self) -> Recording:
-        """Its files."""
-        modes = 0 if self.vibrations is None else len(self.vibrations.frequencies)
-        return Recording(self.place, modes)
-
-
-def steps_of(picoseconds: float, settings: Spectroscopy) -> int:
-    """Return the number of steps of a time [ps]."""
-    return round(picoseconds * 1e3 / settings.timestep)
-
-
-def geometry_stride(settings: Spectroscopy) -> int:
-    """Return the interval of saved geometries, in recorded frames."""
-    return max(1, round(settings.geometry_interval / (settings.stride * settings.timestep)))
 
 
 class Batch:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palirs import keys
-from palirs.production.batch import Job, steps_of
+from palirs.production.jobs import Job, steps_of
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Strata

@@ -8,8 +8,9 @@ checkpoint with the same numbers.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ase import Atoms
@@ -23,8 +24,9 @@ from palirs.executors import shares
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Evaluation
-from palirs.production.batch import Batch, Job, geometry_stride, steps_of
+from palirs.production.batch import Batch
 from palirs.production.ensemble import ConformerEnsemble
+from palirs.production.jobs import Job, geometry_stride, steps_of
 from palirs.production.results import Run, read
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
@@ -36,172 +38,155 @@ CHECKPOINT_SECONDS = 20.0
 Source = tuple[Path, tuple[Path, ...]] | Engine
 """Where forces and dipoles come from: a directory with a committee (or the file of one member) and
 the files of dipole models, or an engine. Without dipole models the recorded dipoles are NaN."""
+Start = Atoms | Harmonic | ConformerEnsemble
+"""Start geometries of a molecule; with vibrations the rates of its normal modes are recorded."""
 
 
-def simulate(
-    source: Source,
-    optima: Sequence[Atoms | Harmonic | ConformerEnsemble],
-    md: MD,
-    settings: Spectroscopy,
-    temperature: float,
-    seed: int,
-    executor: Executor,
-    directory: Path,
-    kind: str,
-    evaluation: Evaluation,
-) -> list[Run]:
-    """Run or continue all replicas of all molecules on the workers of an executor.
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """MD driven by one source of forces, all replicas of all molecules.
 
     Each trajectory has its own random stream, so it depends neither on the number of workers nor on
     the other molecules. What was run before is not run again: a longer ``md.length`` or more
     replicas build on it.
 
-    Parameters
+    Attributes
     ----------
     source : Source
-        Committee and dipole models, or engine.
-    optima : sequence of Atoms, Harmonic or ConformerEnsemble
-        Start geometries; the rates of normal modes are recorded for those with vibrations.
-    md, settings
-        Lengths, time step, intervals.
+        Committee and dipole models, or an engine.
+    model : str
+        Name of the source in the directories of trajectories.
+    md : MD
+        Replicas and lengths.
+    settings : Spectroscopy
+        Time step, intervals and so on.
     temperature : float
         [K].
     seed : int
-        Seed of the study.
-    executor : Executor
-        Runs the batches.
+        Seed of velocities and noise.
     directory : Path
         Parent of the directories of trajectories, one per molecule.
-    kind : str
-        Name of the source of forces, part of the directory's name.
     evaluation : Evaluation
         Backend and device of the committee.
     """
-    jobs = jobs_of(source, optima, md, settings, temperature, seed, directory, kind)
-    total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    parts = [
-        part
-        for group in _unfinished(jobs, total)
-        for part in shares(group, executor, _cost(source))
-    ]
-    title = f"{_stream(source)} MD"
-    futures = [
-        executor.submit(_share, source, part, md, settings, temperature, title, number, evaluation)
-        for number, part in enumerate(parts)
-    ]
-    for future in futures:
-        future.result()
-    groups = [jobs[first : first + md.replicas] for first in range(0, len(jobs), md.replicas)]
-    weights = [
-        start.populations if isinstance(start, ConformerEnsemble) and start.weighted else None
-        for start in optima
-    ]
-    return [
-        read(group, md, settings, weight) for group, weight in zip(groups, weights, strict=True)
-    ]
 
+    source: Source
+    model: str
+    md: MD
+    settings: Spectroscopy
+    temperature: float
+    seed: int
+    directory: Path
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
-def jobs_of(
-    source: Source,
-    optima: Sequence[Atoms | Harmonic | ConformerEnsemble],
-    md: MD,
-    settings: Spectroscopy,
-    temperature: float,
-    seed: int,
-    directory: Path,
-    kind: str,
-) -> list[Job]:
-    """Return the trajectories of :func:`simulate`, the replicas of one molecule after the other."""
-    jobs = []
-    for start in optima:
+    def simulate(self, starts: Sequence[Start], executor: Executor) -> list[Run]:
+        """Run or continue the trajectories on the workers of an executor; one run per molecule."""
+        groups = [self.jobs(start) for start in starts]
+        jobs = [job for group in groups for job in group]
+        parts = [
+            part
+            for group in _unfinished(jobs, self.steps).values()
+            for part in shares(group, executor, self._cost)
+        ]
+        futures = [executor.submit(_share, self, part, number) for number, part in enumerate(parts)]
+        for future in futures:
+            future.result()
+        return [
+            read(group, self.md, self.settings, _weights(start))
+            for group, start in zip(groups, starts, strict=True)
+        ]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of each trajectory, with its thermalisation."""
+        return sum(
+            steps_of(time, self.settings) for time in (self.md.thermalisation, self.md.length)
+        )
+
+    def steps_left(self, starts: Sequence[Start]) -> int:
+        """Return how many steps the trajectories still have to do."""
+        groups = _unfinished([job for start in starts for job in self.jobs(start)], self.steps)
+        return sum((self.steps - step) * len(group) for step, group in groups.items())
+
+    def jobs(self, start: Start) -> list[Job]:
+        """Return the trajectories of a molecule, one per replica."""
         optimum = start if isinstance(start, Atoms) else start.atoms
-        name = optimum.info[keys.MOLECULE]
-        made = fingerprint(md, settings, temperature, seed, optimum)
-        folder = directory / f"{name}-{temperature:g}K-{kind}"
+        name, fingerprint = optimum.info[keys.MOLECULE], self.fingerprint(optimum)
+        folder = self.directory / f"{name}-{self.temperature:g}K-{self.model}"
         ensemble = start if isinstance(start, ConformerEnsemble) else None
-        conformers = [0] * md.replicas if ensemble is None else ensemble.conformer_of(md.replicas)
+        replicas = self.md.replicas
+        conformers = [0] * replicas if ensemble is None else ensemble.conformer_of(replicas)
+        jobs = []
         for replica, number in enumerate(conformers):
-            molecule, identity = optimum, made
+            molecule, identity = optimum, fingerprint
             modes = start if isinstance(start, Harmonic) else None
             if ensemble is not None:
-                molecule, identity = ensemble.conformers[number], f"{made} conformer={number}"
+                molecule, identity = (
+                    ensemble.conformers[number],
+                    f"{fingerprint} conformer={number}",
+                )
                 modes = None if number else ensemble.optimum
-            random_stream = stream(seed, _stream(source), name, temperature, replica)
+            random_stream = stream(self.seed, self._stream, name, self.temperature, replica)
             jobs.append(
                 Job(molecule, folder / str(replica), identity, random_stream, modes, number)
             )
-    return jobs
+        return jobs
+
+    def fingerprint(self, molecule: Atoms) -> str:
+        """Return what a trajectory depends on besides the forces; its length is not part."""
+        masses = " ".join(map(str, molecule.arrays["masses"])) if molecule.has("masses") else ""
+        s = self.settings
+        return (
+            f"thermalisation={self.md.thermalisation} timestep={s.timestep} "
+            f"thermostat={s.thermostat} friction={s.friction} stride={s.stride} "
+            f"geometries={geometry_stride(s)} T={self.temperature} seed={self.seed}"
+            + (f" masses={masses}" if masses else "")
+        )
+
+    @property
+    def _stream(self) -> str:
+        return "reference" if isinstance(self.source, Engine) else "production"
+
+    def _cost(self, job: Job) -> float:
+        """Return the rough cost of a step: per atom with a committee, per pair with an engine."""
+        return float(len(job.molecule)) ** (2 if isinstance(self.source, Engine) else 1)
 
 
-def _stream(source: Source) -> str:
-    return "reference" if isinstance(source, Engine) else "production"
+def _weights(start: Start) -> tuple[float, ...] | None:
+    """Return the populations by which the trajectories of a molecule are weighted, if they are."""
+    return start.populations if isinstance(start, ConformerEnsemble) and start.weighted else None
 
 
-def steps_left(jobs: Sequence[Job], md: MD, settings: Spectroscopy) -> int:
-    """Return how many steps these trajectories still have to do."""
-    total = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    ends = [job.recording.checkpoint(job.settings) for job in jobs]
-    return sum(max(0, total - end.step) for end in ends if not end.ended)
-
-
-def fingerprint(
-    md: MD, settings: Spectroscopy, temperature: float, seed: int, molecule: Atoms
-) -> str:
-    """Return what a trajectory depends on besides the forces, as text; its length is not part."""
-    masses = " ".join(map(str, molecule.arrays["masses"])) if molecule.has("masses") else ""
-    return (
-        f"thermalisation={md.thermalisation} timestep={settings.timestep} "
-        f"thermostat={settings.thermostat} friction={settings.friction} stride={settings.stride} "
-        f"geometries={geometry_stride(settings)} T={temperature} seed={seed}"
-        + (f" masses={masses}" if masses else "")
-    )
-
-
-def _cost(source: Source) -> Callable[[Job], float]:
-    """Return the rough cost of a step: per atom with a committee, per pair with an engine."""
-    power = 2 if isinstance(source, Engine) else 1
-    return lambda job: float(len(job.molecule)) ** power
-
-
-def _unfinished(jobs: Sequence[Job], total: int) -> list[list[Job]]:
-    """Return the unfinished trajectories, grouped by the step they have reached."""
+def _unfinished(jobs: Sequence[Job], total: int) -> dict[int, list[Job]]:
+    """Return the unfinished trajectories by the step they have reached, in ascending order."""
     by_step: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
         checkpoint = job.recording.checkpoint(job.settings)
         if checkpoint.step < total and not checkpoint.ended:
             by_step[checkpoint.step].append(job)
-    return [group for _, group in sorted(by_step.items())]
+    return dict(sorted(by_step.items()))
 
 
-def _share(
-    source: Source,
-    jobs: Sequence[Job],
-    md: MD,
-    settings: Spectroscopy,
-    temperature: float,
-    title: str,
-    number: int,
-    evaluation: Evaluation,
-) -> None:
-    """Run some trajectories in a worker.
+def _share(simulation: Simulation, jobs: Sequence[Job], number: int) -> None:
+    """Run some trajectories in a worker; its progress bar is on line ``number``.
 
     An executor runs this again if the worker dies, perhaps between two checkpoints.
     """
-    end = steps_of(md.thermalisation, settings) + steps_of(md.length, settings)
-    for group in _unfinished(jobs, end):
-        field, model = _open(source, [job.molecule for job in group], evaluation)
-        batch = Batch(group, field, model, md, settings, temperature)
+    s = simulation
+    for step, group in _unfinished(jobs, s.steps).items():
+        forces, model = _open(s.source, [job.molecule for job in group], s.evaluation)
+        batch = Batch(group, forces, model, s.md, s.settings, s.temperature)
         bar = tqdm(
-            desc=title,
+            desc=f"{s._stream} MD",
             unit="step",
             position=number,
             leave=False,
             mininterval=2,
-            initial=batch.step,
-            total=end,
+            initial=step,
+            total=s.steps,
         )
         with bar:
-            _run(batch, end, isinstance(source, Engine), bar)
+            _run(batch, s.steps, isinstance(s.source, Engine), bar)
 
 
 def _run(batch: Batch, end: int, expensive: bool, bar: tqdm) -> None:

@@ -3,17 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from palirs import keys
-from palirs.mace.settings import Evaluation
 from palirs.production.ensemble import ConformerEnsemble
 from palirs.production.results import Run
-from palirs.production.simulation import Source, jobs_of, simulate, steps_left
-from palirs.settings import MD, Spectroscopy
+from palirs.production.simulation import Simulation
+from palirs.settings import Spectroscopy
 from palirs.settings.spectroscopy import HIGHEST
 from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.assignment import Modes, assigned_bands
@@ -26,60 +25,23 @@ from palirs.vibrations.naming import characters
 
 log = logging.getLogger(__name__)
 
-Start = Harmonic | ConformerEnsemble
-"""Start geometries of the trajectories of a molecule."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Production:
-    """MD driven by one source of forces, and the spectra of it.
+class Production(Simulation):
+    """The MD of :class:`Simulation`, run until its bands are converged, and the spectra of it.
 
     Attributes
     ----------
-    source : Source
-        Committee and dipole models, or an engine.
     kind : str
         Kind of the spectra: ``predicted`` or ``reference``.
-    model : str
-        Name of the source in the directories of trajectories.
     label : str
         Name of the source in the labels of spectra.
-    md : MD
-        Replicas and lengths.
-    settings : Spectroscopy
-        Time step, intervals and so on.
-    temperature : float
-        [K].
-    seed : int
-        Seed of velocities and noise.
-    directory : Path
-        Parent of the directories of trajectories.
-    evaluation : Evaluation
-        Backend and device of the committee.
     """
 
-    source: Source
     kind: str
-    model: str
     label: str
-    md: MD
-    settings: Spectroscopy
-    temperature: float
-    seed: int
-    directory: Path
-    evaluation: Evaluation = field(default_factory=Evaluation)
 
-    def steps_left(self, starts: Sequence[Start]) -> int:
-        """Return how many steps the trajectories still have to do."""
-        jobs = jobs_of(*self._inputs(starts, self.md), self.directory, self.model)
-        return steps_left(jobs, self.md, self.settings)
-
-    def _inputs(
-        self, starts: Sequence[Start], md: MD
-    ) -> tuple[Source, Sequence[Start], MD, Spectroscopy, float, int]:
-        return self.source, starts, md, self.settings, self.temperature, self.seed
-
-    def run(self, starts: Sequence[Start], executor: Executor) -> list[Run]:
+    def run(self, starts: Sequence[Harmonic | ConformerEnsemble], executor: Executor) -> list[Run]:
         """Run or continue the trajectories.
 
         With ``md.until`` the trajectories of molecules whose bands are not converged are continued,
@@ -88,7 +50,8 @@ class Production:
         finished: dict[str, Run] = {}
         pending, length = list(starts), self.md.length
         while pending:
-            runs = self._simulate(pending, length, executor)
+            longer = replace(self, md=replace(self.md, length=length))
+            runs = longer.simulate(pending, executor)
             finished |= {run.molecule: run for run in runs}
             errors = self._unconverged(runs)
             if not errors:
@@ -110,10 +73,6 @@ class Production:
             )
             pending = [start for start in pending if start.atoms.info[keys.MOLECULE] in errors]
         return [finished[start.atoms.info[keys.MOLECULE]] for start in starts]
-
-    def _simulate(self, starts: Sequence[Start], length: float, executor: Executor) -> list[Run]:
-        inputs = self._inputs(starts, replace(self.md, length=length))
-        return simulate(*inputs, executor, self.directory, self.model, self.evaluation)
 
     def _unconverged(self, runs: Sequence[Run]) -> dict[str, float]:
         """Return band errors not below ``md.until``, of molecules with enough trajectories."""

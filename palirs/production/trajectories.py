@@ -9,14 +9,14 @@ the last checkpoint is cut off when the trajectory is continued, and ignored whe
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
@@ -52,7 +52,7 @@ class Checkpoint:
     step: int = 0
     frames: int = 0
     geometry_bytes: int = 0
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
     broken: str = ""
     retry: bool = False
     foreign: bool = False
@@ -179,7 +179,7 @@ class Recording:
             {**last.values, "broken": reason, "retry": retry},
         )
 
-    def save(self, settings: str, step: int, values: dict[str, Any]) -> None:
+    def save(self, settings: str, step: int, values: Mapping[str, ArrayLike]) -> None:
         """Write a checkpoint by one rename, after everything before it has reached the disk."""
         for file in self._lengths:
             with file.open("rb") as stream:
@@ -195,7 +195,7 @@ class Recording:
         )
 
     def _write(
-        self, settings: str, step: int, sizes: dict[str, int], values: dict[str, Any]
+        self, settings: str, step: int, sizes: dict[str, int], values: Mapping[str, ArrayLike]
     ) -> None:
         part = self.checkpoint_file.with_suffix(".part")
         with part.open("wb") as stream:

@@ -24,7 +24,7 @@ from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
 from palirs.molecules import on_grid, read_frames
 from palirs.pages.comparison import write as write_comparison
-from palirs.production import simulate
+from palirs.production import Simulation
 from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.report.course_figures import ERRORS, labels_against_errors
@@ -132,18 +132,17 @@ def _from_md(
     s, place = session.settings, session.directory / "test_set" / "trajectories"
     settings = replace(s.spectrum, production=md, geometry_interval=1e3 * md.length / frames)
     member = last_iteration(session.directory) / "potential-0.safetensors"
-    runs = simulate(
-        (member, ()),
-        optima,
-        md,
-        settings,
-        s.temperature,
-        s.seed,
-        session.md_executor,
-        place,
-        "test",
-        s.evaluation,
+    simulation = Simulation(
+        source=(member, ()),
+        model="test",
+        md=md,
+        settings=settings,
+        temperature=s.temperature,
+        seed=s.seed,
+        directory=place,
+        evaluation=s.evaluation,
     )
+    runs = simulation.simulate(optima, session.md_executor)
     chosen = []
     for run, optimum in zip(runs, optima, strict=True):
         if run.broken[0]:

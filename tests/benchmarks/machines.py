@@ -29,10 +29,10 @@ from palirs.executors import Processes, Slurm
 from palirs.executors.local import WorkerPool
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import save
-from palirs.mace.settings import Architecture, Evaluation, Training
+from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import train_committee
 from palirs.molecules import Molecules
-from palirs.production.simulation import simulate
+from palirs.production.simulation import Simulation
 from palirs.settings import MD, Spectroscopy
 from tests.benchmarks.md import TEMPERATURE, committee
 from tests.benchmarks.training import data
@@ -107,21 +107,16 @@ class Work:
     def production(self, executor: Executor) -> np.ndarray:
         """Run it, and give all dipoles."""
         self.count += 1
-        place = self.folder / str(self.count)
-        source = (self.folder, (self.folder / "dipole.safetensors",))
-        md = self.settings.production
-        runs = simulate(
-            source,
-            self.molecules,
-            md,
-            self.settings,
-            TEMPERATURE,
-            0,
-            executor,
-            place,
-            "benchmark",
-            Evaluation(),
+        simulation = Simulation(
+            source=(self.folder, (self.folder / "dipole.safetensors",)),
+            model="benchmark",
+            md=self.settings.production,
+            settings=self.settings,
+            temperature=TEMPERATURE,
+            seed=0,
+            directory=self.folder / str(self.count),
         )
+        runs = simulation.simulate(self.molecules, executor)
         return np.concatenate([np.ravel(run.dipoles) for run in runs])
 
     def training(self, executor: Executor) -> np.ndarray:

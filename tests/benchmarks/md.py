@@ -31,7 +31,7 @@ from palirs.mace.models.files import save
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules, table
-from palirs.production.simulation import simulate
+from palirs.production.simulation import Simulation
 from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
 
@@ -233,21 +233,17 @@ def memory(picoseconds: float) -> None:
             dipole_interval=1.0,
             max_lag=50.0,
         )
-        organics = Molecules(names=("organics24",)).load()
-        source = (place, (place / "dipole.safetensors",))
+        simulation = Simulation(
+            source=(place, (place / "dipole.safetensors",)),
+            model="benchmark",
+            md=settings.production,
+            settings=settings,
+            temperature=TEMPERATURE,
+            seed=0,
+            directory=place / "md",
+        )
         with ThreadPoolExecutor(1) as executor:
-            simulate(
-                source,
-                organics,
-                settings.production,
-                settings,
-                TEMPERATURE,
-                0,
-                executor,
-                place / "md",
-                "benchmark",
-                Evaluation(),
-            )
+            simulation.simulate(Molecules(names=("organics24",)).load(), executor)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"72 trajectories x {picoseconds:g} ps: peak memory {peak:.2f} GiB, torch and mace included"

@@ -27,8 +27,9 @@ from palirs.mace.models.files import save
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Architecture, Evaluation
 from palirs.molecules import Molecules
-from palirs.production.batch import Batch
-from palirs.production.simulation import _open, jobs_of
+from palirs.production.batch import Batch, Job
+from palirs.production.simulation import _open
+from palirs.randomness import stream
 from palirs.settings import MD, Spectroscopy
 
 size = Architecture(channels=channels, max_ell=3, correlation=2)
@@ -43,7 +44,12 @@ source = folder, (folder / "dipole.safetensors",)
 molecules = Molecules(names=(names,)).load()
 md = MD(replicas=replicas, thermalisation=0.0, length=50.0)
 settings = Spectroscopy(production=md, reference=None)
-jobs = jobs_of(source, molecules, md, settings, 1e-4, 1, folder / "md", "test")
+jobs = [
+    Job(atoms, folder / "md" / name / str(replica), "", stream(1, name, replica))
+    for atoms in molecules
+    for name in [atoms.info[keys.MOLECULE]]
+    for replica in range(replicas)
+]
 force = _open(source, [job.molecule for job in jobs], Evaluation())
 batch = Batch(jobs, *force, md, settings, 1e-4)
 many = "steps" in inspect.signature(Batch.advance).parameters

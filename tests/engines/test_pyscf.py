@@ -27,26 +27,21 @@ def test_a_plain_script_gives_the_same():
     np.testing.assert_allclose(ours.dipole, method.dip_moment(verbose=0) * 0.2081943, atol=1e-5)
 
 
-def test_dispersion_pulls_methanes_together():
-    from ase.build import molecule
-
-    pair = molecule("CH4")
-    other = molecule("CH4")
-    other.translate([0, 0, 4.0])
-    pair += other
+def test_dispersion_pulls_argons_together():
+    pair = Atoms("Ar2", [[0, 0, 0], [0, 0, 4.0]])
     plain, d3, d4 = (
         PySCF(basis="sto-3g", dispersion=kind).calculate([pair])[0] for kind in (None, "d3bj", "d4")
     )
     for corrected in (d3, d4):
         assert corrected.energy < plain.energy
-        assert (corrected.forces - plain.forces)[5:, 2].sum() < 0, "the upper one is drawn down"
+        assert (corrected.forces - plain.forces)[1, 2] < 0, "the upper one is drawn down"
 
 
 def test_a_start_from_the_last_frame_saves_steps_and_keeps_the_numbers():
     rng = np.random.default_rng(0)
     structures = []
     for _ in range(4):
-        atoms = molecule("CH3OH")
+        atoms = molecule("H2O")
         atoms.positions += rng.normal(0, 0.02, atoms.positions.shape)
         structures.append(atoms)
     carried, fresh = (

@@ -149,7 +149,7 @@ def area_of(spectrum):
 def test_band_of_a_langevin_oscillator(timestep, wavenumber, temperature):
     """Place, area and line shape of a damped oscillator from MD of it."""
     dipole = baoab(
-        wavenumber, 200, 25, seed=3, timestep=timestep, friction=5.0, temperature=temperature
+        wavenumber, 400, 12.5, seed=3, timestep=timestep, friction=5.0, temperature=temperature
     )
     spectrum = undo_verlet_shift(
         infrared_spectrum(dipole, timestep, temperature=temperature), timestep

@@ -11,6 +11,7 @@ import pytest
 
 from palirs.executors.local import SerialExecutor
 from palirs.journal import Journal
+from palirs.mace.compiled import compiler
 from palirs.planning import rates
 from palirs.planning.measuring import measure
 from palirs.planning.plan import bytes_of, plan
@@ -22,6 +23,9 @@ from tests.cli.composed import built
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
+    """Rates of its own for each test; code that was compiled before is used by all of them."""
+    compiled = compiler._cache()
+    monkeypatch.setattr(compiler, "_cache", lambda: compiled)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
@@ -199,6 +203,7 @@ def test_the_disk_of_production_is_what_its_files_will_have(tmp_path):
 
 def test_what_is_measured_is_what_a_plan_asks_for(tmp_path, monkeypatch):
     monkeypatch.setattr("palirs.planning.measuring.STEPS", 2000)
+    monkeypatch.setattr("palirs.production.pace.LOOK", 0.5)
     study = built(
         "experiment=tiny", "executor=serial", "molecules.names=[H2CO]", "pretraining=gfn1"
     )

@@ -21,18 +21,18 @@ from palirs.engines import EngineFailure, PySCF, TBLite
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import save
 from palirs.mace.models.potential import PotentialShape
-from palirs.mace.settings import Architecture, Evaluation
+from palirs.mace.settings import Architecture
 from palirs.molecules import Molecules
 from palirs.production import check_enough
 from palirs.production import simulation as production
-from palirs.production.batch import Batch, Job
-from palirs.production.simulation import _share, fingerprint, simulate
+from palirs.production.batch import Batch
+from palirs.production.simulation import Simulation, _share
 from palirs.production.trajectories import Recording
-from palirs.randomness import stream
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
 from palirs.units import BOLTZMANN
-from palirs.vibrations import harmonic
+from palirs.vibrations import harmonic, minimum
+from tests.toy import Toy
 
 ELEMENTS = (1, 6, 7, 8)
 SETTINGS = Spectroscopy(
@@ -91,21 +91,27 @@ def vibrating(molecules):
     return [harmonic(atoms, TBLite()) for atoms in molecules]
 
 
-def run(
-    source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, how=None, seed=3
-):
-    return simulate(
-        source,
-        molecules,
-        settings.production,
-        settings,
-        temperature,
-        seed,
-        Here(workers),
-        directory,
-        "test",
-        how or Evaluation(),
+def simulation(source, directory, settings=SETTINGS, temperature=0.1, seed=3):
+    return Simulation(
+        source=source,
+        model="test",
+        md=settings.production,
+        settings=settings,
+        temperature=temperature,
+        seed=seed,
+        directory=directory,
     )
+
+
+@pytest.fixture(scope="module")
+def sprung(molecules):
+    """The molecules in the optima of springs between their atoms, with their normal modes."""
+    return [minimum(atoms, Toy(stiffness=20.0)) for atoms in molecules]
+
+
+def run(source, molecules, directory, settings=SETTINGS, workers=1, temperature=0.1, seed=3):
+    md = simulation(source, directory, settings, temperature, seed)
+    return md.simulate(molecules, Here(workers))
 
 
 @pytest.fixture(scope="module")
@@ -177,24 +183,11 @@ def test_what_was_cut_off_anywhere_goes_on_to_the_last_bit(
             assert file.read_bytes() == other.read_bytes()
 
 
-def test_rates_of_the_modes_are_those_of_the_recorded_trajectory(vibrating, tmp_path):
+def test_rates_of_the_modes_are_those_of_the_recorded_trajectory(sprung, tmp_path):
     """Half their squares is the kinetic energy in the modes: k_B T/2 in each."""
     warm = replace(SETTINGS, production=MD(replicas=4, thermalisation=0.3, length=0.5))
     for found, known in zip(
-        simulate(
-            TBLite(),
-            vibrating,
-            warm.production,
-            warm,
-            300.0,
-            3,
-            Here(),
-            tmp_path,
-            "test",
-            Evaluation(),
-        ),
-        vibrating,
-        strict=True,
+        run(Toy(stiffness=20.0), sprung, tmp_path, warm, temperature=300.0), sprung, strict=True
     ):
         assert found.rates.shape == (4, 500, len(known.frequencies))
         assert 0.5 * (found.rates**2).mean() == pytest.approx(
@@ -304,19 +297,11 @@ def test_a_share_that_is_run_again_after_its_worker_died_between_two_checkpoints
     """
     short = replace(SETTINGS, production=replace(SETTINGS.production, length=0.2, replicas=1))
     run(source, molecules, tmp_path, short)
-    wanted = fingerprint(SETTINGS.production, SETTINGS, 0.1, 3, molecules[0])
-    jobs = [
-        Job(
-            atoms,
-            tmp_path / f"{name}-0.1K-test" / str(replica),
-            wanted,
-            stream(3, "production", name, 0.1, replica),
-        )
-        for atoms, name in zip(molecules, ("methanol", "formamide"), strict=True)
-        for replica in range(2)
-    ]
-    assert len({Recording(job.place).checkpoint(wanted).step for job in jobs}) == 2
-    _share(source, jobs, SETTINGS.production, SETTINGS, 0.1, "test", 0, Evaluation())
+    md = simulation(source, tmp_path)
+    jobs = [job for atoms in molecules for job in md.jobs(atoms)]
+    assert len(jobs) == 4
+    assert len({job.recording.checkpoint(job.settings).step for job in jobs}) == 2
+    _share(md, jobs, 0)
     for a, b in zip(run(source, molecules, tmp_path), undisturbed, strict=True):
         np.testing.assert_allclose(
             a.dipoles, b.dipoles, atol=1e-7
@@ -414,54 +399,43 @@ def test_a_molecule_that_falls_apart_is_left_out(
     assert again[0].broken == found[0].broken, "it is not run again"
 
 
-class Failing(TBLite):
+class Failing(Toy):
     """Refuses every geometry of one trajectory after some calls, as long as a file is there."""
 
     sign = ""
 
     def run(self, calculator, atoms):
-        calculator.calls = getattr(calculator, "calls", 0) + 1
-        if Path(type(self).sign).exists() and calculator.calls > 100 and 7 not in atoms.numbers:
+        calculator.runs = getattr(calculator, "runs", 0) + 1
+        if Path(type(self).sign).exists() and calculator.runs > 60 and 7 not in atoms.numbers:
             raise EngineFailure("SCF not converged")
         return super().run(calculator, atoms)
 
 
 def test_a_trajectory_whose_engine_fails_ends_alone_and_the_next_run_goes_on_with_it(
-    molecules, tmp_path, monkeypatch
+    sprung, tmp_path, monkeypatch
 ):
     """What is gone on with later is what an engine that never failed gives.
 
     And so are the others.
     """
-    short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.12))
-    monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
+    md = MD(replicas=1, thermalisation=0.01, length=0.06)
+    short = replace(SETTINGS, production=md, max_lag=50.0)
+    optima = [vibrations.atoms for vibrations in sprung]
     monkeypatch.setattr(Failing, "sign", str(tmp_path / "sign"))
 
     def go(directory):
-        return simulate(
-            Failing(),
-            molecules,
-            short.production,
-            short,
-            300.0,
-            1,
-            Here(),
-            directory,
-            "reference",
-            Evaluation(),
-        )
+        return run(Failing(stiffness=20.0), optima, directory, short, temperature=300.0, seed=1)
 
     whole = go(tmp_path / "whole")
+    monkeypatch.setattr(production, "CHECKPOINT_SECONDS", 0.0)
     (tmp_path / "sign").touch()
     found = go(tmp_path / "failed")
     assert "SCF not converged" in found[0].broken[0]
-    assert (
-        0
-        < Recording(tmp_path / "failed/methanol-300K-reference/0")
-        .checkpoint(fingerprint(short.production, short, 300.0, 1, molecules[0]))
-        .step
-        < 260
+    failing = simulation(
+        Failing(stiffness=20.0), tmp_path / "failed", short, temperature=300.0, seed=1
     )
+    (job,) = failing.jobs(optima[0])
+    assert 0 < job.recording.checkpoint(job.settings).step < 140
     same(found[1:], whole[1:])
     (tmp_path / "sign").unlink()
     same(go(tmp_path / "failed"), whole)
@@ -508,9 +482,8 @@ def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
 
     def go(directory, replicas=2):
         md = replace(short.production, replicas=replicas)
-        return simulate(
-            engine, [water], md, short, 300.0, 1, Here(), directory, "reference", Evaluation()
-        )
+        settings = replace(short, production=md)
+        return run(engine, [water], directory, settings, temperature=300.0, seed=1)
 
     with pyscf_lib.with_omp_threads(1):
         whole = go(tmp_path / "whole")
@@ -522,18 +495,7 @@ def test_pyscf_goes_on_from_its_own_last_orbitals(water, tmp_path, monkeypatch):
 
 def test_the_engines_own_md_is_driven_by_the_same_integrators(molecules, tmp_path):
     short = replace(SETTINGS, production=MD(replicas=1, thermalisation=0.01, length=0.11))
-    found = simulate(
-        TBLite(),
-        molecules[:1],
-        short.production,
-        short,
-        300.0,
-        1,
-        Here(),
-        tmp_path,
-        "reference",
-        Evaluation(),
-    )
+    found = run(TBLite(), molecules[:1], tmp_path, short, temperature=300.0, seed=1)
     assert found[0].dipoles.shape == (1, 110, 3)
     assert np.linalg.norm(found[0].dipoles[0, 0]) > 0.1
     assert abs(found[0].drift[0]) < 0.05, "eV/ps"

@@ -48,7 +48,13 @@ def test_three_hundred_layouts(start, tmp_path):
         assert compared(case, spectrum) == (0, 0), f"{case.label} was read as {spectrum.read_as}"
 
 
-@pytest.mark.parametrize("start", range(0, 2000, 250))
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(start, marks=pytest.mark.thorough if start >= 1000 else ())
+        for start in range(0, 2000, 250)
+    ],
+)
 def test_two_thousand_damaged_files(start, tmp_path):
     """A point may be lost with its line, and an ordinate may be what a changed digit made of it.
 
