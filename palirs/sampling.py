@@ -1,7 +1,9 @@
 """The first structures of a study: displacements from the optimum along normal modes."""
 
+import logging
 from collections.abc import Iterator
-from itertools import count
+from dataclasses import replace
+from itertools import count, islice
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
@@ -10,13 +12,17 @@ from pydantic import Field
 
 from palirs import keys
 from palirs.geometry.distinct import distinct
-from palirs.geometry.torsions import clashing, rotors, turn
+from palirs.geometry.torsions import PARTIAL, clashing, rotors, turn, turns_to
 from palirs.molecules import intact, on_grid
-from palirs.recipes import Count, Kelvin, PalirsError, Wavenumber, recipe
+from palirs.recipes import Before, Count, Kelvin, PalirsError, Wavenumber, recipe
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
+
+log = logging.getLogger(__name__)
 
 IMAGES = 30
 """Of a full period of ASE's mode animation."""
+SAME = 20.0
+"""A torsion that differs by less than this is that of the optimum [degrees]."""
 DRAWS = 1000
 """Draws per sample after which a molecule that never stays whole is given up."""
 
@@ -88,8 +94,8 @@ class ThermalSamples:
 
     Parameters
     ----------
-    distribution : {"classical", "quantum"}
-        Of the amplitudes.
+    distribution : {"classical", "quantum", "mixed"}
+        Of the amplitudes; ``mixed``: classical and quantum in turn.
     temperatures : tuple of float
         Taken in turn [K].
     per_mode : int
@@ -104,18 +110,17 @@ class ThermalSamples:
         members extrapolate to a wall there, and agree.
     """
 
-    distribution: Literal["classical", "quantum"] = "classical"
+    distribution: Literal["classical", "quantum", "mixed"] = "mixed"
     temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0)
-    per_mode: Count = 5
+    per_mode: Count = 2
     least: Count = 20
     lowest: Wavenumber = 100.0
     turned: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def sample(self, vibrations: Vibrations, rng: np.random.Generator) -> Iterator[Atoms]:
         """Yield the samples."""
-        optimum, quantum = vibrations.atoms, self.distribution == "quantum"
+        optimum = vibrations.atoms
         raised = np.maximum(np.abs(vibrations.frequencies), self.lowest)
-        widths = [spread(raised, kelvin, quantum) for kelvin in self.temperatures]
         done, bonds = 0, rotors(optimum)
         for draw in count():
             if done == self.count(len(raised)):
@@ -125,11 +130,12 @@ class ThermalSamples:
                     f"{optimum.info[keys.MOLECULE]}: thermal samples fall apart; lower "
                     "initial.thermal.temperatures"
                 )
-            number = (done // 2 if bonds and self.turned else done) % len(widths)
+            kelvin, quantum = self._kind(done, bool(bonds))
             coordinates = rng.standard_normal(len(raised))
-            step = np.einsum("m,m,mad->ad", coordinates, widths[number], vibrations.modes)
-            moved = _moved(vibrations, step, "thermal", f"thermal {done}")
-            moved.info[keys.TEMPERATURE] = self.temperatures[number]
+            widths = spread(raised, kelvin, quantum)
+            step = np.einsum("m,m,mad->ad", coordinates, widths, vibrations.modes)
+            moved = _moved(vibrations, step, "quantum" if quantum else "thermal", f"thermal {done}")
+            moved.info[keys.TEMPERATURE] = kelvin
             turned = bool(bonds) and int((done + 1) * self.turned) > int(done * self.turned)
             if turned:
                 moved.info[keys.ORIGIN] = "turned"
@@ -139,6 +145,18 @@ class ThermalSamples:
             if intact(moved, optimum) and not clash:
                 done += 1
                 yield moved
+
+    def _kind(self, number: int, turns: bool) -> tuple[float, bool]:
+        """Return temperature and whether it is quantum, of the sample of this number.
+
+        Every one is turned and left as it is, in turn, if the molecule turns; then distributions
+        alternate, then temperatures.
+        """
+        number = number // 2 if turns and self.turned else number
+        quantum = self.distribution == "quantum"
+        if self.distribution == "mixed":
+            number, quantum = number // 2, number % 2 == 1
+        return self.temperatures[number % len(self.temperatures)], quantum
 
     def count(self, modes: int) -> int:
         """Return how many samples there are of a molecule."""
@@ -155,10 +173,16 @@ class InitialSamples:
         One mode at a time, as published.
     thermal : ThermalSamples or None
         All modes at once.
+    conformers : int
+        Thermal samples with the torsions of each further conformer that RDKit knows, and of the
+        optimum with one bond, single or partly double, turned by 180° (formic acid: RDKit knows one
+        of the two). MD may get there, though its first frames do not. Without ``thermal`` there are
+        none.
     """
 
     images: ModeImages | None = None
     thermal: ThermalSamples | None = None
+    conformers: Annotated[int, Field(ge=0, le=1000), Before(0)] = 1
 
     def __post_init__(self):
         if self.images is None and self.thermal is None:
@@ -173,12 +197,45 @@ class InitialSamples:
         for kind in (self.images, self.thermal):
             if kind is not None:
                 samples += kind.sample(vibrations, rng)
+        if self.conformers and self.thermal is not None:
+            samples += _of_conformers(vibrations, self.thermal, self.conformers, rng)
         return distinct([on_grid(atoms) for atoms in samples])
 
     def count(self, modes: int) -> int:
-        """Return how many structures that are at most, for a molecule of so many modes."""
+        """Return how many structures that are at most, for a molecule of so many modes.
+
+        Those of further conformers, which are not known yet, come on top.
+        """
         kinds = (self.images, self.thermal)
         return 1 + sum(kind.count(modes) for kind in kinds if kind is not None)
+
+
+def _of_conformers(
+    vibrations: Vibrations, thermal: ThermalSamples, each: int, rng: np.random.Generator
+) -> Iterator[Atoms]:
+    """Yield thermal samples with the torsions of the other conformers."""
+    # RDKit takes half a second to import, which --help does not wait for
+    from palirs.geometry.embedding import conformers_like, differing
+
+    optimum, geometries = vibrations.atoms, []
+    try:
+        geometries += [atoms for energy, atoms in conformers_like(optimum)]
+    except ValueError as error:
+        log.info("%s: RDKit knows no conformers: %s", optimum.info[keys.MOLECULE], error)
+    for bond in rotors(optimum, PARTIAL):
+        geometries.append(optimum.copy())
+        turn(geometries[-1], bond, 180.0)
+    plain = replace(thermal, turned=0.0, per_mode=1, least=each)
+    for number, conformer in enumerate(differing([optimum, *geometries], lambda atoms: atoms)[1:]):
+        turns = [(bond, angle) for bond, angle in turns_to(optimum, conformer) if abs(angle) > SAME]
+        if not turns:
+            continue
+        for k, atoms in enumerate(islice(plain.sample(vibrations, rng), each)):
+            for bond, angle in turns:
+                turn(atoms, bond, angle)
+            atoms.info |= {keys.ORIGIN: "turned", keys.GROUP: f"conformer {number} {k}"}
+            if intact(atoms, optimum) and not any(clashing(atoms, bond) for bond, _ in turns):
+                yield atoms
 
 
 def spread(frequencies: np.ndarray, temperature: float, quantum: bool = True) -> np.ndarray:

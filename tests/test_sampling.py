@@ -1,3 +1,7 @@
+"""The first structures: distributions, torsions, counts."""
+
+from collections import Counter
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -6,13 +10,13 @@ from palirs import keys
 from palirs.engines.tblite import TBLite
 from palirs.geometry.distinct import distinct
 from palirs.geometry.torsions import rotors
-from palirs.molecules import on_grid
+from palirs.molecules import Molecules, on_grid
 from palirs.recipes import PalirsError
 from palirs.sampling import InitialSamples, ModeImages, ThermalSamples, spread
 from palirs.units import BOLTZMANN, CM1_PER_EV, EV_PER_AMU_A2_FS2, SPEED_OF_LIGHT
 from palirs.vibrations import Harmonic, minimum
 
-BOTH = InitialSamples(images=ModeImages(), thermal=ThermalSamples())
+BOTH = InitialSamples(images=ModeImages(), thermal=ThermalSamples(per_mode=5), conformers=0)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,8 @@ def test_half_of_the_samples_are_turned_about_single_bonds(methanol):
 
     A molecule without such bonds is left alone.
     """
-    frames = list(ThermalSamples(per_mode=50).sample(methanol, np.random.default_rng(4)))
+    classical = ThermalSamples(distribution="classical", per_mode=50)
+    frames = list(classical.sample(methanol, np.random.default_rng(4)))
     turned = [atoms for atoms in frames if atoms.info[keys.ORIGIN] == "turned"]
     assert len(turned) == len(frames) // 2 == 300
     for kelvin in (300.0, 500.0, 700.0):
@@ -103,7 +108,7 @@ def test_widths_have_their_limits():
 def test_soft_modes_are_held_and_molecules_stay_whole(methanol):
     soft = Harmonic(methanol.atoms, np.array([1.0, *methanol.frequencies[1:]]), methanol.modes)
     frames = list(
-        ThermalSamples(temperatures=(300.0,), per_mode=10, turned=0.0).sample(
+        ThermalSamples("quantum", (300.0,), per_mode=10, turned=0.0).sample(
             soft, np.random.default_rng(3)
         )
     )
@@ -121,3 +126,40 @@ def test_small_molecules_get_enough():
 def test_nothing_to_begin_with_is_a_mistake():
     with pytest.raises(ValueError, match="both null"):
         InitialSamples()
+
+
+@pytest.mark.parametrize(
+    ("smiles", "energies"),
+    [("O=CO", (0.10, 0.45)), ("CCO", (-0.03, 0.25)), ("FCCF", (-0.05, 0.5))],
+)
+def test_other_conformers_are_among_the_samples(smiles, energies):
+    """Cis formic acid, gauche ethanol: seconds after the optimum's own samples, and no wilder."""
+    optimum = minimum(Molecules(names=(f"{smiles} mine",)).load()[0], TBLite())
+    cold = ThermalSamples("classical", (10.0,), per_mode=1, least=3, turned=0.0)
+    without, with_them = (
+        InitialSamples(thermal=cold, conformers=each).sample(optimum, np.random.default_rng(0))
+        for each in (0, 2)
+    )
+    others = with_them[len(without) :]
+    assert len(others) >= 2
+    assert {atoms.info[keys.ORIGIN] for atoms in others} == {"turned"}
+    results = [label.energy for label in TBLite().calculate([optimum.atoms, *others])]
+    relative = np.array(results[1:]) - results[0]
+    assert (relative > energies[0]).all()
+    assert (relative < energies[1]).all()
+
+
+def test_mixed_samples_are_classical_and_quantum_in_turn_at_every_temperature(methanol):
+    recipe = ThermalSamples(distribution="mixed", per_mode=10)
+    frames = list(recipe.sample(methanol, np.random.default_rng(4)))
+    plain = [atoms for atoms in frames if atoms.info[keys.ORIGIN] != "turned"]
+    kinds = Counter((atoms.info[keys.ORIGIN], atoms.info[keys.TEMPERATURE]) for atoms in plain)
+    assert set(kinds) == {(o, t) for o in ("thermal", "quantum") for t in (300.0, 500.0, 700.0)}
+    assert max(kinds.values()) - min(kinds.values()) <= 1
+    stiff = {
+        origin: np.std(
+            [coordinates([a], methanol)[0, -1] for a in plain if a.info[keys.ORIGIN] == origin]
+        )
+        for origin in ("thermal", "quantum")
+    }
+    assert stiff["quantum"] > 1.5 * stiff["thermal"], "the O–H stretch has its zero-point energy"

@@ -12,6 +12,8 @@ from palirs.geometry.bonds import relative_distances
 SINGLE = 0.94
 """Bonds shorter than this times the sum of the covalent radii are more than single, without
 rotation at the temperatures of MD (C=C 0.88, amide C-N 0.93)."""
+PARTIAL = 0.91
+"""Down to this bonds are partly double (amide, acid and ester C-O): they have two rotamers."""
 STRAIGHT = 170.0
 """Angles above this [degrees] are linear: a bond beside a triple bond has no torsion."""
 CLASH = 0.65
@@ -38,11 +40,14 @@ class Rotor:
     side: tuple[int, ...]
 
 
-def rotors(atoms: Atoms) -> list[Rotor]:
-    """Return the rotatable bonds: single, not in a ring, with bent neighbours at both ends."""
+def rotors(atoms: Atoms, shortest: float = SINGLE) -> list[Rotor]:
+    """Return the rotatable bonds: single, not in a ring, with bent neighbours at both ends.
+
+    ``shortest`` is their least length over the sum of the covalent radii.
+    """
     bonded = bonds(atoms)
     rotatable = []
-    for i, j in np.argwhere(np.triu(bonded & (relative_distances(atoms) > SINGLE))).tolist():
+    for i, j in np.argwhere(np.triu(bonded & (relative_distances(atoms) > shortest))).tolist():
         beyond_j, beyond_i = _side(bonded, j, i), _side(bonded, i, j)
         if j in beyond_i or not beyond_j or not beyond_i or _straight(atoms, bonded, i, j):
             continue  # in a ring, terminal, or linear
@@ -60,6 +65,22 @@ def turn(atoms: Atoms, rotor: Rotor, degrees: float) -> None:
     part = atoms[list(rotor.side)]
     part.rotate(degrees, axis, center=start)
     atoms.positions[list(rotor.side)] = part.positions
+
+
+def turns_to(atoms: Atoms, target: Atoms) -> list[tuple[Rotor, float]]:
+    """Return the rotatable bonds and the angles [degrees] that give them the torsions of another.
+
+    ``target`` is the same molecule with its atoms in the same order. Bonds that are partly double
+    are among them.
+    """
+    bonded, result = bonds(atoms), []
+    for rotor in rotors(atoms, PARTIAL):
+        ends = [int(k) for k in np.flatnonzero(bonded[rotor.fixed]) if k != rotor.moving]
+        others = [int(k) for k in np.flatnonzero(bonded[rotor.moving]) if k != rotor.fixed]
+        torsion = (ends[0], rotor.fixed, rotor.moving, others[0])
+        angle = target.get_dihedral(*torsion) - atoms.get_dihedral(*torsion)
+        result.append((rotor, (angle + 180.0) % 360.0 - 180.0))
+    return result
 
 
 def clashing(atoms: Atoms, rotor: Rotor) -> bool:

@@ -64,8 +64,8 @@ def save(
     _sync(place.parent)
 
 
-def restore(place: Path, setup: LearningSetup, counted_from: int = 0) -> LearningState:
-    """Read the state after a completed iteration; ``counted_from`` is that of the state before."""
+def restore(place: Path, setup: LearningSetup, before: LearningState) -> LearningState:
+    """Read the state after a completed iteration; ``before`` is that after the one before."""
     summary = json.loads((place / "metrics.json").read_text())
     sampling = json.loads((place / "sampling.json").read_text())
     added = set(setup.molecules) - set(sampling["molecules"])
@@ -81,7 +81,8 @@ def restore(place: Path, setup: LearningSetup, counted_from: int = 0) -> Learnin
         summary["metrics"],
         HarmonicErrors.from_metrics(summary["metrics"]),
         unsampled=bool(added) or unmoved,
-        counted_from=summary["iterations_done"] if added else counted_from,
+        counted_from=summary["iterations_done"] if added else before.counted_from,
+        history=() if added or unmoved else (*before.history, summary["metrics"]),
     )
 
 

@@ -9,6 +9,7 @@ harmonic frequencies with the engine's, explore, select the frames to label next
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -24,22 +25,24 @@ from palirs.learning.completed import complete_iterations, read_dataset
 from palirs.learning.exploration import new_walkers
 from palirs.learning.frames import clear_outdated, sample
 from palirs.learning.iterations import restore, save
+from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.advice import advice
 from palirs.learning.quality.calibration import calibrate
 from palirs.learning.quality.convergence import EXPECTED, HarmonicErrors, converged_molecules
 from palirs.learning.quality.errors import dipole_errors, potential_parity
-from palirs.learning.quality.frequencies import (
-    IntensityComparison,
-    compare_frequencies,
-    compare_intensities,
-)
+from palirs.learning.quality.frequencies import compare_frequencies, compare_intensities
+from palirs.learning.quality.learning_curve import LearningCurve, stalled
+from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
 from palirs.learning.splits import assign_splits, separate_test
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee
+from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import dipole_files
+from palirs.mace.training.checks import MINIMUM_FRAMES
 from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.mace.training.split import random_split
 from palirs.recipes import PalirsError
+from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +68,9 @@ def learn(
     """
     state = LearningState(0, [], new_walkers(setup.optima, setup.sampler))
     for place in complete_iterations(setup.directory):
-        state = restore(place, setup, state.counted_from)
+        state = restore(place, setup, state)
         callback(state)
-    while not state.finished(setup.learning):
+    while not state.finished(setup.learning, setup.paid):
         state = step(state, setup, labeller, training_executor, md_executor)
         callback(state)
     return state
@@ -105,35 +108,42 @@ def step(
             state.iteration,
             sampling.stopped,
         )
-    force_errors = sampling.force_errors
-    mean_error = np.mean(list(force_errors.values())) if force_errors else np.inf
-    expected = {EXPECTED: float(mean_error)} if np.isfinite(mean_error) else {}
-    converged = _converged(place, force_errors, setup, state)
-    if force_errors and converged == set(force_errors) and not setup.unlabelled(state.dataset):
+    converged = _converged(place, sampling.force_errors, setup, state)
+    mean_error = float(np.mean(list(sampling.force_errors.values()) or [np.inf]))
+    expected = {EXPECTED: mean_error} if np.isfinite(mean_error) else {}
+    curve = LearningCurve.of(state.history, mean_error)
+    if not setup.unlabelled(state.dataset):
         metrics = {**state.metrics, **expected}
-        return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
-    if converged:
-        names = ", ".join(sorted(converged))
-        log.info("iteration %d: no more labels for %s", state.iteration, names)
+        if sampling.force_errors and converged == set(sampling.force_errors):
+            return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
+        if not state.unsampled and stalled(state.history, mean_error, setup.learning):
+            return replace(state, stalled=True, metrics=metrics)
+    wanted = _wanted(sampling.frames, converged, state, setup, curve)
     with timer("labels"):
-        wanted = [a for a in sampling.frames if a.info[keys.MOLECULE] not in converged]
         labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
     train, test = split_dataset(state.dataset, labelled, setup, state.iteration)
     with timer("training"):
         before = complete_iterations(setup.directory)[-1] if state.iteration else None
         sizes = (setup.members, setup.architecture, setup.training, setup.seed, state.iteration)
+        derivatives = learnt_derivatives(_with_frames(setup.references, train))
         committee = train_committee(
-            place, train, *sizes, training_executor, before, setup.pretrained
+            place, train, *sizes, training_executor, before, setup.pretrained, derivatives
         )
     with timer("harmonic"):
         frequencies = compare_frequencies(committee, setup.references)
-    intensities, dipole_metrics = None, {}
+    dipole_metrics, dipole_model = {}, None
     if setup.dipoles is not None:
-        intensities, dipole_metrics = _train_dipoles(
+        dipole_model, dipole_metrics = _train_dipoles(
             place, train, test, setup, committee, training_executor
         )
+    held_out: dict[str, float] = {}
+    if setup.training.derivatives:
+        held_out |= wavenumber_errors(committee, setup.references)
+    if dipole_model is not None and setup.dipoles and setup.dipoles.training.derivatives:
+        held_out |= intensity_errors(dipole_model, setup.references)
     metrics = {
         **frequencies.metrics(),
+        **held_out,
         **_test_errors(committee, test),
         **expected,
         **dipole_metrics,
@@ -154,18 +164,70 @@ def step(
         read_dataset(place.with_suffix("")),
         sampling.walkers,
         metrics,
-        HarmonicErrors.of(frequencies, intensities),
+        HarmonicErrors.from_metrics(metrics),
         counted_from=state.counted_from,
+        history=(*state.history, metrics),
     )
+
+
+def _wanted(
+    frames: Sequence[Atoms],
+    converged: set[str],
+    state: LearningState,
+    setup: LearningSetup,
+    curve: LearningCurve,
+) -> list[Atoms]:
+    """Return the frames that are paid for, within the budget, and say what they will buy."""
+    if converged:
+        names = ", ".join(sorted(converged))
+        log.info("iteration %d: no more labels for %s", state.iteration, names)
+    wanted = [atoms for atoms in frames if atoms.info[keys.MOLECULE] not in converged]
+    left = state.labels_left(setup.learning, setup.paid)
+    if len(wanted) > left:
+        wanted = within_budget(wanted, int(max(left, 0)))
+        log.info("learning.budget=%d leaves %d labels", setup.learning.budget, len(wanted))
+    share = 1 - setup.training.test_fraction
+    least = max(int(np.ceil(MINIMUM_FRAMES / share)) + 2, 3 * len(setup.references))
+    if state.iteration == 0 and left < min(least, len(frames)):
+        raise PalirsError(
+            f"learning.budget = {setup.learning.budget}: relaxations and Hessians took "
+            f"{setup.paid} labels, which leaves too few structures to learn from and to test; "
+            f"give at least {setup.paid + least}"
+        )
+    forecast = curve.forecast(len(wanted))
+    if forecast is not None and wanted:
+        text = "learning curve: forces expected along MD %.1f meV/Å now, %.1f (%.1f to %.1f) with "
+        log.info(text + "the next %d labels", curve.forces[-1], *forecast, len(wanted))
+    return wanted
+
+
+def _with_frames(references: Sequence[Harmonic], frames: Sequence[Atoms]) -> list[Harmonic]:
+    """Return the references of the molecules that have labelled frames: others may have failed."""
+    names = {atoms.info[keys.MOLECULE] for atoms in frames}
+    return [each for each in references if each.atoms.info[keys.MOLECULE] in names]
+
+
+def within_budget(frames: Sequence[Atoms], count: int) -> list[Atoms]:
+    """Return the first frames of each molecule, as evenly as so few can be shared out."""
+    rank: Counter[str] = Counter()
+    order = []
+    for number, atoms in enumerate(frames):
+        name = str(atoms.info[keys.MOLECULE])
+        order.append((rank[name], number))
+        rank[name] += 1
+    return [frames[number] for number in sorted(number for _, number in sorted(order)[:count])]
 
 
 def _test_errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
     """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``)."""
     energy, forces, spread = potential_parity(committee, test)
+    md = np.char.startswith(forces.origin.astype(str), "md_")
+    of_md = forces.part(md).metrics("forces.md", "meV_per_A") if md.any() else {}
     by_origin = forces.by(forces.origin, "forces", "meV_per_A")
     return {
         **energy.metrics("energy", "meV"),
         **forces.metrics("forces", "meV_per_A"),
+        **of_md,
         **{
             f"{key}.{origin}": value
             for origin, metrics in by_origin.items()
@@ -183,8 +245,8 @@ def _train_dipoles(
     setup: LearningSetup,
     committee: Committee,
     training_executor: Executor,
-) -> tuple[IntensityComparison, dict[str, float]]:
-    """Train the dipole models of an iteration; return its intensities, and metrics of both."""
+) -> tuple[DipoleModel, dict[str, float]]:
+    """Train the dipole models of an iteration; return them, and metrics of them."""
     dipoles, timer = setup.dipoles, _Timer()
     assert dipoles is not None
     with timer("dipole"):
@@ -196,9 +258,10 @@ def _train_dipoles(
             setup.seed,
             training_executor,
             setup.pretrained,
+            learnt_derivatives(_with_frames(setup.references, train)),
         )
     intensities = compare_intensities(committee, model, setup.references)
-    return intensities, dipole_errors(model, test) | intensities.metrics() | timer.metrics
+    return model, dipole_errors(model, test) | intensities.metrics() | timer.metrics
 
 
 def _converged(

@@ -10,6 +10,7 @@ from palirs.geometry.rearrangement import rearrangement
 from palirs.labels import Labeller
 from palirs.learning.completed import complete_iterations, read_dataset
 from palirs.learning.loop import learn
+from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.frequencies import displacement
 from palirs.learning.state import LearningSetup
 from palirs.mace.models.files import dipole_files
@@ -64,12 +65,18 @@ def pretrain(
     """
     temperatures = settings.temperatures
     per_trajectory = max(1, settings.frames // (len(temperatures) * setup.sampler.replicas))
-    thermal = ThermalSamples(temperatures=temperatures, per_mode=1, least=settings.frames)
+    thermal = ThermalSamples(
+        distribution="classical", temperatures=temperatures, per_mode=1, least=settings.frames
+    )
     cheap = replace(
         setup,
         seed=integer(setup.seed, "pretraining"),
         learning=Learning(
-            iterations=settings.iterations, harmonic_mae=0.0, forces_mae=None, converge="together"
+            iterations=settings.iterations,
+            harmonic_mae=0.0,
+            forces_mae=None,
+            converge="together",
+            patience=None,
         ),
         training=replace(settings.training, test_fraction=TEST),
         initial=InitialSamples(thermal=thermal),
@@ -91,7 +98,13 @@ def pretrain(
         last = complete_iterations(setup.directory)[-1]
         files, dataset = dipole_files(last, dipoles), read_dataset(last)
         train_dipoles(
-            files, dataset, models.dipole, settings.training, cheap.seed, training_executor
+            files,
+            dataset,
+            models.dipole,
+            settings.training,
+            cheap.seed,
+            training_executor,
+            derivatives=learnt_derivatives(setup.references),
         )
 
 

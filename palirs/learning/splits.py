@@ -23,7 +23,8 @@ def assign_splits(
     """Return copies of new frames with their split in ``info``.
 
     Of each molecule and origin, groups come in the order of their hash, and each goes to the split
-    that lacks most of its share. The optimum is always trained on.
+    that lacks most of its share. A frame that has a split already keeps it. The optimum is always
+    trained on; frames that a selector has chosen are not for testing where others of MD are.
 
     Parameters
     ----------
@@ -34,20 +35,26 @@ def assign_splits(
     test, validation : float
         Share of the test frames, and share of the others that is for validation.
     """
-    wanted = {TEST: test, VALID: (1 - test) * validation, TRAIN: (1 - test) * (1 - validation)}
+    shares = {TEST: test, VALID: (1 - test) * validation, TRAIN: (1 - test) * (1 - validation)}
+    learnt = {VALID: validation, TRAIN: 1 - validation}
+    tested = {_kind(atoms)[0] for atoms in (*dataset, *frames) if _kind(atoms)[1] == "md"}
     assigned = [atoms.copy() for atoms in frames]
     kinds: defaultdict[tuple[str, str], defaultdict[str, list[Atoms]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for atoms in assigned:
+        if keys.SPLIT in atoms.info:
+            continue
         kinds[_kind(atoms)][_group(atoms)].append(atoms)
     for kind, groups in kinds.items():
+        wanted = learnt if kind[1] == "exploration" and kind[0] in tested else shares
         counts = Counter(atoms.info.get(keys.SPLIT) for atoms in dataset if _kind(atoms) == kind)
         for name in sorted(groups, key=lambda name: _hash(f"{kind[0]}/{name}")):
             split = TRAIN
             if kind[1] != "optimum":
                 total = sum(counts[split] for split in wanted) + len(groups[name])
-                split = max(wanted, key=lambda split: wanted[split] * total - counts[split])
+                lacking = {key: share * total - counts[key] for key, share in wanted.items()}
+                split = max(lacking, key=lacking.__getitem__)
             counts[split] += len(groups[name])
             for atoms in groups[name]:
                 atoms.info[keys.SPLIT] = split

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from palirs import keys
@@ -90,6 +91,10 @@ class LearningState:
         of yet.
     counted_from : int
         Iterations done before the last molecule was added; the limit counts from there.
+    history : tuple of dict
+        Metrics of every iteration since then.
+    stalled : bool
+        Whether more labels do not help any more.
     """
 
     iteration: int
@@ -100,6 +105,15 @@ class LearningState:
     forces_converged: bool = False
     unsampled: bool = False
     counted_from: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    stalled: bool = False
+
+    def labels_left(self, goals: Learning, paid: int) -> float:
+        """Return how many labels may still be paid for; ``paid``: those of the references."""
+        if goals.budget is None:
+            return np.inf
+        own = sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in self.dataset)
+        return goals.budget - paid - own
 
     def converged(self, goals: Learning) -> bool:
         """Tell whether harmonic vibrations, and forces along MD, meet their goals."""
@@ -109,6 +123,14 @@ class LearningState:
             and (goals.forces_mae is None or self.forces_converged)
         )
 
-    def finished(self, goals: Learning) -> bool:
-        """Tell whether learning has converged or the limit of iterations is reached."""
-        return self.converged(goals) or self.iteration >= self.counted_from + goals.iterations
+    def finished(self, goals: Learning, paid: int = 0) -> bool:
+        """Tell whether learning has converged, does not help any more, or is at its limits.
+
+        ``paid`` are the labels of the references.
+        """
+        return (
+            self.converged(goals)
+            or self.stalled
+            or self.iteration >= self.counted_from + goals.iterations
+            or (self.iteration > 0 and self.labels_left(goals, paid) <= 0)
+        )

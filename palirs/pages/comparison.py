@@ -24,6 +24,7 @@ from palirs.spectra.files import read_csv
 SUMMARY = "summary.json"
 COLUMNS = {
     "harmonic.mae_cm1": "harmonic MAE (cm⁻¹)",
+    "harmonic.held_out_mae_cm1": "harmonic MAE, modes held out (cm⁻¹)",
     "forces.mae_meV_per_A": "forces MAE on test frames (meV/Å)",
     EXPECTED: "forces, expected along MD (meV/Å)",
     "harmonic.intensity_relative": "intensities, relative error",

@@ -41,6 +41,11 @@ CITED = {
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {
+    "distributions": {
+        "classical": "classical harmonic distribution",
+        "quantum": "quantum harmonic distribution",
+        "mixed": "classical and the quantum harmonic distribution in turn",
+    },
     "starts": {"scratch": "scratch", "previous": "its weights from the previous iteration"},
     "optimisers": {"amsgrad": "AMSGrad", "adamw": "AdamW", "schedule_free": "schedule-free AdamW"},
     "schedules": {

@@ -44,6 +44,8 @@ def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> l
         lines.append(("experiment", f"{name}: {path}, {spectrum.read_as}"))
         if spectrum.doubt:
             lines.append(("", spectrum.doubt))
+    if study.learning.budget is not None:
+        lines.append(("labels, in all", f"no more than learning.budget={study.learning.budget}"))
     cheap = study.pretraining
     if cheap.engine is not None:
         text = (

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from palirs.learning.quality.calibration import LEVEL, Calibration
-from palirs.learning.quality.errors import Parity
+from palirs.learning.quality.errors import Parity, errors_of_md
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {
@@ -76,10 +76,18 @@ def learning_curves(
                     capsize=3,
                     label=kind.upper(),
                 )
+            held_out = [metrics.get(f"{name}.held_out_mae_{unit}", np.nan) for metrics in history]
+            if np.isfinite(held_out).any():
+                axis.plot(iterations, held_out, "^", color=MEASURED, label="modes held out")
             axis.set_xlabel("Iteration")
             axis.set_ylabel(label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        md = np.array([errors_of_md(metrics) for metrics in history])
+        if np.isfinite(md[:, 0]).any():
+            bars = np.nan_to_num(md[:, 1])
+            marks = {"fmt": "D", "color": "0.45", "capsize": 3, "label": "MAE, frames of MD alone"}
+            axes[2].errorbar(iterations + 0.05, md[:, 0], bars, **marks)
         if np.isfinite(expected).any():
             axes[2].plot(iterations, expected, "^", color=MEASURED, label="expected along MD")
         for axis, goal, text in zip(
@@ -89,7 +97,8 @@ def learning_curves(
                 axis.axhline(goal, color=MEASURED, lw=1, ls=":", label=text.format(goal))
         for axis in axes:
             axis.set_xlim(-0.3, max(1, len(history) - 1) + 0.3)
-            axis.set_ylim(top=1.5 * axis.get_ylim()[1])  # room for the legend
+            lines = len(axis.get_legend_handles_labels()[1])
+            axis.set_ylim(top=(1.1 + 0.16 * lines) * axis.get_ylim()[1])  # room for the legend
             axis.legend(fontsize=10, loc="upper right")
         sizes = ", ".join(f"{metrics['dataset.size']:.0f}" for metrics in history)
         figure.suptitle(
@@ -135,17 +144,23 @@ def bars(results: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -
     return figure
 
 
+def not_learnt(metrics: Mapping[str, float], key: str) -> float:
+    """Return a metric; of frequencies, that of the modes held out where the others are learnt."""
+    instead = {"harmonic.mae_cm1": "harmonic.held_out_mae_cm1"}.get(key, key)
+    return metrics.get(instead, metrics.get(key, np.nan))
+
+
 def courses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Draw the errors of the iterations of several studies against the labels they used."""
     panels = {
-        "harmonic.mae_cm1": "Harmonic frequencies,\nMAE (cm⁻¹)",
+        "harmonic.mae_cm1": "Harmonic frequencies (of modes\nnot learnt), MAE (cm⁻¹)",
         "forces.mae_meV_per_A": "Forces on test structures,\nMAE (meV/Å)",
     }
     with rc_context(STYLE):
         figure, axes = subplots(1, 2, figsize=(10, 3.8))
         for axis, (key, label) in zip(axes, panels.items(), strict=True):
             for number, (name, rows) in enumerate(histories.items()):
-                values = [row.get(key, np.nan) for row in rows]
+                values = [not_learnt(row, key) for row in rows]
                 axis.plot(
                     [row["labels.used"] for row in rows],
                     values,

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from palirs import keys
 from palirs.learning.quality.errors import above
+from palirs.learning.quality.modes import WAVENUMBER
 from palirs.production.trajectories import broken
 from palirs.report import figures
 from palirs.results import StudyResults
@@ -17,6 +18,8 @@ from palirs.results.tables import read_table, write_table
 IN_TABLE = (
     "harmonic.mae_cm1",
     "harmonic.rmse_cm1",
+    "harmonic.held_out_mae_cm1",
+    "harmonic.held_out_curvature",
     "energy.mae_meV",
     "forces.mae_meV_per_A",
     "forces.rmse_meV_per_A",
@@ -75,6 +78,12 @@ def learning_curves(results: StudyResults) -> Section:
         "Energies and forces are those of the test structures, ± standard error; frequencies those "
         "of all modes of the optima."
     )
+    if WAVENUMBER in results.history[-1]:
+        note += (
+            " The Hessians of the optima are learnt, so these frequencies are no independent "
+            "error; the held-out ones are those of the modes that are not learnt (their curvature "
+            "is ω², its error relative)."
+        )
     return Section("Learning curves", drawn, rows, note=note)
 
 

@@ -11,10 +11,14 @@ from palirs.settings.study import StudySettings
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a setting means for an existing study, and its value where it did not exist yet."""
+    """What a setting means for an existing study, and its value where it did not exist yet.
+
+    ``is_new``: there are studies that were made before it existed.
+    """
 
     meaning: InStudy
     before: Any = None
+    is_new: bool = False
 
     @property
     def of_identity(self) -> bool:
@@ -25,24 +29,23 @@ class Declaration:
 @cache
 def declaration(key: str) -> Declaration:
     """Return the declaration of a setting by its key; keys below a declared one inherit it."""
-    recipe, meaning, before = StudySettings, InStudy.IDENTITY, None
+    recipe, meaning, before, is_new = StudySettings, InStudy.IDENTITY, None, False
     for name in key.split("."):
         annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
         for mark in _parts(annotation):
             meaning = mark if isinstance(mark, InStudy) else meaning
-            before = mark.value if isinstance(mark, Before) else before
+            if isinstance(mark, Before):
+                before, is_new = mark.value, True
         recipe = next(filter(is_recipe, _parts(annotation)), None)
-    return Declaration(meaning, before)
+    return Declaration(meaning, before, is_new)
 
 
 def values_before(group: str) -> dict[str, Any]:
     """Return what the settings of a group amounted to before they existed, by their names."""
     annotation = get_type_hints(StudySettings, include_extras=True)[group]
     recipe = next(filter(is_recipe, _parts(annotation)), None)
-    values = {
-        name: declaration(f"{group}.{name}").before for name in get_type_hints(recipe or object)
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    values = {name: declaration(f"{group}.{name}") for name in get_type_hints(recipe or object)}
+    return {name: declared.before for name, declared in values.items() if declared.is_new}
 
 
 def kept_groups() -> list[str]:

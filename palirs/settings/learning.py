@@ -42,6 +42,13 @@ class Learning:
         all for training, all for validation or all for testing, and stay so. ``frames``: frames at
         random, split anew whenever the data set grows, as published; neighbours and earlier
         training frames are then among those that test.
+    budget : int or None
+        Labels in all, those of relaxations and Hessians counted, which are paid for in any case: no
+        more structures are labelled to learn from. ``None``: as many as it takes.
+    patience : int or None
+        The loop ends when so many iterations have not made any error better by 5 % that misses its
+        goal (of frequencies and intensities of a molecule, or of the forces on average): training
+        or model are then what limits. ``None``: it goes on, as published.
     """
 
     iterations: Count = 6
@@ -55,6 +62,8 @@ class Learning:
         InStudy.IDENTITY,
         Before("frames"),
     ] = "groups"
+    budget: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    patience: Annotated[Count | None, Before(None)] = 3
 
 
 @recipe

@@ -12,6 +12,7 @@ from palirs import keys
 from palirs.learning.completed import last_iteration, read_metrics
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import EXPECTED
+from palirs.learning.quality.modes import frequencies_in_words
 from palirs.mace.models.files import potential_files
 from palirs.predictor import Prediction, Predictor, open_predictor
 from palirs.predictor import predict as predict_spectrum
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 KEPT = (
     "harmonic.mae_cm1",
+    "harmonic.held_out_mae_cm1",
     "forces.mae_meV_per_A",
     "energy.mae_meV",
     "dataset.size",
@@ -56,9 +58,8 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
     molecules = ", ".join(str(atoms.info[keys.MOLECULE]) for atoms in optima)
     description = (
         f"Infrared spectra at the level of {s.engine.name}, learnt from {molecules} with "
-        f"{metrics.get('labels.used', np.nan):.0f} labels; harmonic frequencies within "
-        f"{metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's. Input: a column molecule with "
-        "names, SMILES or xyz text."
+        f"{metrics.get('labels.used', np.nan):.0f} labels; {frequencies_in_words(metrics)}. "
+        "Input: a column molecule with names, SMILES or xyz text."
     )
     about = {
         "study": session.directory.name,

@@ -13,6 +13,7 @@ from palirs.learning.completed import (
 )
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import STRONG_INTENSITY
+from palirs.learning.quality.modes import frequencies_in_words
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import read_frames
 from palirs.pages import page
@@ -112,8 +113,8 @@ def _summary(session: Session, results: StudyResults) -> list[str]:
             for name, change in results.rearranged.items()
         ),
         f"{molecules}: reference {settings.engine.name}, committee of {settings.committee.size}, "
-        f"{last['dataset.size']:.0f} labelled structures after {trainings}; harmonic frequencies "
-        f"within {last['harmonic.mae_cm1']:.1f} cm⁻¹ of the reference on average"
+        f"{last['dataset.size']:.0f} labelled structures after {trainings}; "
+        f"{frequencies_in_words(last)}"
         f"{without_failed(last.get('harmonic.failed', 0))}.",
         *(f"Later came {added}." for added in growth(session.directory)),
     ]

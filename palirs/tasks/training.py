@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from palirs.learning import loop, pretraining
 from palirs.learning.completed import complete_iterations, last_iteration
 from palirs.learning.iterations import final_committee, final_dipole_files
+from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.convergence import EXPECTED
-from palirs.learning.quality.errors import dipole_errors
+from palirs.learning.quality.errors import dipole_errors, errors_of_md
 from palirs.learning.quality.frequencies import compare_intensities, intensities_in_words
+from palirs.learning.quality.modes import intensity_errors
 from palirs.learning.state import DipoleSetup, LearningSetup, LearningState
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
+from palirs.settings import Learning
 from palirs.study.references import cheap_labeller, cheap_vibrations, label_counters
 from palirs.study.session import Session
 from palirs.vibrations import Harmonic
@@ -76,14 +81,8 @@ def learn(session: Session, references: tuple[Harmonic, ...]) -> LearningState:
     )
     if not state.converged(goals):
         log.warning(
-            "learning.iterations=%d are used up: %s (harmonic MAE %.2f cm⁻¹%s, forces MAE %.1f "
-            "meV/Å on test frames); raise the limit and "
-            "run again to go on",
-            goals.iterations,
-            _missing(session, state),
-            state.harmonic.frequency,
-            without_failed(state.harmonic.failed),
-            state.metrics["forces.mae_meV_per_A"],
+            "%s: %s (harmonic error %.2f cm⁻¹%s, forces MAE %.1f meV/Å on test frames); %s",
+            *_limit(goals, state, setup.paid),
         )
     return state
 
@@ -108,11 +107,14 @@ def train_dipole_model(session: Session, references: Sequence[Harmonic]) -> Dipo
             settings.seed,
             session.training_executor,
             _pretrained(session),
+            learnt_derivatives(references),
         )
     session.tracker.metrics({"time.dipole_s": done["seconds"]})
     committee = final_committee(session.directory)
     intensities = compare_intensities(committee, model, references).metrics()
     metrics = dipole_errors(model, test)
+    if settings.training.dipole.derivatives:
+        intensities |= intensity_errors(model, references)
     session.tracker.metrics(metrics | intensities, step=int(last.name))
     log.info("dipole model: MAE %.1f mDebye on the test frames", metrics["dipole.mae_mD"])
     if intensities:
@@ -159,6 +161,8 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         if stage in stages:
             session.tracker.metrics({f"time.{stage}_s": stages[stage]["seconds"]})
     metrics, harmonic = state.metrics, state.harmonic
+    if state.stalled:
+        return  # what is missing is said at the end
     if state.forces_converged:
         log.info(
             "expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
@@ -166,15 +170,19 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         )
         return
     compared = bool(harmonic.intensities)
+    md, _ = errors_of_md(metrics)
+    held_out = metrics.get("harmonic.held_out_mae_cm1")
     log.info(
-        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s%s, forces MAE %.1f meV/Å, energy "
-        "MAE %.2f meV",
+        "iteration %d: %d structures, harmonic MAE %.2f cm⁻¹%s%s%s, forces MAE %.1f "
+        "meV/Å%s, energy MAE %.2f meV",
         state.iteration - 1,
         metrics["dataset.size"],
-        harmonic.frequency,
+        metrics["harmonic.mae_cm1"],
         without_failed(harmonic.failed),
+        f" ({held_out:.2f} in the modes held out)" if held_out is not None else "",
         f", intensities of strong modes off by {harmonic.intensity:.0%}" if compared else "",
         metrics["forces.mae_meV_per_A"],
+        f" ({md:.1f} on frames of MD)" if np.isfinite(md) else "",
         metrics["energy.mae_meV"],
     )
 
@@ -184,13 +192,38 @@ def without_failed(failed: float) -> str:
     return f" (without {failed:.0f} molecule(s) that have no optimum)" if failed else ""
 
 
-def _missing(session: Session, state: LearningState) -> str:
+def _limit(goals: Learning, state: LearningState, paid: int) -> tuple[object, ...]:
+    """Return what ended the learning, what is missing with which errors, and what to do."""
+    if state.stalled:
+        end = f"{goals.patience} iterations have not made it any better"
+        advice = (
+            "more labels alone will not help: try more training.potential.updates, a larger model, "
+            "or other samples; learning.patience=null goes on"
+        )
+    elif state.labels_left(goals, paid) <= 0:
+        end = f"learning.budget={goals.budget} is spent"
+        advice = "raise the budget and run again to go on"
+    else:
+        end = f"learning.iterations={goals.iterations} are used up"
+        advice = "raise the limit and run again to go on"
+    return (
+        end,
+        _missing(goals, state),
+        state.harmonic.frequency,
+        without_failed(state.harmonic.failed),
+        state.metrics["forces.mae_meV_per_A"],
+        advice,
+    )
+
+
+def _missing(goals: Learning, state: LearningState) -> str:
     """Return which goal was not reached."""
-    goals = session.settings.learning
     if state.unsampled:
         return "what has been added to the study was not sampled yet"
     if state.harmonic.converged(goals):
         goal = f"learning.forces_mae={goals.forces_mae:g}"
+        if state.stalled:
+            return f"{goal} is not reached"
         return f"whether {goal} is reached is not known, no exploration came after"
     if state.harmonic.converged(replace(goals, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"

@@ -21,6 +21,7 @@ FOLDED = ("md", "temperatures", "test_set", "training", "transfer")
 these are ``training/001/loss.0``."""
 HEADLINE = (
     "harmonic.mae_cm1",
+    "harmonic.held_out_mae_cm1",
     "harmonic.intensity_relative",
     "exploration.force_error_meV_per_A",
     "forces.mae_meV_per_A",

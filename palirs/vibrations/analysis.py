@@ -61,12 +61,15 @@ class Harmonic:
         normal coordinate.
     intensities : numpy.ndarray or None
         Shape ``[modes]`` [km/mol]; ``None`` where the source has no dipole.
+    dipole_derivatives : numpy.ndarray or None
+        Shape ``[modes, 3]`` [e·amu^-1/2], by the normal coordinates; likewise.
     """
 
     atoms: Atoms
     frequencies: np.ndarray
     modes: np.ndarray
     intensities: np.ndarray | None = None
+    dipole_derivatives: np.ndarray | None = None
 
 
 class SourceCalculator(Calculator):
@@ -165,10 +168,11 @@ def harmonic(
     """
     hessian, dipole_gradient = finite_differences(atoms, source, displacement, modes)
     frequencies, vectors = normal_modes(atoms, hessian, modes)
-    intensities = (
-        None if dipole_gradient is None else infrared_intensities(vectors, dipole_gradient)
-    )
-    return Harmonic(atoms.copy(), frequencies, vectors, intensities)
+    derivatives, intensities = None, None
+    if dipole_gradient is not None:
+        derivatives = vectors.reshape(len(vectors), -1) @ dipole_gradient
+        intensities = infrared_intensities(vectors, dipole_gradient)
+    return Harmonic(atoms.copy(), frequencies, vectors, intensities, derivatives)
 
 
 def finite_differences(

@@ -111,7 +111,8 @@ from tests.cli.composed import check_all, mistake
             ["potential.energy_weight = 0"],
         ),
         (
-            "training=tiny training.potential.schedule=doubling",
+            "training=tiny training.potential.schedule=doubling "
+            "training.potential.validation_fraction=0.1",
             ["training.potential", "shortest = 4000", "75"],
         ),
         (
@@ -153,7 +154,8 @@ def test_pairs_are_explained(override, says):
         ),
         "spectrum.conformers=boltzmann",
         "spectrum.method=schnetpack spectrum.dipole_interval=0.5",
-        "training.potential.schedule=doubling training.potential.updates=64000",
+        "training.potential.schedule=doubling training.potential.validation_fraction=0.1 "
+        "training.potential.updates=64000",
         "initial=paper molecules.names=[H2O]",
         "committee.size=1 selector=random learning.forces_mae=null",
         "experiment=tiny pretraining=gfn1",

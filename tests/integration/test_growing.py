@@ -98,11 +98,12 @@ def test_a_study_grows(small, grown):
     came = read_frames(iterations(study)[had] / "sampling.xyz")
     assert {atoms.info[keys.ORIGIN] for atoms in came if atoms.info[keys.MOLECULE] == "HCN"} == {
         "optimum",
+        "quantum",
         "thermal",
     }
-    assert {
-        atoms.info[keys.TEMPERATURE] for atoms in came if atoms.info[keys.MOLECULE] == "H2O"
-    } == {300.0, 500.0, 900.0}
+    explored = json.loads((iterations(study)[had] / "sampling.json").read_text())["stopped"]
+    assert set(explored) == {f"H2O {kelvin} K #0" for kelvin in (300, 500, 900)}
+    assert {atoms.info[keys.MOLECULE] for atoms in came} == {"H2O", "HCN"}
     later = json.loads((iterations(study)[had + 1] / "sampling.json").read_text())["stopped"]
     assert {name.partition(" #")[0] for name in later} == {
         f"{name} {kelvin} K" for name in ("H2O", "HCN") for kelvin in (300, 500, 900)

@@ -36,7 +36,7 @@ def trajectories(velocities):
 
 
 def setup(selector, tmp_path):
-    return LearningSetup(tmp_path, 1, 3, Learning(), None, None, None, None, selector, ())
+    return LearningSetup(tmp_path, 1, 3, Learning(), None, Training(), None, None, selector, ())
 
 
 @pytest.mark.parametrize(

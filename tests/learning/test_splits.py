@@ -99,3 +99,16 @@ def test_frames_that_come_one_by_one_have_the_same_shares():
     for atoms in frames("a", "exploration", 60):
         settled += assign_splits([atoms], settled, 0.2, 0.1)
     np.testing.assert_allclose(shares(settled), [0.2, 0.08, 0.72], atol=0.02)
+
+
+def test_chosen_frames_are_learnt_where_frames_of_md_test():
+    tests = frames("a", "md", 4)
+    for atoms in tests:
+        atoms.info[keys.SPLIT] = "test"
+    chosen = [*frames("a", "exploration", 40, seed=1), *frames("b", "exploration", 40, seed=2)]
+    found = assign_splits([*tests, *chosen], [], 0.2, 0.1)
+    assert [atoms.info[keys.SPLIT] for atoms in found[:4]] == ["test"] * 4
+    np.testing.assert_allclose(shares(found[4:44]), [0.0, 0.1, 0.9], atol=0.02)
+    np.testing.assert_allclose(shares(found[44:]), [0.2, 0.08, 0.72], atol=0.02)
+    later = assign_splits(frames("a", "exploration", 60, seed=3)[40:], found, 0.2, 0.1)
+    assert {atoms.info[keys.SPLIT] for atoms in later} <= {"train", "valid"}

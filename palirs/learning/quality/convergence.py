@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from palirs.learning.quality.frequencies import FrequencyComparison, IntensityComparison
+from palirs.learning.quality.modes import INTENSITY as HELD_OUT_INTENSITY
+from palirs.learning.quality.modes import WAVENUMBER as HELD_OUT_WAVENUMBER
 from palirs.settings import Learning
 
 EXPECTED = "exploration.force_error_meV_per_A"
@@ -18,10 +19,13 @@ INTENSITY, STRONG_INTENSITY = "harmonic.intensity_mae_km_per_mol", "harmonic.int
 class HarmonicErrors:
     """Errors of the harmonic vibrations of committee and dipole model against the engine's.
 
+    Where the derivatives along the modes are learnt, an error of all modes says little: each error
+    here is then the larger one of that of all modes and that of the modes held out.
+
     Attributes
     ----------
     frequency : float
-        Mean absolute error over all modes of all molecules [cm⁻¹].
+        Mean absolute error over the modes of all molecules [cm⁻¹].
     frequencies : dict
         That of each molecule; one without an optimum has none.
     failed : int
@@ -40,30 +44,23 @@ class HarmonicErrors:
     intensities: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, frequencies: FrequencyComparison, intensities: IntensityComparison | None
-    ) -> "HarmonicErrors":
-        """Return the errors of an iteration; without intensities if they were not compared."""
-        strong = {} if intensities is None else intensities.strong()
-        return cls(
-            frequencies.mae(),
-            {name: frequencies.mae(name) for name in frequencies.predicted},
-            len(frequencies.failed),
-            strong.pop("", np.inf),
-            strong,
-        )
-
-    @classmethod
     def from_metrics(cls, metrics: Mapping[str, float]) -> "HarmonicErrors":
-        """Return the errors of an iteration that is read from disk."""
+        """Return the errors of an iteration from its metrics."""
         compared = _by_molecule(metrics, INTENSITY)
         strong = _by_molecule(metrics, STRONG_INTENSITY)
+        held_out_strong = _by_molecule(metrics, HELD_OUT_INTENSITY)
+        held_out = _by_molecule(metrics, HELD_OUT_WAVENUMBER)
+        frequencies = _by_molecule(metrics, FREQUENCY)
+        intensity = metrics.get(STRONG_INTENSITY, 0.0 if INTENSITY in metrics else np.inf)
         return cls(
-            metrics.get(FREQUENCY, np.nan),
-            _by_molecule(metrics, FREQUENCY),
+            _larger(metrics.get(FREQUENCY, np.nan), metrics.get(HELD_OUT_WAVENUMBER, 0.0)),
+            {name: _larger(error, held_out.get(name, 0.0)) for name, error in frequencies.items()},
             int(metrics.get(FAILED, 1)),
-            metrics.get(STRONG_INTENSITY, 0.0 if INTENSITY in metrics else np.inf),
-            {name: strong.get(name, 0.0) for name in compared},
+            _larger(intensity, metrics.get(HELD_OUT_INTENSITY, 0.0)),
+            {
+                name: _larger(strong.get(name, 0.0), held_out_strong.get(name, 0.0))
+                for name in compared
+            },
         )
 
     def converged(self, goals: Learning) -> bool:
@@ -81,6 +78,11 @@ class HarmonicErrors:
         return self.frequencies.get(molecule, np.inf) < goals.harmonic_mae and (
             goals.intensities is None or self.intensities.get(molecule, np.inf) < goals.intensities
         )
+
+
+def _larger(*errors: float) -> float:
+    """Return the largest error; NaN if one is."""
+    return float(np.max(errors))
 
 
 def _by_molecule(metrics: Mapping[str, float], name: str) -> dict[str, float]:

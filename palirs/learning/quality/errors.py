@@ -79,6 +79,15 @@ class Parity:
         return int((self.molecule == molecule).sum())
 
 
+def errors_of_md(metrics: Mapping[str, float]) -> tuple[float, float]:
+    """Return the error of the forces on the frames of MD that only test [meV/Å], and its error.
+
+    NaN before there are any.
+    """
+    names = "forces.md.mae_meV_per_A", "forces.md.mae_se_meV_per_A"
+    return metrics.get(names[0], np.nan), metrics.get(names[1], np.nan)
+
+
 def standard_error(values: np.ndarray, group: np.ndarray) -> float:
     """Return the standard error of a mean over groups of correlated values; NaN for one group.
 

@@ -180,9 +180,12 @@ def paired_intensities(
 def intensities_in_words(metrics: dict[str, float]) -> str:
     """Return what :meth:`IntensityComparison.metrics` says of all molecules together."""
     relative = metrics.get("harmonic.intensity_relative")
+    held_out = metrics.get("harmonic.held_out_intensity")
     strong = f"no mode is stronger than {STRONG:g} km/mol"
     if relative is not None:
         strong = f"strong modes off by {100 * relative:.0f} % on average"
+    if held_out is not None:
+        strong += f", those of them whose derivatives are not learnt by {100 * held_out:.0f} %"
     return f"MAE {metrics['harmonic.intensity_mae_km_per_mol']:.1f} km/mol, {strong}"
 
 

@@ -61,6 +61,17 @@ def spread_out(
     return np.sort(taken)
 
 
+KEPT = (
+    "dataset.size",
+    "labels.used",
+    "harmonic.mae_cm1",
+    "harmonic.rmse_cm1",
+    "harmonic.held_out_mae_cm1",
+    "harmonic.held_out_curvature",
+)
+"""Metrics of an iteration that are shown beside its errors on the test set."""
+
+
 def errors_of_iterations(
     places: Sequence[Path], frames: Sequence[Atoms], dipole: DipoleModel | None
 ) -> list[dict[str, float]]:
@@ -89,7 +100,7 @@ def errors_of_iterations(
         tested = [atoms for atoms in frames if atoms.info[keys.MOLECULE] in learnt]
         energy, forces, _ = potential_parity(committee, tested)
         row: dict[str, float] = {"iteration": number, "molecules": len(learnt)}
-        for key in ("dataset.size", "labels.used", "harmonic.mae_cm1", "harmonic.rmse_cm1"):
+        for key in KEPT:
             if key in metrics:
                 row[key] = metrics[key]
         row |= energy.metrics("energy", "meV") | forces.metrics("forces", "meV_per_A")

@@ -3,6 +3,10 @@
  * Every weight of the compiled code is a parameter times a constant (a factor), or comes from products of matrices of factors, or is a
  * transposed copy; "shape.h" has the tables PRODUCT, MIX and TURN of those. Threads share the molecules of a batch and wait for each
  * other; sums run in an order that depends on their number, not on who is first.
+ *
+ * Entry e of a batch is frame e, or, from singles on, a pair: frames s = singles + 2 (e − singles) and s + 1, displaced to either side of a
+ * geometry. The change of forces or dipole between them, over span, is compared with the label of frame s. The loss by the values of frame
+ * s + 1 is the opposite of that by those of frame s.
  */
 #include "gate.h"
 
@@ -10,6 +14,7 @@
 
 struct training {                                          /* learner.py has the same */
     const double *x, *target, *forces;                     /* labelled frames one after the other: [atoms][3]; energies or dipoles; [atoms][3] */
+    const double *pair_weight;                             /* [pairs] of the frames behind the single ones: see below */
     const int *start, *species;                            /* [frames + 1] first atoms; [atoms] */
     const int *parameter, *factor;                         /* [factors] which parameter, [parameters] which factor */
     const REAL *constant, *scale;                          /* [factors] times what; [parameters] the same for their factors */
@@ -18,9 +23,9 @@ struct training {                                          /* learner.py has the
     double *partial, *results, *slopes;                    /* [threads] loss; room for energies, forces or dipoles, and the loss by them */
     char *memory;                                          /* for each thread */
     size_t memory_size, room;
-    double cutoff, delta, unit, energy_weight, forces_weight, clip, decay, beta, epsilon;
+    double cutoff, delta, unit, energy_weight, forces_weight, clip, decay, beta, epsilon, span;
     long done;                                             /* steps before these updates */
-    int parameters, all_factors, weights, batch, block, threads, norm, optimiser;
+    int parameters, all_factors, weights, batch, singles, block, threads, norm, optimiser;
     struct gate gate;                                      /* of the threads */
 };
 
@@ -118,6 +123,8 @@ static double deviation(const struct training *g, int n, double *d, double scale
 
 struct block { int molecules, *start, *species; double *x; };
 
+static double weight_of_pair(const struct training *g, int frame) { return g->pair_weight[(frame - g->singles) / 2]; }
+
 static double block_gradient(struct training *g, const struct block *b, const int *frame, int batch_atoms, char *memory, double *result,
                              double *slope, REAL *by_weight) {
     const struct model model = {g->weight, NULL, g->cutoff, 0};
@@ -133,6 +140,15 @@ static double block_gradient(struct training *g, const struct block *b, const in
     const double each = 1.0 / ((g->norm == LENGTH ? 1 : 3) * g->batch);
     read(g->weight, &p->value, n, b->start, b->x, result);
     for (int k = 0; k < n; k++) {
+        if (frame[k] >= g->singles) {
+            double *up = slope + 3 * k, *down = up + 3;
+            const double part = each * weight_of_pair(g, frame[k]);
+            for (int a = 0; a < 3; a++) up[a] = ((result[3 * k + a] - result[3 * k + 3 + a]) / g->span - g->target[3 * frame[k] + a]) / g->unit;
+            loss += part * deviation(g, 3, up, part / (g->unit * g->span));
+            for (int a = 0; a < 3; a++) down[a] = -up[a];
+            k++;
+            continue;
+        }
         for (int a = 0; a < 3; a++) slope[3 * k + a] = (result[3 * k + a] - g->target[3 * frame[k] + a]) / g->unit;
         loss += each * deviation(g, 3, slope + 3 * k, each / g->unit);
     }
@@ -145,6 +161,19 @@ static double block_gradient(struct training *g, const struct block *b, const in
     push(&model, &p->value, forces);
     for (int k = 0; k < n; k++) {
         const int mine = b->start[k + 1] - b->start[k];
+        if (frame[k] >= g->singles) {
+            const double part = per_atom * weight_of_pair(g, frame[k]);
+            for (int i = 0; i < mine; i++) {
+                double *up = along + 3 * (b->start[k] + i), *down = up + 3 * mine;
+                const double *label = g->forces + 3 * (g->start[frame[k]] + i), *f = forces + 3 * (b->start[k] + i);
+                for (int a = 0; a < 3; a++) up[a] = label[a] - (f[a] - f[3 * mine + a]) / g->span;
+                loss += part * deviation(g, 3, up, part / g->span);
+                for (int a = 0; a < 3; a++) down[a] = -up[a];
+            }
+            slope[k] = slope[k + 1] = 0;
+            k++;
+            continue;
+        }
         slope[k] = (result[k] - g->target[frame[k]]) / mine;
         loss += each * deviation(g, 1, slope + k, each / mine);
         for (int i = 0; i < mine; i++) {
@@ -158,28 +187,38 @@ static double block_gradient(struct training *g, const struct block *b, const in
     return loss;
 }
 
-/* The blocks of a batch that are a thread's; the frames of each are copied together. */
-static void batch_gradient(struct training *g, int thread, const int *frame) {
+/* The blocks of a batch that are a thread's; the frames of each are copied together, both of a pair into the same. */
+static void batch_gradient(struct training *g, int thread, const int *entry) {
     double *x = g->results + g->room * thread, *slope = g->slopes + g->room * thread;
     REAL *by_weight = g->by_weight + (size_t)g->weights * thread;
-    int start[g->batch + 1], all = 0, number = 0;
-    for (int k = 0; k < g->batch; k++) all += g->start[frame[k] + 1] - g->start[frame[k]];
+    int frame[2 * g->batch], start[2 * g->batch + 1], frames = 0, all = 0, atoms_of_batch = 0, number = 0;
+    for (int k = 0; k < g->batch; k++) {
+        const int pair = entry[k] >= g->singles, first = pair ? g->singles + 2 * (entry[k] - g->singles) : entry[k];
+        const int atoms = g->start[first + 1] - g->start[first];
+        frame[frames++] = first;
+        if (pair) frame[frames++] = first + 1;
+        all += pair ? 2 * atoms : atoms, atoms_of_batch += atoms;
+    }
     const int share = (all + g->threads - 1) / g->threads, limit = share < g->block ? share : g->block;
     memset(by_weight, 0, sizeof(REAL) * g->weights);
     g->partial[thread] = 0;
     int species[all];
-    for (int k = 0; k < g->batch; number++) {
+    for (int k = 0; k < frames; number++) {
         struct block b = {0, start, species, x};
         const int *first = frame + k;
-        for (start[0] = 0; k < g->batch; k++, b.molecules++) {
-            const int from = g->start[frame[k]], atoms = g->start[frame[k] + 1] - from, at = start[b.molecules];
+        start[0] = 0;
+        while (k < frames) {
+            const int count = frame[k] < g->singles ? 1 : 2, at = start[b.molecules];
+            const int from = g->start[frame[k]], atoms = g->start[frame[k] + count] - from;
             if (at > 0 && at + atoms > limit) break;
             memcpy(x + 3 * at, g->x + 3 * (size_t)from, 3 * sizeof(double) * atoms);
             memcpy(species + at, g->species + from, sizeof(int) * atoms);
-            start[b.molecules + 1] = at + atoms;
+            for (int c = 1; c <= count; c++) start[b.molecules + c] = at + atoms / count * c;
+            k += count, b.molecules += count;
         }
         if (number % g->threads != thread) continue;
-        g->partial[thread] += block_gradient(g, &b, first, all, g->memory + g->memory_size * thread, x + 3 * (size_t)all, slope, by_weight);
+        g->partial[thread] += block_gradient(g, &b, first, atoms_of_batch, g->memory + g->memory_size * thread, x + 3 * (size_t)all, slope,
+                                             by_weight);
     }
 }
 

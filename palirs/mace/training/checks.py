@@ -25,8 +25,8 @@ LARGE_DIPOLE = 0.6
 """Median dipole over the extent of a neutral molecule [e]; more is a warning, not an error. In e·Å
 molecules without metals have less (HF 0.53, water 0.31, formamide 0.29); Debye, 4.8 times as large,
 show in those above 0.13."""
-FAR_OUT = ("normal_mode", "thermal")
-"""Origins of samples that are far from the optimum on purpose."""
+FAR_OUT = ("normal_mode", "thermal", "quantum", "turned", "exploration")
+"""Origins of structures that the program draws far from the optimum on purpose."""
 OUTLIER = 20.0
 """Distance from the median, in median absolute deviations, beyond which a frame is listed."""
 

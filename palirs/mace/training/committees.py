@@ -11,6 +11,7 @@ from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.checks import check_labels
+from palirs.mace.training.derivatives import Derivative
 from palirs.mace.training.jobs import Job, train
 from palirs.mace.training.split import validation_split
 from palirs.randomness import integer
@@ -28,12 +29,14 @@ def train_committee(
     executor: Executor,
     previous: Path | None = None,
     pretrained: Path | None = None,
+    derivatives: Sequence[Derivative] = (),
 ) -> Committee:
     """Train the members on one split, differing by seed, and return the committee.
 
     Files ``potential-K.safetensors`` that are already in ``directory`` are taken as they are.
     ``previous`` is the directory of the iteration before, for ``training.start=previous``;
-    ``pretrained`` one with members that others start from.
+    ``pretrained`` one with members that others start from. ``derivatives`` are learnt beside the
+    frames unless ``training.derivatives`` is 0.
     """
     check_labels(frames, dipoles=False)
     train_frames, valid = validation_split(
@@ -56,6 +59,7 @@ def train_committee(
             ),
             title=f"iteration {iteration} potential {member}",
             position=member,
+            derivatives=derivatives if training.derivatives else (),
         )
         for member in range(size)
     ]
@@ -73,12 +77,17 @@ def train_dipoles(
     seed: int,
     executor: Executor,
     pretrained: Path | None = None,
+    derivatives: Sequence[Derivative] = (),
 ) -> DipoleModel:
-    """Train dipole models that differ by seed, or load those whose files exist."""
+    """Train dipole models that differ by seed, or load those whose files exist.
+
+    Their derivatives, where they have a dipole, are learnt unless ``training.derivatives`` is 0.
+    """
     check_labels(frames)
     train_frames, valid = validation_split(
         frames, training.validation_fraction, seed, "dipole validation"
     )
+    learnt = [each for each in derivatives if training.derivatives and each.dipole is not None]
     jobs = [
         Job(
             kind="dipole",
@@ -93,6 +102,7 @@ def train_dipoles(
             ),
             title=f"dipole model {member}",
             position=member,
+            derivatives=learnt,
         )
         for member, path in enumerate(paths)
     ]

@@ -6,7 +6,7 @@ They come from compiled code on a CPU, from MACE's modules and autograd elsewher
 import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from palirs.mace.compiled import CompilerError, Frames, Learner, Steps, UnsupportedError, flat
 from palirs.mace.models.graphs import Graph, graph, join, species
 from palirs.mace.settings import Training
+from palirs.mace.training.derivatives import FRACTION, Derivative, displaced, weights
 from palirs.mace.training.objectives import Objective, Tensors
 from palirs.mace.training.optimisers import Optimiser
 from palirs.recipes import PalirsError
@@ -26,18 +27,28 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Data:
-    """Labelled frames as arrays for compiled code, and as graphs and tensors for MACE's own."""
+    """What is learnt, as arrays for compiled code, and as graphs and tensors for MACE's own.
+
+    Labelled frames, then pairs of displaced ones (:class:`Derivative`): entries of
+    :class:`palirs.mace.compiled.Frames`.
+    """
 
     frames: Frames
     targets: dict[str, list[Tensor]]
     graphs: list[Graph]
-    places: list[Tensor]
+    positions: list[Tensor]
 
     @classmethod
     def of(
-        cls, frames: Sequence[Atoms], objective: Objective, dtype: torch.dtype, device: str = "cpu"
+        cls,
+        frames: Sequence[Atoms],
+        objective: Objective,
+        dtype: torch.dtype,
+        device: str = "cpu",
+        derivatives: Sequence[Derivative] = (),
     ) -> "Data":
-        """Turn frames into arrays and tensors; positions are centred, for the sake of float32."""
+        """Turn labels into arrays and tensors; positions are centred, for the sake of float32."""
+        frames = [*frames, *displaced(derivatives)]
         centred = [atoms.positions - atoms.positions.mean(axis=0) for atoms in frames]
         elements, targets = objective.shape.elements, objective.targets(frames, dtype)
         numbers = {name: torch.cat(values).double().numpy() for name, values in targets.items()}
@@ -50,6 +61,8 @@ class Data:
                 np.concatenate(centred),
                 numbers["dipole"] if "dipole" in numbers else numbers["energy"],
                 numbers.get("forces"),
+                weights(derivatives, objective.training.derivatives),
+                2 * FRACTION,
             ),
             {name: [value.to(device) for value in values] for name, values in targets.items()},
             [graph([atoms.numbers], elements, dtype, device) for atoms in frames],
@@ -57,18 +70,19 @@ class Data:
         )
 
     def __len__(self) -> int:
-        return len(self.graphs)
+        """Return the number of entries: a pair is one."""
+        return self.frames.singles + len(self.frames.pair_weights)
 
     def chosen(self, frames: Sequence[int]) -> tuple[Graph, Tensor, Tensors, Tensor]:
         """Return graph, positions, targets and atoms per molecule of a batch of frames."""
         targets = {
             name: torch.cat([values[i] for i in frames]) for name, values in self.targets.items()
         }
-        places = torch.cat([self.places[i] for i in frames])
+        positions = torch.cat([self.positions[i] for i in frames])
         counts = torch.tensor(
-            self.frames.counts[list(frames)], dtype=places.dtype, device=places.device
+            self.frames.counts[list(frames)], dtype=positions.dtype, device=positions.device
         )
-        return join([self.graphs[i] for i in frames]), places, targets, counts
+        return join([self.graphs[i] for i in frames]), positions, targets, counts
 
 
 class Gradients:
@@ -104,14 +118,21 @@ class Gradients:
         return self._learner is not None
 
     def __call__(self, data: Data, chosen: Sequence[int], late: bool = False) -> float:
-        """Return the loss of the chosen frames; its gradient is put into :attr:`gradient`."""
+        """Return the loss of the chosen entries; its gradient is put into :attr:`gradient`."""
         if self._learner is not None:
             loss = self._objective.compiled_loss(late)
             return float(self._learner.update(data.frames, np.array([chosen]), loss, Steps())[0])
         self.gradient.zero_()
-        graph, places, targets, counts = data.chosen(chosen)
-        predictions = self._objective.predict(self.model, graph, places, training=True)
-        loss = self._objective.loss(self._objective.errors(predictions, targets, counts), late)
+        graph, positions, targets, counts = data.chosen(data.frames.members(chosen))
+        predictions = self._objective.predict(self.model, graph, positions, training=True)
+        row_weights = None
+        if len(data.frames.pair_weights):
+            predictions, row_weights = _changes(data.frames, chosen, predictions)
+            targets, _ = _changes(replace(data.frames, span=1.0), chosen, targets)
+            firsts = [data.frames.members([entry])[0] for entry in chosen]
+            counts = counts.new_tensor(data.frames.counts[firsts])
+        errors = self._objective.errors(predictions, targets, counts)
+        loss = self._objective.loss(errors, late, row_weights)
         loss.backward()
         return float(loss.detach())
 
@@ -124,7 +145,7 @@ class Gradients:
         decays: np.ndarray,
         late: bool,
     ) -> np.ndarray:
-        """Do one update for each row of frames in ``order [updates, batch]`` and return the losses.
+        """Do one update for each row of entries in ``order [updates, batch]``; return the losses.
 
         ``average`` decays by ``decays [updates]``; schedule-free optimisers average by themselves.
         """
@@ -144,7 +165,7 @@ class Gradients:
     def errors(self, data: Data, size: int = 64) -> Tensors:
         """Return predicted minus labelled values of all frames, by name, as the objective has them.
 
-        MACE's own code takes ``size`` frames at a time.
+        Of data without pairs. MACE's own code takes ``size`` frames at a time.
         """
         if self._learner is not None:
             predictions = self._objective.predict_compiled(
@@ -154,8 +175,9 @@ class Gradients:
             return self._objective.errors(predictions, targets, counts)
         collected: dict[str, list[Tensor]] = {}
         for start in range(0, len(data), size):
-            graph, places, targets, counts = data.chosen(range(start, min(start + size, len(data))))
-            predictions = self._objective.predict(self.model, graph, places, training=False)
+            chosen = range(start, min(start + size, len(data)))
+            graph, positions, targets, counts = data.chosen(chosen)
+            predictions = self._objective.predict(self.model, graph, positions, training=False)
             for name, deviation in self._objective.errors(predictions, targets, counts).items():
                 collected.setdefault(name, []).append(deviation.detach())
         return {name: torch.cat(parts) for name, parts in collected.items()}
@@ -169,6 +191,34 @@ class Gradients:
             yield
         finally:
             self.vector.copy_(kept)
+
+
+def _changes(
+    frames: Frames, entries: Sequence[int], values: Tensors
+) -> tuple[Tensors, Tensor | None]:
+    """Return values of a batch with those of a pair replaced by their change, and row weights.
+
+    A pair has no energy of its own; the weights belong to the rows of forces or dipoles.
+    """
+    rows: dict[str, list[Tensor]] = {name: [] for name in values}
+    members = frames.members(entries)
+    split = {
+        name: list(value.split([int(frames.counts[i]) if name == "forces" else 1 for i in members]))
+        for name, value in values.items()
+    }
+    weights = []
+    for entry in map(int, entries):
+        pair = entry - frames.singles
+        for name, parts in split.items():
+            first = parts.pop(0)
+            if pair >= 0:
+                second = parts.pop(0)
+                first = 0 * first if name == "energy" else (first - second) / frames.span
+            rows[name].append(first)
+            if name != "energy":
+                weight = float(frames.pair_weights[pair]) if pair >= 0 else 1.0
+                weights.append(first.new_full((len(first),), weight))
+    return {name: torch.cat(parts) for name, parts in rows.items()}, torch.cat(weights)
 
 
 def _learner(model: Any, vector: Tensor, gradient: Tensor, training: Training) -> Learner | None:

@@ -19,6 +19,7 @@ from palirs.mace.models.graphs import species
 from palirs.mace.models.potential import PotentialShape, given_energies, least_norm
 from palirs.mace.models.shape import Shape
 from palirs.mace.settings import Architecture, Training
+from palirs.mace.training.derivatives import Derivative
 from palirs.mace.training.loop import fit
 from palirs.mace.training.objectives import objective_of
 from palirs.recipes import PalirsError
@@ -44,6 +45,8 @@ class Job:
         A model file to go on from.
     title, position
         Of the progress bar; ``position`` also selects the GPU.
+    derivatives : list of Derivative
+        Learnt beside the frames.
     """
 
     kind: str
@@ -56,6 +59,7 @@ class Job:
     start: Path | None = None
     title: str = ""
     position: int = 0
+    derivatives: Sequence[Derivative] = ()
 
 
 def train(job: Job, until: float = 1.0) -> bool:
@@ -80,6 +84,7 @@ def train(job: Job, until: float = 1.0) -> bool:
             job.position,
             log,
             until,
+            job.derivatives,
         )
         if history is None:
             return False

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from palirs.mace.settings import Training
 from palirs.mace.training.cycles import Cycles
+from palirs.mace.training.derivatives import Derivative, displaced
 from palirs.mace.training.gradients import Data, Gradients
 from palirs.mace.training.objectives import Objective
 from palirs.mace.training.optimisers import Optimiser
@@ -41,6 +42,7 @@ def fit(
     position: int = 0,
     log: Path | None = None,
     until: float = 1.0,
+    derivatives: Sequence[Derivative] = (),
 ) -> list[dict[str, float]] | None:
     """Train a module in place; at the end it holds the best averaged weights.
 
@@ -64,6 +66,8 @@ def fit(
         :class:`ResumeFile`.
     until : float
         Share of the epochs after which to pause; needs ``log``, from which the next call goes on.
+    derivatives : sequence of Derivative
+        Learnt beside the frames; an epoch has each of them once.
 
     Returns
     -------
@@ -71,8 +75,9 @@ def fit(
         Per epoch: ``epoch``, ``updates``, ``learning_rate``, ``loss``, ``valid_loss``, RMSE and MAE
         of each property in its own unit, ``seconds``. ``None`` if the training was paused.
     """
-    run = Run(model, objective, train, valid, training, seed)
-    file = ResumeFile(log, model, train, valid, training, seed) if log is not None else None
+    run = Run(model, objective, train, valid, training, seed, derivatives)
+    everything = (train, valid, displaced(derivatives))
+    file = ResumeFile(log, model, everything, training, seed) if log is not None else None
     history = run.resume(file) if file is not None else []
     end = max(1, round(until * run.epochs))
     saved = time.perf_counter()
@@ -117,14 +122,15 @@ class Run:
         valid: Sequence[Atoms],
         training: Training,
         seed: int,
+        derivatives: Sequence[Derivative] = (),
     ):
         self.model, self.objective, self.training = model.to(training.device), objective, training
         self.gradients = Gradients(model, objective, training)
         self.vector = self.gradients.vector
-        self.data = Data.of(train, objective, self.vector.dtype, training.device)
+        self.data = Data.of(train, objective, self.vector.dtype, training.device, derivatives)
         self.held = Data.of(valid, objective, self.vector.dtype, training.device) if valid else None
-        self.size = min(training.batch_size, len(train))
-        self.per_epoch = len(train) // self.size
+        self.size = min(training.batch_size, len(self.data))
+        self.per_epoch = len(self.data) // self.size
         self.cycles: Cycles | None = None
         self.epochs = max(1, training.updates // self.per_epoch)
         if training.schedule == "doubling":

@@ -24,6 +24,7 @@ class Objective(Protocol):
     """Targets of frames, predictions of a batch, and the loss of their deviations."""
 
     shape: Any
+    training: Training
 
     def targets(self, frames: Sequence[Atoms], dtype: torch.dtype) -> dict[str, list[Tensor]]:
         """Return for each property one tensor per frame."""
@@ -45,8 +46,13 @@ class Objective(Protocol):
         """Return deviations; ``counts`` are the atoms per molecule."""
         ...
 
-    def loss(self, errors: Tensors, late: bool = False) -> Tensor:
-        """Return the scalar to minimise; ``late`` in the second stage."""
+    def loss(
+        self, errors: Tensors, late: bool = False, row_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the scalar to minimise; ``late`` in the second stage.
+
+        ``row_weights`` belong to the rows of forces or dipoles, by default 1.
+        """
         ...
 
 
@@ -96,11 +102,13 @@ class PotentialObjective:
             "forces": predictions["forces"] - targets["forces"],
         }
 
-    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+    def loss(
+        self, errors: Tensors, late: bool = False, row_weights: Tensor | None = None
+    ) -> Tensor:
         """Weighted errors of energy per atom and forces, see :class:`Training`."""
         stage, energy, forces = self._stage(late), errors["energy"], errors["forces"]
         energy_term = stage.energy_weight * norm(energy[:, None], self.training)
-        return energy_term + stage.forces_weight * norm(forces, self.training)
+        return energy_term + stage.forces_weight * norm(forces, self.training, row_weights)
 
     def _stage(self, late: bool) -> Training | SecondStage:
         return self.training.second_stage if late and self.training.second_stage else self.training
@@ -139,9 +147,11 @@ class DipoleObjective:
         """Return the deviations ``[B, 3]`` [e·Å]."""
         return {"dipole": predictions["dipole"] - targets["dipole"]}
 
-    def loss(self, errors: dict[str, Tensor], late: bool = False) -> Tensor:
+    def loss(
+        self, errors: Tensors, late: bool = False, row_weights: Tensor | None = None
+    ) -> Tensor:
         """Error in units of the scale of the data, see :class:`Training`."""
-        return norm(errors["dipole"] / self.shape.scale, self.training)
+        return norm(errors["dipole"] / self.shape.scale, self.training, row_weights)
 
 
 def objective_of(shape: Shape, training: Training) -> Objective:
@@ -152,15 +162,17 @@ def objective_of(shape: Shape, training: Training) -> Objective:
     return DipoleObjective(shape, training)
 
 
-def norm(errors: Tensor, training: Training) -> Tensor:
-    """Mean of the deviations ``[n, components]`` in the norm of the loss."""
+def norm(errors: Tensor, training: Training, weights: Tensor | None = None) -> Tensor:
+    """Weighted mean of the deviations ``[n, components]`` in the norm of the loss."""
+    each = weights[:, None] if weights is not None else 1.0
     if training.loss == "mse":
-        return (errors**2).mean()
+        return (each * errors**2).mean()
     if training.loss == "huber":
-        return torch.nn.functional.huber_loss(
-            errors, torch.zeros_like(errors), delta=training.huber_delta
-        )
-    return errors.abs().mean() if errors.shape[1] == 1 else length(errors).mean()
+        zero = torch.zeros_like(errors)
+        huber = torch.nn.functional.huber_loss
+        return (each * huber(errors, zero, reduction="none", delta=training.huber_delta)).mean()
+    sizes = errors.abs() if errors.shape[1] == 1 else length(errors)[:, None]
+    return (each * sizes).mean()
 
 
 def length(vectors: Tensor) -> Tensor:

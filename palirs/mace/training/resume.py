@@ -56,8 +56,7 @@ class ResumeFile:
         self,
         log: Path,
         model: torch.nn.Module,
-        train: Sequence[Atoms],
-        valid: Sequence[Atoms],
+        data: Sequence[Sequence[Atoms]],
         training: Training,
         seed: int,
     ):
@@ -66,7 +65,7 @@ class ResumeFile:
         digest = sha256(repr((settings, seed, torch.get_num_threads(), torch.__version__)).encode())
         for value in model.state_dict().values():
             digest.update(value.detach().cpu().numpy().tobytes())
-        for frames in (train, valid):
+        for frames in data:
             for atoms in frames:
                 for values in (
                     atoms.numbers,

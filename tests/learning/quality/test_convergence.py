@@ -56,7 +56,7 @@ def test_intensities_count_where_they_have_a_goal():
     assert converged_molecules(EXPECTED, errors, replace(asked, forces_mae=10.0)) == {"a"}
 
 
-def test_errors_read_from_disk_are_those_of_the_comparison():
+def test_errors_are_those_of_the_comparison():
     rng = np.random.default_rng(0)
     modes = {name: np.sort(rng.uniform(500, 3000, 6)) for name in ("a", "b.c", "lost")}
     frequencies = FrequencyComparison(
@@ -68,10 +68,28 @@ def test_errors_read_from_disk_are_those_of_the_comparison():
         {"a": np.array([50.0, 3.0]), "b.c": np.array([1.0, 2.0])},
         {"a": np.array([60.0, 3.0]), "b.c": np.array([1.5, 2.0])},
     )
-    for compared in (None, intensities):
-        metrics = frequencies.metrics() | ({} if compared is None else compared.metrics())
-        written = HarmonicErrors.of(frequencies, compared)
-        assert HarmonicErrors.from_metrics(metrics) == written
+    alone = HarmonicErrors.from_metrics(frequencies.metrics())
+    assert alone.frequency == frequencies.mae()
+    assert alone.frequencies == {name: frequencies.mae(name) for name in ("a", "b.c")}
+    assert alone.intensity == np.inf, "not compared"
+    written = HarmonicErrors.from_metrics(frequencies.metrics() | intensities.metrics())
     assert written.intensities == {"a": 0.2, "b.c": 0.0}, "no mode of b.c is strong"
     assert written.intensity == 0.2
     assert written.failed == 1
+
+
+def test_modes_that_were_learnt_do_not_hide_the_error_of_those_held_out():
+    metrics = {"harmonic.mae_cm1": 0.4, "harmonic.mae_cm1.a": 0.3, "harmonic.mae_cm1.b": 0.5}
+    metrics |= {"harmonic.failed": 0.0, "harmonic.intensity_mae_km_per_mol.a": 1.0}
+    metrics |= {"harmonic.intensity_relative": 0.01, "harmonic.intensity_relative.a": 0.01}
+    errors = {"harmonic.held_out_mae_cm1": 10.0, "harmonic.held_out_intensity": 0.3}
+    errors |= {"harmonic.held_out_mae_cm1.a": 15.0, "harmonic.held_out_mae_cm1.b": 0.2}
+    errors |= {"harmonic.held_out_intensity.a": 0.3}
+    held_out = HarmonicErrors.from_metrics(metrics | errors)
+    assert held_out.frequencies == {"a": 15.0, "b": 0.5}
+    assert held_out.frequency == 10.0
+    assert held_out.intensities == {"a": 0.3}
+    assert held_out.molecule_converged("b", Learning())
+    assert not held_out.molecule_converged("a", Learning(harmonic_mae=10.0))
+    unknown = HarmonicErrors.from_metrics(metrics | {"harmonic.held_out_mae_cm1.b": np.nan})
+    assert not unknown.molecule_converged("b", Learning(harmonic_mae=10.0))

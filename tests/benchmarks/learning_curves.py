@@ -1,0 +1,220 @@
+"""Errors against labels: differences as targets, quantum samples, and a cheap engine first.
+
+    python -m tests.benchmarks.learning_curves <results.jsonl> <molecules> <seeds> [key=value ...]
+    python -m tests.benchmarks.learning_curves <results.jsonl>               # the table
+
+One potential on the first n samples of each kind, labelled by GFN2-xTB, from scratch or from one
+that has learnt 600 samples of GFN1-xTB. What is tested is never learnt: 100 frames of GFN2's own
+MD at 300 K, 60 samples of the quantum harmonic distribution at 300 K, the curvature along the modes
+that are held out, and the Hessian at the first of the frames of MD (relative error, Frobenius).
+Rows that are in the file are not made again. ``key=value`` changes the training of every row."""
+
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from palirs.engines import Engine
+from palirs.engines.tblite import TBLite
+from palirs.labels.labeller import attach
+from palirs.learning.modes import learnt_derivatives
+from palirs.learning.quality.errors import potential_parity
+from palirs.learning.quality.frequencies import compare_frequencies
+from palirs.learning.quality.modes import mode_errors
+from palirs.mace.models.files import load_committee
+from palirs.mace.settings import Training
+from palirs.mace.training.jobs import Job, train
+from palirs.molecules import Molecules
+from palirs.sampling import InitialSamples, ThermalSamples
+from palirs.vibrations import Harmonic, Source, minimum
+from tests.benchmarks.samples import ENGINE, LONG, SMALL, trajectory
+
+COUNTS = (10, 20, 40, 80)
+SCRATCH = replace(LONG, validation_fraction=0.0)
+TUNED = Training(updates=4000, learning_rate=0.001, validation_fraction=0.0)
+VARIANTS: dict[str, tuple[str, str, float, float]] = {
+    # start, samples, derivatives, held out for validation
+    "before": ("scratch", "classical", 0.0, 0.1),
+    "nothing held out": ("scratch", "classical", 0.0, 0.0),
+    "derivatives": ("scratch", "classical", 50.0, 0.0),
+    "quantum": ("scratch", "quantum", 0.0, 0.0),
+    "derivatives, quantum": ("scratch", "quantum", 50.0, 0.0),
+    "derivatives, mixed": ("scratch", "mixed", 50.0, 0.0),
+    "GFN1": ("GFN1", "classical", 0.0, 0.0),
+    "GFN1, derivatives": ("GFN1", "classical", 50.0, 0.0),
+    "GFN1, quantum": ("GFN1", "quantum", 0.0, 0.0),
+    "GFN1, derivatives, quantum": ("GFN1", "quantum", 50.0, 0.0),
+    "GFN1, derivatives, mixed": ("GFN1", "mixed", 50.0, 0.0),
+}
+COLUMNS = {
+    "harmonic": "harmonic (cm⁻¹)",
+    "held_out": "held-out curvature (%)",
+    "hessian": "Hessian elsewhere (%)",
+    "md": "MD (meV/Å)",
+    "quantum": "quantum (meV/Å)",
+}
+
+
+def labelled(frames: Sequence[Atoms], engine: Engine = ENGINE) -> list[Atoms]:
+    """Label frames."""
+    return [
+        attach(atoms, label) for atoms, label in zip(frames, engine.calculate(frames), strict=True)
+    ]
+
+
+@cache
+def vibrations(name: str, method: str = "GFN2-xTB") -> Harmonic:
+    """Return optimum and modes."""
+    return minimum(Molecules(names=(name,)).load()[0], TBLite(method=method))
+
+
+@cache
+def tests(name: str) -> tuple[list[Atoms], list[Atoms]]:
+    """Return frames of MD, and quantum samples."""
+    optimum = vibrations(name)
+    samples = ThermalSamples(
+        distribution="quantum", temperatures=(300.0,), per_mode=1, least=60, turned=0.0
+    )
+    quantum = labelled(list(samples.sample(optimum, np.random.default_rng(77))))
+    return trajectory(optimum.atoms, 300.0, 100, 99), quantum
+
+
+@cache
+def samples(name: str, kind: str, count: int, seed: int) -> list[Atoms]:
+    """Return labelled samples, the optimum first; the first n are those of n."""
+    kelvin = (300.0,) if kind == "quantum" else (300.0, 500.0, 700.0)
+    thermal = ThermalSamples(kind, kelvin, per_mode=1, least=count)  # pyright: ignore[reportArgumentType]
+    drawn = InitialSamples(thermal=thermal, conformers=0).sample(
+        vibrations(name), np.random.default_rng(seed)
+    )
+    return labelled(drawn)[:count]
+
+
+def hessian(source: Source, atoms: Atoms, step: float = 0.005) -> np.ndarray:
+    """Return second derivatives anywhere, by central differences, ``[3N, 3N]`` [eV/Å²]."""
+    frames = []
+    for coordinate in range(3 * len(atoms)):
+        for sign in (1, -1):
+            moved = Atoms(atoms.numbers, positions=atoms.positions, info=dict(atoms.info))
+            moved.positions[coordinate // 3, coordinate % 3] += sign * step
+            frames.append(moved)
+    forces = np.array([properties.forces.ravel() for properties in source.calculate(frames)])
+    return -(forces[::2] - forces[1::2]) / (2 * step)
+
+
+def pretrained(place: Path, name: str, seed: int, derivatives: float, **changes: float) -> Path:
+    """Return a potential that has learnt GFN1-xTB."""
+    path = place / f"{name}-{seed}-{derivatives:g}-{changes}.safetensors"
+    thermal = ThermalSamples("classical", (300.0, 500.0, 700.0, 1000.0), per_mode=1, least=600)
+    reference = vibrations(name, "GFN1-xTB")
+    drawn = InitialSamples(thermal=thermal, conformers=0).sample(
+        reference, np.random.default_rng(seed + 1000)
+    )
+    frames = labelled(drawn, TBLite(method="GFN1-xTB"))
+    training = replace(SCRATCH, derivatives=derivatives)
+    learnt = learnt_derivatives([reference]) if derivatives else []
+    train(Job("potential", path, frames, [], SMALL, training, seed, derivatives=learnt))
+    return path
+
+
+def errors(name: str, path: Path) -> dict[str, float]:
+    """Return the errors of a potential."""
+    committee, reference = load_committee(path), vibrations(name)
+    md, quantum = tests(name)
+    row = {"harmonic": compare_frequencies(committee, [reference]).mae()}
+    row["held_out"] = 100 * mode_errors(committee, None, [reference]).metrics().get(
+        "harmonic.held_out_curvature", np.nan
+    )
+    own, true = (hessian(source, md[0]) for source in (committee.double(), ENGINE))
+    row["hessian"] = 100 * float(np.linalg.norm(own - true) / np.linalg.norm(true))
+    for key, frames in (("md", md), ("quantum", quantum)):
+        _, forces, _ = potential_parity(committee, frames)
+        row[key] = forces.metrics("f", "")["f.mae_"]
+    return row
+
+
+def rows(
+    place: Path, names: Sequence[str], seeds: Sequence[int], done: set[tuple], changes: dict
+) -> Iterator[dict]:
+    """Yield what is not done yet."""
+    for seed in seeds:
+        for name in names:
+            for variant, (start, kind, derivatives, validation) in VARIANTS.items():
+                for count in COUNTS:
+                    if (name, seed, variant, count) in done:
+                        continue
+                    begun = time.perf_counter()
+                    training = SCRATCH if start == "scratch" else TUNED
+                    training = replace(training, derivatives=derivatives, **changes)
+                    first = None
+                    if start != "scratch":
+                        first = pretrained(place, name, seed, derivatives)
+                    frames = samples(name, kind, max(COUNTS), seed)[:count]
+                    keep = round(validation * count)
+                    learnt = learnt_derivatives([vibrations(name)]) if derivatives else []
+                    with tempfile.TemporaryDirectory() as folder:
+                        path = Path(folder) / "potential-0.safetensors"
+                        data = (frames[: count - keep], frames[count - keep :])
+                        train(
+                            Job(
+                                "potential",
+                                path,
+                                *data,
+                                SMALL,
+                                training,
+                                seed,
+                                first,
+                                derivatives=learnt,
+                            )
+                        )
+                        row = errors(name, path)
+                    head = {"molecule": name, "seed": seed, "variant": variant, "labels": count}
+                    yield head | row | {"seconds": time.perf_counter() - begun}
+
+
+def table(done: Sequence[dict]) -> None:
+    """Print means over molecules and seeds, and their standard errors over the molecules."""
+    by = defaultdict(lambda: defaultdict(list))
+    for row in done:
+        for column in COLUMNS:
+            by[row["variant"], row["labels"]][column, row["molecule"]].append(row[column])
+    names = sorted({row["molecule"] for row in done})
+    print(f"{', '.join(names)}; seeds {sorted({row['seed'] for row in done})}")
+    print(f"| variant | labels | {' | '.join(COLUMNS.values())} |")
+    print("| --- " * (len(COLUMNS) + 2) + "|")
+    for (variant, labels), values in by.items():
+        cells = []
+        for column in COLUMNS:
+            means = [np.mean(values[column, name]) for name in names if values[column, name]]
+            cells.append(f"{np.mean(means):.2f} ± {np.std(means, ddof=1) / len(means) ** 0.5:.2f}")
+        print(f"| {variant} | {labels} | {' | '.join(cells)} |")
+
+
+def main(file: Path, arguments: Sequence[str]) -> None:
+    """Fill the file, or print its table."""
+    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if not arguments:
+        table(done)
+        return
+    names, seeds = arguments[0].split(","), [int(seed) for seed in arguments[1].split(",")]
+    changes = {
+        key: float(value) for key, _, value in (each.partition("=") for each in arguments[2:])
+    }
+    known = {(row["molecule"], row["seed"], row["variant"], row["labels"]) for row in done}
+    place = file.parent / "pretrained"
+    place.mkdir(parents=True, exist_ok=True)
+    for row in rows(place, names, seeds, known, changes):
+        with file.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
