@@ -110,7 +110,7 @@ def continued(config: DictConfig) -> DictConfig:
     for group in (set(kept_groups()) - set(given)) & set(before):
         merged[group] = before[group]
         if isinstance(before[group], DictConfig):
-            merged[group] = {**values_before(group), **before[group]}
+            merged[group] = OmegaConf.merge(values_before(group), before[group])
         for key in given:
             if key.startswith(f"{group}."):
                 OmegaConf.update(merged, key, OmegaConf.select(config, key), force_add=True)

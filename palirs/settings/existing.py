@@ -11,14 +11,10 @@ from palirs.settings.study import StudySettings
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a setting means for an existing study, and its value where it did not exist yet.
-
-    ``is_new``: there are studies that were made before it existed.
-    """
+    """What a setting means for an existing study, and its value where it did not exist yet."""
 
     meaning: InStudy
     before: Any = None
-    is_new: bool = False
 
     @property
     def of_identity(self) -> bool:
@@ -29,23 +25,31 @@ class Declaration:
 @cache
 def declaration(key: str) -> Declaration:
     """Return the declaration of a setting by its key; keys below a declared one inherit it."""
-    recipe, meaning, before, is_new = StudySettings, InStudy.IDENTITY, None, False
+    recipe, meaning, before = StudySettings, InStudy.IDENTITY, None
     for name in key.split("."):
         annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
         for mark in _parts(annotation):
             meaning = mark if isinstance(mark, InStudy) else meaning
-            if isinstance(mark, Before):
-                before, is_new = mark.value, True
+            before = mark.value if isinstance(mark, Before) else before
         recipe = next(filter(is_recipe, _parts(annotation)), None)
-    return Declaration(meaning, before, is_new)
+    return Declaration(meaning, before)
 
 
 def values_before(group: str) -> dict[str, Any]:
-    """Return what the settings of a group amounted to before they existed, by their names."""
-    annotation = get_type_hints(StudySettings, include_extras=True)[group]
+    """Return what the settings of a group amounted to before they existed, nested as they are."""
+    return _values_before(get_type_hints(StudySettings, include_extras=True)[group])
+
+
+def _values_before(annotation: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     recipe = next(filter(is_recipe, _parts(annotation)), None)
-    values = {name: declaration(f"{group}.{name}") for name in get_type_hints(recipe or object)}
-    return {name: declared.before for name, declared in values.items() if declared.is_new}
+    for name, inner in get_type_hints(recipe or object, include_extras=True).items():
+        marks = [part for part in _parts(inner) if isinstance(part, Before)]
+        if marks:
+            values[name] = marks[-1].value
+        elif below := _values_before(inner):
+            values[name] = below
+    return values
 
 
 def kept_groups() -> list[str]:

@@ -9,7 +9,7 @@ from ase.build import molecule
 from palirs import keys
 from palirs.recipes import InStudy, PalirsError
 from palirs.settings import StudySettings
-from palirs.settings.existing import declaration, kept_groups
+from palirs.settings.existing import declaration, kept_groups, values_before
 from palirs.study.identity import check_identity, growth, identity, molecules_of
 
 
@@ -148,3 +148,12 @@ def test_only_tasks_that_learn_let_it_grow(study):
         check_identity(study, more, False, True, 2)
     check_identity(study, more, True, False, 2)
     assert "NH3" not in json.dumps(molecules_of(study)), "who only reads writes nothing"
+
+
+def test_settings_that_did_not_exist_have_the_value_that_amounts_to_them_at_any_depth():
+    assert values_before("learning") == {"split": "frames", "patience": None}
+    assert values_before("initial") == {"conformers": 0}
+    training = {"potential": {"derivatives": 0.0}, "dipole": {"derivatives": 0.0}}
+    assert values_before("training") == training
+    assert values_before("pretraining") == {"training": {"derivatives": 0.0}}
+    assert values_before("seed") == {}
