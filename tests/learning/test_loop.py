@@ -11,8 +11,10 @@ from ase.build import molecule
 from palirs import keys
 from palirs.dynamics import average
 from palirs.geometry.distinct import distances
+from palirs.learning import loop
 from palirs.learning.acquisition import choose, expected_errors
 from palirs.learning.exploration import Trajectory, Walker
+from palirs.learning.frames import Sampling
 from palirs.learning.loop import split_dataset
 from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.learning.state import LearningSetup, LearningState
@@ -135,3 +137,35 @@ def test_frames_of_a_single_group_leave_nothing_to_test_with(tmp_path):
         split_dataset([], images, settings, 0)
     train, test = split_dataset([], images, replace(settings, learning=Learning(split="frames")), 0)
     assert (len(train), len(test)) == (6, 2)
+
+
+class PaysError(Exception):
+    """Labels would be paid for."""
+
+
+class Payer:
+    def label(self, frames, title):
+        raise PaysError
+
+
+@pytest.mark.parametrize("unsampled", [False, True])
+def test_learning_that_has_stalled_pays_no_more_unless_something_new_is_to_be_sampled(
+    unsampled, tmp_path, monkeypatch
+):
+    row = {"dataset.size": 30.0, "harmonic.failed": 0.0, "harmonic.mae_cm1": 2.0}
+    row |= {"harmonic.mae_cm1.a": 2.0, "exploration.force_error_meV_per_A": 40.0}
+    history = tuple(row | {"dataset.size": 30.0 + 10 * number} for number in range(5))
+    sampling = Sampling([], [], {"a": 40.0}, 0)
+    monkeypatch.setattr(loop, "sample", lambda *arguments: sampling)
+    monkeypatch.setattr(
+        loop, "clear_outdated", lambda place, state, setup: place.mkdir(parents=True)
+    )
+    state = LearningState(5, [], [], dict(row), unsampled=unsampled, history=history)
+    study = setup(Selector(), tmp_path)
+    if unsampled:
+        with pytest.raises(PaysError):
+            loop.step(state, study, Payer(), None, None)
+    else:
+        ended = loop.step(state, study, Payer(), None, None)
+        assert ended.stalled
+        assert ended.finished(study.learning)
