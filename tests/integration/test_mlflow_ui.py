@@ -58,7 +58,7 @@ def test_a_run_its_curves_its_spectra_and_its_model(once, browser, tmp_path):
     with server(store) as address:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}")
-        text_of(page, "harmonic frequencies within", "palirs-study", "study 001 train")
+        text_of(page, "of the engine's on average", "palirs-study", "study 001 train")
         picture(page, "run")
         page.goto(f"{address}/#/experiments/{experiment}/runs/{one.info.run_id}/model-metrics")
         page.get_by_text("headline", exact=True).first.wait_for(timeout=30_000)
