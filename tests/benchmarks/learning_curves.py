@@ -28,7 +28,7 @@ from palirs.labels.labeller import attach
 from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.errors import potential_parity
 from palirs.learning.quality.frequencies import compare_frequencies
-from palirs.learning.quality.modes import mode_errors
+from palirs.learning.quality.modes import wavenumber_errors
 from palirs.mace.models.files import load_committee
 from palirs.mace.settings import Training
 from palirs.mace.training.jobs import Job, train
@@ -130,7 +130,7 @@ def errors(name: str, path: Path) -> dict[str, float]:
     committee, reference = load_committee(path), vibrations(name)
     md, quantum = tests(name)
     row = {"harmonic": compare_frequencies(committee, [reference]).mae()}
-    row["held_out"] = 100 * mode_errors(committee, None, [reference]).metrics().get(
+    row["held_out"] = 100 * wavenumber_errors(committee, [reference]).get(
         "harmonic.held_out_curvature", np.nan
     )
     own, true = (hessian(source, md[0]) for source in (committee.double(), ENGINE))
