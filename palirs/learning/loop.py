@@ -34,7 +34,7 @@ from palirs.learning.quality.frequencies import compare_frequencies, compare_int
 from palirs.learning.quality.learning_curve import LearningCurve, stalled
 from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
 from palirs.learning.splits import assign_splits, separate_test
-from palirs.learning.state import LearningSetup, LearningState
+from palirs.learning.state import LearningSetup, LearningState, labels_used
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import dipole_files
@@ -136,20 +136,14 @@ def step(
         dipole_model, dipole_metrics = _train_dipoles(
             place, train, test, setup, committee, training_executor
         )
-    held_out: dict[str, float] = {}
-    if setup.training.derivatives:
-        held_out |= wavenumber_errors(committee, setup.references)
-    if dipole_model is not None and setup.dipoles and setup.dipoles.training.derivatives:
-        held_out |= intensity_errors(dipole_model, setup.references)
     metrics = {
         **frequencies.metrics(),
-        **held_out,
+        **_held_out_errors(committee, dipole_model, setup),
         **_test_errors(committee, test),
         **expected,
         **dipole_metrics,
         "dataset.size": len(train) + len(test),
-        "labels.used": setup.paid
-        + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in (*train, *test)),
+        "labels.used": labels_used(setup.paid, (*train, *test)),
         "labels.computed": labeller.computed,
         "labels.failed": labeller.failed,
         "labels.found": labeller.found,
@@ -216,6 +210,18 @@ def within_budget(frames: Sequence[Atoms], count: int) -> list[Atoms]:
         order.append((rank[name], number))
         rank[name] += 1
     return [frames[number] for number in sorted(number for _, number in sorted(order)[:count])]
+
+
+def _held_out_errors(
+    committee: Committee, dipole_model: DipoleModel | None, setup: LearningSetup
+) -> dict[str, float]:
+    """Return the errors of the modes held out, by the models that learn derivatives."""
+    errors: dict[str, float] = {}
+    if setup.training.derivatives:
+        errors |= wavenumber_errors(committee, setup.references)
+    if dipole_model is not None and setup.dipoles and setup.dipoles.training.derivatives:
+        errors |= intensity_errors(dipole_model, setup.references)
+    return errors
 
 
 def _test_errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:

@@ -67,6 +67,11 @@ class LearningSetup:
         return [ref for ref in self.references if ref.atoms.info[keys.MOLECULE] not in labelled]
 
 
+def labels_used(paid: int, frames: Sequence[Atoms]) -> int:
+    """Return all labels: those of the references (optima among them), and of the other frames."""
+    return paid + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in frames)
+
+
 @dataclass(frozen=True)
 class LearningState:
     """The state of active learning after an iteration.
@@ -112,8 +117,7 @@ class LearningState:
         """Return how many labels may still be paid for; ``paid``: those of the references."""
         if goals.budget is None:
             return np.inf
-        own = sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in self.dataset)
-        return goals.budget - paid - own
+        return goals.budget - labels_used(paid, self.dataset)
 
     def converged(self, goals: Learning) -> bool:
         """Tell whether harmonic vibrations, and forces along MD, meet their goals."""

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from palirs.learning.quality.calibration import LEVEL, Calibration
 from palirs.learning.quality.errors import Parity, errors_of_md
+from palirs.learning.quality.modes import not_learnt
 
 PREDICTED, REFERENCE, MEASURED = "#c1272d", "#1b1b1b", "#0b5fa5"
 STYLE: Any = {
@@ -142,12 +143,6 @@ def bars(results: Mapping[str, Mapping[str, float]], heads: Mapping[str, str]) -
         axes[0, 0].set_yticks(range(len(results)), list(results))
         axes[0, 0].invert_yaxis()
     return figure
-
-
-def not_learnt(metrics: Mapping[str, float], key: str) -> float:
-    """Return a metric; of frequencies, that of the modes held out where the others are learnt."""
-    instead = {"harmonic.mae_cm1": "harmonic.held_out_mae_cm1"}.get(key, key)
-    return metrics.get(instead, metrics.get(key, np.nan))
 
 
 def courses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:

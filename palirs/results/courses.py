@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palirs.learning.quality.modes import not_learnt
 from palirs.recipes import PalirsError
 from palirs.results.tables import read_table
 
@@ -37,9 +38,7 @@ class Course:
 
         Of frequencies, that of the modes held out where the others are learnt.
         """
-        instead = {"harmonic.mae_cm1": "harmonic.held_out_mae_cm1"}.get(key, key)
-        values = [row.get(instead, row.get(key, np.nan)) for row in self.rows]
-        return np.array(values)
+        return np.array([not_learnt(row, key) for row in self.rows])
 
     def labels_until(self, goals: Mapping[str, float]) -> float:
         """Return the labels of the first iteration that meets all goals, else ``inf``."""

@@ -21,6 +21,12 @@ INTENSITY = "harmonic.held_out_intensity"
 """Metrics of the modes that were held out; those of one molecule have its name behind them."""
 
 
+def not_learnt(metrics: Mapping[str, float], key: str) -> float:
+    """Return a metric; of frequencies, that of the modes held out where the others are learnt."""
+    instead = WAVENUMBER if key == "harmonic.mae_cm1" else key
+    return metrics.get(instead, metrics.get(key, np.nan))
+
+
 def frequencies_in_words(metrics: Mapping[str, float]) -> str:
     """Return how far harmonic frequencies are off, and which of them were learnt."""
     text = f"within {metrics['harmonic.mae_cm1']:.1f} cm⁻¹ of the engine's on average"
