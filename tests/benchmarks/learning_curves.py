@@ -9,6 +9,7 @@ MD at 300 K, 60 samples of the quantum harmonic distribution at 300 K, the curva
 that are held out, and the Hessian at the first of the frames of MD (relative error, Frobenius).
 Rows that are in the file are not made again. ``key=value`` changes the training of every row."""
 
+import itertools
 import json
 import sys
 import tempfile
@@ -43,16 +44,16 @@ TUNED = Training(updates=4000, learning_rate=0.001, validation_fraction=0.0)
 VARIANTS: dict[str, tuple[str, str, float, float]] = {
     # start, samples, derivatives, held out for validation
     "before": ("scratch", "classical", 0.0, 0.1),
-    "nothing held out": ("scratch", "classical", 0.0, 0.0),
     "derivatives": ("scratch", "classical", 50.0, 0.0),
-    "quantum": ("scratch", "quantum", 0.0, 0.0),
-    "derivatives, quantum": ("scratch", "quantum", 50.0, 0.0),
     "derivatives, mixed": ("scratch", "mixed", 50.0, 0.0),
     "GFN1": ("GFN1", "classical", 0.0, 0.0),
+    "GFN1, derivatives, mixed": ("GFN1", "mixed", 50.0, 0.0),
+    "quantum": ("scratch", "quantum", 0.0, 0.0),
+    "derivatives, quantum": ("scratch", "quantum", 50.0, 0.0),
     "GFN1, derivatives": ("GFN1", "classical", 50.0, 0.0),
     "GFN1, quantum": ("GFN1", "quantum", 0.0, 0.0),
     "GFN1, derivatives, quantum": ("GFN1", "quantum", 50.0, 0.0),
-    "GFN1, derivatives, mixed": ("GFN1", "mixed", 50.0, 0.0),
+    "nothing held out": ("scratch", "classical", 0.0, 0.0),
 }
 COLUMNS = {
     "harmonic": "harmonic (cm⁻¹)",
@@ -145,39 +146,25 @@ def rows(
     place: Path, names: Sequence[str], seeds: Sequence[int], done: set[tuple], changes: dict
 ) -> Iterator[dict]:
     """Yield what is not done yet."""
-    for seed in seeds:
-        for name in names:
-            for variant, (start, kind, derivatives, validation) in VARIANTS.items():
-                for count in COUNTS:
-                    if (name, seed, variant, count) in done:
-                        continue
-                    begun = time.perf_counter()
-                    training = SCRATCH if start == "scratch" else TUNED
-                    training = replace(training, derivatives=derivatives, **changes)
-                    first = None
-                    if start != "scratch":
-                        first = pretrained(place, name, seed, derivatives)
-                    frames = samples(name, kind, max(COUNTS), seed)[:count]
-                    keep = round(validation * count)
-                    learnt = learnt_derivatives([vibrations(name)]) if derivatives else []
-                    with tempfile.TemporaryDirectory() as folder:
-                        path = Path(folder) / "potential-0.safetensors"
-                        data = (frames[: count - keep], frames[count - keep :])
-                        train(
-                            Job(
-                                "potential",
-                                path,
-                                *data,
-                                SMALL,
-                                training,
-                                seed,
-                                first,
-                                derivatives=learnt,
-                            )
-                        )
-                        row = errors(name, path)
-                    head = {"molecule": name, "seed": seed, "variant": variant, "labels": count}
-                    yield head | row | {"seconds": time.perf_counter() - begun}
+    order = itertools.product(seeds, VARIANTS.items(), names, COUNTS)
+    for seed, (variant, (start, kind, derivatives, validation)), name, count in order:
+        if (name, seed, variant, count) in done:
+            continue
+        begun = time.perf_counter()
+        training = SCRATCH if start == "scratch" else TUNED
+        training = replace(training, derivatives=derivatives, **changes)
+        scratch = start == "scratch"
+        first = None if scratch else pretrained(place, name, seed, derivatives)
+        frames = samples(name, kind, max(COUNTS), seed)[:count]
+        keep = round(validation * count)
+        data = (frames[: count - keep], frames[count - keep :])
+        learnt = learnt_derivatives([vibrations(name)]) if derivatives else []
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "potential-0.safetensors"
+            train(Job("potential", path, *data, SMALL, training, seed, first, derivatives=learnt))
+            row = errors(name, path)
+        head = {"molecule": name, "seed": seed, "variant": variant, "labels": count}
+        yield head | row | {"seconds": time.perf_counter() - begun}
 
 
 def table(done: Sequence[dict]) -> None:
