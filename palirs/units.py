@@ -18,6 +18,10 @@ SPEED_OF_LIGHT = _u._c * 1e2 * 1e-15
 CM1_PER_EV = 1.0 / _u.invcm
 """Wavenumber of one electron volt [cm⁻¹]."""
 
+ROTATIONAL = _u._hbar**2 / (2 * _u._amu * 1e-20) / (_u._hplanck * _u._c * 1e2)
+"""Rotational constant of a moment of inertia of 1 amu Å², ħ²/2I [cm⁻¹] (16.8576); also half the
+square of the displacement along a normal mode of 1 cm⁻¹, ħ/ω [amu Å²]."""
+
 DEBYE = 1.0 / _u.Debye
 """Dipole moment: e·Å in Debye (4.80320)."""
 

@@ -10,6 +10,7 @@ _MODULES = {
     "active_learning": "stages",
     "aimd": "spectral",
     "analyse": "reports",
+    "anharmonic": "levels",
     "check": "costs",
     "compare": "evaluation",
     "contract": "labels",

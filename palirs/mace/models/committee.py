@@ -95,6 +95,13 @@ class Committee:
                     parameter.copy_(weights[name])
         return Committee(shapes, copies)
 
+    def alone(self) -> "list[Committee]":
+        """Return each member as a committee of one."""
+        return [
+            Committee([shape], [member])
+            for shape, member in zip(self.shapes, self.members, strict=True)
+        ]
+
     def to(self, device: str) -> "Committee":
         """Return the committee on a device: itself on the CPU, else a copy."""
         if device == "cpu":

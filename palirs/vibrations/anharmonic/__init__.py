@@ -1,0 +1,1 @@
+"""Anharmonic vibrations: quartic force fields, and their levels by perturbation theory."""

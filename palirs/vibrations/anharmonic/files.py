@@ -1,0 +1,132 @@
+"""Files of an anharmonic calculation: its force fields, from which levels are solved again."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from palirs.recipes import PalirsError
+from palirs.vibrations.analysis import Harmonic
+from palirs.vibrations.anharmonic.calculation import Anharmonic, level_name
+from palirs.vibrations.anharmonic.force_field import ForceField
+from palirs.vibrations.anharmonic.levels import Resonances
+from palirs.vibrations.naming import characters
+
+Row = dict[str, object]
+
+
+def save(result: Anharmonic, settings: dict, place: Path) -> None:
+    """Write force fields and vibrations to a directory, which appears by one rename.
+
+    Parameters
+    ----------
+    result : Anharmonic
+        Of one molecule.
+    settings : dict
+        What it was calculated with, for :func:`saved_settings`.
+    place : Path
+        The directory; one that exists is replaced.
+    """
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    result.force_field.save(part / "force_field.npz")
+    result.unextrapolated_field.save(part / "unextrapolated.npz")
+    for number, field in enumerate(result.member_fields):
+        field.save(part / f"member-{number}.npz")
+    np.savez_compressed(
+        part / "vibrations.npz",
+        frequencies=result.vibrations.frequencies,
+        modes=result.vibrations.modes,
+        in_field=result.modes,
+    )
+    (part / "settings.json").write_text(json.dumps(settings))
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)
+
+
+def saved_settings(place: Path) -> dict | None:
+    """Return the settings of the calculation in a directory, if there is one."""
+    file = place / "settings.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def load(place: Path, resonances: Resonances | None = None) -> Anharmonic:
+    """Read force fields and solve them for levels; no force is calculated.
+
+    Parameters
+    ----------
+    place : Path
+        A directory that :func:`save` wrote.
+    resonances : Resonances, optional
+        Thresholds, which may be others than before.
+    """
+    if not (place / "vibrations.npz").exists():
+        raise PalirsError(f"{place}: there is no force field; task=anharmonic makes one")
+    field = ForceField.load(place / "force_field.npz")
+    coarse = ForceField.load(place / "unextrapolated.npz")
+    members = [ForceField.load(file) for file in sorted(place.glob("member-*.npz"))]
+    with np.load(place / "vibrations.npz") as data:
+        vibrations = Harmonic(field.atoms, data["frequencies"], data["modes"])
+        modes = data["in_field"]
+    return Anharmonic.of(vibrations, modes, field, coarse, members, resonances)
+
+
+def level_rows(result: Anharmonic) -> list[Row]:
+    """Return a row for each level: fundamentals, then levels of two quanta."""
+    motions = [str(character) for character in characters(result.vibrations)]
+    levels, rows = result.levels, []
+    energies, spread, reasons = result.energies(), result.spread, result.reasons()
+    for place, level in enumerate(levels.quanta):
+        row: Row = {"level": level_name(level, result.modes)}
+        if sum(level) == 1:
+            row["motion"] = motions[int(result.modes[level.index(1)])]
+        row["harmonic_cm1"] = float(levels.harmonic[place])
+        row["anharmonic_cm1"] = float(energies[place])
+        row["spread_cm1"] = float(spread[place])
+        row["deperturbed_cm1"] = float(levels.deperturbed[place])
+        row["share"] = float(levels.weights[place])
+        row["with"] = ", ".join(
+            f"{level_name(partner, result.modes)} {share:.0%}"
+            for partner, share in levels.partners[place].items()
+        )
+        row["caveat"] = "; ".join(reasons[place])
+        rows.append(row)
+    return rows
+
+
+def left_out(result: Anharmonic) -> Sequence[Row]:
+    """Return a row for each mode without a force field."""
+    missing = np.setdiff1d(np.arange(len(result.vibrations.frequencies)), result.modes)
+    motions = [str(character) for character in characters(result.vibrations)]
+    return [
+        {
+            "level": f"ν{mode + 1}",
+            "motion": motions[mode],
+            "harmonic_cm1": float(result.vibrations.frequencies[mode]),
+            "caveat": "a free rotor; it is left out of the force field",
+        }
+        for mode in missing
+    ]
+
+
+def summary(result: Anharmonic) -> dict:
+    """Return zero-point energy and rotational constants, with the spread of the members."""
+    field, levels = result.force_field, result.levels
+    harmonic = float(result.vibrations.frequencies.clip(0).sum() / 2)
+    return {
+        "zero_point_cm1": levels.zero_point,
+        "zero_point_spread_cm1": result.zero_point_spread,
+        "harmonic_zero_point_cm1": harmonic,
+        "equilibrium_rotational_constants_cm1": field.rotational_constants.tolist(),
+        "rotational_constants_cm1": levels.rotational_constants.tolist(),
+        "rotational_constants_spread_cm1": result.rotational_spread.tolist(),
+        "fermi_resonances": [
+            [int(mode) + 1 for mode in result.modes[list(three)]] for three in levels.fermi
+        ],
+        "resonances": asdict(result.resonances),
+    }
