@@ -137,6 +137,8 @@ def _selected(
     selector, trajectories = setup.selector, [trajectory for trajectory, _ in own]
     if tests and selector.per == "molecule" and selector.frames > tests:
         selector = replace(selector, frames=selector.frames - tests)
+    if setup.learning.anharmonic is not None:  # the others are quantum samples
+        selector = replace(selector, frames=max(1, selector.frames // 2))
     frames = []  # number of the trajectory, and of the frame in it
     for number, (trajectory, start) in enumerate(own):
         begin = selector.separation if start.velocities is not None else 0.0

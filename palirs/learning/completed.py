@@ -36,6 +36,22 @@ def last_iteration(directory: Path) -> Path:
     return iterations[-1]
 
 
+def anharmonic_directory(study: Path, molecule: str, by: str) -> Path:
+    """Return the directory of a molecule's anharmonic force fields and levels.
+
+    Parameters
+    ----------
+    study : Path
+        Directory of the study.
+    molecule : str
+        Name.
+    by : {"committee", "engine"}
+        Whose; the committee is that of the last iteration.
+    """
+    source = last_iteration(study).name if by == "committee" else by
+    return study / "anharmonic" / f"{molecule}-{source}"
+
+
 def read_metrics(iteration: Path) -> dict[str, float]:
     """Return the metrics of a completed iteration."""
     return json.loads((iteration / "metrics.json").read_text())["metrics"]

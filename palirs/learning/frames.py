@@ -18,6 +18,7 @@ from palirs.learning.acquisition import choose, expected_errors
 from palirs.learning.completed import complete_iterations
 from palirs.learning.exploration import Trajectory, Walker, explore
 from palirs.learning.iterations import read_walkers
+from palirs.learning.quantum import quantum_frames
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.files import load_committee
 from palirs.mace.settings import Evaluation
@@ -101,6 +102,9 @@ def sample(
         trajectories = in_shares(walkers, md_executor, _explore, *settings)
         force_errors = expected_errors(trajectories, setup.temperature, state)
         frames += choose(trajectories, setup, replace(state, walkers=walkers))
+        if setup.learning.anharmonic is not None:
+            names = sorted({walker.molecule_name for walker in walkers})
+            frames += quantum_frames(load_committee(last), setup, state, names)
     moved = {trajectory.walker.name: trajectory.walker for trajectory in trajectories}
     walkers = [moved.get(walker.name, walker) for walker in state.walkers]
     _write(place, setup, frames, walkers, trajectories, force_errors)

@@ -28,11 +28,17 @@ from palirs.learning.iterations import restore, save
 from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.advice import advice
 from palirs.learning.quality.calibration import calibrate
-from palirs.learning.quality.convergence import EXPECTED, HarmonicErrors, converged_molecules
+from palirs.learning.quality.convergence import (
+    ANHARMONIC,
+    EXPECTED,
+    HarmonicErrors,
+    converged_molecules,
+)
 from palirs.learning.quality.errors import dipole_errors, potential_parity
 from palirs.learning.quality.frequencies import compare_frequencies, compare_intensities
 from palirs.learning.quality.learning_curve import LearningCurve, stalled
 from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
+from palirs.learning.quantum import anharmonic_spread
 from palirs.learning.splits import assign_splits, separate_test
 from palirs.learning.state import LearningSetup, LearningState, labels_used
 from palirs.mace.models.committee import Committee
@@ -136,8 +142,15 @@ def step(
         dipole_model, dipole_metrics = _train_dipoles(
             place, train, test, setup, committee, training_executor
         )
+    spreads = {}
+    if setup.learning.anharmonic is not None:
+        with timer("anharmonic"):
+            spreads = anharmonic_spread(committee, _with_frames(setup.references, train))
+        spread = spreads.get(ANHARMONIC, np.inf)
+        log.info("anharmonic fundamentals: members differ by %.1f cm⁻¹ on average", spread)
     metrics = {
         **frequencies.metrics(),
+        **spreads,
         **_held_out_errors(committee, dipole_model, setup),
         **_test_errors(committee, test),
         **expected,

@@ -11,7 +11,7 @@ from palirs.learning.quality.modes import INTENSITY, WAVENUMBER
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
 from palirs.production.trajectories import broken
-from palirs.report import sections, spectral
+from palirs.report import anharmonic, sections, spectral
 from palirs.report.sections import Section
 from palirs.results import StudyResults
 from palirs.settings import StudySettings
@@ -72,7 +72,7 @@ def chapters(
                 *spectral.lengths(results),
             ],
         ),
-        Chapter("Normal modes", spectral.modes(results)),
+        Chapter("Normal modes", [*spectral.modes(results), *anharmonic.levels(results)]),
         Chapter(
             "Learning",
             [

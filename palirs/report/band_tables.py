@@ -9,8 +9,18 @@ from palirs.vibrations import Harmonic
 from palirs.vibrations.naming import characters
 
 
-def in_words(rows: Sequence[Mapping[str, float | str]]) -> list[dict[str, object]]:
-    """Return the rows of :func:`palirs.spectra.assignment.assigned_bands` as text, with errors."""
+def in_words(
+    rows: Sequence[Mapping[str, float | str]], fundamentals: Mapping[int, str] | None = None
+) -> list[dict[str, object]]:
+    """Return the rows of :func:`palirs.spectra.assignment.assigned_bands` as text, with errors.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of a spectrum.
+    fundamentals : mapping, optional
+        Anharmonic fundamental of each mode, numbered from 1, as text.
+    """
 
     def with_error(row: Mapping[str, float | str], name: str, unit: str) -> str:
         error = float(row[f"{name}_error_{unit}"])
@@ -26,6 +36,8 @@ def in_words(rows: Sequence[Mapping[str, float | str]]) -> list[dict[str, object
             "area if harmonic": f"{row['harmonic_area_km_per_mol']:.0f}",
             "harmonic (engine's)": f"{row['harmonic_cm1']:.0f} ({row['engine_harmonic_cm1']:.0f})",
         }
+        if fundamentals:
+            text["anharmonic"] = fundamentals.get(int(float(row["mode"])), "")
         for kind in NEAREST:
             if f"{kind}_cm1" in row:
                 position = float(row[f"{kind}_cm1"])

@@ -8,6 +8,7 @@ import numpy as np
 from palirs.geometry.symmetry import symmetry_order
 from palirs.production import assign
 from palirs.report import band_tables, figures, interactive, spectral_figures, transfer_figures
+from palirs.report.anharmonic import fundamentals
 from palirs.report.sections import Section
 from palirs.results import StudyResults
 from palirs.results.tables import read_table, write_table
@@ -130,6 +131,7 @@ def _of_molecule(
     densities = store.densities(molecule, "predicted")
     computed = {**shown, "experiment": shown["equal"]} if "equal" in shown else shown
     rows = assign(computed, store.window, reference, predicted, densities)
+    levels = results.anharmonic(molecule, "committee")
     stem = f"{molecule}-{store.temperature:g}K"
     table = results.directory / "spectra" / f"{stem}-bands.csv"
     write_table(table, rows)
@@ -155,7 +157,7 @@ def _of_molecule(
         ),
         Section(
             f"Bands of {molecule}, assigned by how much each mode moves there ({assigned})",
-            rows=band_tables.in_words(rows),
+            rows=band_tables.in_words(rows, fundamentals(levels)),
         ),
     ]
 

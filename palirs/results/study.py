@@ -9,12 +9,13 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.completed import expected_errors
+from palirs.learning.completed import anharmonic_directory, expected_errors
 from palirs.learning.quality.calibration import Calibration, calibrate
 from palirs.learning.quality.errors import Parity, dipole_parity, potential_parity
 from palirs.learning.quality.frequencies import own_vibrations, paired_intensities
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
+from palirs.results.tables import read_table
 from palirs.spectra.store import SpectrumStore
 from palirs.vibrations import Harmonic
 
@@ -130,6 +131,11 @@ class StudyResults:
                     row |= each[name]
                 rows.append(row)
         return rows
+
+    def anharmonic(self, molecule: str, by: str) -> list[dict[str, float | str]]:
+        """Return the table of anharmonic levels by the committee or the engine; empty without."""
+        file = anharmonic_directory(self.directory, molecule, by) / "levels.csv"
+        return read_table(file) if file.exists() else []
 
     def figure(self, name: str) -> Path:
         """Return the file of a figure."""

@@ -33,6 +33,11 @@ class Learning:
         and that harmonic intensities of modes above 5 km/mol are off by less than this share on
         average. The dipole model is then trained in every iteration. ``None``: once, at the end,
         and its intensities decide nothing.
+    anharmonic : float or None
+        and that the members' anharmonic fundamentals (GVPT2) differ by less than this standard
+        deviation on average [cm⁻¹]. Half of the frames that are learnt in each iteration are then
+        chosen from the quantum harmonic distribution at the temperature of the study instead of
+        from MD, and some test. ``None``: they decide nothing.
     converge : {"each", "together"}
         ``each``: a molecule that meets all gets no more labels while it does, and the loop ends
         when all do. ``together``: averages over the molecules decide, and until then all get
@@ -55,6 +60,7 @@ class Learning:
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
     forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = 10.0
     intensities: Annotated[float, Field(gt=0, le=100, description="a share")] | None = None
+    anharmonic: Annotated[float, Field(gt=0, le=1e4, description="cm⁻¹")] | None = None
     converge: Literal["each", "together"] = "each"
     split: Annotated[
         Literal["groups", "frames"],

@@ -36,6 +36,11 @@ def check_committee(committee: CommitteeSize, selector: Selector, learning: Lear
             "committee.size = 1: one member has no spread, so no frame is more uncertain than "
             "another; give at least 2, selector=random, or learning.iterations=1"
         )
+    if learning.anharmonic is not None:
+        raise ValueError(
+            "committee.size = 1: one member has no spread, so nothing tells how sure its "
+            "anharmonic levels are; give at least 2, or learning.anharmonic=null"
+        )
     if learning.forces_mae is not None:
         raise ValueError(
             "committee.size = 1: one member has no spread, so no error of its forces can be "

@@ -9,11 +9,10 @@ import numpy as np
 
 from palirs import keys
 from palirs.engines import EngineFailure
-from palirs.learning.completed import last_iteration
+from palirs.learning.completed import anharmonic_directory, last_iteration
 from palirs.learning.iterations import final_committee
 from palirs.recipes import PalirsError
 from palirs.results.tables import write_table
-from palirs.study.anharmonic import directory_of
 from palirs.study.references import label_counters, reference_vibrations
 from palirs.study.session import Session
 from palirs.study.task import task
@@ -57,11 +56,11 @@ def anharmonic(
         raise PalirsError(f"task.gap = {gap:g}, task.shift = {shift:g}: above 0")
     references = reference_vibrations(session)
     settings = {"step": step, "extrapolate": extrapolate}
-    calculate(session, references, by, settings, Resonances(gap, shift))
+    anharmonic_levels(session, references, by, settings, Resonances(gap, shift))
     report(session, references)
 
 
-def calculate(
+def anharmonic_levels(
     session: Session,
     references: Sequence[Harmonic],
     by: str = "committee",
@@ -77,7 +76,7 @@ def calculate(
     with session.journal.stage("anharmonic", **counters):
         for reference in references:
             name = str(reference.atoms.info[keys.MOLECULE])
-            place = directory_of(session.directory, name, by)
+            place = anharmonic_directory(session.directory, name, by)
             try:
                 result = _result(session, reference, by, settings, resonances, place)
             except (PalirsError, EngineFailure) as error:  # the other molecules may do

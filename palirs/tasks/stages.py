@@ -9,6 +9,7 @@ from palirs.spectra.files import write_csv
 from palirs.study.references import reference_vibrations
 from palirs.study.session import Session
 from palirs.study.task import task
+from palirs.tasks.levels import anharmonic_levels
 from palirs.tasks.prediction import publish
 from palirs.tasks.reports import report
 from palirs.tasks.spectral import produce, production, write_spectra
@@ -24,6 +25,7 @@ def study(session: Session) -> None:
     cheap = pretrain(session)
     references = reference_vibrations(session, cheap)
     learn(session, references)
+    anharmonic_levels(session, references)
     if not session.settings.engine.gives_dipole:
         log.warning(
             "%s declares no dipole: there is no spectrum to be made, the study ends with its "

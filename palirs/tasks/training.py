@@ -225,6 +225,8 @@ def _missing(goals: Learning, state: LearningState) -> str:
         if state.stalled:
             return f"{goal} is not reached"
         return f"whether {goal} is reached is not known, no exploration came after"
-    if state.harmonic.converged(replace(goals, intensities=None)):
+    if state.harmonic.converged(replace(goals, anharmonic=None)):
+        return f"learning.anharmonic={goals.anharmonic:g} is not reached"
+    if state.harmonic.converged(replace(goals, anharmonic=None, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"
     return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached"

@@ -38,7 +38,7 @@ def trajectories(temperatures=(300.0, 500.0), replicas=2, frames=200, started=Tr
 def setup(**changes):
     settings = {"split": "groups", "frames": 10, "share": 0.2, "kelvin": 300.0, **changes}
     return SimpleNamespace(
-        learning=SimpleNamespace(split=settings["split"]),
+        learning=SimpleNamespace(split=settings["split"], anharmonic=settings.get("anharmonic")),
         selector=Selector(choice=Distant(), per="molecule", frames=settings["frames"]),
         temperature=settings["kelvin"],
         seed=1,

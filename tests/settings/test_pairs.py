@@ -338,6 +338,7 @@ def test_goals_can_be_reached(engine, learning, spectrum, selector, says):
             "at least 2, selector=random",
         ),
         (Selector(choice=RandomFrames()), Learning(forces_mae=10.0), "learning.forces_mae=null"),
+        (Selector(choice=RandomFrames()), Learning(anharmonic=5.0), "learning.anharmonic=null"),
     ],
 )
 def test_one_member_has_no_spread(selector, learning, says):

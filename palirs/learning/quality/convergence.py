@@ -12,6 +12,7 @@ from palirs.settings import Learning
 EXPECTED = "exploration.force_error_meV_per_A"
 FREQUENCY, FAILED = "harmonic.mae_cm1", "harmonic.failed"
 INTENSITY, STRONG_INTENSITY = "harmonic.intensity_mae_km_per_mol", "harmonic.intensity_relative"
+ANHARMONIC = "anharmonic.spread_cm1"
 """Metrics; those of one molecule have its name behind them."""
 
 
@@ -35,6 +36,9 @@ class HarmonicErrors:
         not compared, 0 where no mode is strong.
     intensities : dict
         That of each molecule that was compared.
+    anharmonic : dict
+        Standard deviation of the members' anharmonic fundamentals of each molecule that has them,
+        mean over the modes [cm⁻¹].
     """
 
     frequency: float = np.nan
@@ -42,6 +46,7 @@ class HarmonicErrors:
     failed: int = 1
     intensity: float = np.inf
     intensities: dict[str, float] = field(default_factory=dict)
+    anharmonic: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, float]) -> "HarmonicErrors":
@@ -61,6 +66,7 @@ class HarmonicErrors:
                 name: _larger(strong.get(name, 0.0), held_out_strong.get(name, 0.0))
                 for name in compared
             },
+            _by_molecule(metrics, ANHARMONIC),
         )
 
     def converged(self, goals: Learning) -> bool:
@@ -69,14 +75,21 @@ class HarmonicErrors:
             return False
         if goals.converge == "each":
             return all(self.molecule_converged(name, goals) for name in self.frequencies)
-        return self.frequency < goals.harmonic_mae and (
-            goals.intensities is None or self.intensity < goals.intensities
+        spread = np.mean([self.anharmonic.get(name, np.inf) for name in self.frequencies])
+        return (
+            self.frequency < goals.harmonic_mae
+            and (goals.intensities is None or self.intensity < goals.intensities)
+            and (goals.anharmonic is None or bool(spread < goals.anharmonic))
         )
 
     def molecule_converged(self, molecule: str, goals: Learning) -> bool:
         """Tell whether the errors of one molecule are below the goals."""
-        return self.frequencies.get(molecule, np.inf) < goals.harmonic_mae and (
-            goals.intensities is None or self.intensities.get(molecule, np.inf) < goals.intensities
+        intensity = self.intensities.get(molecule, np.inf)
+        spread = self.anharmonic.get(molecule, np.inf)
+        return (
+            self.frequencies.get(molecule, np.inf) < goals.harmonic_mae
+            and (goals.intensities is None or intensity < goals.intensities)
+            and (goals.anharmonic is None or spread < goals.anharmonic)
         )
 
 

@@ -1,13 +1,12 @@
 """Harmonic frequencies and intensities by committee and dipole model, against the engine's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
-from scipy.optimize import linear_sum_assignment
 
 from palirs import keys
 from palirs.mace.models.committee import Committee
@@ -15,6 +14,7 @@ from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.predictor import Predictor
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
+from palirs.vibrations.matching import in_order_of
 
 ELSEWHERE = 0.3
 """With an atom further than this from the engine's optimum [Å] the committee is in another minimum,
@@ -200,22 +200,7 @@ def own_vibrations(
     source = committee.double() if dipole is None else Predictor(committee.double(), dipole)
     analyses = [partial(_own_vibrations, reference) for reference in references]
     return {
-        str(reference.atoms.info[keys.MOLECULE]): _in_order_of(reference, own)
+        str(reference.atoms.info[keys.MOLECULE]): in_order_of(reference, own)
         for reference, own in zip(references, together(analyses, source), strict=True)
         if isinstance(own, Harmonic)
     }
-
-
-def _in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
-    _, order = linear_sum_assignment(-overlap(reference, own))
-    intensities = None if own.intensities is None else own.intensities[order]
-    return replace(
-        own, frequencies=own.frequencies[order], modes=own.modes[order], intensities=intensities
-    )
-
-
-def overlap(a: Harmonic, b: Harmonic) -> np.ndarray:
-    """Return the squared overlap of mass-weighted modes in one orientation, ``[modes, modes]``."""
-    roots = np.sqrt(a.atoms.get_masses())[None, :, None]
-    first, second = ((each.modes * roots).reshape(len(each.modes), -1) for each in (a, b))
-    return (first @ second.T) ** 2

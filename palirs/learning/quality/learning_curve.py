@@ -91,11 +91,15 @@ def _over_goals(metrics: Mapping[str, float], forces: float, goals: Learning) ->
     """Return every error over its goal; infinite where it is unknown."""
     harmonic = HarmonicErrors.from_metrics(metrics)
     frequencies, intensities = harmonic.frequencies, harmonic.intensities
+    spreads = {name: harmonic.anharmonic.get(name, np.inf) for name in frequencies}
     if goals.converge == "together":
+        spreads = {"": float(np.mean(list(spreads.values())))}
         frequencies, intensities = {"": harmonic.frequency}, {"": harmonic.intensity}
     shares = {f"frequencies {k}": v / max(goals.harmonic_mae, 1e-9) for k, v in frequencies.items()}
     if goals.intensities is not None:
         shares |= {f"intensities {k}": v / goals.intensities for k, v in intensities.items()}
+    if goals.anharmonic is not None:
+        shares |= {f"anharmonic {k}": v / goals.anharmonic for k, v in spreads.items()}
     if goals.forces_mae is not None:
         shares["forces"] = forces / goals.forces_mae
     if harmonic.failed:

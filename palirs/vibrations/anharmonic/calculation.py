@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from palirs.molecules import on_grid
 from palirs.vibrations.analysis import Harmonic, Source, harmonic, optimise
 from palirs.vibrations.anharmonic.force_field import SLOW, Displacements, ForceField
 from palirs.vibrations.anharmonic.levels import Level, Levels, Resonances, solve
+from palirs.vibrations.matching import in_order_of
 
 FMAX = 1e-5
 """Largest force at the optimum of a model [eV/Å]; at 1e-3 soft modes are off by several cm⁻¹."""
@@ -180,12 +180,12 @@ def anharmonic(
     """
     settings = {"step": step, "extrapolate": extrapolate, "complete": complete}
     if members:
-        vibrations = tight(vibrations, source)
+        vibrations = in_order_of(vibrations, tight(vibrations, source))
     modes, field, coarse = _fields(vibrations, source, settings)
     own = []
     for member in members:
-        _, member_field, _ = _fields(tight(vibrations, member), member, settings)
-        own.append(matched(member_field, field))
+        matched = in_order_of(vibrations, tight(vibrations, member))
+        own.append(_fields(matched, member, settings)[1])
     return Anharmonic.of(vibrations, modes, field, coarse, own, resonances)
 
 
@@ -211,19 +211,6 @@ def _fields(
     displacements = Displacements(chosen, **settings)
     results = source.calculate(displacements.frames())
     return (modes, *displacements.fields(np.array([result.forces for result in results])))
-
-
-def matched(field: ForceField, mean: ForceField) -> ForceField:
-    """Return a force field with its modes in the order of those of another that overlap most."""
-    overlap = np.einsum("inx,n,jnx->ij", mean.modes, mean.atoms.get_masses(), field.modes)
-    _, order = linear_sum_assignment(-(overlap**2))
-    return ForceField(
-        field.atoms,
-        field.wavenumbers[order],
-        field.modes[order],
-        field.cubic[np.ix_(order, order, order)],
-        field.quartic[np.ix_(order, order, order, order)],
-    )
 
 
 def level_name(level: Level, modes: np.ndarray) -> str:

@@ -141,7 +141,7 @@ class Displacements:
     complete: bool = True
 
     def __post_init__(self):
-        slowest = self.vibrations.frequencies[0]
+        slowest = self.vibrations.frequencies.min()
         if slowest < SLOW:
             name = self.vibrations.atoms.info.get(keys.MOLECULE)
             kind = f"{abs(slowest):.0f}{'i' if slowest < 0 else ''} cm⁻¹"
@@ -294,7 +294,9 @@ def _spread(three: np.ndarray) -> np.ndarray:
 
 def degenerate_sets(wavenumbers: np.ndarray) -> np.ndarray:
     """Return the number of the degenerate set that each mode belongs to, ``[M]``."""
-    return np.concatenate([[0], np.cumsum(np.abs(np.diff(wavenumbers)) > DEGENERATE)])
+    order = np.argsort(wavenumbers)
+    sets = np.concatenate([[0], np.cumsum(np.diff(wavenumbers[order]) > DEGENERATE)])
+    return sets[np.argsort(order)]
 
 
 def unit_displacements(wavenumbers: np.ndarray) -> np.ndarray:

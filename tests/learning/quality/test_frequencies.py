@@ -12,11 +12,11 @@ from palirs.learning.quality.frequencies import (
     compare_frequencies,
     displacement,
     intensities_in_words,
-    overlap,
     own_vibrations,
 )
 from palirs.settings import Learning
 from palirs.vibrations import minimum
+from palirs.vibrations.matching import overlap
 
 
 class AsCommittee(TBLite):

@@ -1,0 +1,76 @@
+"""Sections of the report on anharmonic levels."""
+
+from collections.abc import Mapping, Sequence
+
+from palirs.report.sections import Section
+from palirs.results import StudyResults
+
+SOURCES = ("committee", "engine")
+Row = Mapping[str, float | str]
+
+
+def levels(results: StudyResults) -> list[Section]:
+    """Return the fundamentals of each molecule by committee and engine, if they were calculated."""
+    sections = []
+    for molecule in results.references:
+        tables = {by: results.anharmonic(molecule, by) for by in SOURCES}
+        if not any(tables.values()):
+            continue
+        first = tables["committee"] or tables["engine"]
+        others = {str(row["level"]): row for row in tables["engine"]}
+        rows = [
+            _in_words(row, others.get(str(row["level"])) if tables["committee"] else None)
+            for row in first
+            if "motion" in row
+        ]
+        whose = "the committee" if tables["committee"] else "the engine"
+        sections.append(
+            Section(
+                f"Anharmonic levels of {molecule} (cm⁻¹)",
+                rows=rows,
+                note=_note(whose, bool(tables["committee"])),
+            )
+        )
+    return sections
+
+
+def fundamentals(rows: Sequence[Row]) -> dict[int, str]:
+    """Return the anharmonic fundamental of each mode, numbered from 1, as text with its spread."""
+    return {
+        int(str(row["level"])[1:]): _with_spread(row)
+        for row in rows
+        if "motion" in row and "anharmonic_cm1" in row
+    }
+
+
+def _in_words(row: Row, engine: Row | None) -> dict[str, object]:
+    text: dict[str, object] = {
+        "level": row["level"],
+        "motion": row["motion"],
+        "harmonic": f"{row['harmonic_cm1']:.1f}",
+        "anharmonic": _with_spread(row),
+    }
+    if engine is not None:
+        text["engine's anharmonic"] = _with_spread(engine)
+    text["mixed with"] = row.get("with", "")
+    text["caveat"] = row.get("caveat", "")
+    return text
+
+
+def _with_spread(row: Row) -> str:
+    value, spread = row.get("anharmonic_cm1"), row.get("spread_cm1")
+    if not isinstance(value, float) or value != value:
+        return "–"
+    known = isinstance(spread, float) and spread == spread
+    return f"{value:.1f} ± {spread:.1f}" if known else f"{value:.1f}"
+
+
+def _note(whose: str, spread: bool) -> str:
+    text = (
+        "By second-order perturbation theory with resonances (GVPT2) from the quartic force field "
+        f"of {whose}, for nuclei that are quantum; MD moves them classically and misses most of "
+        "the shift of X–H stretches. Levels of two quanta are in levels.csv."
+    )
+    if spread:
+        text += " ± is the standard deviation of the members of the committee."
+    return text

@@ -1,0 +1,29 @@
+"""Pairing of the normal modes of a molecule by two potentials."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from palirs.vibrations.analysis import Harmonic
+
+
+def in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
+    """Return vibrations with each mode in the place of the reference's that it overlaps with."""
+    _, order = linear_sum_assignment(-overlap(reference, own))
+    intensities = None if own.intensities is None else own.intensities[order]
+    derivatives = None if own.dipole_derivatives is None else own.dipole_derivatives[order]
+    return replace(
+        own,
+        frequencies=own.frequencies[order],
+        modes=own.modes[order],
+        intensities=intensities,
+        dipole_derivatives=derivatives,
+    )
+
+
+def overlap(a: Harmonic, b: Harmonic) -> np.ndarray:
+    """Return the squared overlap of mass-weighted modes in one orientation, ``[modes, modes]``."""
+    roots = np.sqrt(a.atoms.get_masses())[None, :, None]
+    first, second = ((each.modes * roots).reshape(len(each.modes), -1) for each in (a, b))
+    return (first @ second.T) ** 2
