@@ -29,7 +29,12 @@ UNITS = {
     "_K": "K",
     "_s": "s",
 }
-SPECTRA = {"ml": "prediction", "ref": "reference MD", "exp": "experiment"}
+SPECTRA = {
+    "ml": "prediction",
+    "ref": "reference MD",
+    "exp": "experiment",
+    "moved": "prediction with quantum shifts",
+}
 WORDS = {
     "mae": "MAE",
     "rmse": "RMSE",
@@ -141,7 +146,7 @@ def cell(value: object) -> str:
 
 def head(key: str) -> str:
     """Return the heading of a column: ``forces MAE (meV/Å)`` for ``forces.mae_meV_per_A``."""
-    score = re.fullmatch(r"(pcc|wd)_(ml|ref|exp)_(ml|ref|exp)(_equal)?(_scaled)?", key)
+    score = re.fullmatch(r"(pcc|wd)_(ml|ref|exp|moved)_(ml|ref|exp)(_equal)?(_scaled)?", key)
     if score:
         kind, a, b, equal, scaled = score.groups()
         pair = f"{SPECTRA[a]} and {SPECTRA[b]}"

@@ -96,9 +96,9 @@ def spectrum(
         *[2.4] * (len(drawn) - 1),
         *[1.5 if key == "harmonic" else 2.4 for key in below],
     ]
-    top = (
-        max(_highest(spectra[key].within(*window)) for key in drawn) or 1.0
-    )  # a molecule without a dipole has a flat one
+    curves = [spectra[key] for key in (*drawn, "moved") if key in spectra]
+    top = max(_highest(curve.within(*window)) for curve in curves)
+    top = top or 1.0  # a molecule without a dipole has a flat one
     with rc_context(STYLE):
         figure, axes = subplots(
             len(heights),
@@ -159,6 +159,11 @@ def _curve(
         alpha=faint,
         label=label,
     )
+    if key == "predicted" and "moved" in spectra:
+        moved = spectra["moved"].within(*window)
+        axis.plot(
+            moved.wavenumber, moved.intensity, ":", color="0.2", lw=1.5, label="quantum positions"
+        )
     if equal is not None:
         same = replace(
             equal.within(*window), intensity=equal.within(*window).intensity * 10.0**-power

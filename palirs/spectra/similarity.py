@@ -17,13 +17,16 @@ PAIRS = {
     "ref_exp": ("reference", "experiment"),
     "ml_exp_equal": ("predicted", "equal"),
     "ref_exp_equal": ("reference", "equal"),
+    "moved_exp": ("moved", "experiment"),
+    "moved_exp_equal": ("moved", "equal"),
     "exp_exp_equal": ("experiment", "equal"),
     "ml_exp_equal_scaled": ("predicted_scaled", "equal"),
     "ref_exp_equal_scaled": ("reference_scaled", "equal"),
 }
 """Compared spectra by the suffix of their metrics. ``equal`` is the experiment at the
 resolution of computed spectra; its similarity to ``experiment`` shows what the difference in
-resolution costs the published measures, ``ml_exp`` and ``ref_exp``. ``…_scaled`` are computed
+resolution costs the published measures, ``ml_exp`` and ``ref_exp``. ``moved`` is the prediction
+with its bands moved by quantum shifts. ``…_scaled`` are computed
 spectra whose wavenumbers are multiplied by ``spectrum.frequency_scale``."""
 CONVERGENCE = (("predicted", "reference"), ("predicted", "experiment"), ("reference", "experiment"))
 """Pairs whose similarity is given against the length of the MD of the first."""

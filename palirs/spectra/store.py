@@ -15,8 +15,9 @@ from palirs.spectra.spectrum import Spectrum
 
 log = logging.getLogger(__name__)
 
-COMPUTED = ("predicted", "reference")
-"""Kinds of computed spectra: from MD with the committee, and with the reference engine."""
+COMPUTED = ("predicted", "reference", "moved")
+"""Kinds of computed spectra: from MD with the committee, and with the reference engine; and the
+former with its bands moved by quantum shifts."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SpectrumStore:
         return self.comparison.window
 
     def file(self, molecule: str, kind: str) -> Path:
-        """Return the file of a ``predicted`` or ``reference`` spectrum."""
+        """Return the file of a computed spectrum."""
         return self.directory / "spectra" / f"{molecule}-{self.temperature:g}K-{kind}.csv"
 
     def _densities_file(self, molecule: str, kind: str) -> Path:
@@ -84,6 +85,8 @@ class SpectrumStore:
     def remove(self, molecule: str, kind: str) -> None:
         """Remove a spectrum, if there is one."""
         file = self.file(molecule, kind)
+        if kind == "predicted":
+            self.remove(molecule, "moved")  # which is made of it
         for part in (file, file.with_suffix(".npy"), self._densities_file(molecule, kind)):
             part.unlink(missing_ok=True)
 
@@ -96,7 +99,7 @@ class SpectrumStore:
         return wavenumber, np.array(densities)
 
     def computed(self, molecule: str) -> dict[str, Spectrum]:
-        """Return the ``predicted`` and ``reference`` spectra that exist.
+        """Return the computed spectra that exist, by kind.
 
         Spectra that were made with other settings are left out, with a warning.
         """

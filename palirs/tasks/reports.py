@@ -20,6 +20,7 @@ from palirs.pages import page
 from palirs.pages import report as pages
 from palirs.pages.comparison import write_summary
 from palirs.results import StudyResults
+from palirs.results.shifts import write_moved_spectra
 from palirs.spectra.similarity import in_words
 from palirs.study.identity import growth
 from palirs.study.references import rearrangements, reference_vibrations
@@ -43,6 +44,7 @@ def report(session: Session, references: Sequence[Harmonic]) -> None:
     settings, directory = session.settings, session.directory
     with session.journal.stage("report"):
         results = collect_results(session, references)
+        write_moved_spectra(results)
         config = (directory / "config.yaml").read_text()
         chapters = pages.chapters(results, settings, session.journal, config)
         summary, caveats = _summary(session, results), pages.caveats(results, settings)
