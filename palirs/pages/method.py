@@ -38,6 +38,11 @@ CITED = {
     "schnetpack": "K. T. Schütt et al., J. Chem. Phys. 2023, 158, 144801, doi:10.1063/5.0138367",
     "aspls": "F. Zhang et al., Spectrosc. Lett. 2020, 53, 222, doi:10.1080/00387010.2020.1730908",
     "bootstrap": "B. Efron, Ann. Stat. 1979, 7, 1, doi:10.1214/aos/1176344552",
+    "martin": "J. M. L. Martin et al., J. Chem. Phys. 1995, 103, 2589, doi:10.1063/1.469681",
+    "darling_dennison": "B. T. Darling, D. M. Dennison, Phys. Rev. 1940, 57, 128, "
+    "doi:10.1103/PhysRev.57.128",
+    "vpt2k": "P. R. Franke, J. F. Stanton, G. E. Douberly, J. Phys. Chem. A 2021, 125, 1301, "
+    "doi:10.1021/acs.jpca.0c09526",
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {
@@ -111,7 +116,7 @@ def method(
     trainings, labels : int
         Iterations done, and reference calculations used.
     md : collection of str
-        Kinds of spectra that exist: ``predicted``, ``reference``.
+        What exists: ``predicted`` and ``reference`` spectra, ``anharmonic`` levels.
     """
     references = References()
     settings = {

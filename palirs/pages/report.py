@@ -61,6 +61,8 @@ def chapters(
         for kind in ("predicted", "reference")
         if any(store.file(name, kind).exists() for name in store.molecules)
     ]
+    if any(results.anharmonic(name, "committee") for name in store.molecules):
+        kinds.append("anharmonic")
     text, cited = method(study, store.molecules, len(results.history), labels, kinds)
     return [
         Chapter(

@@ -112,3 +112,12 @@ def test_no_sentence_runs_into_the_next():
     plain, _ = words(study(), ("methanol", "ethanol"))
     assert not re.search(r"[a-z][.,;][A-Za-z]{2}", re.sub(r"doi:\S+", "", plain)), plain
     assert not re.search(r"\d ?ps[a-z]|¹[a-z]", plain), plain
+
+
+def test_anharmonic_levels_are_told_where_there_are_some():
+    plain, cited = words(study("learning.anharmonic=3"), done=("predicted", "anharmonic"))
+    assert "differ by less than 3 cm⁻¹" in plain
+    assert "Anharmonic levels." in plain and "quantum shifts" in plain
+    assert CITED["vpt2k"] in cited
+    plain, cited = words(study())
+    assert "nharmonic" not in plain.replace("anharmonicity", "") and CITED["vpt2k"] not in cited
