@@ -1,6 +1,7 @@
 """Anharmonic levels against exact ones, their symmetry, and what is told of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, reduce
 from itertools import permutations, product
 
@@ -17,8 +18,14 @@ from palirs.units import CM1_PER_EV
 from palirs.vibrations import harmonic, minimum
 from palirs.vibrations.anharmonic import files
 from palirs.vibrations.anharmonic.calculation import Anharmonic, anharmonic, tight
+from palirs.vibrations.anharmonic.couplings import Couplings
 from palirs.vibrations.anharmonic.force_field import Displacements, ForceField
-from palirs.vibrations.anharmonic.levels import Resonances, solve
+from palirs.vibrations.anharmonic.levels import (
+    Resonances,
+    averaged_rotational_constants,
+    solve,
+    squared_couplings,
+)
 
 NEVER = Resonances(gap=0.0)
 
@@ -89,34 +96,115 @@ class Springs:
         return results
 
 
-def exact_levels(field: ForceField, size: int = 13) -> np.ndarray:
-    """Diagonalise the Watson Hamiltonian of a force field in products of harmonic functions.
+class Operators:
+    """Sparse matrices of a force field in products of harmonic functions, of ``size`` each."""
 
-    The moments of inertia are those of equilibrium, as in second-order theory.
-    """
-    omega, count = field.wavenumbers, len(field.wavenumbers)
-    ladder = sparse.diags_array(np.sqrt(np.arange(1, size)), offsets=1)
-    q1, p1 = (ladder + ladder.T) / np.sqrt(2), (ladder.T - ladder) / np.sqrt(2)  # p is i times this
+    def __init__(self, field: ForceField, size: int):
+        self.field, self.size, self.modes = field, size, range(len(field.wavenumbers))
+        ladder = sparse.diags_array(np.sqrt(np.arange(1, size)), offsets=1)
+        # p is i times this
+        q1, p1 = (ladder + ladder.T) / np.sqrt(2), (ladder.T - ladder) / np.sqrt(2)
+        self.q, self.p = ([self.at(one, mode) for mode in self.modes] for one in (q1, p1))
+        self.squares = {(i, j): self.q[i] @ self.q[j] for i, j in product(self.modes, repeat=2)}
 
-    def at(operator, mode: int):
-        parts = [operator if m == mode else sparse.eye_array(size) for m in range(count)]
+    def at(self, operator, mode: int):
+        """Return a one-mode operator in the product basis."""
+        parts = [operator if m == mode else sparse.eye_array(self.size) for m in self.modes]
         return reduce(sparse.kron, parts).tocsr()
 
-    modes = range(count)
-    q, p = ([at(one, mode) for mode in modes] for one in (q1, p1))
-    squares = {(i, j): q[i] @ q[j] for i, j in product(modes, repeat=2)}
-    quanta = sparse.diags_array(np.arange(size) + 0.5)
-    h = sum(omega[i] * at(quanta, i) for i in modes)
-    for i, j, k in product(modes, repeat=3):
-        h = h + field.cubic[i, j, k] / 6 * (squares[i, j] @ q[k])
-    for i, j, k, m in product(modes, repeat=4):
-        h = h + field.quartic[i, j, k, m] / 24 * (squares[i, j] @ squares[k, m])
-    for constant, zeta in zip(field.rotational_constants, field.coriolis, strict=True):
-        pairs = product(modes, repeat=2)
-        pi = sum(zeta[i, j] * np.sqrt(omega[j] / omega[i]) * (q[i] @ p[j]) for i, j in pairs)
-        h = h - constant * (pi @ pi) - constant / 4 * sparse.eye_array(size**count)
-    h = h.toarray()
-    return np.linalg.eigvalsh((h + h.T) / 2)
+    def harmonic(self):
+        """Return Σ ω (n + ½)."""
+        quanta = sparse.diags_array(np.arange(self.size) + 0.5)
+        return sum(w * self.at(quanta, i) for i, w in enumerate(self.field.wavenumbers))
+
+    def cubic(self):
+        """Return the cubic terms."""
+        return sum(
+            self.field.cubic[i, j, k] / 6 * (self.squares[i, j] @ self.q[k])
+            for i, j, k in product(self.modes, repeat=3)
+        )
+
+    def quartic(self):
+        """Return the quartic terms."""
+        return sum(
+            self.field.quartic[i, j, k, m] / 24 * (self.squares[i, j] @ self.squares[k, m])
+            for i, j, k, m in product(self.modes, repeat=4)
+        )
+
+    def angular_momentum(self, axis: int):
+        """Return the vibrational angular momentum, without its factor i."""
+        zeta, omega = self.field.coriolis[axis], self.field.wavenumbers
+        return sum(
+            zeta[i, j] * np.sqrt(omega[j] / omega[i]) * (self.q[i] @ self.p[j])
+            for i, j in product(self.modes, repeat=2)
+        )
+
+    def rotation(self):
+        """Return Σ B π²."""
+        turns = [self.angular_momentum(axis) for axis in range(3)]
+        pairs = zip(self.field.rotational_constants, turns, strict=True)
+        return sum(-constant * (pi @ pi) for constant, pi in pairs)
+
+
+def exact_levels(field: ForceField, size: int = 10) -> np.ndarray:
+    """Diagonalise the Watson Hamiltonian, with the moments of inertia of equilibrium [cm⁻¹]."""
+    o = Operators(field, size)
+    h = (o.harmonic() + o.cubic() + o.quartic() + o.rotation()).toarray()
+    return np.linalg.eigvalsh((h + h.T) / 2) - field.rotational_constants.sum() / 4
+
+
+def test_the_effective_hamiltonian_is_that_of_the_operators():
+    field, size = random_field(0.5, (1100.0, 1530.0, 2750.0)), 9
+    o = Operators(field, size)
+    levels = [n for n in product(range(4), repeat=3) if sum(n) <= 3]
+    places = [int(np.ravel_multi_index(n, (size,) * 3)) for n in levels]
+    energies, v = o.harmonic().diagonal(), o.cubic().toarray()[places]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(v != 0, v / (energies[places][:, None] - energies[None]), 0.0)
+    expected = (v @ shares.T + shares @ v.T) / 2
+    expected += (o.quartic() + o.rotation()).toarray()[np.ix_(places, places)]
+    effective = Couplings(field).second_order(levels, least=0.0)
+    # levels that differ by more than four quanta are never coupled
+    quanta = np.array(levels)
+    near = np.abs(quanta[:, None] - quanta[None]).sum(axis=2) <= 4
+    np.testing.assert_allclose(effective[near], expected[near], atol=1e-8)
+    assert np.abs(expected[near]).max() > 10
+
+
+def test_coriolis_coupling_of_the_rotational_constants():
+    field = random_field(1.0)
+    still = ForceField(field.atoms, field.wavenumbers, field.modes, 0 * field.cubic, field.quartic)
+    uncoupled = replace(still)
+    uncoupled.__dict__["coriolis"] = np.zeros_like(field.coriolis)
+    change = averaged_rotational_constants(still) - averaged_rotational_constants(uncoupled)
+    o = Operators(still, 6)
+    for axis, constant in enumerate(field.rotational_constants):
+        # the energy of B (J − π)² for a small J about the axis goes as B_eff J²
+        j, pi = 0.2, 1j * o.angular_momentum(axis).toarray()
+        own = o.harmonic().toarray()
+        there, here = (np.linalg.eigvalsh(own - 2 * constant * turn * pi)[0] for turn in (j, 0.0))
+        assert change[axis] == pytest.approx((there - here) / j**2, rel=0.02, abs=1e-6)
+    assert np.abs(change).max() > 1e-3
+
+
+def test_which_modes_resonate_does_not_depend_on_how_degenerate_ones_are_mixed(by_gfn2):
+    field = by_gfn2("acetonitrile").force_field
+    turn = np.eye(len(field.wavenumbers))
+    for i, angle in ((0, 0.5), (3, 1.1), (6, -0.4), (9, 2.0)):
+        c, s = np.cos(angle), np.sin(angle)
+        turn[i : i + 2, i : i + 2] = [[c, -s], [s, c]]
+    turned = ForceField(
+        field.atoms,
+        field.wavenumbers,
+        np.einsum("ij,jnx->inx", turn, field.modes),
+        np.einsum("ia,jb,kc,abc->ijk", turn, turn, turn, field.cubic, optimize=True),
+        np.einsum("ia,jb,kc,ld,abcd->ijkl", *[turn] * 4, field.quartic, optimize=True),
+    )
+    here, there = squared_couplings(field), squared_couplings(turned)
+    assert here == pytest.approx(there, rel=1e-3, abs=1e-2)
+    assert Resonances().fermi(turned) == Resonances().fermi(field)
+    before, after = (np.sort(solve(each).fundamentals) for each in (field, turned))
+    np.testing.assert_allclose(after, before, atol=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +238,21 @@ def test_a_fermi_resonance_is_coupled_instead_of_perturbed():
     third = levels.quanta.index((0, 0, 1))
     assert 0.5 < levels.weights[third] < 0.9
     assert list(levels.partners[third]) == [(2, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("wavenumbers", "modes", "divisor"),
+    [((1000.0, 1500.0, 2050.0), (2, 0, 0), 256), ((1000.0, 1600.0, 2650.0), (2, 0, 1), 64)],
+)
+def test_the_test_of_a_fermi_resonance_is_that_of_martin(wavenumbers, modes, divisor):
+    field = random_field(1.0, wavenumbers)  # 50 cm⁻¹ from resonance
+    field.cubic[:] = 0
+    limit = (divisor * 50.0**3) ** 0.25
+    for factor, found in ((0.99, ()), (1.01, (modes,))):
+        for order in permutations(modes):
+            field.cubic[order] = factor * limit
+        assert Resonances().fermi(field) == found
+        assert Resonances(gap=40.0).fermi(field) == ()
 
 
 @pytest.fixture(scope="module")

@@ -52,18 +52,8 @@ class Resonances:
         """
         sets = degenerate_sets(force_field.wavenumbers)
         omega = np.array([force_field.wavenumbers[sets == one].mean() for one in sets])
-        triples = [
-            (i, j, k)
-            for i in range(len(omega))
-            for j, k in combinations_with_replacement(range(len(omega)), 2)
-            if sets[i] not in (sets[j], sets[k])
-        ]
-        squares: dict[tuple[int, int, int], float] = defaultdict(float)
-        for i, j, k in triples:
-            factor = 16 if j == k else 8
-            squares[sets[i], sets[j], sets[k]] += force_field.cubic[i, j, k] ** 2 / factor
-        found = []
-        for i, j, k in triples:
+        squares, found = squared_couplings(force_field), []
+        for i, j, k in _triples(sets):
             gap = max(abs(omega[i] - omega[j] - omega[k]), 1e-9)
             strength = squares[sets[i], sets[j], sets[k]] ** 2
             if gap <= self.gap and strength >= self.shift * gap**3:
@@ -260,6 +250,28 @@ def _partners(levels: list[Level], shares: np.ndarray, own: int) -> dict[Level, 
         for place in order
         if place != own and shares[place] > 0.05
     }
+
+
+def squared_couplings(force_field: ForceField) -> dict[tuple[int, int, int], float]:
+    """Return Σ ⟨i|V|jk⟩² over the members of three degenerate sets, by their numbers [cm⁻²].
+
+    They do not depend on how degenerate modes are mixed.
+    """
+    sets, squares = degenerate_sets(force_field.wavenumbers), defaultdict(float)
+    for i, j, k in _triples(sets):
+        factor = 16 if j == k else 8
+        squares[sets[i], sets[j], sets[k]] += force_field.cubic[i, j, k] ** 2 / factor
+    return dict(squares)
+
+
+def _triples(sets: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return the modes (i, j ≤ k) that may resonate, i of another set than j and k."""
+    return [
+        (i, j, k)
+        for i in range(len(sets))
+        for j, k in combinations_with_replacement(range(len(sets)), 2)
+        if sets[i] not in (sets[j], sets[k])
+    ]
 
 
 def averaged_rotational_constants(force_field: ForceField) -> np.ndarray:
