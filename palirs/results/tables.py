@@ -8,6 +8,7 @@ from pathlib import Path
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV, atomically; a column for every key that any of them has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(
