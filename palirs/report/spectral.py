@@ -145,6 +145,9 @@ def _of_molecule(
         for kind, vibrations in (("reference", reference), ("predicted", predicted))
         if vibrations is not None and vibrations.intensities is not None
     }
+    anharmonic = results.fundamentals(molecule)
+    if anharmonic is not None and "predicted" in sticks:
+        sticks["moved"] = (anharmonic, sticks["predicted"][1])
     title = f"{molecule}, {store.temperature:g} K"
     drawn = spectral_figures.spectrum(title, shown, store.window, notes, rows, sticks)
     by_md = densities is not None

@@ -87,7 +87,8 @@ def spectrum(
     bands : sequence of mapping
         Rows of :func:`palirs.production.assign`, whose assignments are written at the bands.
     sticks : mapping, optional
-        Harmonic wavenumbers [cm⁻¹] and intensities [km/mol] by ``predicted`` and ``reference``.
+        Harmonic wavenumbers [cm⁻¹] and intensities [km/mol] by ``predicted`` and ``reference``, and
+        ``moved``: anharmonic wavenumbers.
     """
     drawn = [key for key in ("predicted", "reference") if key in spectra]
     below = (["harmonic"] if sticks else []) + (["experiment"] if "experiment" in spectra else [])
@@ -162,7 +163,12 @@ def _curve(
     if key == "predicted" and "moved" in spectra:
         moved = spectra["moved"].within(*window)
         axis.plot(
-            moved.wavenumber, moved.intensity, ":", color="0.2", lw=1.5, label="quantum positions"
+            moved.wavenumber,
+            moved.intensity,
+            ":",
+            color="0.2",
+            lw=1.5,
+            label="bands moved by quantum shifts",
         )
     if equal is not None:
         same = replace(
@@ -211,6 +217,7 @@ def _sticks(
     looks = {
         "reference": (REFERENCE, "harmonic, engine", "o", 3.2),
         "predicted": (PREDICTED, "harmonic, palirs", "D", 1.4),
+        "moved": ("0.55", "anharmonic, palirs", "^", 1.0),
     }
     for key, (tint, label, marker, width) in looks.items():
         if key in sticks:
@@ -225,7 +232,7 @@ def _sticks(
     axis.legend(
         loc="lower left",
         bbox_to_anchor=(0, 0.97),
-        ncols=2,
+        ncols=3,
         borderaxespad=0,
         fontsize=10.5,
         handletextpad=0.2,

@@ -137,6 +137,21 @@ class StudyResults:
         file = anharmonic_directory(self.directory, molecule, by) / "levels.csv"
         return read_table(file) if file.exists() else []
 
+    def fundamentals(self, molecule: str) -> np.ndarray | None:
+        """Return the committee's anharmonic fundamentals in the order of the modes, ``[modes]``.
+
+        NaN where there is none [cm⁻¹]; ``None`` if they were not calculated.
+        """
+        levels = self.anharmonic(molecule, "committee")
+        if not levels:
+            return None
+        values = np.full(len(self.references[molecule].frequencies), np.nan)
+        for row in levels:
+            value = row.get("anharmonic_cm1")
+            if "motion" in row and isinstance(value, float):
+                values[int(str(row["level"])[1:]) - 1] = value
+        return values
+
     def figure(self, name: str) -> Path:
         """Return the file of a figure."""
         return self.directory / "figures" / f"{name}.png"
