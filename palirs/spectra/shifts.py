@@ -53,17 +53,11 @@ def moved_by_modes(
         )
         return rest + sum(parts)
 
-    blocks, error = spectrum.blocks, None
-    if blocks is not None:
-        blocks = np.array([moved(block) for block in blocks])
-        error = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else None
-    return replace(
-        spectrum,
-        intensity=moved(spectrum.intensity),
-        error=error,
-        blocks=blocks,
-        label=f"{spectrum.label}, bands moved by quantum shifts",
-    )
+    label = f"{spectrum.label}, bands moved by quantum shifts"
+    whole = replace(spectrum, intensity=moved(spectrum.intensity), error=None, label=label)
+    if spectrum.blocks is None:
+        return whole
+    return whole.with_blocks(np.array([moved(block) for block in spectrum.blocks]))
 
 
 def median(wavenumber: np.ndarray, density: np.ndarray) -> float:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from palirs.spectra.files import read_csv, write_csv
+from palirs.spectra.jcampdx import write_jcamp
+from palirs.spectra.lags import line_width
 from palirs.spectra.measured.baseline import measured
 from palirs.spectra.similarity import Comparison
 from palirs.spectra.spectrum import Spectrum
@@ -80,6 +82,16 @@ class SpectrumStore:
             write_csv(
                 self._densities_file(molecule, kind), {"wavenumber_cm1": wavenumber, **columns}
             )
+        if spectrum.unit == "km/mol per cm⁻¹":
+            made = self.comparison
+            write_jcamp(
+                file.with_suffix(".jdx"),
+                spectrum,
+                title=molecule,
+                temperature=self.temperature,
+                resolution=line_width(made.max_lag, made.lag_window, made.friction),
+                method=made.made,
+            )
         write_csv(file, spectrum)  # last: without it there is no spectrum
 
     def remove(self, molecule: str, kind: str) -> None:
@@ -87,7 +99,8 @@ class SpectrumStore:
         file = self.file(molecule, kind)
         if kind == "predicted":
             self.remove(molecule, "moved")  # which is made of it
-        for part in (file, file.with_suffix(".npy"), self._densities_file(molecule, kind)):
+        own = (file, file.with_suffix(".npy"), file.with_suffix(".jdx"))
+        for part in (*own, self._densities_file(molecule, kind)):
             part.unlink(missing_ok=True)
 
     def densities(self, molecule: str, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
