@@ -11,7 +11,6 @@ from palirs.labels import Labeller
 from palirs.learning.completed import complete_iterations, read_dataset
 from palirs.learning.loop import learn
 from palirs.learning.modes import learnt_derivatives
-from palirs.learning.quality.frequencies import displacement
 from palirs.learning.state import LearningSetup
 from palirs.mace.models.files import dipole_files
 from palirs.mace.training.committees import train_dipoles
@@ -20,6 +19,7 @@ from palirs.sampling import InitialSamples, ThermalSamples
 from palirs.selection import RandomFrames, Selector
 from palirs.settings import Learning, Models, Pretraining
 from palirs.vibrations import Harmonic
+from palirs.vibrations.matching import displacement
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from palirs import keys
 from palirs.geometry.distinct import StructureIndex, distances, sorted_distances
 from palirs.learning.quality.convergence import ANHARMONIC
-from palirs.learning.splits import TEST
+from palirs.learning.splits import TEST, TRAIN
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.mace.models.committee import Committee
 from palirs.molecules import on_grid
@@ -38,7 +38,7 @@ def anharmonic_spread(committee: Committee, references: Sequence[Harmonic]) -> d
     for reference in references:
         name = str(reference.atoms.info[keys.MOLECULE])
         try:
-            result = anharmonic(reference, source, source.alone())
+            result = anharmonic(reference, source, source.alone(), quanta=1)
         except PalirsError as error:
             log.warning("%s: no anharmonic levels: %s", name, error)
             continue
@@ -70,6 +70,8 @@ def quantum_frames(
         for atoms in draws[:tests]:
             atoms.info[keys.SPLIT] = TEST
         chosen = _chosen(draws[tests:], committee, setup, state, learnt, rng)
+        for atoms in chosen:
+            atoms.info[keys.SPLIT] = TRAIN
         frames += [frame for frame in (*chosen, *draws[:tests]) if index.add(frame)]
     return frames
 
@@ -81,7 +83,7 @@ def _drawn(
     count: int,
     rng: np.random.Generator,
 ) -> list[Atoms]:
-    samples = ThermalSamples("quantum", (setup.temperature,), per_mode=1, least=count)
+    samples = ThermalSamples("quantum", (setup.temperature,), per_mode=1, least=count, turned=0.0)
     drawn = []
     for number, atoms in enumerate(samples.sample(reference, rng)):
         frame = on_grid(atoms)

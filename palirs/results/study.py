@@ -1,5 +1,6 @@
 """The results of a study, for its report."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from palirs.mace.models.dipole import DipoleModel
 from palirs.results.tables import read_table
 from palirs.spectra.store import SpectrumStore
 from palirs.vibrations import Harmonic
+from palirs.vibrations.anharmonic.calculation import MIXED
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,21 @@ class StudyResults:
         return read_table(file) if file.exists() else []
 
     def fundamentals(self, molecule: str) -> np.ndarray | None:
-        """Return the committee's anharmonic fundamentals in the order of the modes, ``[modes]``.
+        """Return where the committee's fundamentals are in the order of the modes, ``[modes]``.
 
-        NaN where there is none [cm⁻¹]; ``None`` if they were not calculated.
+        Of a mixed level that is its energy without the resonance, about which its intensity lies.
+        NaN for modes that perturbation theory does not know [cm⁻¹]; ``None`` if there are no levels
+        by this committee.
         """
         levels = self.anharmonic(molecule, "committee")
         if not levels:
             return None
         values = np.full(len(self.references[molecule].frequencies), np.nan)
         for row in levels:
-            value = row.get("anharmonic_cm1")
-            if "motion" in row and isinstance(value, float):
+            mixed = float(row.get("share", 1.0)) < MIXED
+            value = row.get("deperturbed_cm1" if mixed else "anharmonic_cm1")
+            unsure = re.search("mode below|steps differ", str(row.get("caveat", "")))
+            if "motion" in row and isinstance(value, float) and not unsure:
                 values[int(str(row["level"])[1:]) - 1] = value
         return values
 

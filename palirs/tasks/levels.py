@@ -3,14 +3,17 @@
 import json
 import logging
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from palirs import keys
 from palirs.engines import EngineFailure
+from palirs.labels.record import structure_key
 from palirs.learning.completed import anharmonic_directory, last_iteration
 from palirs.learning.iterations import final_committee
+from palirs.learning.quality.convergence import ANHARMONIC
 from palirs.recipes import PalirsError
 from palirs.results.tables import write_table
 from palirs.study.references import label_counters, reference_vibrations
@@ -25,7 +28,9 @@ from palirs.vibrations.anharmonic.levels import Resonances
 log = logging.getLogger(__name__)
 
 SOURCES = ("committee", "engine")
-STEPS = (0.02, 0.5)
+ENGINE_FMAX = 1e-4
+"""Largest force at the engine's minimum [eV/Å]; at the reference's it may be ten times as much."""
+STEP_RANGE = (0.02, 0.5)
 """Smallest and largest step: below it is the noise of the forces, above the next terms."""
 
 
@@ -50,10 +55,12 @@ def anharmonic(
     """
     if by not in SOURCES:
         raise PalirsError(f"task.by = {by!r}: {' or '.join(SOURCES)}")
-    if not STEPS[0] <= step <= STEPS[1]:
-        raise PalirsError(f"task.step = {step:g}: between {STEPS[0]:g} and {STEPS[1]:g}")
-    if gap < 0 or shift <= 0:
-        raise PalirsError(f"task.gap = {gap:g}, task.shift = {shift:g}: above 0")
+    if not STEP_RANGE[0] <= step <= STEP_RANGE[1]:
+        raise PalirsError(f"task.step = {step:g}: between {STEP_RANGE[0]:g} and {STEP_RANGE[1]:g}")
+    if gap < 0:
+        raise PalirsError(f"task.gap = {gap:g}: 0 (no resonances) or more, in cm⁻¹")
+    if shift <= 0:
+        raise PalirsError(f"task.shift = {shift:g}: above 0, in cm⁻¹")
     references = reference_vibrations(session)
     settings = {"step": step, "extrapolate": extrapolate}
     anharmonic_levels(session, references, by, settings, Resonances(gap, shift))
@@ -95,18 +102,33 @@ def _result(
     place: Path,
 ) -> Anharmonic:
     """Return the levels of one molecule, from its force fields if they are there."""
-    if files.saved_settings(place) != settings:
-        if by == "engine":
-            result = calculation.anharmonic(
-                reference, session.labeller, complete=False, resonances=resonances, **settings
-            )
-        else:
-            committee = final_committee(session.directory).double()
-            result = calculation.anharmonic(
-                reference, committee, committee.alone(), resonances=resonances, **settings
-            )
-        files.save(result, settings, place)
-    return files.load(place, resonances)
+    name = reference.atoms.info[keys.MOLECULE]
+    iteration = last_iteration(session.directory)
+    weights = [file.read_bytes() for file in sorted(iteration.glob("potential-*.safetensors"))]
+    source = (
+        sha256(b"".join(weights)).hexdigest()
+        if by == "committee"
+        else session.settings.engine.fingerprint
+    )
+    made_with = {**settings, "source": source, "geometry": structure_key(reference.atoms)}
+    if files.saved_settings(place) == made_with:
+        return files.load(place, resonances)
+    if by == "engine":
+        count = len(reference.modes)
+        structures = 2 * count**2 * (2 if settings["extrapolate"] else 1) + 2 * count + 1
+        log.info("%s: some %d structures for the engine, found or paid for", name, structures)
+        minimum = calculation.tight(reference, session.labeller, ENGINE_FMAX)
+        result = calculation.anharmonic(
+            minimum, session.labeller, complete=False, resonances=resonances, **settings
+        )
+    else:
+        committee = final_committee(session.directory).double()
+        members = committee.alone() if len(committee) > 1 else [committee]
+        result = calculation.anharmonic(
+            reference, committee, members, resonances=resonances, **settings
+        )
+    files.save(result, made_with, place)
+    return result
 
 
 def _write(result: Anharmonic, place: Path) -> None:
@@ -118,7 +140,8 @@ def _write(result: Anharmonic, place: Path) -> None:
 def _log(session: Session, name: str, by: str, result: Anharmonic) -> None:
     """Log the zero-point energy and the spread, and what limits the fundamentals."""
     count = len(result.modes)
-    spread = float(np.nanmean(result.spread[:count])) if result.members else np.nan
+    spreads = result.spread[:count][np.isfinite(result.energies()[:count])]
+    spread = float(spreads.mean()) if len(result.members) > 1 and len(spreads) else np.nan
     told = [reasons for reasons in result.reasons()[:count] if reasons]
     log.info(
         "%s: %d fundamentals by %s's VPT2%s; zero-point energy %.0f cm⁻¹; %d with a caveat",
@@ -129,9 +152,9 @@ def _log(session: Session, name: str, by: str, result: Anharmonic) -> None:
         result.levels.zero_point,
         len(told),
     )
-    metrics = {f"anharmonic.{name}.zero_point_cm1": result.levels.zero_point}
+    metrics = {f"anharmonic.zero_point_cm1.{name}": result.levels.zero_point}
     if np.isfinite(spread):
-        metrics[f"anharmonic.{name}.spread_cm1"] = spread
+        metrics[f"{ANHARMONIC}.{name}"] = spread
     if by == "committee":
         step = int(last_iteration(session.directory).name)
         session.tracker.metrics(metrics, step=step)

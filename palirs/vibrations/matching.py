@@ -1,11 +1,17 @@
-"""Pairing of the normal modes of a molecule by two potentials."""
+"""Minima and normal modes of a molecule by two potentials: whether and how they belong together."""
 
 from dataclasses import replace
 
 import numpy as np
+from ase import Atoms
+from ase.build import minimize_rotation_and_translation
 from scipy.optimize import linear_sum_assignment
 
 from palirs.vibrations.analysis import Harmonic
+
+ELSEWHERE = 0.3
+"""With an atom further than this from the optimum of another potential [Å] a molecule is in another
+minimum, which has other modes."""
 
 
 def in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
@@ -20,6 +26,13 @@ def in_order_of(reference: Harmonic, own: Harmonic) -> Harmonic:
         intensities=intensities,
         dipole_derivatives=derivatives,
     )
+
+
+def displacement(atoms: Atoms, target: Atoms) -> float:
+    """Return the largest displacement of an atom between two superposed molecules [Å]."""
+    moved = atoms.copy()
+    minimize_rotation_and_translation(target, moved)
+    return float(np.linalg.norm(moved.positions - target.positions, axis=1).max())
 
 
 def overlap(a: Harmonic, b: Harmonic) -> np.ndarray:

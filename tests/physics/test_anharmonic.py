@@ -163,10 +163,10 @@ def test_the_effective_hamiltonian_is_that_of_the_operators():
         shares = np.where(v != 0, v / (energies[places][:, None] - energies[None]), 0.0)
     expected = (v @ shares.T + shares @ v.T) / 2
     expected += (o.quartic() + o.rotation()).toarray()[np.ix_(places, places)]
-    effective = Couplings(field).second_order(levels, least=0.0)
-    # levels that differ by more than four quanta are never coupled
     quanta = np.array(levels)
-    near = np.abs(quanta[:, None] - quanta[None]).sum(axis=2) <= 4
+    near = np.abs(quanta[:, None] - quanta[None]).sum(axis=2) <= 4  # others are never coupled
+    couplings = Couplings(field)
+    effective = couplings.between(levels, near, least=0.0) + np.diag(couplings.diagonal(levels))
     np.testing.assert_allclose(effective[near], expected[near], atol=1e-8)
     assert np.abs(expected[near]).max() > 10
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from ase import Atoms
-from ase.build import minimize_rotation_and_translation
 
 from palirs import keys
 from palirs.mace.models.committee import Committee
@@ -14,11 +12,8 @@ from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.predictor import Predictor
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic, Source, harmonic, optimise, together
-from palirs.vibrations.matching import in_order_of
+from palirs.vibrations.matching import ELSEWHERE, displacement, in_order_of
 
-ELSEWHERE = 0.3
-"""With an atom further than this from the engine's optimum [Å] the committee is in another minimum,
-which has other modes."""
 STEPS = 200
 """Of an optimisation by the committee, which starts at the engine's optimum."""
 
@@ -107,13 +102,6 @@ def _own_vibrations(reference: Harmonic, source: Source) -> Harmonic | str:
     if (far := displacement(geometry, reference.atoms)) > ELSEWHERE:
         return f"the committee's optimum is another one, an atom lies {far:.2f} Å off"
     return harmonic(geometry, source, modes=len(reference.frequencies))
-
-
-def displacement(atoms: Atoms, target: Atoms) -> float:
-    """Return the largest displacement of an atom between two superposed molecules [Å]."""
-    moved = atoms.copy()
-    minimize_rotation_and_translation(target, moved)
-    return float(np.linalg.norm(moved.positions - target.positions, axis=1).max())
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from palirs import keys
 from palirs.molecules import on_grid
+from palirs.recipes import PalirsError
 from palirs.vibrations.analysis import Harmonic, Source, harmonic, optimise
 from palirs.vibrations.anharmonic.force_field import SLOW, Displacements, ForceField
 from palirs.vibrations.anharmonic.levels import Level, Levels, Resonances, solve
-from palirs.vibrations.matching import in_order_of
+from palirs.vibrations.matching import ELSEWHERE, displacement, in_order_of
 
 FMAX = 1e-5
 """Largest force at the optimum of a model [eV/Å]; at 1e-3 soft modes are off by several cm⁻¹."""
@@ -23,6 +26,10 @@ SOFT = 150.0
 """Modes below this [cm⁻¹] move too far for a force field of fourth order."""
 MIXED = 0.6
 """Share of a level in its state below which its name means little."""
+MANY = 24
+"""Modes above which there are levels of one quantum only: those of two would take minutes."""
+FEW = 15
+"""Modes up to which constants of four different modes are calculated; there are about M⁴/24."""
 DISAGREE = 5.0
 """Standard deviation of the members [cm⁻¹] above which they are said to disagree."""
 
@@ -68,11 +75,20 @@ class Anharmonic:
         unextrapolated: ForceField,
         members: Sequence[ForceField],
         resonances: Resonances | None = None,
+        quanta: int | None = None,
     ) -> "Anharmonic":
-        """Solve force fields for their levels, all with the resonances of the first."""
+        """Solve force fields for their levels.
+
+        All have the Fermi resonances that any of them has, so that none meets a pole, and their
+        states are named like those of the first. Levels are of up to so many quanta, by default 2
+        for up to :data:`MANY` modes, else 1.
+        """
         resonances = resonances or Resonances()
-        levels = solve(force_field, resonances)
-        others = [solve(each, resonances, levels.fermi) for each in (unextrapolated, *members)]
+        quanta = quanta or (2 if len(modes) <= MANY else 1)
+        fields = [force_field, unextrapolated, *members]
+        fermi = tuple(sorted({three for field in fields for three in resonances.fermi(field)}))
+        levels = solve(force_field, resonances, fermi, quanta)
+        others = [solve(each, resonances, fermi, quanta, levels) for each in fields[1:]]
         return cls(
             vibrations,
             modes,
@@ -120,6 +136,22 @@ class Anharmonic:
         shifts = np.abs(levels.deperturbed[:count] / levels.harmonic[:count] - 1)
         return set(np.flatnonzero(shifts > ROTOR).tolist())
 
+    @cached_property
+    def without_rotors(self) -> np.ndarray:
+        """Energies of the fundamentals without couplings to the rotors, ``[modes]`` [cm⁻¹].
+
+        The same as with them if there are none; NaN for the rotors.
+        """
+        rotors, count = self.rotors(), len(self.modes)
+        if not rotors:
+            return self.levels.fundamentals
+        kept = [mode for mode in range(count) if mode not in rotors]
+        energies = np.full(count, np.nan)
+        if kept:
+            reduced = solve(self.force_field.only(kept), self.resonances, quanta=1)
+            energies[kept] = reduced.fundamentals
+        return energies
+
     def energies(self) -> np.ndarray:
         """Return the energies of the levels, ``[levels]`` [cm⁻¹], NaN where there is none."""
         rotors = self.rotors()
@@ -130,6 +162,7 @@ class Anharmonic:
         """Return what limits the use of each level, in words, ``[levels]``."""
         levels, rotors = self.levels, self.rotors()
         moved = np.abs(levels.energies - self.unextrapolated.energies)
+        by_rotors = np.abs(levels.fundamentals - self.without_rotors)
         found = []
         for place, level in enumerate(levels.quanta):
             excited = np.flatnonzero(level)
@@ -144,6 +177,8 @@ class Anharmonic:
                 own.append(f"mode below {SOFT:g} cm⁻¹")
             if moved[place] > STEPS:
                 own.append(f"steps differ by {moved[place]:.0f} cm⁻¹")
+            if place < len(by_rotors) and by_rotors[place] > STEPS:
+                own.append(f"moved by {by_rotors[place]:.0f} cm⁻¹ by a rotor")
             if levels.weights[place] < MIXED:
                 own.append(f"mixed, {levels.weights[place]:.0%} of its name")
             if self.spread[place] > DISAGREE:
@@ -159,8 +194,9 @@ def anharmonic(
     *,
     step: float = 0.15,
     extrapolate: bool = True,
-    complete: bool = True,
+    complete: bool | None = None,
     resonances: Resonances | None = None,
+    quanta: int | None = None,
 ) -> Anharmonic:
     """Calculate the anharmonic levels of a molecule.
 
@@ -174,33 +210,64 @@ def anharmonic(
         Members of a committee. Mean and members are relaxed to :data:`FMAX` first; each has its own
         minimum, modes and force field, and the resonances of the mean.
     step, extrapolate, complete
-        See :class:`~palirs.vibrations.anharmonic.force_field.Displacements`.
+        See :class:`~palirs.vibrations.anharmonic.force_field.Displacements`; ``complete`` by
+        default for up to :data:`FEW` modes.
     resonances : Resonances, optional
         Thresholds.
+    quanta : int, optional
+        Levels of up to so many quanta, see :meth:`Anharmonic.of`.
+
+    Raises
+    ------
+    PalirsError
+        If the geometry is no minimum, or a member has another minimum or a mode below :data:`SLOW`.
     """
+    complete = len(vibrations.modes) <= FEW if complete is None else complete
     settings = {"step": step, "extrapolate": extrapolate, "complete": complete}
     if members:
         vibrations = in_order_of(vibrations, tight(vibrations, source))
-    modes, field, coarse = _fields(vibrations, source, settings)
+    modes = np.flatnonzero(np.abs(vibrations.frequencies) > SLOW)
+    if not len(modes):
+        raise PalirsError(f"{_name(vibrations)}: it has no mode above {SLOW:g} cm⁻¹")
+    field, coarse = _fields(vibrations, modes, source, settings)
     own = []
-    for member in members:
+    for number, member in enumerate(members):
         matched = in_order_of(vibrations, tight(vibrations, member))
-        own.append(_fields(matched, member, settings)[1])
-    return Anharmonic.of(vibrations, modes, field, coarse, own, resonances)
+        if matched.frequencies[modes].min() <= SLOW:
+            raise PalirsError(
+                f"{_name(vibrations)}: member {number} of the committee has "
+                f"{matched.frequencies[modes].min():.0f} cm⁻¹ where their mean has a vibration; "
+                "more labels help"
+            )
+        own.append(_fields(matched, modes, member, settings)[0])
+    return Anharmonic.of(vibrations, modes, field, coarse, own, resonances, quanta)
 
 
-def tight(vibrations: Harmonic, source: Source) -> Harmonic:
-    """Relax a molecule to :data:`FMAX` by a model, from the minimum of another."""
-    return harmonic(
-        on_grid(optimise(vibrations.atoms, source, fmax=FMAX)), source, modes=len(vibrations.modes)
-    )
+def tight(vibrations: Harmonic, source: Source, fmax: float = FMAX) -> Harmonic:
+    """Relax a molecule below ``fmax`` [eV/Å], from the minimum of another potential.
+
+    Raises
+    ------
+    PalirsError
+        If it ends in another minimum.
+    """
+    relaxed = on_grid(optimise(vibrations.atoms, source, fmax=fmax))
+    if (far := displacement(relaxed, vibrations.atoms)) > ELSEWHERE:
+        raise PalirsError(
+            f"{_name(vibrations)}: it relaxes to another minimum, {far:.1f} Å away; more labels "
+            "help"
+        )
+    return harmonic(relaxed, source, modes=len(vibrations.modes))
+
+
+def _name(vibrations: Harmonic) -> str:
+    return f"molecule {vibrations.atoms.info.get(keys.MOLECULE)!r}"
 
 
 def _fields(
-    vibrations: Harmonic, source: Source, settings: dict
-) -> tuple[np.ndarray, ForceField, ForceField]:
-    """Return the modes of a force field, it, and the one without extrapolation."""
-    modes = np.flatnonzero(np.abs(vibrations.frequencies) > SLOW)
+    vibrations: Harmonic, modes: np.ndarray, source: Source, settings: dict
+) -> tuple[ForceField, ForceField]:
+    """Return the force field of some modes, and the one without extrapolation."""
     chosen = replace(
         vibrations,
         frequencies=vibrations.frequencies[modes],
@@ -210,7 +277,7 @@ def _fields(
     )
     displacements = Displacements(chosen, **settings)
     results = source.calculate(displacements.frames())
-    return (modes, *displacements.fields(np.array([result.forces for result in results])))
+    return displacements.fields(np.array([result.forces for result in results]))
 
 
 def level_name(level: Level, modes: np.ndarray) -> str:

@@ -131,93 +131,110 @@ class Couplings:
         values[one] += mean.sum(axis=0)[i[one]] * POWERS[1][before[one, 0], after[one, 0]]
         return np.where(possible, values, 0.0)
 
-    def second_order(self, levels: Sequence[tuple[int, ...]], least: float = 1e-3) -> np.ndarray:
-        """Return the effective Hamiltonian of second order between levels, ``[levels, levels]``.
+    def diagonal(self, levels: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Return the energies of levels in second order less their harmonic ones, ``[levels]``.
 
-        Van Vleck's: ½ Σ_c V_ac V_cb [1/(E_a − E_c) + 1/(E_b − E_c)] of the cubic field without its
-        resonances, and the quartic terms and the Coriolis coupling in first order. Elements of the
-        cubic field below ``least`` [cm⁻¹] are left out.
+        Σ_c V_ac²/(E_a − E_c) of the cubic field without its resonances; the quartic terms and the
+        Coriolis coupling in first order.
         """
+        cubic = [values @ shares for _, values, shares in map(self._cubic_row, levels)]
+        constants = self.force_field.rotational_constants
+        coriolis = [constants @ (row[1] ** 2).sum(axis=1) for row in self._coriolis_rows(levels)]
+        n = np.array(levels)
+        phi = self.force_field.quartic
+        square, fourth = POWERS[2][n, n], POWERS[4][n, n]
+        pairs = np.einsum("iijj->ij", phi) / 8
+        np.fill_diagonal(pairs, 0.0)
+        quartic = fourth @ np.einsum("iiii->i", phi) / 24
+        quartic += np.einsum("li,ij,lj->l", square, pairs, square)
+        return np.array(cubic) + np.array(coriolis) + quartic
+
+    def between(
+        self, levels: Sequence[tuple[int, ...]], near: np.ndarray, least: float = 0.1
+    ) -> np.ndarray:
+        """Return couplings of second order between levels, ``[levels, levels]`` [cm⁻¹].
+
+        Van Vleck's: ½ Σ_c V_ac V_cb [1/(E_a − E_c) + 1/(E_b − E_c)], and as :meth:`diagonal`.
+
+        Parameters
+        ----------
+        levels : sequence of tuple
+            Quanta.
+        near : numpy.ndarray
+            Which pairs are wanted, ``[levels, levels]``, symmetric; the others are zero.
+        least : float
+            Elements of the cubic field below it [cm⁻¹] are left out: in large molecules they are
+            many.
+        """
+        strong = []
+        for labels, values, shares in map(self._cubic_row, levels):
+            use = np.abs(values) > least
+            strong.append((labels[use], values[use], shares[use]))
+        v, g = (_by_level([(row[0], row[which]) for row in strong]) for which in (1, 2))
+        half = (v @ g.T).toarray()
+        total = (half + half.T) / 2
+        rows = self._coriolis_rows(levels)
+        for axis, constant in enumerate(self.force_field.rotational_constants if rows else ()):
+            pi = _by_level([(row[0], row[1][axis]) for row in rows])
+            total += constant * (pi @ pi.T).toarray()
+        quanta, wanted = np.array(levels), near & ~np.eye(len(levels), dtype=bool)
+        total = np.where(wanted, total, 0.0)
+        for a, b in zip(*np.nonzero(np.tril(wanted)), strict=True):
+            if np.abs(quanta[a] - quanta[b]).sum() <= 4:
+                element = self.quartic_element(quanta[a], quanta[b])
+                total[a, b] += element
+                total[b, a] += element
+        return total
+
+    def _cubic_row(self, level: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels of c, V_ac and V_ac/(E_a − E_c) without the resonances, each ``[T]``."""
         steps, labels = self._steps
         kept = ~self._excluded
-        rows, columns, elements, divided = [], [], [], []
-        for place, level in enumerate(levels):
-            values = self.cubic_elements(level)
-            use = kept & (np.abs(values) > least)
-            rows.append(np.full(int(use.sum()), place))
-            columns.append(self.label(level) + labels[use])
-            elements.append(values[use])
-            divided.append(values[use] / -steps[use])
-        row, places = np.concatenate(rows), np.unique(np.concatenate(columns), return_inverse=True)
-        shape = (len(levels), len(places[0]))
-        v = csr_array((np.concatenate(elements), (row, places[1])), shape=shape)
-        g = csr_array((np.concatenate(divided), (row, places[1])), shape=shape)
-        half = (v @ g.T).toarray()
-        return (half + half.T) / 2 + self._coriolis(levels) + self._quartic(levels)
+        values = np.where(kept, self.cubic_elements(level), 0.0)
+        shares = np.divide(values, -steps, out=np.zeros_like(values), where=kept)
+        return self.label(level) + labels, values, shares
 
-    def _coriolis(self, levels: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Return Σ_α B_α ⟨a|π_α²|b⟩, ``[levels, levels]``."""
+    def _coriolis_rows(
+        self, levels: Sequence[tuple[int, ...]]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return labels of c and ⟨c|π_α|a⟩ (without i), ``[axes, …]``, for each level."""
         field = self.force_field
         zeta, omega = field.coriolis, field.wavenumbers
-        if len(omega) == 1:
-            return np.zeros((len(levels), len(levels)))
         i, j = np.triu_indices(len(omega), 1)
         signs = np.array(list(product((1, -1), repeat=2)))
         labels = (signs[:, 0, None] * self._labels[i] + signs[:, 1, None] * self._labels[j]).ravel()
         root = np.sqrt(omega[j] / omega[i])
         # q_i p_j and q_j p_i by ladder operators; i is common to all and left out
         factors = (root * signs[:, 1, None] - signs[:, 0, None] / root).ravel()
-        rows, columns, elements = [], [], []
-        for place, level in enumerate(levels):
+        rows: list[tuple[np.ndarray, np.ndarray]] = []
+        for level in levels:
             n = np.array(level)
             after_i, after_j = n[i] + signs[:, :1], n[j] + signs[:, 1:]
             possible = (after_i >= 0) & (after_j >= 0)
-            ladder = (
-                POWERS[1][n[i], np.maximum(after_i, 0)] * POWERS[1][n[j], np.maximum(after_j, 0)]
-            )
+            ladder = POWERS[1][n[i], np.maximum(after_i, 0)]
+            ladder = ladder * POWERS[1][n[j], np.maximum(after_j, 0)]
             values = np.where(possible, ladder, 0.0).ravel() * factors
             use = values != 0
-            rows.append(np.full(int(use.sum()), place))
-            columns.append(self.label(level) + labels[use])
-            elements.append(values[use] * np.tile(zeta[:, i, j], len(signs))[:, use])
-        row, places = np.concatenate(rows), np.unique(np.concatenate(columns), return_inverse=True)
-        shape = (len(levels), len(places[0]))
-        total = np.zeros((len(levels), len(levels)))
-        for constant, values in zip(
-            field.rotational_constants, np.concatenate(elements, axis=1), strict=True
-        ):
-            pi = csr_array((values, (row, places[1])), shape=shape)
-            total += constant * (pi @ pi.T).toarray()
-        return total
-
-    def _quartic(self, levels: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Return the quartic terms between levels, ``[levels, levels]``."""
-        quanta = np.array(levels)
-        total = np.zeros((len(levels), len(levels)))
-        for a in range(len(levels)):
-            distances = np.abs(quanta[: a + 1] - quanta[a]).sum(axis=1)
-            for b in np.flatnonzero(distances <= 4):
-                total[a, b] = total[b, a] = self.quartic_element(quanta[a], quanta[b])
-        return total
+            elements = values[use] * np.tile(zeta[:, i, j], len(signs))[:, use]
+            rows.append((self.label(level) + labels[use], elements))
+        return rows
 
     def quartic_element(self, n: np.ndarray, m: np.ndarray) -> float:
-        """Return ⟨n|quartic terms|m⟩ [cm⁻¹]."""
+        """Return ⟨n|quartic terms|m⟩ of two levels [cm⁻¹]."""
         phi = self.force_field.quartic
         changed = tuple(np.flatnonzero(n != m).tolist())
         first, square, cube, fourth = (POWERS[power][n, m] for power in (1, 2, 3, 4))
-        same = np.setdiff1d(np.arange(len(n)), changed)
-        if len(changed) == 0:
-            pairs = np.einsum("iijj->ij", phi) * np.outer(square, square) / 4
-            return float((np.einsum("iiii->i", phi) * fourth / 24).sum() + np.triu(pairs, 1).sum())
+        same = n == m
         if len(changed) == 1:
             (i,) = changed
-            pairs = phi[i, i, same, same] * square[same] * square[i] / 4
+            pairs = np.einsum("jj->j", phi[i, i])[same] * square[same] * square[i] / 4
             return float(phi[i, i, i, i] * fourth[i] / 24 + pairs.sum())
         if len(changed) == 2:
             i, j = changed
-            others = (phi[same, same, i, j] * square[same]).sum() / 2 * first[i] * first[j]
+            others = (np.einsum("kk->k", phi[i, j])[same] * square[same]).sum() / 2
             cubes = phi[i, i, i, j] * cube[i] * first[j] + phi[j, j, j, i] * cube[j] * first[i]
-            return float(others + cubes / 6 + phi[i, i, j, j] * square[i] * square[j] / 4)
+            squares = phi[i, i, j, j] * square[i] * square[j] / 4
+            return float(others * first[i] * first[j] + cubes / 6 + squares)
         if len(changed) == 3:
             i, j, k = changed
             squares = (
@@ -238,6 +255,14 @@ class Couplings:
             return float(self.force_field.cubic[i, j, k] * first[[i, j, k]].prod())
         i, j = changed if abs(n - m)[changed[0]] == 2 else changed[::-1]
         return float(self.force_field.cubic[i, i, j] / 2 * POWERS[2][n[i], m[i]] * first[j])
+
+
+def _by_level(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> csr_array:
+    """Return a sparse matrix from the labels of columns and the values of each row."""
+    places = np.concatenate([np.full(len(labels), row) for row, (labels, _) in enumerate(rows)])
+    names, columns = np.unique(np.concatenate([row[0] for row in rows]), return_inverse=True)
+    values = np.concatenate([row[1] for row in rows])
+    return csr_array((values, (places, columns)), shape=(len(rows), len(names)))
 
 
 def _sparse(*changes: dict[int, int]) -> tuple[tuple[int, int], ...]:

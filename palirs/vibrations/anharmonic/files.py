@@ -31,8 +31,9 @@ def save(result: Anharmonic, settings: dict, place: Path) -> None:
     place : Path
         The directory; one that exists is replaced.
     """
+    for left in place.parent.glob(f"{place.name}.*.part"):  # of a program that was killed
+        shutil.rmtree(left)
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     result.force_field.save(part / "force_field.npz")
     result.unextrapolated_field.save(part / "unextrapolated.npz")
@@ -118,8 +119,10 @@ def summary(result: Anharmonic) -> dict:
     """Return zero-point energy and rotational constants, with the spread of the members."""
     field, levels = result.force_field, result.levels
     harmonic = float(result.vibrations.frequencies.clip(0).sum() / 2)
+    unsure = "a rotor or a double well has a share in it" if result.rotors() else ""
     return {
         "zero_point_cm1": levels.zero_point,
+        "zero_point_caveat": unsure,
         "zero_point_spread_cm1": result.zero_point_spread,
         "harmonic_zero_point_cm1": harmonic,
         "equilibrium_rotational_constants_cm1": field.rotational_constants.tolist(),

@@ -1,5 +1,6 @@
 """Quartic force field of a molecule: derivatives of the energy along its normal modes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, permutations
@@ -47,6 +48,17 @@ class ForceField:
     modes: np.ndarray
     cubic: np.ndarray
     quartic: np.ndarray
+
+    def only(self, modes: Sequence[int]) -> "ForceField":
+        """Return the field of some of the modes."""
+        three, four = np.ix_(*[modes] * 3), np.ix_(*[modes] * 4)
+        return ForceField(
+            self.atoms,
+            self.wavenumbers[modes],
+            self.modes[modes],
+            self.cubic[three],
+            self.quartic[four],
+        )
 
     @property
     def linear(self) -> bool:
@@ -219,7 +231,7 @@ class Displacements:
             raw[1] = [(4 * fine - coarse) / 3 for fine, coarse in zip(*raw, strict=True)]
         different = self._of_four(gradients)
         fields = [
-            ForceField(v.atoms, v.frequencies, v.modes, cubic, _spread(three) + different)
+            ForceField(v.atoms, v.frequencies, v.modes, cubic, _with_equal_modes(three) + different)
             for cubic, three in raw
         ]
         return fields[-1], fields[0]
@@ -282,7 +294,7 @@ def _over_places(constants: np.ndarray) -> np.ndarray:
     return np.sum([np.moveaxis(constants, 3, place) for place in places], axis=0)
 
 
-def _spread(three: np.ndarray) -> np.ndarray:
+def _with_equal_modes(three: np.ndarray) -> np.ndarray:
     """Return φ_ijkl with two equal modes from φ_iijk, zero for four different ones."""
     i, j, k = np.ogrid[: len(three), : len(three), : len(three)]
     quartic = np.zeros([len(three)] * 4)

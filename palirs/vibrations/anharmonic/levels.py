@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -47,15 +48,16 @@ class Resonances:
     def fermi(self, force_field: ForceField) -> tuple[tuple[int, int, int], ...]:
         """Return the modes (i, j, k) with ω_i ≈ ω_j + ω_k, j ≤ k.
 
-        Degenerate modes are tested together, as any mixture of them will do: by the root of the sum
-        of the squares of the elements W = ⟨i|V|jk⟩ of their levels, W⁴/Δ³.
+        Degenerate modes are tested together, as any mixture of them will do: W² is the sum of the
+        squares of the elements ⟨i|V|jk⟩ over the levels of degenerate j and k, in W⁴/Δ³.
         """
         sets = degenerate_sets(force_field.wavenumbers)
         omega = np.array([force_field.wavenumbers[sets == one].mean() for one in sets])
         squares, found = squared_couplings(force_field), []
         for i, j, k in _triples(sets):
             gap = max(abs(omega[i] - omega[j] - omega[k]), 1e-9)
-            strength = squares[sets[i], sets[j], sets[k]] ** 2
+            size = (sets == sets[i]).sum()  # each i has the same couplings
+            strength = (squares[sets[i], sets[j], sets[k]] / size) ** 2
             if gap <= self.gap and strength >= self.shift * gap**3:
                 found.append((i, j, k))
         return tuple(found)
@@ -100,6 +102,8 @@ class Levels:
         In the vibrational ground state, about the principal axes, ``[axes]`` [cm⁻¹].
     fermi : tuple
         Fermi resonances.
+    states : numpy.ndarray
+        Coefficients of the levels and those that resonances draw in, in each of these states.
     """
 
     quanta: list[Level]
@@ -111,6 +115,7 @@ class Levels:
     zero_point: float
     rotational_constants: np.ndarray
     fermi: tuple[tuple[int, int, int], ...]
+    states: np.ndarray
 
     @property
     def fundamentals(self) -> np.ndarray:
@@ -123,6 +128,7 @@ def solve(
     resonances: Resonances | None = None,
     fermi: tuple[tuple[int, int, int], ...] | None = None,
     quanta: int = 2,
+    like: Levels | None = None,
 ) -> Levels:
     """Return the levels of a force field.
 
@@ -133,24 +139,25 @@ def solve(
     resonances : Resonances, optional
         Thresholds.
     fermi : tuple, optional
-        The Fermi resonances, instead of those that the thresholds find: members of a committee are
-        solved with those of the mean.
+        The Fermi resonances, instead of those that the thresholds find.
     quanta : int
         Levels of up to so many quanta, 1 or 2.
+    like : Levels, optional
+        Of the mean of a committee, with the same resonances: a state gets the name of the one that
+        it overlaps with most, so that evenly mixed levels of members are not confused.
     """
     resonances = resonances or Resonances()
     fermi = resonances.fermi(force_field) if fermi is None else fermi
     couplings = Couplings(force_field, fermi)
     targets = _targets(len(force_field.wavenumbers), quanta)
     levels = _closed(targets, fermi, resonances.quanta)
-    hamiltonian = couplings.second_order(levels)
     harmonic = np.array(levels) @ force_field.wavenumbers
-    own = harmonic + np.diag(hamiltonian)
-    effective = _resonant(couplings, levels, own, hamiltonian, resonances)
-    energies, vectors = _by_polyad(effective)
-    shares = vectors**2
-    names = _named(shares)
-    wanted = range(1, len(targets))
+    own = harmonic + couplings.diagonal(levels)
+    energies, vectors, polyads = _by_polyad(_resonant(couplings, levels, own, resonances))
+    named = _named(vectors, polyads)[1 : len(targets)]
+    if like is not None:
+        _, named = linear_sum_assignment(-((like.states.T @ vectors) ** 2))
+    states, wanted = vectors[:, named], range(1, len(targets))
     zero_point = own[0] + force_field.wavenumbers.sum() / 2
     if not force_field.linear:
         zero_point -= force_field.rotational_constants.sum() / 4  # Watson 1968
@@ -158,12 +165,13 @@ def solve(
         [levels[place] for place in wanted],
         harmonic[wanted],
         own[wanted] - own[0],
-        np.array([energies[names[place]] for place in wanted]) - own[0],
-        np.array([shares[place, names[place]] for place in wanted]),
-        [_partners(levels, shares[:, names[place]], place) for place in wanted],
+        energies[named] - own[0],
+        np.array([states[place, place - 1] ** 2 for place in wanted]),
+        [_partners(levels, states[:, place - 1] ** 2, place) for place in wanted],
         float(zero_point),
         averaged_rotational_constants(force_field),
         fermi,
+        states,
     )
 
 
@@ -203,16 +211,15 @@ def _fermi_partners(level: Level, fermi: tuple[tuple[int, int, int], ...]) -> li
 
 
 def _resonant(
-    couplings: Couplings,
-    levels: list[Level],
-    own: np.ndarray,
-    hamiltonian: np.ndarray,
-    resonances: Resonances,
+    couplings: Couplings, levels: list[Level], own: np.ndarray, resonances: Resonances
 ) -> np.ndarray:
     """Return the energies of levels and their resonant couplings, ``[levels, levels]`` [cm⁻¹]."""
+    counts = np.array(levels).sum(axis=1)
+    near = (counts[:, None] == counts) & (np.abs(own[:, None] - own) <= resonances.gap)
+    elements = couplings.between(levels, near)
     sets = degenerate_sets(couplings.force_field.wavenumbers)
-    kept = resonances.darling_dennison(sets, levels, own, hamiltonian)
-    effective = np.where(kept, hamiltonian, 0.0)
+    kept = resonances.darling_dennison(sets, levels, own, elements)
+    effective = np.where(kept, elements, 0.0)
     np.fill_diagonal(effective, own)
     places = {level: place for place, level in enumerate(levels)}
     for place, level in enumerate(levels):
@@ -222,24 +229,24 @@ def _resonant(
     return effective
 
 
-def _by_polyad(effective: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues and eigenvectors (in columns), each polyad by itself."""
+def _by_polyad(effective: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return eigenvalues, eigenvectors (in columns) and number of the polyad of each level."""
     energies, vectors = np.empty(len(effective)), np.zeros_like(effective)
-    _, polyads = connected_components(csr_array(effective != 0), directed=False)
-    for polyad in range(polyads.max() + 1):
+    count, polyads = connected_components(csr_array(effective != 0), directed=False)
+    for polyad in range(count):
         members = np.flatnonzero(polyads == polyad)
         block = np.ix_(members, members)
         energies[members], vectors[block] = np.linalg.eigh(effective[block])
-    return energies, vectors
+    return energies, vectors, polyads
 
 
-def _named(shares: np.ndarray) -> np.ndarray:
-    """Return the state that each level gives its name to, the surest first, ``[levels]``."""
-    names, left = np.full(len(shares), -1), shares.copy()
-    for _ in range(len(shares)):
-        level, state = np.unravel_index(left.argmax(), left.shape)
-        names[level] = state
-        left[level], left[:, state] = -1.0, -1.0
+def _named(vectors: np.ndarray, polyads: np.ndarray) -> np.ndarray:
+    """Return the state that each level gives its name to, so that shares are largest in all."""
+    names = np.empty(len(vectors), dtype=int)
+    for polyad in range(polyads.max() + 1):
+        members = np.flatnonzero(polyads == polyad)
+        rows, states = linear_sum_assignment(-(vectors[np.ix_(members, members)] ** 2))
+        names[members[rows]] = members[states]
     return names
 
 

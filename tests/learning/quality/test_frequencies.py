@@ -10,13 +10,12 @@ from palirs.learning.quality.frequencies import (
     FrequencyComparison,
     IntensityComparison,
     compare_frequencies,
-    displacement,
     intensities_in_words,
     own_vibrations,
 )
 from palirs.settings import Learning
 from palirs.vibrations import minimum
-from palirs.vibrations.matching import overlap
+from palirs.vibrations.matching import displacement, overlap
 
 
 class AsCommittee(TBLite):
