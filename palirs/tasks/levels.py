@@ -103,13 +103,10 @@ def _result(
 ) -> Anharmonic:
     """Return the levels of one molecule, from its force fields if they are there."""
     name = reference.atoms.info[keys.MOLECULE]
-    iteration = last_iteration(session.directory)
-    weights = [file.read_bytes() for file in sorted(iteration.glob("potential-*.safetensors"))]
-    source = (
-        sha256(b"".join(weights)).hexdigest()
-        if by == "committee"
-        else session.settings.engine.fingerprint
-    )
+    source = session.settings.engine.fingerprint
+    if by == "committee":
+        own = sorted(last_iteration(session.directory).glob("potential-*.safetensors"))
+        source = sha256(b"".join(file.read_bytes() for file in own)).hexdigest()
     made_with = {**settings, "source": source, "geometry": structure_key(reference.atoms)}
     if files.saved_settings(place) == made_with:
         return files.load(place, resonances)

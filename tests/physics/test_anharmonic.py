@@ -365,3 +365,61 @@ def test_fewer_displacements_give_the_same_fundamentals(by_gfn2):
     count = len(result.modes)
     frames = Displacements(result.vibrations, extrapolate=False, complete=False).frames()
     assert len(frames) == 2 * count**2 + 2 * count + 1
+
+
+def test_members_that_mix_levels_evenly_are_not_confused():
+    fields = []
+    for third in (2184.0, 2187.0, 2190.0):  # 2ω₁ = 2186: the larger share changes sides
+        field = random_field(0.05, (1093.0, 1530.0, third))
+        for place in ((0, 0, 2), (0, 2, 0), (2, 0, 0)):
+            field.cubic[place] = 90.0
+        fields.append(field)
+    vibrations = harmonic(fields[1].atoms, Springs(fields[1].atoms))
+    result = Anharmonic.of(vibrations, np.arange(3), fields[1], fields[1], fields)
+    assert result.levels.fermi == ((2, 0, 0),)
+    assert result.spread[2] < 3
+
+
+def test_a_resonance_of_one_member_is_taken_out_of_all():
+    fields = []
+    for third in (2300.0, 2200.02):  # the second is at the pole
+        field = random_field(0.05, (1100.0, 1530.0, third))
+        for place in ((0, 0, 2), (0, 2, 0), (2, 0, 0)):
+            field.cubic[place] = 20.0
+        fields.append(field)
+    vibrations = harmonic(fields[0].atoms, Springs(fields[0].atoms))
+    result = Anharmonic.of(vibrations, np.arange(3), fields[0], fields[0], fields)
+    assert Resonances().fermi(fields[0]) == ()
+    assert result.levels.fermi == ((2, 0, 0),)
+    assert abs(result.members[1].fundamentals[2] - 2200) < 20
+
+
+def test_a_member_without_a_mode_of_the_mean_is_told(by_gfn2):
+    result = by_gfn2("H2O2")
+
+    class Flat(TBLite):
+        """Forces without any along the torsion."""
+
+        def calculate(self, frames):
+            mode = (result.vibrations.modes[0] * frames[0].get_masses()[:, None] ** 0.5).ravel()
+            away = mode / np.linalg.norm(mode)
+            properties = super().calculate(frames)
+            roots = np.repeat(frames[0].get_masses() ** 0.5, 3)
+            forces = [each.forces.ravel() / roots for each in properties]
+            return [
+                replace(each, forces=((force - away * (away @ force)) * roots).reshape(-1, 3))
+                for each, force in zip(properties, forces, strict=True)
+            ]
+
+    engine = TBLite(method="GFN2-xTB")
+    with pytest.raises(PalirsError, match="member 1 of the committee"):
+        anharmonic(result.vibrations, engine, [engine, Flat(method="GFN2-xTB")])
+
+
+def test_without_constants_of_four_modes_degenerate_levels_stay_and_others_hardly_move(by_gfn2):
+    result, engine = by_gfn2("acetonitrile"), TBLite(method="GFN2-xTB")
+    fewer = anharmonic(result.vibrations, engine, complete=False)
+    assert np.abs(fewer.force_field.quartic - result.force_field.quartic).max() > 1
+    for first, end in ((0, 2), (3, 5), (6, 8), (9, 11)):
+        assert np.ptp(fewer.levels.fundamentals[first:end]) < 0.1
+    np.testing.assert_allclose(fewer.levels.fundamentals, result.levels.fundamentals, atol=2)
