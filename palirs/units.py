@@ -9,6 +9,9 @@ from ase import units as _u
 BOLTZMANN = _u.kB
 """Boltzmann constant [eV/K]."""
 
+HBAR = _u._hbar / _u._e * 1e15
+"""Reduced Planck constant [eV fs]."""
+
 EV_PER_AMU_A2_FS2 = 1.0 / _u.fs**2
 """Kinetic energy: amu Å²/fs² in eV (103.64)."""
 

@@ -116,6 +116,67 @@ class CommitteeField:
         """Do nothing."""
 
 
+class RingField:
+    """Mean forces of a committee on every bead of a batch of ring polymers.
+
+    Sums over members and beads are done in order: a reduction of torch may add in another order in
+    the last columns of a wide batch, and a trajectory would depend on the others.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Of all first beads, then all second ones, and so on.
+    beads : int
+        P.
+    trajectories : int
+        B.
+    """
+
+    motion = None
+
+    def __init__(self, evaluator: "Evaluator", beads: int, trajectories: int):
+        self._evaluator, self.beads, self._trajectories = evaluator, beads, trajectories
+
+    def __call__(self, positions: Tensor) -> ForceOutput:
+        """Evaluate the beads at ``[beads, N, 3]`` [Å].
+
+        The energy is the mean over the beads, ``[B]``; forces have shape ``[beads, N, 3]``, those
+        of the members ``[beads, members, N, 3]``.
+        """
+        energy, members = self._evaluator(positions.reshape(-1, 3))
+        count = len(members)
+        energy = _in_order(_in_order(energy).reshape(self.beads, -1)) / (count * self.beads)
+        forces = (_in_order(members) / count).reshape(positions.shape)
+        on_beads = members.unflatten(1, positions.shape[:2]).movedim(0, 1)
+        return ForceOutput(energy, forces, on_beads)
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Empty: a committee does not fail."""
+        return {}
+
+    @property
+    def failed_permanently(self) -> set[int]:
+        """Empty."""
+        return set()
+
+    def only(self, trajectories: Sequence[int]) -> "RingField":
+        """Return the field of some of the trajectories."""
+        kept = [
+            bead * self._trajectories + number
+            for bead in range(self.beads)
+            for number in trajectories
+        ]
+        return RingField(self._evaluator.only(kept), self.beads, len(trajectories))
+
+    def carried_state(self, trajectory: int) -> dict[str, np.ndarray]:
+        """Return nothing: forces depend on the positions only."""
+        return {}
+
+    def restore(self, trajectory: int, values: dict[str, np.ndarray]) -> None:
+        """Do nothing."""
+
+
 class EngineField:
     """Forces and dipoles of a reference engine, one molecule after the other.
 
@@ -183,3 +244,11 @@ class EngineField:
         """Restore what :meth:`carried_state` returned."""
         if values:
             self._engine.carry(self._calculators[trajectory], values)
+
+
+def _in_order(values: Tensor) -> Tensor:
+    """Sum over the first axis."""
+    total = values[0].clone()
+    for value in values[1:]:
+        total += value
+    return total

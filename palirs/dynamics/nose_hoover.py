@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,13 @@ class Chain:
         return Chain(
             self.positions[kept], self.velocities[kept], self.masses[kept], self.temperature[kept]
         )
+
+    def values(self, trajectory: int) -> dict[str, np.ndarray]:
+        """Return the arrays of a trajectory that change."""
+        return {
+            "chain_positions": self.positions[trajectory].numpy(),
+            "chain_velocities": self.velocities[trajectory].numpy(),
+        }
 
 
 def chain(state: State, temperature: Tensor, frequency: float = 4000.0, length: int = 3) -> Chain:

@@ -1,7 +1,8 @@
 """Recorded frames of a batch of trajectories."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,12 @@ class Track:
         Shape ``[R, members, N, 3]`` [eV/Å], forces of each member of a committee.
     dipole : Tensor or None
         Shape ``[R, B, 3]`` [e·Å], if the field gives it.
+    beads : Tensor or None
+        Shape ``[R, beads, N, 3]`` [Å], of ring polymers; ``positions`` and ``velocities`` are then
+        those of the centroids, ``energy`` the mean over the beads, and ``members`` have shape
+        ``[R, beads, members, N, 3]``.
+    kinetic : Tensor or None
+        Shape ``[R, B]`` [eV], the centroid virial estimator of ring polymers.
     """
 
     positions: Tensor
@@ -30,6 +37,8 @@ class Track:
     energy: Tensor
     members: Tensor | None = None
     dipole: Tensor | None = None
+    beads: Tensor | None = None
+    kinetic: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -55,17 +64,24 @@ class Track:
     @classmethod
     def join(cls, parts: Sequence["Track"]) -> "Track":
         """Return successive tracks of a batch as one."""
-
-        def joined(name: str) -> Tensor:
-            return torch.cat([getattr(part, name) for part in parts])
-
         first = parts[0]
         if len(parts) == 1:
             return first
-        return cls(
-            joined("positions"),
-            joined("velocities"),
-            joined("energy"),
-            None if first.members is None else joined("members"),
-            None if first.dipole is None else joined("dipole"),
+        joined: dict[str, Any] = {
+            field.name: torch.cat([getattr(part, field.name) for part in parts])
+            for field in fields(cls)
+            if getattr(first, field.name) is not None
+        }
+        return cls(**joined)
+
+    def only(self, atoms: Tensor, trajectories: Sequence[int]) -> "Track":
+        """Return the track of some trajectories, and of their atoms, without the members."""
+        chosen = list(trajectories)
+        return Track(
+            self.positions[:, atoms],
+            self.velocities[:, atoms],
+            self.energy[:, chosen],
+            dipole=None if self.dipole is None else self.dipole[:, chosen],
+            beads=None if self.beads is None else self.beads[:, :, atoms],
+            kinetic=None if self.kinetic is None else self.kinetic[:, chosen],
         )

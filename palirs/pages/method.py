@@ -27,6 +27,10 @@ CITED = {
     "doi:10.1063/1.4802990",
     "nose_hoover": "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 1992, 97, "
     "2635, doi:10.1063/1.463940",
+    "trpmd": "M. Rossi, M. Ceriotti, D. E. Manolopoulos, J. Chem. Phys. 2014, 140, 234116, "
+    "doi:10.1063/1.4883861",
+    "bcocb": "R. Korol, J. L. Rosa-Raices, N. Bou-Rabee, T. F. Miller, J. Chem. Phys. 2020, 152, "
+    "104102, doi:10.1063/1.5134810",
     "MostUncertain": "H. S. Seung, M. Opper, H. Sompolinsky, COLT 1992, 287, "
     "doi:10.1145/130385.130417",
     "Distant": "V. Zaverkin et al., Digital Discovery 2022, 1, 605, doi:10.1039/D2DD00034B",

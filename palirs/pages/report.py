@@ -1,6 +1,6 @@
 """The report of a study: its chapters, caveats, what it cost, and how to reproduce it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -16,6 +16,7 @@ from palirs.report.sections import Section
 from palirs.results import StudyResults
 from palirs.settings import StudySettings
 from palirs.spectra.bands import band_error
+from palirs.spectra.store import COMPUTED, SpectrumStore
 from palirs.units import duration
 
 LIBRARIES = (
@@ -56,11 +57,7 @@ def chapters(
     """
     store = results.spectra
     labels = round(results.history[-1].get("labels.used", 0))
-    kinds = [
-        kind
-        for kind in ("predicted", "reference")
-        if any(store.file(name, kind).exists() for name in store.molecules)
-    ]
+    kinds = _kinds(store)
     if any(results.anharmonic(name, "committee") for name in store.molecules):
         kinds.append("anharmonic")
     text, cited = method(study, store.molecules, len(results.history), labels, kinds)
@@ -101,10 +98,20 @@ def chapters(
     ]
 
 
+def _kinds(store: SpectrumStore) -> list[str]:
+    """Return the kinds of computed spectra that there are."""
+    return [
+        kind
+        for kind in COMPUTED
+        if any(store.file(name, kind).exists() for name in store.molecules)
+    ]
+
+
 def caveats(results: StudyResults, study: StudySettings) -> list[str]:
     """Return what limits the use of a study's numbers, in sentences."""
     return [
         *_of_models(results, study),
+        *of_nuclei(study, _kinds(results.spectra)),
         *_of_spectra(results),
         *_of_trajectories(results),
     ]
@@ -163,6 +170,24 @@ def _of_forces(expected: float, goal: float) -> list[str]:
             "last training"
         )
     return [f"{sentence}; the goal is {goal:g} meV/Å."]
+
+
+def of_nuclei(study: StudySettings, kinds: Collection[str]) -> list[str]:
+    """Return a caveat where predicted spectra, among these kinds, are those of ring polymers."""
+    beads = study.spectrum.ring_beads
+    if not beads or "predicted" not in kinds:
+        return []
+    sentence = (
+        f"Predicted spectra are those of ring polymers of {beads} beads: bands of high wavenumber "
+        "are a hundred cm⁻¹ too wide and some 25 too high, and beads go where exploration, which "
+        "is classical, did not."
+    )
+    if "reference" in kinds:
+        sentence += (
+            " The engine's own MD is classical: what the two differ by is not an error of the "
+            "committee."
+        )
+    return [sentence]
 
 
 def _of_spectra(results: StudyResults) -> list[str]:

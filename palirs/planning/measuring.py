@@ -135,7 +135,7 @@ def _timed_md(
     md_executor: Executor,
 ) -> tuple[float, int]:
     """Return seconds and steps of MD without its start-up: a long run minus a short one."""
-    settings = study.spectrum
+    settings = replace(study.spectrum, nuclei="classical")
     replicas = min(settings.production.replicas, max(1, 64 // len(molecules)))
     length = max(STEPS / (replicas * len(molecules)) * settings.timestep * 1e-3, 0.1)
     timed = []

@@ -227,6 +227,7 @@ def _md(
     move: int,
 ) -> Work:
     settings, sizes = study.spectrum, [len(atoms) for atoms in molecules]
+    beads = settings.ring_beads if kind == "md" else None
     steps = md.replicas * round((md.thermalisation + md.length) * 1e3 / settings.timestep)
     frames = md.replicas * md.length * 1e3 / (settings.stride * settings.timestep)
     kept = md.replicas * md.length * 1e3 / settings.geometry_interval
@@ -237,13 +238,14 @@ def _md(
     amount = (
         f"{len(molecules) * md.replicas} × {md.length:g} ps, {steps * len(molecules):,} steps"
         + (" or more" if md.until else "")
+        + (f" of {beads} beads" if beads else "")
     )
     return Work(
         stage,
         amount,
         kind,
         what,
-        _each(sizes, steps),
+        _each(sizes, steps * (beads or 1)),
         min(move, md.replicas * len(molecules)),
         disk=disk,
     )

@@ -3,7 +3,7 @@
 from palirs.production.ensemble import ConformerEnsemble
 from palirs.production.pace import seconds_per_step
 from palirs.production.results import Run, check_enough
-from palirs.production.simulation import Simulation, Source
+from palirs.production.simulation import Simulation, Source, folder_of
 from palirs.production.spectra import (
     Production,
     assign,
@@ -21,6 +21,7 @@ __all__ = [
     "assign",
     "check_enough",
     "densities_of",
+    "folder_of",
     "seconds_per_step",
     "spectrum_of",
     "spectrum_store",

@@ -9,17 +9,18 @@ from ase import Atoms
 from torch import Tensor
 
 from palirs.dynamics import (
-    Chain,
     Field,
     Integrator,
     Noise,
+    RingField,
     State,
     Track,
+    initial_rings,
     initial_state,
     kinetic_temperature,
     largest,
 )
-from palirs.dynamics.integrators import Berendsen, Langevin, NoseHoover
+from palirs.dynamics.integrators import Berendsen, Langevin, NoseHoover, RingPolymer, Variables
 from palirs.dynamics.integrity import Integrity
 from palirs.mace.models.committee import force_spread
 from palirs.mace.models.dipole import DipoleModel
@@ -58,6 +59,7 @@ class Batch:
         self.thermalisation_steps = steps_of(md.thermalisation, settings)
         self.recordings = [job.recording for job in jobs]
         self.temperature = temperature
+        self.beads = field.beads if isinstance(field, RingField) else 1
         self._set_up()
         checkpoints = [
             recording.checkpoint(job.settings)
@@ -66,19 +68,13 @@ class Batch:
         for recording, checkpoint in zip(self.recordings, checkpoints, strict=True):
             recording.resume(checkpoint)
         self.step, self.frames = checkpoints[0].step, checkpoints[0].frames
-        self.chain: Chain | None = None
+        self.chain: Variables | None = None
         if self.step == 0:
-            self.noise = Noise([job.seed for job in jobs], self.counts)
-            self.state = initial_state(self.molecules, field, self._target, self.noise)
-            zeros = torch.zeros(len(jobs), dtype=torch.float64)
-            self.temperature_sum = self.spread = self.conserved = zeros
+            self._begin()
         else:
             self._resume(checkpoints)
         self.times: list[int] = []
-        self._positions: list[Tensor] = []
-        self._velocities: list[Tensor] = []
-        self._energies: list[Tensor] = []
-        self._dipoles: list[Tensor] = []
+        self._tracks: list[Track] = []
 
     def _set_up(self) -> None:
         """Derive what depends on which trajectories are in the batch."""
@@ -89,13 +85,32 @@ class Batch:
         ]
         self.integrity = Integrity(self.molecules)
         self._target = torch.full((len(self.jobs),), self.temperature, dtype=torch.float64)
-        self.thermaliser, self.integrator = _integrators(self.settings, self._target)
+        self.thermaliser, self.integrator = _integrators(
+            self.settings, self._target, isinstance(self.field, RingField)
+        )
+
+    def _begin(self) -> None:
+        """Start the trajectories."""
+        self.noise = Noise([job.seed for job in self.jobs], self._drawn)
+        if isinstance(self.field, RingField):
+            self.state, self.chain = initial_rings(
+                self.molecules, self.field, self._target, self.noise
+            )
+        else:
+            self.state = initial_state(self.molecules, self.field, self._target, self.noise)
+        zeros = torch.zeros(len(self.jobs), dtype=torch.float64)
+        self.temperature_sum = self.kinetic_sum = self.spread = self.conserved = zeros
+
+    @property
+    def _drawn(self) -> list[int]:
+        """How many atoms of each trajectory noise is drawn for."""
+        return [self.beads * count for count in self.counts]
 
     def advance(self, steps: int = 1) -> None:
         """Advance and record at most ``steps``, to the end of thermalisation or of a block."""
         stride, since = self.settings.stride, self.step - self.thermalisation_steps
         if since == 0:
-            self.chain = self.integrator.begin(self.state)
+            self.chain = self.integrator.begin(self.state, self.chain)
             self.conserved = self.integrator.conserved(self.state, self.chain)
         integrator, recorded = self.thermaliser, range(0)
         if since < 0:
@@ -114,15 +129,15 @@ class Batch:
             self._record(track)
 
     def _record(self, track: Track) -> None:
-        self._positions.append(track.positions)
-        self._velocities.append(track.velocities)
-        self._energies.append(track.energy)
+        self._tracks.append(replace(track, members=None))
         for temperatures in kinetic_temperature(self.state, track.velocities):
             self.temperature_sum = self.temperature_sum + temperatures
-        if track.dipole is not None:
-            self._dipoles.append(track.dipole)
+        if track.kinetic is not None:
+            for energies in track.kinetic:
+                self.kinetic_sum = self.kinetic_sum + energies
         if track.members is not None:
-            spread = largest(force_spread(track.members), self.state).amax(dim=0)
+            spread = largest(force_spread(track.members), self.state)
+            spread = spread.reshape(-1, len(self.jobs)).amax(dim=0)
             self.spread = torch.maximum(self.spread, spread)
 
     @property
@@ -141,8 +156,7 @@ class Batch:
             self._write()
         self.frames += len(self.times)
         self.times.clear()
-        for frames in (self._positions, self._velocities, self._energies, self._dipoles):
-            frames.clear()
+        self._tracks.clear()
 
     def _end_broken(self, check: bool) -> None:
         broken = self.integrity.broken(self.state.positions) if check else {}
@@ -161,36 +175,38 @@ class Batch:
         """Continue with some of the trajectories."""
         bounds = _bounds(self.counts)
         atoms = torch.tensor([a for i in kept for a in range(*bounds[i])], dtype=torch.long)
-        self._positions = [positions[:, atoms] for positions in self._positions]
-        self._velocities = [velocities[:, atoms] for velocities in self._velocities]
-        self._energies = [energies[:, kept] for energies in self._energies]
-        self._dipoles = [dipoles[:, kept] for dipoles in self._dipoles]
+        self._tracks = [track.only(atoms, kept) for track in self._tracks]
         self.jobs = [self.jobs[i] for i in kept]
         self.recordings = [self.recordings[i] for i in kept]
         if not kept:
             return
         self.temperature_sum, self.spread = self.temperature_sum[kept], self.spread[kept]
-        self.conserved = self.conserved[kept]
+        self.conserved, self.kinetic_sum = self.conserved[kept], self.kinetic_sum[kept]
         self.state, self.noise = self.state.only(kept), self.noise.only(kept)
         self.field = self.field.only(kept)
         self.chain = None if self.chain is None else self.chain.only(kept)
         self._set_up()
 
     def _write(self) -> None:
+        track = Track.join(self._tracks)
         positions, velocities = (
-            np.split(torch.cat(parts).numpy(), np.cumsum(self.counts)[:-1], axis=1)
-            for parts in (self._positions, self._velocities)
+            np.split(part.numpy(), np.cumsum(self.counts)[:-1], axis=1)
+            for part in (track.positions, track.velocities)
         )
-        energies = torch.cat(self._energies).numpy()
-        from_field = torch.cat(self._dipoles).numpy() if self._dipoles else None
+        energies = track.energy.numpy()
         stride = geometry_stride(self.settings)
         for number, (atoms, recording, x, v) in enumerate(
             zip(self.molecules, self.recordings, positions, velocities, strict=True)
         ):
             projection = self.projections[number]
-            dipoles = (
-                _dipoles(self.model, atoms, x) if from_field is None else from_field[:, number]
-            )
+            if track.dipole is not None:
+                dipoles = track.dipole[:, number].numpy()
+            elif track.beads is not None:
+                beads = track.beads.split(self.counts, dim=2)[number]
+                dipoles = _dipoles(self.model, atoms, beads.flatten(0, 1).numpy())
+                dipoles = dipoles.reshape(len(x), -1, 3).mean(axis=1)
+            else:
+                dipoles = _dipoles(self.model, atoms, x)
             geometries = [
                 geometry_lines(
                     atoms,
@@ -230,10 +246,9 @@ class Batch:
                 },
             }
             if self.chain is not None:
-                values |= {
-                    "chain_positions": self.chain.positions[number].numpy(),
-                    "chain_velocities": self.chain.velocities[number].numpy(),
-                }
+                values |= self.chain.values(number)
+            if isinstance(self.field, RingField):
+                values["kinetic"] = self.kinetic_sum[number].numpy()
             recording.save(job.settings, self.step, values)
 
     def _resume(self, checkpoints: Sequence[Checkpoint]) -> None:
@@ -260,10 +275,12 @@ class Batch:
             counts=tuple(self.counts),
         )
         self.noise = Noise.resumed(
-            [str(point.values["noise"]) for point in checkpoints], self.counts
+            [str(point.values["noise"]) for point in checkpoints], self._drawn
         )
         self.temperature_sum, self.spread = gathered("heat"), gathered("spread")
         self.conserved = gathered("conserved")
+        is_ring = isinstance(self.field, RingField)
+        self.kinetic_sum = gathered("kinetic") if is_ring else torch.zeros_like(self.conserved)
         for number, point in enumerate(checkpoints):
             carried = {
                 name.removeprefix("field_"): value
@@ -271,19 +288,17 @@ class Batch:
                 if name.startswith("field_")
             }
             self.field.restore(number, carried)
-        if "chain_positions" in checkpoints[0].values:
-            initial = self.integrator.begin(self.state)
-            assert initial is not None
-            self.chain = replace(
-                initial,
-                positions=gathered("chain_positions"),
-                velocities=gathered("chain_velocities"),
-            )
+        self.chain = self.integrator.restored(self.state, [point.values for point in checkpoints])
 
 
-def _integrators(settings: Spectroscopy, target: Tensor) -> tuple[Integrator, Integrator]:
+def _integrators(
+    settings: Spectroscopy, target: Tensor, rings: bool
+) -> tuple[Integrator, Integrator]:
     """Return the integrators of the thermalisation and of the recorded trajectory."""
     timestep = settings.timestep
+    if rings:
+        thermaliser = RingPolymer(timestep, THERMALISATION_FRICTION, target)
+        return thermaliser, RingPolymer(timestep, settings.friction, target)
     if settings.thermostat == "nose_hoover":
         return Berendsen(timestep, BERENDSEN_RELAXATION, target), NoseHoover(timestep, target)
     thermaliser = Langevin(timestep, THERMALISATION_FRICTION, target)

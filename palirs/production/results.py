@@ -8,6 +8,7 @@ import numpy as np
 
 from palirs import keys
 from palirs.production.jobs import Job, steps_of
+from palirs.production.trajectories import Checkpoint
 from palirs.recipes import PalirsError
 from palirs.settings import MD, Spectroscopy
 from palirs.spectra import Strata
@@ -40,6 +41,11 @@ class Run:
         optimum; ``None`` if one of them did not record them.
     strata : Strata or None
         The conformer each complete trajectory starts from, where they are weighted by it.
+    kinetic : numpy.ndarray or None
+        Shape ``[complete]`` [eV], mean kinetic energy of the nuclei of ring polymers, by the
+        centroid virial estimator.
+    atoms : int
+        How many the molecule has.
     """
 
     molecule: str
@@ -50,6 +56,8 @@ class Run:
     broken: list[str]
     rates: np.ndarray | None = None
     strata: Strata | None = None
+    kinetic: np.ndarray | None = None
+    atoms: int = 0
 
     def enough(self, share: float) -> bool:
         """Whether at least one trajectory, and this share of them, reached its end."""
@@ -105,7 +113,16 @@ def read(
         broken=[end.broken for end in ends],
         rates=np.array(recorded) if recorded and len(recorded) == conformers.count(0) else None,
         strata=strata,
+        kinetic=_kinetic(checkpoints),
+        atoms=len(jobs[0].molecule),
     )
+
+
+def _kinetic(ends: Sequence[Checkpoint]) -> np.ndarray | None:
+    """Return the mean kinetic energies of ring polymers [eV], if these are some."""
+    if not ends or "kinetic" not in ends[0].values:
+        return None
+    return np.array([float(end.values["kinetic"]) / end.frames for end in ends])
 
 
 def check_enough(runs: Sequence[Run], share: float) -> None:

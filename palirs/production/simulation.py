@@ -17,7 +17,7 @@ from ase import Atoms
 from tqdm import tqdm
 
 from palirs import keys
-from palirs.dynamics import CommitteeField, EngineField, Field
+from palirs.dynamics import CommitteeField, EngineField, Field, RingField, kinetic_share
 from palirs.dynamics.integrators import steps_at_once
 from palirs.engines import Engine
 from palirs.executors import shares
@@ -112,7 +112,7 @@ class Simulation:
         """Return the trajectories of a molecule, one per replica."""
         optimum = start if isinstance(start, Atoms) else start.atoms
         name, fingerprint = optimum.info[keys.MOLECULE], self.fingerprint(optimum)
-        folder = self.directory / f"{name}-{self.temperature:g}K-{self.model}"
+        folder = self.directory / folder_of(name, self.temperature, self.model, self.beads)
         ensemble = start if isinstance(start, ConformerEnsemble) else None
         replicas = self.md.replicas
         conformers = [0] * replicas if ensemble is None else ensemble.conformer_of(replicas)
@@ -141,7 +141,22 @@ class Simulation:
             f"thermostat={s.thermostat} friction={s.friction} stride={s.stride} "
             f"geometries={geometry_stride(s)} T={self.temperature} seed={self.seed}"
             + (f" masses={masses}" if masses else "")
+            + (f" nuclei=ring_polymer beads={self.beads}" if self.beads else "")
         )
+
+    @property
+    def beads(self) -> int | None:
+        """Beads of each atom; ``None`` with classical nuclei, as they are in an engine's own MD."""
+        return None if isinstance(self.source, Engine) else self.settings.ring_beads
+
+    def kinetic_share(self, wavenumber: float) -> float | None:
+        """Return the share of a vibration's quantum kinetic energy [cm⁻¹] that the beads have.
+
+        ``None`` with classical nuclei.
+        """
+        if self.beads is None:
+            return None
+        return kinetic_share(self.beads, wavenumber, self.temperature)
 
     @property
     def _stream(self) -> str:
@@ -150,6 +165,11 @@ class Simulation:
     def _cost(self, job: Job) -> float:
         """Return the rough cost of a step: per atom with a committee, per pair with an engine."""
         return float(len(job.molecule)) ** (2 if isinstance(self.source, Engine) else 1)
+
+
+def folder_of(molecule: str, temperature: float, model: str, beads: int | None = None) -> str:
+    """Return the name of the directory of a molecule's trajectories."""
+    return f"{molecule}-{temperature:g}K-{model}" + (f"-{beads}beads" if beads else "")
 
 
 def _weights(start: Start) -> tuple[float, ...] | None:
@@ -174,7 +194,7 @@ def _share(simulation: Simulation, jobs: Sequence[Job], number: int) -> None:
     """
     s = simulation
     for step, group in _unfinished(jobs, s.steps).items():
-        forces, model = _open(s.source, [job.molecule for job in group], s.evaluation)
+        forces, model = _open(s.source, [job.molecule for job in group], s.evaluation, s.beads)
         batch = Batch(group, forces, model, s.md, s.settings, s.temperature)
         bar = tqdm(
             desc=f"{s._stream} MD",
@@ -218,11 +238,15 @@ def _run(batch: Batch, end: int, expensive: bool, bar: tqdm) -> None:
 
 
 def _open(
-    source: Source, molecules: Sequence[Atoms], evaluation: Evaluation
+    source: Source, molecules: Sequence[Atoms], evaluation: Evaluation, beads: int | None
 ) -> tuple[Field, DipoleModel | None]:
     if isinstance(source, Engine):
         return EngineField(source, molecules), None
     path, dipoles = source
     committee = load_committee(path)
-    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], evaluation))
+    numbers = [atoms.numbers for atoms in molecules]
+    evaluator = committee.evaluator(numbers * (beads or 1), evaluation)
+    field = (
+        CommitteeField(evaluator) if beads is None else RingField(evaluator, beads, len(numbers))
+    )
     return field, load_dipole_model(dipoles) if dipoles else None

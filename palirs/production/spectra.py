@@ -92,7 +92,9 @@ class Production(Simulation):
             f"{self.label}, {self.temperature:g} K, {len(run.dipoles)} × {picoseconds:.3g} ps"
             + CONFORMERS[self.settings.conformers]
         )
-        return spectrum_of(run.dipoles, self.settings, self.temperature, label, run.strata)
+        rings = self.settings.in_rings if self.beads else ""
+        spectrum = spectrum_of(run.dipoles, self.settings, self.temperature, label, run.strata)
+        return replace(spectrum, label=label + rings, made=spectrum.made + rings)
 
     def write_spectra(self, runs: Sequence[Run], store: SpectrumStore) -> dict[str, Spectrum]:
         """Write and return the spectrum of each molecule with enough complete trajectories.
@@ -200,6 +202,7 @@ def comparison_of(settings: Spectroscopy) -> Comparison:
         lag_window=settings.lag_window,
         friction=settings.friction if settings.thermostat == "langevin" else 0.0,
         made=settings.made,
+        nuclei=settings.in_rings,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from palirs.recipes import Femtoseconds, Friction, PalirsError, Wavenumber, recipe
+from palirs.recipes import Before, Femtoseconds, Friction, PalirsError, Wavenumber, recipe
 from palirs.settings.md import MD, check_interval
 from palirs.spectra.lags import Correction, Window, line_width
 from palirs.units import SPEED_OF_LIGHT
@@ -35,6 +35,12 @@ class Spectroscopy:
         another many times. ``boltzmann``: each counts with the population of the conformer it
         starts from, which is right where it does not. Populations are classical and harmonic with
         the engine's energies, one label per conformer; see :mod:`palirs.vibrations.conformers`.
+    nuclei : {"classical", "ring_polymer"}
+        Of the MD by the committee; the engine's own MD is always classical. ``ring_polymer``:
+        thermostatted ring-polymer MD, with zero-point motion, at ``beads`` times the cost; see
+        :mod:`palirs.dynamics.rings`.
+    beads : int
+        Of each ring polymer.
     timestep : float
         Of the integrator [fs].
     thermostat : {"langevin", "nose_hoover"}
@@ -80,6 +86,8 @@ class Spectroscopy:
     production: MD = Field(default_factory=MD)
     reference: MD | None = Field(default_factory=MD)
     conformers: Literal["md", "boltzmann"] | None = None
+    nuclei: Annotated[Literal["classical", "ring_polymer"], Before("classical")] = "classical"
+    beads: Annotated[int, Field(ge=1, le=1024), Before(32)] = 32
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     thermostat: Literal["langevin", "nose_hoover"] = "langevin"
     friction: Friction = 0.98
@@ -117,6 +125,8 @@ class Spectroscopy:
             shorter = ", or a shorter dipole_interval" if end < HIGHEST else ""
             what = f"window = {self.window}: computed spectra end at {end:.0f} cm⁻¹"
             raise ValueError(f"{what}; give no more{shorter}")
+        if self.nuclei == "ring_polymer":
+            self._check_rings()
         if self.method == "schnetpack":
             self._check_schnetpack()
         if self.max_lag < SHORTEST_LAG:
@@ -141,6 +151,31 @@ class Spectroscopy:
                     "trajectory of its own, or it counts for nothing; give more replicas, or "
                     "conformers=null"
                 )
+
+    def _check_rings(self) -> None:
+        """Refuse what is not defined for ring polymers."""
+        if self.thermostat != "langevin":
+            raise ValueError(
+                f"nuclei = ring_polymer, thermostat = {self.thermostat}: the modes of ring "
+                "polymers have Langevin thermostats of their own; give thermostat=langevin, or "
+                "nuclei=classical"
+            )
+        if self.method != "physical":
+            raise ValueError(
+                f"nuclei = ring_polymer, method = {self.method}: SchNetPack's recipe is one for "
+                "classical MD; give method=physical, or nuclei=classical"
+            )
+        if self.quantum_correction != "harmonic":
+            raise ValueError(
+                f"nuclei = ring_polymer, quantum_correction = {self.quantum_correction}: the "
+                "correlation of ring polymers is Kubo's, for which the harmonic factor is exact; "
+                "give harmonic, or nuclei=classical"
+            )
+
+    @property
+    def ring_beads(self) -> int | None:
+        """Beads of each ring polymer; ``None`` with classical nuclei."""
+        return self.beads if self.nuclei == "ring_polymer" else None
 
     def _check_schnetpack(self) -> None:
         """Refuse what SchNetPack's recipe does not know."""
@@ -170,10 +205,15 @@ class Spectroscopy:
 
     @property
     def made(self) -> str:
-        """How spectra are made, in words; those that differ in it should not be compared."""
+        """How dipoles become spectra, in words; those that differ in it are not compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
         window = f"{self.lag_window} over {self.max_lag:g} fs"
         return f"{self.method}, {window}, {self.quantum_correction}{started}"
+
+    @property
+    def in_rings(self) -> str:
+        """What labels and descriptions of spectra by ring polymers say; empty without them."""
+        return f", ring polymers of {self.ring_beads} beads" if self.ring_beads else ""
 
     @property
     def line_width(self) -> float:

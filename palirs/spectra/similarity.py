@@ -59,6 +59,8 @@ class Comparison:
         Of Langevin dynamics [ps⁻¹].
     made : str
         Description of how spectra are computed; spectra made otherwise are not compared.
+    nuclei : str
+        What predicted spectra have added to it: how the committee's MD treats the nuclei.
     """
 
     window: tuple[float, float] = WINDOW
@@ -68,6 +70,7 @@ class Comparison:
     lag_window: str = "hann"
     friction: float = 0.0
     made: str = ""
+    nuclei: str = ""
 
     def with_experiment(
         self, computed: Mapping[str, Spectrum], experiment: Spectrum

@@ -122,13 +122,14 @@ class SpectrumStore:
             if not file.exists():
                 continue
             spectrum = read_csv(file)
-            if spectrum.made not in ("", self.comparison.made):
+            made = self.comparison.made + (self.comparison.nuclei if kind == "predicted" else "")
+            if spectrum.made not in ("", made):
                 log.warning(
                     "the spectrum of %s is left out: it was made by %s, now it is %s; task=spectra "
                     "and task=aimd make theirs anew from the dipoles there are",
                     spectrum.label,
                     spectrum.made,
-                    self.comparison.made,
+                    made,
                 )
                 continue
             if (blocks := file.with_suffix(".npy")).exists():

@@ -16,7 +16,7 @@ from palirs.learning.quality.calibration import calibrate, mean_spread
 from palirs.learning.quality.frequencies import compare_frequencies
 from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
-from palirs.production import spectrum_store
+from palirs.production import folder_of, spectrum_store
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
 from palirs.report import figures, transfer_figures
@@ -166,7 +166,8 @@ def _trust(
         }
         if name in frequencies.predicted:
             row["harmonic_mae_cm1"] = float(np.abs(frequencies.deviation(name)).mean())
-        files = sorted((trajectories / f"{name}-{s.temperature:g}K-{last.name}").glob("*.xyz"))
+        folder = folder_of(name, s.temperature, last.name, s.spectrum.ring_beads)
+        files = sorted((trajectories / folder).glob("*.xyz"))
         visited = [
             on_grid(Atoms(reference.atoms.numbers, positions=atoms.positions))
             for atoms in geometries(files)

@@ -130,7 +130,12 @@ def _from_md(
     ``drawn``: clusters, and frames of each.
     """
     s, place = session.settings, session.directory / "test_set" / "trajectories"
-    settings = replace(s.spectrum, production=md, geometry_interval=1e3 * md.length / frames)
+    settings = replace(
+        s.spectrum,
+        production=md,
+        geometry_interval=1e3 * md.length / frames,
+        nuclei="classical",
+    )
     member = last_iteration(session.directory) / "potential-0.safetensors"
     simulation = Simulation(
         source=(member, ()),

@@ -18,6 +18,7 @@ from palirs.predictor import Prediction, Predictor, open_predictor
 from palirs.predictor import predict as predict_spectrum
 from palirs.predictor.bundle import write_predictor
 from palirs.predictor.prediction import expected_error
+from palirs.production import folder_of
 from palirs.recipes import PalirsError
 from palirs.report import band_tables, figures, interactive, spectral_figures
 from palirs.results.tables import write_table
@@ -39,7 +40,7 @@ KEPT = (
 )
 """Metrics of the last iteration in the description of a predictor."""
 
-OWN = ("production", "reference", "experiment", "conformers")
+OWN = ("production", "reference", "experiment", "conformers", "nuclei", "beads")
 """Settings of spectra that are the study's alone."""
 
 
@@ -51,7 +52,8 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
     committee, optima = final_committee(session.directory), [ref.atoms for ref in references]
     expected, elements = [], set[int]()
     for atoms in optima:
-        name = f"{atoms.info[keys.MOLECULE]}-{s.temperature:g}K-{last.name}"
+        molecule, beads = atoms.info[keys.MOLECULE], s.spectrum.ring_beads
+        name = folder_of(molecule, s.temperature, last.name, beads)
         trajectories = session.directory / "trajectories" / name
         expected.append(expected_error(committee, atoms, trajectories, calibration))
         elements |= set(map(int, atoms.numbers))

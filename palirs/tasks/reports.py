@@ -44,7 +44,8 @@ def report(session: Session, references: Sequence[Harmonic]) -> None:
     settings, directory = session.settings, session.directory
     with session.journal.stage("report"):
         results = collect_results(session, references)
-        write_moved_spectra(results)
+        if settings.spectrum.nuclei == "classical":
+            write_moved_spectra(results)
         config = (directory / "config.yaml").read_text()
         chapters = pages.chapters(results, settings, session.journal, config)
         summary, caveats = _summary(session, results), pages.caveats(results, settings)

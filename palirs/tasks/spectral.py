@@ -30,10 +30,13 @@ from palirs.study.references import reference_vibrations
 from palirs.study.session import Session
 from palirs.study.spectra import spectra_of
 from palirs.study.task import task
-from palirs.units import SPEED_OF_LIGHT, duration
+from palirs.units import BOLTZMANN, SPEED_OF_LIGHT, duration
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
+
+ENOUGH = 0.9
+"""Share of the fastest vibration's kinetic energy with which ring polymers are taken as fine."""
 
 
 @task()
@@ -104,12 +107,18 @@ def produce(session: Session, md: Production, references: Sequence[Harmonic]) ->
     starting = starts(session, references, md.temperature)
     _log_populations(starting, md.temperature)
     if by_engine:
+        if md.settings.ring_beads:
+            log.info(
+                "the engine's own MD is classical: spectrum.nuclei=ring_polymer is for the MD by "
+                "the committee, whose forces cost little"
+            )
         _log_cost(session, md, starting)
     else:
         _warn_of_temperature(session, md.temperature)
+        _warn_of_beads(md, references)
     stage = "reference_md" if by_engine else "production"
     with session.journal.stage(stage) as done:
-        done["steps"] = md.steps_left(starting)
+        done["steps"] = md.steps_left(starting) * (md.beads or 1)
         runs = md.run(starting, session.md_executor)
     _track(session, md, {f"time.{stage}_s": done["seconds"]})
     return runs
@@ -137,6 +146,7 @@ def write_spectra(
     prefix = "reference_" if by_engine else ""
     for run in trajectories:
         _track(session, md, _md_metrics(run, prefix, settings.complete))
+        _log_kinetic_energy(run)
         if run.molecule in written and not by_engine:
             error = band_error(written[run.molecule], settings.window)
             compared = store.compare(run.molecule)
@@ -180,6 +190,21 @@ def _warn_of_temperature(session: Session, temperature: float) -> None:
         )
 
 
+def _warn_of_beads(md: Production, references: Sequence[Harmonic]) -> None:
+    """Warn where ring polymers are too coarse for the fastest vibration."""
+    fastest = max(float(reference.frequencies.max()) for reference in references)
+    share = md.kinetic_share(fastest)
+    if share is not None and share < ENOUGH:
+        log.warning(
+            "%d beads have %.0f %% of the kinetic energy of a quantum oscillator of %.0f cm⁻¹ at "
+            "%g K; more spectrum.beads have more of it",
+            md.beads,
+            100 * share,
+            fastest,
+            md.temperature,
+        )
+
+
 def _log_populations(starting: Sequence[Harmonic | ConformerEnsemble], temperature: float) -> None:
     for start in starting:
         if isinstance(start, ConformerEnsemble):
@@ -198,12 +223,28 @@ def _log_line_width(settings: Spectroscopy) -> None:
     friction = settings.friction if settings.thermostat == "langevin" else 0.0
     log.info(
         "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and "
-        "anharmonicity come on top",
+        "anharmonicity come on top%s",
         settings.line_width,
         line_width(settings.max_lag, settings.lag_window),
         settings.lag_window if settings.lag_window != "none" else "no window",
         settings.max_lag,
         friction / (2e3 * np.pi * SPEED_OF_LIGHT),
+        ", and the thermostats of the ring polymers" if settings.ring_beads else "",
+    )
+
+
+def _log_kinetic_energy(run: Run) -> None:
+    """Log the kinetic energy of ring polymers, and what it would be if nuclei were classical."""
+    if run.kinetic is None:
+        return
+    freedom = 1.5 * (run.atoms - 1)
+    log.info(
+        "%s: kinetic energy of the nuclei %.4f eV (centroid virial estimator, mean of %d "
+        "trajectories); classical ones would have %.4f eV",
+        run.molecule,
+        run.kinetic.mean(),
+        len(run.kinetic),
+        freedom * BOLTZMANN * run.temperature.mean(),
     )
 
 
@@ -234,6 +275,8 @@ def _md_metrics(run: Run, prefix: str, complete: float) -> dict[str, float]:
     if run.enough(complete):
         metrics["temperature_K"] = float(run.temperature.mean())
         metrics["drift_meV_per_ps"] = float(np.abs(run.drift).max() * 1e3)
+        if run.kinetic is not None:
+            metrics["kinetic_energy_eV"] = float(run.kinetic.mean())
     metrics = {f"md.{run.molecule}.{prefix}{key}": value for key, value in metrics.items()}
     if run.enough(complete) and not prefix:
         metrics[f"md.{run.molecule}.force_std_max_eV_per_A"] = float(run.spread.max())

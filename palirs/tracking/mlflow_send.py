@@ -38,7 +38,7 @@ SHOWN = """
     model.potential.max_ell training.potential.updates training.potential.learning_rate
     training.potential.batch_size training.potential.schedule training.potential.loss
     training.potential.optimiser training.potential.start training.dipole.updates pretraining.engine
-    spectrum.production spectrum.reference spectrum.conformers spectrum.timestep
+    spectrum.production spectrum.reference spectrum.conformers spectrum.nuclei spectrum.timestep
     spectrum.thermostat spectrum.friction spectrum.max_lag spectrum.method
 """.split()  # noqa: SIM905
 """Settings that people compare runs by; the others appear where they are given on the command line,

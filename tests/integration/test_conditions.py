@@ -6,6 +6,7 @@ A tiny study through ``run.py``.
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -204,3 +205,28 @@ def test_both_spectra_of_a_pair_are_made_in_one_way(study):
     assert all("hann over 150 fs" in file.read_text().splitlines()[0] for file in files)
     assert "pcc_ml_ref" in done.stderr
     assert (study / "trajectories/methanol-300K-reference/0.npz").stat().st_mtime_ns == before
+
+
+def test_ring_polymers_and_back(study, tmp_path):
+    """Spectra and trajectories of their own, words in log and report; classical ones are kept."""
+    place = copied(study, tmp_path / "rings")
+    spectrum = place / "spectra/methanol-300K-predicted.csv"
+    before = (place / "trajectories/methanol-300K-001/0.dipoles").read_bytes()
+    classical = spectrum.read_text()
+    rings = ("spectrum.nuclei=ring_polymer", "spectrum.beads=4", "spectrum.production.length=0.4")
+    done = run(place, "task=spectra", *rings)
+    assert "ring polymers of 4 beads" in spectrum.read_text().splitlines()[0]
+    assert "methanol: kinetic energy of the nuclei" in done.stderr
+    assert re.search(
+        r"4 beads have \d\d % of the kinetic energy of a quantum oscillator", done.stderr
+    )
+    folder = place / "trajectories/methanol-300K-001-4beads"
+    assert (folder / "0.dipoles").stat().st_size == 24 * 200
+    done = run(place, "task=aimd", *rings)
+    assert "the engine's own MD is classical" in done.stderr
+    run(place, "task=analyse", *rings)
+    report = (place / "report.html").read_text()
+    assert "ring-polymer MD" in report and "ring polymers of 4 beads: bands of high" in report
+    run(place, "task=spectra", "spectrum.nuclei=classical", "spectrum.production.length=0.5")
+    assert spectrum.read_text() == classical
+    assert (place / "trajectories/methanol-300K-001/0.dipoles").read_bytes() == before

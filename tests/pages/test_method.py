@@ -8,6 +8,7 @@ import pytest
 
 from palirs.engines import PySCF, TBLite
 from palirs.pages.method import CITED, method
+from palirs.pages.report import of_nuclei
 from palirs.settings import MD
 from tests.cli.composed import built
 
@@ -63,6 +64,19 @@ def test_what_was_not_done_is_not_told():
     assert "own MD, 4 × 12 ps" in with_reference
 
 
+def test_how_the_nuclei_move_is_told():
+    made = study()
+    plain, _ = words(made)
+    assert "by Langevin dynamics [" in plain and "of classical nuclei" in plain
+    assert "ring-polymer" not in plain
+    rings = replace(made, spectrum=replace(made.spectrum, nuclei="ring_polymer", beads=16))
+    plain, cited = words(rings)
+    assert "by thermostatted ring-polymer MD [" in plain and "with 16 beads for each atom" in plain
+    assert "of classical nuclei" not in plain
+    assert "its nuclei are classical, so the two spectra differ" in plain, "the engine's own MD"
+    assert CITED["trpmd"] in cited and CITED["bcocb"] in cited
+
+
 @pytest.mark.parametrize(
     ("engine", "wanted"),
     [
@@ -85,6 +99,7 @@ def test_the_engine_is_cited(engine, wanted):
         ),
         ["spectrum.method=schnetpack", "spectrum.dipole_interval=0.5"],
         ["spectrum.conformers=md"],
+        ["spectrum.nuclei=ring_polymer"],
         ["training.potential.start=previous", "learning.intensities=0.1", "committee.size=2"],
         [
             "engine=ase",
@@ -101,6 +116,14 @@ def test_every_option_has_its_words(overrides):
     assert "H2O" in plain and "H2o" not in plain
 
 
+def test_what_ring_polymers_leave_open_is_a_caveat():
+    made = study("spectrum.nuclei=ring_polymer")
+    (sentence,) = of_nuclei(made, {"predicted", "reference"})
+    assert "32 beads" in sentence and "own MD is classical" in sentence
+    assert "own MD" not in of_nuclei(made, {"predicted"})[0]
+    assert of_nuclei(made, {"reference"}) == of_nuclei(study(), {"predicted"}) == []
+
+
 def test_nothing_is_said_of_spectra_that_are_not_there():
     made = study()
     assert "Spectra." not in words(made, done=())[0]
@@ -115,7 +138,7 @@ def test_no_sentence_runs_into_the_next():
 
 
 def test_anharmonic_levels_are_told_where_there_are_some():
-    plain, cited = words(study("learning.anharmonic=3"), done=("predicted", "anharmonic"))
+    plain, cited = words(study("learning.anharmonic=3"), done=("predicted", "moved", "anharmonic"))
     assert "differ by less than 3 cm⁻¹" in plain
     assert "Anharmonic levels." in plain and "quantum shifts" in plain
     assert CITED["vpt2k"] in cited

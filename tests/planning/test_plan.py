@@ -162,6 +162,18 @@ def test_each_molecule_has_its_vibrations_though_two_are_of_one_size():
     assert labels[1] == 2 * labels[0], "both have six atoms"
 
 
+def test_every_bead_of_a_ring_polymer_is_paid_for():
+    """In the MD by the committee; the engine's own MD is classical."""
+    found = [
+        {part.stage: part for part in work(made, made.checked_molecules())}
+        for made in (built(), built("spectrum.nuclei=ring_polymer", "spectrum.beads=16"))
+    ]
+    for stage, factor in (("production", 16), ("reference MD", 1), ("exploration", 1)):
+        before, after = (sum(parts[stage].units.values()) for parts in found)
+        assert after == factor * before, stage
+    assert found[1]["production"].amount.endswith("steps of 16 beads")
+
+
 def test_a_member_is_trained_by_one_worker_at_a_time(monkeypatch):
     monkeypatch.setattr("palirs.planning.work.workers", lambda recipe: 16)
     made = built("molecules=methanol", "pretraining=gfn1")

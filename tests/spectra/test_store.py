@@ -135,6 +135,21 @@ def test_a_spectrum_made_in_another_way_is_not_compared(tmp_path, caplog):
     assert "spectrum.x.pcc_ml_ref" in store.compare("x")
 
 
+def test_a_spectrum_by_other_nuclei_is_not_taken_for_that_of_these(tmp_path, caplog):
+    """Predicted spectra; the engine's own MD is classical with either setting."""
+    points, rings = Spectroscopy(), Spectroscopy(nuclei="ring_polymer", beads=8)
+    stores = [spectrum_store(tmp_path, settings, 300.0, ["x"]) for settings in (points, rings)]
+    made = points.made + rings.in_rings
+    stores[1].write("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=made))
+    stores[1].write("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=points.made))
+    assert set(stores[1].read("x")) == {"predicted", "reference"}
+    with caplog.at_level("WARNING"):
+        assert set(stores[0].read("x")) == {"reference"}
+    assert "ring polymers of 8 beads" in caplog.text
+    other = spectrum_store(tmp_path, replace(rings, beads=16), 300.0, ["x"])
+    assert set(other.read("x")) == {"reference"}
+
+
 def test_regions_leave_out_what_is_flat(tmp_path):
     store = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["x"])
     for kind in ("predicted", "reference"):
