@@ -69,7 +69,8 @@ def _note(whose: str, spread: bool) -> str:
     text = (
         "By second-order perturbation theory with resonances (GVPT2) from the quartic force field "
         f"of {whose}, for nuclei that are quantum; MD moves them classically and misses most of "
-        "the shift of X–H stretches. Levels of two quanta are in levels.csv."
+        "the shift of X–H stretches. ν1 is the softest mode, as in the table above; levels of two "
+        "quanta are in levels.csv."
     )
     if spread:
         text += " ± is the standard deviation of the members of the committee."
