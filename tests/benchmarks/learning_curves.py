@@ -168,20 +168,25 @@ def rows(
 
 
 def table(done: Sequence[dict]) -> None:
-    """Print means over molecules and seeds, and their standard errors over the molecules."""
+    """Print means over molecules and seeds, and their standard errors over the molecules.
+
+    Only rows of as many molecules compare: choose the lines of the file.
+    """
     by = defaultdict(lambda: defaultdict(list))
     for row in done:
         for column in COLUMNS:
             by[row["variant"], row["labels"]][column, row["molecule"]].append(row[column])
     names = sorted({row["molecule"] for row in done})
     print(f"{', '.join(names)}; seeds {sorted({row['seed'] for row in done})}")
-    print(f"| variant | labels | {' | '.join(COLUMNS.values())} |")
-    print("| --- " * (len(COLUMNS) + 2) + "|")
+    print(f"| variant | labels | molecules | {' | '.join(COLUMNS.values())} |")
+    print("| --- " * (len(COLUMNS) + 3) + "|")
     for (variant, labels), values in by.items():
-        cells = []
+        there = [name for name in names if values["md", name]]
+        cells = [str(len(there))]
         for column in COLUMNS:
-            means = [np.mean(values[column, name]) for name in names if values[column, name]]
-            cells.append(f"{np.mean(means):.2f} ± {np.std(means, ddof=1) / len(means) ** 0.5:.2f}")
+            means = [np.mean(values[column, name]) for name in there]
+            error = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.nan
+            cells.append(f"{np.mean(means):.2f} ± {error:.2f}")
         print(f"| {variant} | {labels} | {' | '.join(cells)} |")
 
 
