@@ -42,9 +42,7 @@ def anharmonic_spread(committee: Committee, references: Sequence[Harmonic]) -> d
         except PalirsError as error:
             log.warning("%s: no anharmonic levels: %s", name, error)
             continue
-        fundamentals = result.energies()[: len(result.modes)]
-        spread = result.spread[: len(result.modes)]
-        spreads[name] = float(spread[np.isfinite(fundamentals)].mean())
+        spreads[name] = result.mean_spread
     metrics = {f"{ANHARMONIC}.{name}": spread for name, spread in spreads.items()}
     return metrics | ({ANHARMONIC: float(np.mean(list(spreads.values())))} if spreads else {})
 

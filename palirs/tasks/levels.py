@@ -136,9 +136,7 @@ def _write(result: Anharmonic, place: Path) -> None:
 
 def _log(session: Session, name: str, by: str, result: Anharmonic) -> None:
     """Log the zero-point energy and the spread, and what limits the fundamentals."""
-    count = len(result.modes)
-    spreads = result.spread[:count][np.isfinite(result.energies()[:count])]
-    spread = float(spreads.mean()) if len(result.members) > 1 and len(spreads) else np.nan
+    count, spread = len(result.modes), result.mean_spread
     told = [reasons for reasons in result.reasons()[:count] if reasons]
     log.info(
         "%s: %d fundamentals by %s's VPT2%s; zero-point energy %.0f cm⁻¹; %d with a caveat",

@@ -111,6 +111,13 @@ class Anharmonic:
         return self._spread([member.energies for member in self.members], self.levels.energies)
 
     @property
+    def mean_spread(self) -> float:
+        """Mean of :attr:`spread` over the fundamentals that have a level [cm⁻¹]."""
+        count = len(self.modes)
+        spreads = self.spread[:count][np.isfinite(self.energies()[:count])]
+        return float(spreads.mean()) if len(spreads) else np.nan
+
+    @property
     def zero_point_spread(self) -> float:
         """Likewise of the zero-point energy [cm⁻¹]."""
         values = [np.array([member.zero_point]) for member in self.members]
