@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.learning_curves <results.jsonl> <molecules> <seeds> [key=value ...]
     python -m tests.benchmarks.learning_curves <results.jsonl>               # the table
+    python -m tests.benchmarks.learning_curves <results.jsonl> figure <file.png>
 
 One potential on the first n samples of each kind, labelled by GFN2-xTB, from scratch or from one
 that has learnt 600 samples of GFN1-xTB. What is tested is never learnt: 100 frames of GFN2's own
@@ -14,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -190,11 +191,46 @@ def table(done: Sequence[dict]) -> None:
         print(f"| {variant} | {labels} | {' | '.join(cells)} |")
 
 
+def figure(done: Sequence[dict], path: str) -> None:
+    """Draw the errors of forces against the labels, for variants that are complete."""
+    from matplotlib.figure import Figure
+
+    size = max(Counter((row["variant"], row["labels"]) for row in done).values())
+    drawing = Figure(figsize=(8, 3.6), layout="constrained")
+    for axes, column, title in zip(
+        drawing.subplots(1, 2), ("md", "quantum"), ("MD at 300 K", "quantum samples"), strict=True
+    ):
+        for variant, (start, *_) in VARIANTS.items():
+            means, errors = [], []
+            for count in COUNTS:
+                rows = [r for r in done if (r["variant"], r["labels"]) == (variant, count)]
+                of_molecule = defaultdict(list)
+                for row in rows:
+                    of_molecule[row["molecule"]].append(row[column])
+                values = [float(np.mean(each)) for each in of_molecule.values()]
+                if len(rows) >= size // 3 and len(values) > 1:
+                    means.append(np.mean(values))
+                    errors.append(np.std(values, ddof=1) / len(values) ** 0.5)
+            if len(means) == len(COUNTS):
+                style = "o-" if start == "scratch" else "s--"
+                axes.errorbar(COUNTS, means, errors, fmt=style, capsize=2, label=variant, ms=4)
+        axes.set(xscale="log", yscale="log", xlabel="Labels", title=f"Forces on {title}")
+        axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+        axes.minorticks_off()
+        axes.set_yticks(ticks := [5, 10, 20, 50, 100, 200], [str(tick) for tick in ticks])
+        axes.set_ylabel("Mean absolute error (meV/Å)")
+    drawing.axes[0].legend(fontsize=8)
+    drawing.savefig(path, dpi=150)
+
+
 def main(file: Path, arguments: Sequence[str]) -> None:
     """Fill the file, or print its table."""
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     if not arguments:
         table(done)
+        return
+    if arguments[0] == "figure":
+        figure(done, arguments[1])
         return
     names, seeds = arguments[0].split(","), [int(seed) for seed in arguments[1].split(",")]
     changes = {
