@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.molecules import Molecules, groups, table
 from palirs.recipes import PalirsError
 
@@ -38,9 +39,8 @@ def test_g2_names_and_files(tmp_path):
     [
         (("methanl",), "did you mean methanol"),
         (("methanol", "methanol"), "two molecules are called 'methanol'"),
-        (("CH3",), "open shell"),
-        (("O2",), "open shell"),
         (("H",), "no vibrations"),
+        (("[Na+]",), "at least two are needed"),
         ((), "list is empty"),
     ],
 )
@@ -63,12 +63,13 @@ def test_bad_structures_are_explained(atoms, message, tmp_path):
         Molecules(files=(str(tmp_path / "bad.xyz"),)).load()
 
 
-def test_a_charged_molecule_is_refused(tmp_path):
+def test_radicals_come_by_name_and_ions_by_file(tmp_path):
     atoms = molecule("H2O")
     atoms.info["charge"] = 2
     ase.io.write(tmp_path / "ion.xyz", atoms, format="extxyz")
-    with pytest.raises(PalirsError, match=r"charge \+2 e"):
-        Molecules(files=(str(tmp_path / "ion.xyz"),)).load()
+    loaded = Molecules(names=("CH3", "O2"), files=(str(tmp_path / "ion.xyz"),)).load()
+    states = [(Electrons.of(each).charge, Electrons.of(each).multiplicity) for each in loaded]
+    assert states == [(0, 2), (0, 3), (2, 1)]
 
 
 def test_unreadable_files_are_named(tmp_path):

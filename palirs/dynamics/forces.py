@@ -11,6 +11,7 @@ from torch import Tensor
 from palirs.dynamics.device import DeviceMotion
 from palirs.dynamics.motion import Motion
 from palirs.engines import Engine, EngineFailure, Properties
+from palirs.geometry.electrons import Electrons
 
 if TYPE_CHECKING:
     from palirs.mace.forces.members import Evaluator
@@ -195,7 +196,10 @@ class EngineField:
 
     def __init__(self, engine: Engine, molecules: Sequence[Atoms]):
         self._engine = engine
-        self._molecules = [Atoms(atoms.numbers, positions=atoms.positions) for atoms in molecules]
+        self._molecules = [
+            Atoms(atoms.numbers, positions=atoms.positions, info=Electrons.of(atoms).info)
+            for atoms in molecules
+        ]
         self._calculators = [engine.start() for _ in molecules]
         self.failures: dict[int, str] = {}
         self.failed_permanently: set[int] = set()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import ClassVar
@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.recipes import PalirsError, recipe
 
 version_of = cache(version)
@@ -51,7 +52,8 @@ class Properties:
     forces : numpy.ndarray
         Shape ``[atoms, 3]`` [eV/Å].
     dipole : numpy.ndarray or None
-        Shape ``[3]`` [e·Å]; ``None`` if the engine gives no dipole.
+        Shape ``[3]`` [e·Å], of an ion about the mean of the positions of its atoms; ``None`` if the
+        engine gives no dipole.
     """
 
     energy: float
@@ -64,6 +66,9 @@ class Engine(ABC):
     """A reference method; subclasses declare its settings as fields and make the calculator."""
 
     gives_dipole: ClassVar[bool] = True
+    takes_electrons: ClassVar[bool] = False
+    """Whether charge and multiplicity may be others than those of a neutral closed shell; the
+    engine's dipole is about the origin then."""
 
     @property
     @abstractmethod
@@ -104,7 +109,13 @@ class Engine(ABC):
         return
 
     def check(self, atoms: Atoms) -> None:
-        """Raise :class:`PalirsError` if the method does not cover an element of a molecule."""
+        """Raise :class:`PalirsError` if the method does not cover a molecule."""
+        electrons = Electrons.of(atoms)
+        if not electrons.ordinary and not self.takes_electrons:
+            raise PalirsError(
+                f"molecule {atoms.info.get(keys.MOLECULE)!r} ({electrons}): {type(self).__name__} "
+                "calculates neutral closed shells only; take engine=gfn2, gfn1 or one of PySCF"
+            )
         missing = sorted(
             set(atoms.symbols[[number not in self.elements for number in atoms.numbers]])
         )
@@ -146,8 +157,13 @@ class Engine(ABC):
         EngineFailure
             With the message of the library as the reason.
         """
-        work = Atoms(atoms.numbers, positions=atoms.positions)
+        electrons = Electrons.of(atoms)
+        work = Atoms(atoms.numbers, positions=atoms.positions, info=electrons.info)
         assert calculator is not None
+        if self.takes_electrons:
+            if not electrons.fit(work):
+                raise EngineFailure(f"{work.symbols} cannot be: {electrons}", final=True)
+            self.set_electrons(calculator, electrons)
         names = ["energy", "forces", *(["dipole"] if self.gives_dipole else [])]
         try:
             calculator.calculate(work, names, ["positions", "numbers", "cell", "pbc"])
@@ -156,10 +172,17 @@ class Engine(ABC):
             raise
         except Exception as error:  # libraries raise errors of any kind
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
+        if electrons.charge and properties.dipole is not None:
+            centre = atoms.positions.mean(axis=0)
+            properties = replace(properties, dipole=properties.dipole - electrons.charge * centre)
         values = [value for value in vars(properties).values() if value is not None]
         if not all(np.isfinite(value).all() for value in values):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
+
+    def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
+        """Tell the calculator charge and multiplicity of the next frame."""
+        raise NotImplementedError
 
     def read(self, results: dict, atoms: int) -> Properties:
         """Return the properties of a structure of ``atoms`` atoms from the calculator's results."""

@@ -17,6 +17,7 @@ from palirs.engines.base import Engine, EngineFailure, version_of
 from palirs.engines.basis_sets import has_core_potential
 from palirs.engines.dispersion import check_name, check_pair, in_name
 from palirs.engines.papers import PAPERS
+from palirs.geometry.electrons import Electrons
 from palirs.recipes import Count, PalirsError, recipe
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,13 @@ SAFE_GAP = 0.05
 to another state."""
 
 
+CONTAMINATION = 0.2
+"""Largest excess of ⟨S²⟩ of an open shell; that of the allyl radical by Hartree-Fock."""
+
+
 @recipe
 class PySCF(Engine):
-    """Restricted Kohn-Sham or Hartree-Fock with analytic gradients.
+    """Kohn-Sham or Hartree-Fock with analytic gradients; unrestricted for open shells.
 
     Parameters
     ----------
@@ -63,6 +68,8 @@ class PySCF(Engine):
     memory : float
         Memory that PySCF may use [GB].
     """
+
+    takes_electrons: ClassVar[bool] = True
 
     functional: str = "pbe"
     basis: str = "def2-svpd"
@@ -173,6 +180,9 @@ class PySCF(Engine):
                 f"engine.auxiliary_basis={basis_sets.UNIVERSAL}, or engine.density_fitting=false"
             )
 
+    def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
+        """Do nothing: the calculator reads ``info``."""
+
     def calculator(self) -> Calculator:
         """Make the calculator; ``guess='previous'`` carries orbitals from frame to frame."""
         return PySCFCalculator(self)
@@ -226,14 +236,20 @@ class PySCFCalculator(Calculator):
             "forces": -np.asarray(gradient.kernel()) * Hartree / Bohr,
             "dipole": np.asarray(method.dip_moment(unit="au", verbose=0)) * Bohr,
         }
+        electrons = Electrons.of(self.atoms)
+        if electrons.unpaired:
+            _check_spin(method, electrons)
+            self.last = None  # an open shell starts from free atoms
+            return
         occupied = _host(method.mo_coeff)[:, _host(method.mo_occ) > 0]
         self.last = (self.atoms.numbers.copy(), self.atoms.positions.copy(), occupied)
 
     def _solve(self):
         """Return a converged mean field."""
         assert self.atoms is not None
-        carried = self._carried()
-        method = self._method()
+        carried, method = self._carried(), self._method()
+        if carried is not None and method.mol.nelec != (carried.shape[1],) * 2:
+            carried = None  # another charge or spin
         method.kernel(dm0=self._density(method, carried) if carried is not None else None)
         if method.converged and carried is not None and gap(method) < SAFE_GAP:
             fresh = self._method()
@@ -262,7 +278,7 @@ class PySCFCalculator(Calculator):
         from pyscf import dft, gto, scf
 
         assert self.atoms is not None
-        engine = self.engine
+        engine, electrons = self.engine, Electrons.of(self.atoms)
         geometry = [
             (int(number), tuple(position))
             for number, position in zip(
@@ -279,13 +295,16 @@ class PySCFCalculator(Calculator):
             basis=engine.basis,
             ecp=ecp,
             unit="Bohr",
+            charge=electrons.charge,
+            spin=electrons.unpaired,
             verbose=0,
             max_memory=engine.memory * 1000,
         )
         if engine.functional.lower() == "hf":
-            method = scf.RHF(molecule)
+            method = scf.UHF(molecule) if electrons.unpaired else scf.RHF(molecule)
         else:
-            method = dft.RKS(molecule, xc=engine.functional)
+            kind = dft.UKS if electrons.unpaired else dft.RKS
+            method = kind(molecule, xc=engine.functional)
             method.grids.level = engine.grid
         if engine.density_fitting:
             method = method.density_fit(auxbasis=engine.auxiliary_basis)
@@ -339,9 +358,27 @@ class PySCFCalculator(Calculator):
 
 def gap(method) -> float:
     """Return the gap between occupied and empty orbitals [Hartree]; infinite without empty ones."""
-    energy, occupation = _host(method.mo_energy), _host(method.mo_occ)
-    empty = energy[occupation == 0]
-    return float(empty.min() - energy[occupation > 0].max()) if len(empty) else float("inf")
+    energies, occupations = (
+        np.atleast_2d(_host(values)) for values in (method.mo_energy, method.mo_occ)
+    )
+    gaps = [
+        energy[occupation == 0].min() - energy[occupation > 0].max()
+        for energy, occupation in zip(energies, occupations, strict=True)
+        if (occupation == 0).any() and (occupation > 0).any()
+    ]
+    return float(min(gaps, default=np.inf))
+
+
+def _check_spin(method, electrons: Electrons) -> None:
+    """Raise :class:`EngineFailure` if higher multiplicities are mixed in."""
+    spin = electrons.unpaired / 2
+    square = float(method.spin_square()[0])
+    if square - spin * (spin + 1) > CONTAMINATION:
+        raise EngineFailure(
+            f"⟨S²⟩ is {square:.2f} instead of {spin * (spin + 1):.2f}: the unrestricted "
+            f"solution is no pure {electrons}; one determinant does not describe this structure",
+            final=True,
+        )
 
 
 def _host(array) -> np.ndarray:

@@ -1,12 +1,13 @@
 """GFN2-xTB, GFN1-xTB and IPEA1-xTB by tblite."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ase.calculators.calculator import Calculator
 from pydantic import Field
 
 from palirs.engines.base import Engine, version_of
 from palirs.engines.papers import PAPERS
+from palirs.geometry.electrons import Electrons
 from palirs.recipes import Kelvin, recipe
 
 
@@ -29,6 +30,8 @@ class TBLite(Engine):
     method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = "GFN2-xTB"
     accuracy: Annotated[float, Field(ge=1e-6, le=1000)] = 0.01
     electronic_temperature: Kelvin = 300.0
+
+    takes_electrons: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -66,3 +69,13 @@ class TBLite(Engine):
             cache_api=False,
             verbosity=0,
         )
+
+    def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
+        """Set the charge, and the number of unpaired electrons; orbitals are those of both spins.
+
+        That is the parametrisation's own treatment, without spin polarisation.
+        """
+        wanted = {"charge": electrons.charge, "multiplicity": electrons.multiplicity}
+        there = {key: dict(calculator.parameters or {})[key] for key in wanted}
+        if wanted != there and not (electrons.ordinary and set(there.values()) == {None}):
+            calculator.set(**wanted)

@@ -18,6 +18,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from palirs.geometry.distinct import distances
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding_process import Answer, Request
 
 T = TypeVar("T")
@@ -91,20 +92,26 @@ def canonical_of(atoms: Atoms) -> str | None:
 
 
 def molecule_of(atoms: Atoms) -> Chem.Mol:
-    """Return the neutral molecule of a structure, with bonds and stereochemistry by its geometry.
+    """Return the molecule of a structure, with bonds and stereochemistry by its geometry.
 
     Raises
     ------
     ValueError
         If RDKit cannot determine the bonds.
     """
+    electrons = Electrons.of(atoms)
     block = f"{len(atoms)}\n\n" + "\n".join(
         f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms
     )
     with rdBase.BlockLogs():
         molecule = Chem.MolFromXYZBlock(block)
         try:
-            rdDetermineBonds.DetermineBonds(molecule, charge=0, maxIterations=ORDERS)
+            rdDetermineBonds.DetermineBonds(
+                molecule,
+                charge=electrons.charge,
+                allowChargedFragments=not electrons.unpaired,  # radicals instead
+                maxIterations=ORDERS,
+            )
         except RuntimeError as error:  # too many assignments of bond orders
             raise ValueError("RDKit cannot tell the orders of the bonds") from error
         Chem.AssignStereochemistryFrom3D(molecule)

@@ -55,8 +55,8 @@ def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms
     Returns
     -------
     list of Atoms
-        ``info`` holds the data of the record, ``charge`` and ``multiplicity`` unless it is a
-        neutral closed shell, and ``molecule``; isotopes have masses [amu].
+        ``info`` holds the data of the record, ``formal_charge`` and ``spin_multiplicity`` of the
+        drawing unless it is a neutral closed shell, and ``molecule``; isotopes have masses [amu].
 
     Raises
     ------
@@ -129,8 +129,9 @@ def _stated(record: str, molecule: Chem.Mol) -> dict[str, int]:
         codes += line.split()[1::2]
     charge = Chem.GetFormalCharge(molecule)
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
-    stated = {"charge": charge} if charge else {}
-    return stated | ({"multiplicity": 1 + unpaired - 2 * codes.count("1")} if unpaired else {})
+    stated = {"formal_charge": charge} if charge else {}
+    multiplicity = 1 + unpaired - 2 * codes.count("1")
+    return stated | ({"spin_multiplicity": multiplicity} if unpaired else {})
 
 
 def _is_sketch(record: str, molecule: Chem.Mol, missing: int) -> bool:

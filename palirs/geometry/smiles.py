@@ -7,6 +7,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding import embedded
 from palirs.recipes import PalirsError
 
@@ -50,12 +51,12 @@ def conformers(text: str, count: int = 1) -> list[Atoms]:
     Returns
     -------
     list of Atoms
-        With ``info['molecule']``.
+        With ``info['molecule']``, and charge and multiplicity of ions and radicals.
 
     Raises
     ------
     PalirsError
-        If it is not a SMILES, is charged, has unpaired electrons, or cannot be embedded.
+        If it is not a SMILES, or cannot be embedded.
     """
     smiles, name = (*text.split(maxsplit=1), "", "")[:2]
     molecule = _parsed(smiles)
@@ -107,8 +108,15 @@ def conformers_of(molecule: Chem.Mol, label: str, what: str, name: str, count: i
     log.info("%s: %s, %s", label, name, _summary(energies, count))
     chosen = [atoms for _, atoms in embedding.conformers[:count]]
     for number, atoms in enumerate(chosen, start=1):
-        atoms.info[keys.MOLECULE] = name if number == 1 else f"{name}-{number}"
+        called = name if number == 1 else f"{name}-{number}"
+        atoms.info |= {keys.MOLECULE: called, **electrons(molecule).info}
     return chosen
+
+
+def electrons(molecule: Chem.Mol) -> Electrons:
+    """Return charge and multiplicity: all electrons that RDKit calls radical ones are parallel."""
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    return Electrons(Chem.GetFormalCharge(molecule), 1 + unpaired)
 
 
 def _first(text: str) -> Chem.Mol | None:
@@ -122,28 +130,21 @@ def _parsed(text: str) -> Chem.Mol | None:
 
 
 def check(molecule: Chem.Mol, what: str) -> None:
-    """Raise :class:`PalirsError` unless it is one neutral closed-shell molecule of fair size."""
+    """Raise :class:`PalirsError` unless it is one molecule of fair size."""
     size, parts = molecule.GetNumHeavyAtoms(), len(Chem.GetMolFrags(molecule))
-    charge = Chem.GetFormalCharge(molecule)
     if size > LARGEST:
         raise PalirsError(
             f"molecules: {what} has {size} atoms; at most {LARGEST} beside hydrogen are treated"
         )
     check_elements(molecule, what)
-    if charge:
+    if Chem.AddHs(molecule).GetNumAtoms() < 2:
         raise PalirsError(
-            f"molecules: {what} has charge {charge:+d} e; only neutral molecules are treated"
+            f"molecules: {what} is one atom, which has no vibrations; at least two are needed"
         )
     if parts > 1:
         raise PalirsError(
             f"molecules: {what} is {parts} molecules; give them one by one, or a complex as "
             "molecules.files=[my.xyz] with molecules.complexes=true"
-        )
-    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
-    if unpaired:
-        raise PalirsError(
-            f"molecules: {what} has {unpaired} unpaired electron(s); "
-            "only closed-shell molecules are treated"
         )
 
 

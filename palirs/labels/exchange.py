@@ -17,6 +17,7 @@ from palirs.labels.labeller import attach
 from palirs.labels.record import Record, label_key
 from palirs.labels.store import LabelStore
 from palirs.molecules import on_grid, read_frames
+from palirs.molecules.statements import electrons
 from palirs.recipes import PalirsError
 
 
@@ -80,6 +81,7 @@ def read_labels(
             dipole=None if d is None else d * factors["dipole"],
         )
         info = {
+            **electrons(atoms, where).info,
             keys.MOLECULE: str(atoms.info.get(keys.MOLECULE, atoms.get_chemical_formula())),
             keys.ORIGIN: "import",
         }

@@ -9,13 +9,15 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
+from palirs.geometry.electrons import Electrons
 from palirs.molecules import DECIMALS
 
 
 def structure_key(atoms: Atoms) -> str:
-    """Return a digest of elements and positions (to 1e-8 Å)."""
+    """Return a digest of elements, positions (to 1e-8 Å), and charge and spin if there are any."""
     digest = hashlib.sha256(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
     digest.update(np.rint(atoms.positions * 10**DECIMALS).astype(np.int64).tobytes())
+    digest.update(str(Electrons.of(atoms).info or "").encode())
     return digest.hexdigest()[:32]
 
 
@@ -64,7 +66,7 @@ class Record:
             name: str(self.atoms.info[name])
             for name in (keys.MOLECULE, keys.ORIGIN)
             if name in self.atoms.info
-        }
+        } | Electrons.of(self.atoms).info
         structure = {
             "numbers": self.atoms.numbers.tolist(),
             "positions": self.atoms.positions.tolist(),

@@ -18,6 +18,7 @@ from ase.db.row import AtomsRow
 
 from palirs import keys
 from palirs.engines import Engine, EngineFailure, Properties
+from palirs.geometry.electrons import Electrons
 from palirs.labels.pending import PendingResults
 from palirs.labels.record import Record, label_key
 from palirs.labels.retry import retry
@@ -25,6 +26,9 @@ from palirs.molecules import on_grid
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
+
+TOTAL_CHARGE = "total_charge"
+"""Column of the charge [e] of an ion; ASE keeps ``charge`` for itself."""
 
 
 class LabelStore:
@@ -193,6 +197,8 @@ class LabelStore:
         for row in self._database.select(**({"engine": engine.fingerprint} if engine else {})):
             if "label_key" in row and "failure" not in row:
                 info = {name: row[name] for name in (keys.MOLECULE, keys.ORIGIN) if name in row}
+                if TOTAL_CHARGE in row:
+                    info |= Electrons(row[TOTAL_CHARGE], row[keys.MULTIPLICITY]).info
                 dipole = np.array(row.dipole) if "dipole" in row else None
                 yield (
                     Atoms(row.numbers, positions=row.positions, info=info),
@@ -369,6 +375,9 @@ def _pairs(record: Record) -> dict[str, str | int]:
     pairs = {
         key: value for key, value in pairs.items() if not _is_number(value)
     }  # ASE refuses text that reads as a number
+    electrons = Electrons.of(record.atoms)
+    if not electrons.ordinary:
+        pairs |= {TOTAL_CHARGE: electrons.charge, keys.MULTIPLICITY: electrons.multiplicity}
     if isinstance(record.result, EngineFailure):
         pairs |= {
             "failure": str(record.result) or "unknown reason",

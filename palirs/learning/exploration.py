@@ -21,6 +21,7 @@ from palirs.dynamics import (
     largest,
 )
 from palirs.dynamics.integrators import Langevin, steps_at_once
+from palirs.geometry.electrons import Electrons
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
@@ -99,6 +100,7 @@ class Trajectory:
         """Return one recorded frame with its origin in ``info``."""
         info = {
             keys.MOLECULE: self.walker.molecule_name,
+            **Electrons.of(self.walker.molecule).info,
             keys.ORIGIN: "exploration",
             keys.ITERATION: iteration,
             keys.TEMPERATURE: self.walker.temperature,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from palirs import keys
+from palirs.geometry.electrons import about_centre_of_mass
 from palirs.mace.training.derivatives import Derivative
 from palirs.randomness import stream
 from palirs.sampling import spread
@@ -30,12 +31,19 @@ together."""
 
 
 def mode_derivatives(reference: Harmonic) -> list[Derivative]:
-    """Return the derivatives of forces and dipole along each mode, by a thermal step."""
+    """Return the derivatives of forces and dipole along each mode, by a thermal step.
+
+    Dipoles are about the mean of the positions, as those that models learn.
+    """
     lengths = spread(np.maximum(np.abs(reference.frequencies), SOFT), TEMPERATURE)
     angular = 2 * np.pi * SPEED_OF_LIGHT * reference.frequencies  # rad/fs
     curvatures = np.sign(angular) * angular**2 * EV_PER_AMU_A2_FS2
     masses = reference.atoms.get_masses()[:, None]
     dipoles = reference.dipole_derivatives
+    if dipoles is not None:  # the difference is the same for every dipole
+        dipoles = dipoles - about_centre_of_mass(
+            reference.atoms, reference.modes, np.zeros_like(dipoles)
+        )
     return [
         Derivative(
             reference.atoms,

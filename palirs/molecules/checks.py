@@ -1,4 +1,4 @@
-"""Checks that a structure is an isolated, neutral molecule with a closed shell."""
+"""Checks that a structure is an isolated molecule whose charge and spin are known."""
 
 import unicodedata
 from functools import cache
@@ -8,7 +8,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.geometry.bonds import relative_distances
-from palirs.molecules.statements import check_charge, check_spin
+from palirs.molecules.statements import electrons, is_statement, states_multiplicity
 from palirs.recipes import PalirsError
 
 CLOSEST_CONTACT = 0.6
@@ -21,7 +21,11 @@ NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 
 
 def check(atoms: Atoms) -> None:
-    """Raise :class:`PalirsError` unless a structure is an isolated molecule with a closed shell."""
+    """Raise :class:`PalirsError` unless a structure is an isolated molecule.
+
+    Its charge and multiplicity, where they are not those of a neutral closed shell, are written to
+    ``info`` in the words of the project.
+    """
     name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
     if len(atoms) < 2:
         raise PalirsError(
@@ -39,14 +43,12 @@ def check(atoms: Atoms) -> None:
         raise PalirsError(
             f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu"
         )
-    check_charge(atoms, name)
-    check_spin(atoms, name)
-    if atoms.numbers.sum() % 2:
-        raise PalirsError(
-            f"molecule {name!r}: open shell ({atoms.numbers.sum()} electrons); only closed-shell "
-            "molecules are treated"
-        )
-    check_ground_state(atoms, name)
+    stated = electrons(atoms, name)
+    if stated.ordinary and not states_multiplicity(atoms, name):
+        check_ground_state(atoms, name)
+    for key in [key for key in atoms.info if is_statement(key)]:
+        del atoms.info[key]
+    atoms.info |= stated.info
     _check_contacts(atoms, name)
 
 
@@ -84,8 +86,8 @@ def check_ground_state(atoms: Atoms, name: str) -> None:
     kinds = (_composition(atoms), _diatomic_kind(atoms))
     if any(kind in moments and all(moments[kind]) for kind in kinds):
         raise PalirsError(
-            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet, open shell; "
-            "only closed-shell molecules are treated"
+            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet; write its "
+            "multiplicity, multiplicity=3, or 1 if the singlet is meant"
         )
 
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from palirs import keys
 from palirs.molecules import headers
 from palirs.molecules.checks import check_name
+from palirs.molecules.statements import is_statement
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
@@ -198,6 +199,8 @@ def _look_for_hydrogen(atoms: Atoms) -> None:
     """Warn if the hydrogen atoms of a molecule seem to be missing."""
     from palirs.geometry.molfiles import is_whole
 
+    if any(is_statement(key) for key in atoms.info):
+        return  # an ion or a radical may well be bare
     if not is_whole(atoms):
         log.warning(
             "molecule %r has no hydrogen atoms, and bonds to spare; if its file leaves them out, "

@@ -11,6 +11,7 @@ from ase.data import atomic_masses
 from pydantic import Field
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
 from palirs.molecules.names import named, table, written
 from palirs.molecules.reading import read
@@ -42,7 +43,8 @@ class Molecules:
         Files that ASE or RDKit can read; each frame is one molecule, named by its
         ``info['molecule']``, its title in an SD file of several, or by the file. A column
         ``masses`` [amu] gives isotopes; so do molfiles and inputs of Gaussian. A molfile without
-        hydrogen atoms gets them; one in two dimensions is embedded like a SMILES.
+        hydrogen atoms gets them; one in two dimensions is embedded like a SMILES. Ions and open
+        shells say ``charge=1 multiplicity=2`` in the comment line of an xyz file.
     complexes : bool
         Allow frames of several molecules that are not bonded to each other.
     """
@@ -75,12 +77,15 @@ class Molecules:
                 "molecules.smiles=[CCO] or molecules.files=[my.xyz]"
             )
         _check_names([atoms.info[keys.MOLECULE] for atoms in (*by_name, *from_files)])
+        for atoms in from_files:
+            _tell(atoms)
         for atoms in (*by_name, *from_files):
+            stated = states_multiplicity(atoms, atoms.info[keys.MOLECULE])
             check(atoms)
-            if self.complexes:
-                _check_pieces(atoms)
-            else:
+            if not self.complexes:
                 check_whole(atoms)
+            elif not stated:
+                _check_pieces(atoms)
         return by_name + [_cleaned(atoms) for atoms in from_files]
 
 
@@ -109,9 +114,9 @@ def _check_pieces(atoms: Atoms) -> None:
         check_ground_state(atoms[numbers == number], atoms.info[keys.MOLECULE])
 
 
-def _cleaned(atoms: Atoms) -> Atoms:
-    """Return a molecule of a file with nothing but its name; log what is assumed."""
-    name = atoms.info[keys.MOLECULE]
+def _tell(atoms: Atoms) -> None:
+    """Log what is assumed of a molecule of a file."""
+    name = str(atoms.info[keys.MOLECULE])
     for remark in remarks(atoms, name):
         log.info("%s", remark)
     if isotopes := _isotopes(atoms):
@@ -122,8 +127,13 @@ def _cleaned(atoms: Atoms) -> Atoms:
             name,
             atoms.symbols,
         )
+
+
+def _cleaned(atoms: Atoms) -> Atoms:
+    """Return a molecule of a file with nothing but its name, charge and multiplicity."""
     atoms.calc = None
-    atoms.info = {keys.MOLECULE: name}
+    name = atoms.info[keys.MOLECULE]
+    atoms.info = {keys.MOLECULE: name, **Electrons.of(atoms).info}
     return atoms
 
 

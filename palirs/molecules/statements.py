@@ -1,27 +1,29 @@
 """Charge and spin of a structure, wherever its file or calculator states them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from palirs.geometry.electrons import Electrons
 from palirs.recipes import PalirsError
 
 CHARGE = {"charge", "totalcharge", "totcharge", "netcharge", "molecularcharge", "formalcharge"}
 CHARGE |= {"pubchemtotalcharge"}
 MULTIPLICITY = {"multiplicity", "mult", "spinmultiplicity", "totalspinmultiplicity", "spin"}
 UNPAIRED = {"uhf", "unpaired", "unpairedelectrons", "nunpaired", "nopen"}
-UNPAIRED |= {"magmom", "totalmagmom", "magneticmoment"}
+MOMENTS = {"magmom", "totalmagmom", "magneticmoment"}
+UNPAIRED |= MOMENTS
 """Keys, without capitals, blanks and underscores. ``spin`` is the multiplicity, as in OMol25 and
 ORCA, or 0 for a singlet."""
 WORDS = {"neutral": 0.0, "singlet": 1.0}
-NEUTRAL = 0.1
-"""Largest charge [e], or number of unpaired electrons, of a neutral molecule with a closed shell:
-sums of rounded atomic charges and spins are not exact."""
+TOLERANCE = 0.1
+"""Largest deviation of a charge [e], or number of unpaired electrons, from a whole number: sums of
+rounded atomic charges and spins are not exact."""
 EXACT = 1e-6
-"""Charge [e] above which the log says that it was taken for zero."""
+"""Deviation of a charge [e] above which the log says that it was rounded."""
 
 
 def is_statement(key: str) -> bool:
@@ -29,50 +31,90 @@ def is_statement(key: str) -> bool:
     return _plain(key) in CHARGE | MULTIPLICITY | UNPAIRED
 
 
-def check_charge(atoms: Atoms, name: str) -> None:
-    """Raise :class:`PalirsError` for a charge, or a value that cannot be one."""
-    for source, charge in _charges(atoms, name):
-        if abs(charge) > NEUTRAL:
-            where = "" if source == "charge" else f" ({source})"
-            raise PalirsError(
-                f"molecule {name!r}: charge {charge:+g} e{where}; only neutral molecules are "
-                "treated"
-            )
+def electrons(atoms: Atoms, name: str) -> Electrons:
+    """Return charge and multiplicity as stated; a closed shell if the multiplicity is not.
+
+    Raises
+    ------
+    PalirsError
+        If statements contradict each other, mean nothing, or do not fit the number of electrons.
+    """
+    charge, spin = _charge(atoms, name), _stated_unpaired(atoms, name)
+    count = int(atoms.numbers.sum()) - charge
+    if spin is None and count % 2:
+        raise PalirsError(
+            f"molecule {name!r}: open shell ({count} electrons); write its multiplicity, "
+            "multiplicity=2 for one unpaired electron, or its charge, in the comment line of its "
+            "file, or give a SMILES"
+        )
+    stated = Electrons(charge, 1 + (spin or 0))
+    if not stated.fit(atoms):
+        raise PalirsError(
+            f"molecule {name!r}: {count} electrons cannot be {stated}; correct charge or "
+            "multiplicity"
+        )
+    return stated
 
 
-def check_spin(atoms: Atoms, name: str) -> None:
-    """Raise :class:`PalirsError` for unpaired electrons, or a value that cannot be their number."""
-    for source, unpaired in _unpaired(atoms, name):
-        if abs(unpaired) > NEUTRAL:
+def _charge(atoms: Atoms, name: str) -> int:
+    """Return the charge [e]; zero if nothing states it."""
+    stated = [*_charges(atoms, name)]
+    return _agreed(stated, "charge", name) if stated else 0
+
+
+def _stated_unpaired(atoms: Atoms, name: str) -> int | None:
+    """Return the number of unpaired electrons, ``None`` if nothing states it."""
+    stated, moments = [*_unpaired(atoms, name)], [*_moments(atoms, name)]
+    if not stated:
+        if cancelled := [source for source, total in moments if total < TOLERANCE]:
             raise PalirsError(
-                f"molecule {name!r}: open shell ({source}); only closed-shell molecules are treated"
+                f"molecule {name!r}: its {cancelled[0]} cancel; write its multiplicity, "
+                "multiplicity=1 for a singlet"
             )
+        return _agreed(moments, "number of unpaired electrons", name) if moments else None
+    return _agreed(
+        [*stated, *(pair for pair in moments if pair[1] > TOLERANCE)],
+        "number of unpaired electrons",
+        name,
+    )
+
+
+def _agreed(stated: Sequence[tuple[str, float]], what: str, name: str) -> int:
+    """Return the whole number that all statements mean."""
+    values = {round(value) for _, value in stated}
+    texts = ", ".join(f"{source}: {value:g}" for source, value in dict.fromkeys(stated))
+    if any(abs(value - round(value)) > TOLERANCE for _, value in stated):
+        raise PalirsError(f"molecule {name!r}: the {what} is no whole number ({texts})")
+    if len(values) > 1:
+        raise PalirsError(f"molecule {name!r}: its statements of the {what} differ ({texts})")
+    return values.pop()
 
 
 def remarks(atoms: Atoms, name: str) -> list[str]:
-    """Return remarks for the log on charges that are not quite zero."""
+    """Return remarks for the log on charges that are not quite whole numbers."""
     return [
-        f"molecule {name!r}: charge {charge:+.2g} e ({source}) is taken for 0"
+        f"molecule {name!r}: charge {charge:+.2g} e ({source}) is taken for {round(charge)}"
         for source, charge in _charges(atoms, name)
-        if abs(charge) > EXACT
+        if EXACT < abs(charge - round(charge)) <= TOLERANCE
     ]
 
 
 def states_multiplicity(atoms: Atoms, name: str) -> bool:
-    """Tell whether the multiplicity is stated."""
-    stated = _stated(atoms, MULTIPLICITY)
-    return any(_number(key, value, atoms, name) is not None for key, value in stated)
+    """Tell whether the multiplicity, or the number of unpaired electrons, is stated."""
+    return bool([*_unpaired(atoms, name)])
 
 
 def _charges(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
-    """Yield name and value [e] of each statement of the charge."""
+    """Yield name and value [e] of each statement of the charge; zeros of all atoms are none."""
     for key, value in _stated(atoms, CHARGE):
         if (charge := _number(key, value, atoms, name)) is not None:
             yield key, charge
-    initial = atoms.get_initial_charges()
-    yield "the sum of its initial charges", _sum(initial, "initial charges", name)
-    if "charges" in (results := _results(atoms)):
-        yield "the sum of the charges of its atoms", _sum(results["charges"], "charges", name)
+    for source, values, title in (
+        ("the sum of its initial charges", atoms.get_initial_charges(), "initial charges"),
+        ("the sum of the charges of its atoms", _results(atoms).get("charges"), "charges"),
+    ):
+        if values is not None and np.any(_finite(values, title, name)):
+            yield source, float(np.sum(values))
 
 
 def _unpaired(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
@@ -80,22 +122,30 @@ def _unpaired(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
     for key, value in _stated(atoms, MULTIPLICITY):
         if (multiplicity := _number(key, value, atoms, name)) is None:
             continue
-        if multiplicity == 0 and _plain(key) != "spin":
+        if multiplicity < 1 - TOLERANCE and (multiplicity or _plain(key) != "spin"):
             raise _meaningless(key, value, name)
         yield f"{key} {multiplicity:g}", multiplicity - 1 if multiplicity else 0.0
     for key, value in _stated(atoms, UNPAIRED):
-        if (unpaired := _number(key, value, atoms, name)) is not None:
-            yield f"{key} {unpaired:g}", unpaired
+        if (unpaired := _number(key, value, atoms, name)) is None:
+            continue
+        if unpaired < 0 and _plain(key) not in MOMENTS:
+            raise _meaningless(key, value, name)
+        yield f"{key} {unpaired:g}", abs(unpaired)
+
+
+def _moments(atoms: Atoms, name: str) -> Iterator[tuple[str, float]]:
+    """Yield source and size of the sum of magnetic moments, where any of them is no noise."""
     results = _results(atoms)
-    moments = {
-        "initial magnetic moments": atoms.get_initial_magnetic_moments(),
-        "magnetic moments": results.get("magmoms", 0.0),
-    }
-    for source, values in moments.items():
-        total = _sum(values, source, name, absolute=True)
-        yield f"{source} {total:g}", total
-    if (moment := _number("magmom", results.get("magmom"), atoms, name)) is not None:
-        yield f"magmom {moment:g}", moment
+    for source, values in (
+        ("initial magnetic moments", atoms.get_initial_magnetic_moments()),
+        ("magnetic moments", results.get("magmoms")),
+        ("magmom", results.get("magmom")),
+    ):
+        if values is None:
+            continue
+        moments = _finite(values, source, name)
+        if np.abs(moments).sum() > TOLERANCE:
+            yield source, float(abs(moments.sum()))
 
 
 def _stated(atoms: Atoms, keys: set[str]) -> Iterator[tuple[str, Any]]:
@@ -115,19 +165,18 @@ def _results(atoms: Atoms) -> dict[str, Any]:
     return getattr(atoms.calc, "results", None) or {}
 
 
-def _sum(values: Any, source: str, name: str, absolute: bool = False) -> float:
-    """Return the sum of the values of the atoms, or of their absolute values."""
+def _finite(values: Any, source: str, name: str) -> np.ndarray:
+    """Return values of the atoms as numbers."""
     try:
         numbers = np.asarray(values, dtype=float)
-        total = float(np.abs(numbers).sum() if absolute else numbers.sum())
     except (TypeError, ValueError):
-        total = np.nan
-    if not np.isfinite(total):
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
         raise PalirsError(
             f"molecule {name!r}: its {source} are not finite numbers; correct them, or leave "
             "them out"
         )
-    return total
+    return numbers
 
 
 def _number(key: str, value: Any, atoms: Atoms, name: str) -> float | None:
@@ -173,5 +222,5 @@ def _meaningless(key: str, value: Any, name: str) -> PalirsError:
         what, allowed = "number of unpaired electrons", 0
     return PalirsError(
         f"molecule {name!r}: {key} = {str(value)[:60]!r} is no {what}; write {key}={allowed} for a "
-        f"neutral closed-shell molecule, or leave it out"
+        f"neutral closed shell, or leave it out"
     )

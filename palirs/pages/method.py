@@ -1,6 +1,6 @@
 """The method of a study in words, filled from its settings, with references."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -108,6 +108,7 @@ def method(
     trainings: int,
     labels: int,
     md: Collection[str] = (),
+    electrons: Mapping[str, str] | None = None,
 ) -> tuple[Markup, list[str]]:
     """Return the method of a study in words, and its references in order.
 
@@ -121,6 +122,8 @@ def method(
         Iterations done, and reference calculations used.
     md : collection of str
         What exists: ``predicted`` and ``reference`` spectra, ``anharmonic`` levels.
+    electrons : mapping of str
+        Charge and multiplicity of ions and open shells in words, by name.
     """
     references = References()
     settings = {
@@ -141,6 +144,7 @@ def method(
         )[:600],
         displacement=DISPLACEMENT,
         done=md,
+        electrons=electrons or {},
         **WORDS,
     )
     return text, references.cited

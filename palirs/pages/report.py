@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from palirs.geometry.electrons import Electrons
 from palirs.journal import Journal
 from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.learning.quality.modes import INTENSITY, WAVENUMBER
@@ -60,7 +61,9 @@ def chapters(
     kinds = _kinds(store)
     if any(results.anharmonic(name, "committee") for name in store.molecules):
         kinds.append("anharmonic")
-    text, cited = method(study, store.molecules, len(results.history), labels, kinds)
+    states = {name: Electrons.of(each.atoms) for name, each in results.references.items()}
+    told = {name: str(electrons) for name, electrons in states.items() if not electrons.ordinary}
+    text, cited = method(study, store.molecules, len(results.history), labels, kinds, told)
     return [
         Chapter(
             "Spectra",

@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from palirs import keys
 from palirs.executors import Serial, cores
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding import canonical_of
 from palirs.learning.quality.calibration import mean_spread
 from palirs.mace.models.committee import Committee
@@ -184,6 +185,13 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
                 f"molecule = {molecule!r}: these are {len(molecules)} molecules; give one"
             )
         start = molecules[0]
+    known = [Electrons(*each) for each in predictor.about.get("electrons", [(0, 1)])]
+    if (own := Electrons.of(start)) not in known:
+        raise PalirsError(
+            f"molecule {start.info[keys.MOLECULE]!r} ({own}): the models know molecules that are "
+            f"{' or '.join(map(str, known))}; they cannot tell charge and multiplicity from a "
+            "structure"
+        )
     elements = {chemical_symbols[number] for number in predictor.about["elements"]}
     if unknown := sorted(set(start.get_chemical_symbols()) - elements):
         raise PalirsError(

@@ -22,6 +22,7 @@ from palirs.dynamics import (
 )
 from palirs.dynamics.integrators import Berendsen, Langevin, NoseHoover, RingPolymer, Variables
 from palirs.dynamics.integrity import Integrity
+from palirs.geometry.electrons import about_centre_of_mass
 from palirs.mace.models.committee import force_spread
 from palirs.mace.models.dipole import DipoleModel
 from palirs.production.jobs import Job, geometry_stride, steps_of
@@ -200,7 +201,7 @@ class Batch:
         ):
             projection = self.projections[number]
             if track.dipole is not None:
-                dipoles = track.dipole[:, number].numpy()
+                dipoles = about_centre_of_mass(atoms, x, track.dipole[:, number].numpy())
             elif track.beads is not None:
                 beads = track.beads.split(self.counts, dim=2)[number]
                 dipoles = _dipoles(self.model, atoms, beads.flatten(0, 1).numpy())
@@ -313,4 +314,5 @@ def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:
 def _dipoles(model: DipoleModel | None, atoms: Atoms, positions: np.ndarray) -> np.ndarray:
     if model is None:
         return np.full((len(positions), 3), np.nan)  # there is no dipole model
-    return model.of_positions([atoms.numbers] * len(positions), list(positions)).mean(axis=0)
+    dipoles = model.of_positions([atoms.numbers] * len(positions), list(positions)).mean(axis=0)
+    return about_centre_of_mass(atoms, positions, dipoles)

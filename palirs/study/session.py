@@ -1,7 +1,7 @@
 """The open resources of a study while it runs."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.executors import LazyExecutor, Slurm, preload
+from palirs.geometry.electrons import Electrons
 from palirs.journal import Journal
 from palirs.labels import Labeller, LabelStore
 from palirs.learning.completed import complete_iterations
@@ -100,7 +101,10 @@ def open_session(
         alone = task.lock and _lock(stack, directory, task)
         tracker = stack.enter_context(
             (settings.tracker if alone else Off()).open(
-                directory, directory.absolute().name, flat(resolved), sweep
+                directory,
+                directory.absolute().name,
+                flat(resolved) | _electrons(molecules),
+                sweep,
             )
         )
         if task.lock:
@@ -130,6 +134,15 @@ def open_session(
             tracker,
             journal,
         )
+
+
+def _electrons(molecules: Sequence[Atoms]) -> dict[str, str]:
+    """Return charge and multiplicity of ions and open shells in words, as parameters of the run."""
+    states = {str(atoms.info[keys.MOLECULE]): Electrons.of(atoms) for atoms in molecules}
+    ions = {name: electrons for name, electrons in states.items() if not electrons.ordinary}
+    for name, electrons in ions.items():
+        log.info("%s: %s", name, electrons)
+    return {f"electrons.{name}": str(electrons) for name, electrons in ions.items()}
 
 
 class _RefusingExecutor(Executor):

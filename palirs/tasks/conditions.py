@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.learning.completed import last_iteration
 from palirs.learning.iterations import final_committee
 from palirs.learning.quality.calibration import calibrate, mean_spread
@@ -169,7 +170,13 @@ def _trust(
         folder = folder_of(name, s.temperature, last.name, s.spectrum.ring_beads)
         files = sorted((trajectories / folder).glob("*.xyz"))
         visited = [
-            on_grid(Atoms(reference.atoms.numbers, positions=atoms.positions))
+            on_grid(
+                Atoms(
+                    reference.atoms.numbers,
+                    positions=atoms.positions,
+                    info=Electrons.of(reference.atoms).info,
+                )
+            )
             for atoms in geometries(files)
         ]
         visited = visited[:: 1 + len(visited) // VISITED]

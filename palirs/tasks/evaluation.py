@@ -12,6 +12,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.descriptors import mbtr
+from palirs.geometry.electrons import Electrons
 from palirs.learning.completed import complete_iterations, last_iteration
 from palirs.learning.iterations import final_dipole_files
 from palirs.learning.quality.held_out import (
@@ -159,7 +160,13 @@ def _from_md(
             continue
         file = place / f"{run.molecule}-{s.temperature:g}K-test" / "0.xyz"
         candidates = [
-            on_grid(Atoms(optimum.numbers, positions=atoms.positions))
+            on_grid(
+                Atoms(
+                    optimum.numbers,
+                    positions=atoms.positions,
+                    info=Electrons.of(optimum).info,
+                )
+            )
             for atoms in read_frames(file)[:frames]
         ]
         rng = np.random.default_rng(stream(s.seed, "test set", run.molecule))
@@ -189,7 +196,8 @@ def _from_file(session: Session, structures: str, wanted: Collection[str]) -> li
                 "molecule of the study; info['molecule'] says "
                 f"which of {', '.join(molecules)} it is"
             )
-        info = {keys.MOLECULE: name, keys.ORIGIN: "test_set"}
+        info = {keys.MOLECULE: name, **Electrons.of(molecules[name]).info}
+        info[keys.ORIGIN] = "test_set"
         plain = on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info))
         check_molecule(plain)
         if name in wanted:

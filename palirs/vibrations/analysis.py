@@ -17,6 +17,7 @@ from ase.optimize import BFGS
 
 from palirs import keys
 from palirs.engines import Properties
+from palirs.geometry.electrons import Electrons, about_centre_of_mass
 from palirs.molecules import keep_masses, on_grid
 from palirs.recipes import PalirsError
 from palirs.units import EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
@@ -101,7 +102,10 @@ def optimise(atoms: Atoms, source: Source, fmax: float = 1e-3, max_steps: int = 
     relaxed = Atoms(
         atoms.numbers,
         positions=atoms.positions,
-        info={keys.MOLECULE: atoms.info.get(keys.MOLECULE, str(atoms.symbols))},
+        info={
+            keys.MOLECULE: atoms.info.get(keys.MOLECULE, str(atoms.symbols)),
+            **Electrons.of(atoms).info,
+        },
     )
     keep_masses(atoms, relaxed)
     relaxed.calc = SourceCalculator(source)
@@ -206,7 +210,9 @@ def finite_differences(
     back = directions * roots[:, None]
     gradient = None
     if all(properties.dipole is not None for properties in results):
-        dipoles = np.array([properties.dipole for properties in results]).reshape(len(steps), 2, 3)
+        positions = np.array([moved.positions for moved in frames])
+        about_mean = np.array([properties.dipole for properties in results])
+        dipoles = about_centre_of_mass(atoms, positions, about_mean).reshape(len(steps), 2, 3)
         gradient = back @ ((dipoles[:, 0] - dipoles[:, 1]) / (2 * steps[:, None]))
     return back @ (0.5 * (curvature + curvature.T)) @ back.T, gradient
 

@@ -11,6 +11,7 @@ from ase.units import kB
 
 from palirs import keys
 from palirs.geometry.bonds import bonded
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding import conformers_like, differing
 from palirs.geometry.symmetry import symmetry_order
 from palirs.molecules import keep_masses, read_frames
@@ -74,7 +75,7 @@ def conformers(optimum: Atoms, source: Source) -> list[Conformer]:
         ) from error
     starts = [atoms for energy, atoms in embedded if energy - embedded[0][0] < WINDOW][:MOST]
     for atoms in starts:
-        atoms.info[keys.MOLECULE] = name
+        atoms.info |= {keys.MOLECULE: name, **Electrons.of(optimum).info}
         keep_masses(optimum, atoms)
     first, *others = together([partial(_relaxed, atoms) for atoms in (optimum, *starts)], source)
     if first is None:

@@ -122,7 +122,6 @@ def run(*arguments, **variables):
         ("engine=vasp", ["engine/vasp", "gfn2"]),
         ("engine.method=B3LYP", ["engine.method = 'B3LYP'", "GFN2-xTB"]),
         ("molecules=methanl", ["methanl", "did you mean methanol"]),
-        ("molecules.names=[CH3]", ["CH3", "open shell"]),
         ("molecules.files=[absent.xyz]", ["absent.xyz"]),
         ("spectrum.method=magic", ["spectrum.method = 'magic'", "physical", "schnetpack"]),
         ("spectrum.window=[4000,500]", ["window", "below"]),
@@ -327,8 +326,8 @@ def test_mistakes_in_what_is_new(overrides, says):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("molecules=C[N+](C)(C)C", "has charge +1 e"),
-        ("molecules=[CH3]", "1 unpaired electron"),
+        ("molecules=[Na+]", "at least two are needed"),
+        ("molecules.smiles=['[OH] radical','[OH-] ion']", "have the same atoms"),
         ("molecules=CCO.O", "is 2 molecules"),
         ("molecules.conformers=0", "molecules.conformers = 0"),
         ("learning.intensities=0", "learning.intensities = 0"),

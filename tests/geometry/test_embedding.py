@@ -10,7 +10,7 @@ import pytest
 
 from palirs.geometry import embedding
 from palirs.geometry.embedding import canonical_of
-from palirs.geometry.smiles import conformers
+from palirs.geometry.smiles import canonical, conformers
 from palirs.recipes import PalirsError
 
 CYCLOPHANE = "C1CC2=CC=C(CCC3=CC=C1C=C3)C=C2"
@@ -117,3 +117,11 @@ def test_bonds_of_many_distributions_are_not_looked_for_without_end(monkeypatch)
     assert canonical_of(atoms) == "C[N+](=O)[O-]"
     monkeypatch.setattr(embedding, "ORDERS", 1)
     assert canonical_of(atoms) is None
+
+
+@pytest.mark.parametrize(
+    "smiles", ["[NH4+]", "[OH-]", "CC(=O)[O-]", "C[CH+]C", "[CH3]", "C[O]", "[CH2]C[CH2]"]
+)
+def test_bonds_of_ions_and_radicals_are_those_of_their_smiles(smiles):
+    (atoms,) = conformers(smiles)
+    assert canonical_of(atoms) == canonical(smiles)

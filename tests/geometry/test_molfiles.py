@@ -8,6 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding import canonical_of, molecule_of
 from palirs.geometry.smiles import conformers
 from palirs.molecules import Molecules, read_frames
@@ -52,27 +53,30 @@ def test_isotopes_become_masses(tmp_path, version, dimensions):
 @pytest.mark.parametrize("version", [2000, 3000])
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize(
-    ("smiles", "says"),
+    ("smiles", "charge", "multiplicity"),
     [
-        ("CC(=O)[O-]", "charge -1 e"),
-        ("[NH3+]CC[NH3+]", r"charge \+2 e"),
-        ("C[CH2]", "open shell|1 unpaired"),
-        ("[CH2]C[CH2]", "open shell|2 unpaired"),
+        ("CC(=O)[O-]", -1, 1),
+        ("[NH3+]CC[NH3+]", 2, 1),
+        ("C[CH2]", 0, 2),
+        ("[CH2]C[CH2]", 0, 3),
     ],
 )
-def test_charges_and_radicals_are_refused(tmp_path, smiles, says, dimensions, version):
-    with pytest.raises(PalirsError, match=says):
-        load(tmp_path, block(smiles, dimensions, version=version))
+def test_charges_and_radicals_are_read(tmp_path, smiles, charge, multiplicity, dimensions, version):
+    (atoms,) = load(tmp_path, block(smiles, dimensions, version=version))
+    expected = {keys.CHARGE: charge, keys.MULTIPLICITY: multiplicity}
+    assert atoms.info == {keys.MOLECULE: "mine", **expected}
+    assert len(atoms) == Chem.AddHs(Chem.MolFromSmiles(smiles)).GetNumAtoms()
 
 
 @pytest.mark.parametrize("version", [2000, 3000])
-def test_a_singlet_carbene_is_told_from_a_triplet(tmp_path, version, caplog):
-    text = block("[CH2]", version=version)
-    with pytest.raises(PalirsError, match="multiplicity 3"):
-        load(tmp_path, text)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_singlet_carbene_is_told_from_a_triplet(tmp_path, dimensions, version, caplog):
+    text = block("[CH2]", dimensions, version=version)
+    assert Electrons.of(load(tmp_path, text)[0]) == Electrons(0, 3)
     singlet = text.replace("M  RAD  1   1   3", "M  RAD  1   1   1").replace("RAD=3", "RAD=1")
     assert singlet != text
-    assert len(load(tmp_path, singlet)[0]) == 3
+    (atoms,) = load(tmp_path, singlet)
+    assert (len(atoms), Electrons.of(atoms)) == (3, Electrons())
     assert not caplog.text
 
 
@@ -167,12 +171,34 @@ def test_one_molecule_is_called_by_its_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tag", "value"),
-    [("charge", "1"), ("Total Charge", "-2"), ("multiplicity", "3"), ("spin", "3")],
+    ("tag", "value", "charge", "multiplicity"),
+    [("Total Charge", "-2", -2, 1), ("multiplicity", "3", 0, 3), ("spin", "3", 0, 3)],
 )
-def test_data_of_a_record_count(tmp_path, tag, value):
-    with pytest.raises(PalirsError, match=r"charge [+-]|open shell"):
-        load(tmp_path, f"{block('CCO')}> <{tag}>\n{value}\n\n$$$$\n", "sdf")
+def test_data_of_a_record_count(tmp_path, tag, value, charge, multiplicity):
+    (atoms,) = load(tmp_path, f"{block('CCO')}> <{tag}>\n{value}\n\n$$$$\n", "sdf")
+    assert Electrons.of(atoms) == Electrons(charge, multiplicity)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "tag", "value", "says"),
+    [
+        ("CCO", "charge", "1", r"open shell \(25 electrons\); write its multiplicity"),
+        ("CC(=O)[O-]", "Total Charge", "1", "statements of the charge differ"),
+        ("[CH2]C[CH2]", "spin", "1", "statements of the number of unpaired electrons differ"),
+    ],
+)
+def test_data_of_a_record_that_cannot_be_are_refused(tmp_path, smiles, tag, value, says):
+    with pytest.raises(PalirsError, match=says):
+        load(tmp_path, f"{block(smiles)}> <{tag}>\n{value}\n\n$$$$\n", "sdf")
+
+
+@pytest.mark.parametrize(
+    ("smiles", "tag", "value"),
+    [("CC(=O)[O-]", "charge", "1"), ("[OH-]", "charge", "0"), ("[CH2]C[CH2]", "multiplicity", "1")],
+)
+def test_data_that_contradict_the_drawing_are_refused(tmp_path, smiles, tag, value):
+    with pytest.raises(PalirsError, match="differ"):
+        load(tmp_path, f"{block(smiles)}> <{tag}>\n{value}\n\n$$$$\n", "sdf")
 
 
 @pytest.mark.parametrize(
@@ -199,4 +225,4 @@ def test_broken_files_are_told_in_a_sentence(tmp_path, damage, says, capfd):
 def test_frames_of_an_sd_file_are_its_molecules(tmp_path):
     (tmp_path / "two.sdf").write_text(block("CCO") + "$$$$\n" + block("[NH4+]") + "$$$$\n")
     ethanol, ammonium = read_frames(tmp_path / "two.sdf")
-    assert (len(ethanol), ammonium.info["charge"]) == (9, 1)
+    assert (len(ethanol), ammonium.info["formal_charge"]) == (9, 1)

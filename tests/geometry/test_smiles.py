@@ -8,6 +8,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from palirs import keys
 from palirs.geometry.distinct import distances
+from palirs.geometry.electrons import Electrons
 from palirs.geometry.smiles import canonical, conformers
 from palirs.molecules import Molecules, named, table
 from palirs.recipes import PalirsError
@@ -89,11 +90,26 @@ def test_conformers_differ_and_are_of_one_isomer(caplog):
 
 
 @pytest.mark.parametrize(
+    ("smiles", "charge", "multiplicity"),
+    [
+        ("C[N+](C)(C)C", 1, 1),
+        ("[OH-]", -1, 1),
+        ("[NH3+]CC(=O)[O-]", 0, 1),
+        ("[CH3]", 0, 2),
+        ("[O][O-]", -1, 2),
+        ("[O][O]", 0, 3),
+    ],
+)
+def test_charges_and_radicals_are_those_of_the_smiles(smiles, charge, multiplicity):
+    (atoms,) = Molecules(smiles=(f"{smiles} mine",)).load()
+    assert Electrons.of(atoms) == Electrons(charge, multiplicity)
+    assert atoms.info == {keys.MOLECULE: "mine", **Electrons(charge, multiplicity).info}
+
+
+@pytest.mark.parametrize(
     ("smiles", "says"),
     [
-        ("C[N+](C)(C)C", "charge +1"),
-        ("[CH3]", "1 unpaired electron"),
-        ("[O][O]", "2 unpaired electron"),
+        ("[F-]", "at least two are needed"),
         ("C1CC", "cannot read the SMILES"),
         ("", "cannot read the SMILES"),
         (" x", "cannot read the SMILES"),

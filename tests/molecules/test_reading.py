@@ -8,6 +8,7 @@ import pytest
 from ase.build import molecule
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.molecules import Molecules
 from palirs.molecules.headers import stated_by_program
 from palirs.recipes import PalirsError
@@ -43,24 +44,38 @@ def load(tmp_path, name, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "charge", "multiplicity"),
     [
-        ("a.gjf", GAUSSIAN.format("2 1", ""), r"charge \+2 e"),
-        ("a.com", GAUSSIAN.format("-2,1", ""), "charge -2 e"),
-        ("a.com", GAUSSIAN.format("0 3", ""), "open shell"),
-        ("a.nwi", NWCHEM.format(2, 1), r"charge \+2 e"),
-        ("a.nwi", NWCHEM.format(0, 3), "open shell"),
-        ("a.cjson", CJSON.format(2, 1), r"charge \+2 e"),
-        ("a.cjson", CJSON.format(0, 3), "open shell"),
-        ("a.pdb", PDB.format("2+", "", ""), r"charge \+2 e"),
+        ("a.gjf", GAUSSIAN.format("2 1", ""), 2, 1),
+        ("a.gjf", GAUSSIAN.format("1 2", ""), 1, 2),
+        ("a.com", GAUSSIAN.format("-2,1", ""), -2, 1),
+        ("a.com", GAUSSIAN.format("0 3", ""), 0, 3),
+        ("a.nwi", NWCHEM.format(2, 1), 2, 1),
+        ("a.nwi", NWCHEM.format(0, 3), 0, 3),
+        ("a.cjson", CJSON.format(2, 1), 2, 1),
+        ("a.cjson", CJSON.format(0, 3), 0, 3),
+        ("a.pdb", PDB.format("2+", "", ""), 2, 1),
         (
             "geometry.in",
             "atom 0 0 0.119 O\n initial_charge 2\natom 0 0.763 -0.477 H\natom 0 -0.763 -0.477 H\n",
-            r"charge \+2 e",
+            2,
+            1,
         ),
     ],
 )
-def test_inputs_that_state_a_charge_or_a_spin_are_refused(tmp_path, name, text, says):
+def test_charge_and_spin_of_an_input_are_read(tmp_path, name, text, charge, multiplicity):
+    assert Electrons.of(load(tmp_path, name, text)) == Electrons(charge, multiplicity)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.pdb", PDB.format("1+", "", ""), r"open shell \(9 electrons\); write its multiplicity"),
+        ("a.gjf", GAUSSIAN.format("1 1", ""), r"9 electrons cannot be charge \+1, singlet"),
+        ("a.nwi", NWCHEM.format(0, 2), "10 electrons cannot be neutral, doublet"),
+    ],
+)
+def test_inputs_whose_spin_is_open_or_impossible_are_refused(tmp_path, name, text, says):
     with pytest.raises(PalirsError, match=says):
         load(tmp_path, name, text)
 
@@ -154,8 +169,8 @@ def test_blanks_in_the_name_of_a_file_are_no_hindrance(tmp_path):
 def test_compressed_files(tmp_path):
     with gzip.open(tmp_path / "a.xyz.gz", "wt") as stream:
         ase.io.write(stream, molecule("H2O"), format="xyz", comment="2 1")
-    with pytest.raises(PalirsError, match=r"charge \+2 e"):
-        Molecules(files=(str(tmp_path / "a.xyz.gz"),)).load()
+    (atoms,) = Molecules(files=(str(tmp_path / "a.xyz.gz"),)).load()
+    assert Electrons.of(atoms) == Electrons(2, 1)
 
 
 def test_carbon_without_hydrogen_is_asked_about(tmp_path, caplog):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from palirs import keys
+from palirs.geometry.electrons import about_centre_of_mass
 from palirs.learning.modes import held_out_modes, mode_derivatives
 from palirs.learning.quality.frequencies import STRONG
 from palirs.mace.models.committee import Committee
@@ -94,4 +95,6 @@ def _intensities(dipole: DipoleModel, reference: Harmonic, modes: Sequence[int])
     dipoles = dipole.evaluate(displaced(derivatives)).mean(axis=0)
     changes = (dipoles[::2] - dipoles[1::2]) / (2 * FRACTION)
     expected = np.array([derivative.dipole for derivative in derivatives], dtype=float)
-    return (changes**2).sum(axis=1) / (expected**2).sum(axis=1)
+    steps = np.array([derivative.step for derivative in derivatives])
+    own, true = (about_centre_of_mass(reference.atoms, steps, each) for each in (changes, expected))
+    return (own**2).sum(axis=1) / (true**2).sum(axis=1)

@@ -1,0 +1,213 @@
+"""Ions and radicals: engines, labels, dipoles, and what a committee cannot tell."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from palirs.dynamics.forces import EngineField
+from palirs.engines import EngineFailure, PySCF, TBLite
+from palirs.engines.contract import contract
+from palirs.executors import SerialExecutor
+from palirs.geometry.electrons import Electrons, about_centre_of_mass
+from palirs.labels.labeller import Labeller
+from palirs.labels.record import Record, structure_key
+from palirs.labels.store import LabelStore
+from palirs.learning.exploration import Trajectory, Walker
+from palirs.learning.modes import mode_derivatives
+from palirs.molecules import Molecules
+from palirs.production.batch import _dipoles
+from palirs.recipes import PalirsError
+from palirs.settings.study import check_electrons
+from palirs.vibrations import harmonic, minimum
+from tests.toy import Toy
+
+UHF = PySCF(functional="hf", basis="sto-3g", density_fitting=False)
+
+
+def read(smiles: str) -> Atoms:
+    return Molecules(smiles=(smiles,)).load()[0]
+
+
+def bond(symbols: str, length: float, **info) -> Atoms:
+    return Atoms(symbols, positions=[[0, 0, 0], [0, 0, length]], info=info)
+
+
+@pytest.mark.parametrize("smiles", ["[NH4+]", "[OH-]", "[CH3]", "O=C[O-]", "[O][O]"])
+def test_tight_binding_keeps_the_contract(smiles):
+    failed = [str(each) for each in contract(TBLite(), read(smiles)) if not each.passed]
+    assert not failed
+
+
+@pytest.mark.parametrize("smiles", ["[OH-]", "[OH]"])
+def test_pyscf_keeps_the_contract(smiles):
+    failed = [str(each) for each in contract(UHF, read(smiles)) if not each.passed]
+    assert not failed
+
+
+def test_unrestricted_frequency_is_that_of_another_program():
+    """Psi4's test of frequencies, UHF/STO-3G, hydroxyl at 0.97 Å: 4585.845 cm⁻¹."""
+    hydroxyl = bond("OH", 0.9700000746, multiplicity=2)
+    hydroxyl.set_masses([15.99491462, 1.00782503])
+    assert harmonic(hydroxyl, UHF).frequencies == pytest.approx([4585.845], abs=0.1)
+
+
+def test_charge_and_multiplicity_reach_the_engine():
+    """Koopmans' order: it costs energy to take an electron away, and a triplet is no singlet."""
+    energies = {
+        key: UHF.calculate([bond("OH", 0.97, charge=key[0], multiplicity=key[1])])[0].energy
+        for key in ((0, 2), (1, 3), (1, 1), (-1, 1))
+    }
+    assert len({round(energy, 3) for energy in energies.values()}) == 4
+    assert energies[1, 3] - energies[0, 2] > 5.0
+    assert energies[1, 3] < energies[1, 1]  # OH⁺ is a triplet, as NH
+
+
+def test_engine_does_not_remember_the_charge_of_the_frame_before():
+    for engine in (TBLite(), UHF):
+        ion = bond("OH", 0.97, charge=-1, multiplicity=1)
+        water = Atoms("OH2", positions=[[0, 0, 0], [0.76, 0, 0.59], [-0.76, 0, 0.59]])
+        alone, mixed = engine.calculate([water])[0], engine.calculate([ion, water, ion])
+        assert mixed[1].energy == pytest.approx(alone.energy, abs=1e-6)
+        assert mixed[2].energy == pytest.approx(mixed[0].energy, abs=1e-6)
+
+
+def test_dipole_of_an_ion_is_about_its_atoms_wherever_it_is():
+    ion = read("[OH-]")
+    moved = ion.copy()
+    moved.positions += [3.0, -2.0, 5.0]
+    here, there = TBLite().calculate([ion, moved])
+    assert there.dipole == pytest.approx(here.dipole, abs=1e-5)
+
+
+def test_dipole_about_the_centre_of_mass_is_that_of_point_charges():
+    rng = np.random.default_rng(0)
+    charges, positions = np.array([0.7, -0.2, 0.5]), rng.normal(size=(4, 3, 3))
+    ion = Atoms("OH2", positions=positions[0], info={"charge": 1, "multiplicity": 2})
+    ion.set_masses([16.0, 1.0, 2.0])
+    mean = positions.mean(axis=1, keepdims=True)
+    centre = (positions * ion.get_masses()[:, None]).sum(axis=1, keepdims=True) / 19
+    about_mean, about_mass = (
+        np.einsum("n,fnx->fx", charges, positions - origin) for origin in (mean, centre)
+    )
+    assert about_centre_of_mass(ion, positions, about_mean) == pytest.approx(about_mass)
+
+
+def test_intensities_of_an_ion_are_those_about_a_fixed_origin():
+    """Atoms move about the centre of mass, which stays where it is."""
+
+    class FixedOrigin:
+        def calculate(self, frames):
+            """Return labels whose dipoles are about the origin: twice those about the mean."""
+            labels = TBLite().calculate(frames)
+            shifted = [
+                label.dipole - frame.positions.mean(axis=0)  # charge −1
+                for label, frame in zip(labels, frames, strict=True)
+            ]
+            return [
+                type(label)(label.energy, label.forces, dipole)
+                for label, dipole in zip(labels, shifted, strict=True)
+            ]
+
+    ion = minimum(read("[OH-]"), TBLite()).atoms
+    neutral = ion.copy()  # nothing is corrected for
+    neutral.info = {"molecule": "plain"}
+
+    class Charged(FixedOrigin):
+        def calculate(self, frames):
+            for frame in frames:
+                frame.info |= {"charge": -1, "multiplicity": 1}
+            return super().calculate(frames)
+
+    expected = harmonic(neutral, Charged()).intensities
+    assert harmonic(ion, TBLite()).intensities == pytest.approx(expected, rel=1e-4)
+    assert expected is not None
+    assert expected[0] > 1.0
+
+
+def test_dipole_models_learn_derivatives_about_the_mean_of_the_positions():
+    reference = minimum(read("O=C[O-]"), TBLite())
+    for derivative in mode_derivatives(reference):
+        frames = [reference.atoms.copy(), reference.atoms.copy()]
+        for frame, sign in zip(frames, (0.02, -0.02), strict=True):
+            frame.positions += sign * derivative.step
+        ahead, behind = TBLite().calculate(frames)
+        change = (ahead.dipole - behind.dipole) / 0.04
+        assert change == pytest.approx(derivative.dipole, abs=2e-4)
+
+
+def test_no_two_states_share_a_label(tmp_path):
+    states = [{}, {"charge": 1, "multiplicity": 2}, {"charge": -1, "multiplicity": 2}]
+    water = Atoms("OH2", positions=[[0, 0, 0], [0.76, 0, 0.59], [-0.76, 0, 0.59]])
+    frames = []
+    for state in states:
+        frames.append(water.copy())
+        frames[-1].info |= {"molecule": "H2O", **state}
+    labeller = Labeller(TBLite(), LabelStore(tmp_path / "labels.db"), SerialExecutor())
+    energies = [label.energy for label in labeller.calculate(frames)]
+    assert len({round(energy, 3) for energy in energies}) == 3
+    stored = {
+        Electrons.of(atoms): label.energy
+        for atoms, label, _ in LabelStore(tmp_path / "labels.db").select()
+    }
+    assert stored == {
+        Electrons.of(frame): energy for frame, energy in zip(frames, energies, strict=True)
+    }
+
+
+def test_the_key_of_a_neutral_molecule_is_what_stores_hold():
+    """Digest of numbers and positions, as written by version 0.1."""
+    water = Atoms("OH2", positions=[[0, 0, 0], [0.76, 0, 0.59], [-0.76, 0, 0.59]])
+    assert structure_key(water) == "ee6b2f5c2586af65f2bfd7dc334e6663"
+
+
+def test_a_record_says_what_was_calculated():
+    ion = read("[OH-]")
+    line = Record("key", ion, {}, TBLite().calculate([ion])[0]).line()
+    assert Electrons.of(Record.read(line).atoms) == Electrons(-1, 1)
+
+
+def test_md_by_the_engine_is_that_of_the_ion():
+    import torch
+
+    ion = read("[OH-]")
+    field = EngineField(TBLite(), [ion])
+    energy = field(torch.tensor(ion.positions)).energy.item()
+    assert energy == pytest.approx(TBLite().calculate([ion])[0].energy, abs=1e-8)
+
+
+def test_two_states_of_one_composition_are_no_study():
+    radical, ion = read("[OH] radical"), read("[OH-] ion")
+    with pytest.raises(PalirsError, match=r"radical \(neutral, doublet\) and ion \(charge -1"):
+        check_electrons([radical, ion])
+    check_electrons([radical, read("[NH4+]"), read("O")])
+
+
+def test_an_engine_that_cannot_says_so():
+    with pytest.raises(PalirsError, match=r"charge -1, singlet.*neutral closed shells only"):
+        Toy().check(read("[OH-]"))
+
+
+def test_a_determinant_of_mixed_spin_is_no_label():
+    """Hartree-Fock mixes the quartet into the doublet of CN."""
+    with pytest.raises(EngineFailure, match=r"⟨S²⟩"):
+        UHF.calculate([bond("CN", 1.17, multiplicity=2)])
+
+
+def test_frames_of_an_exploration_say_what_they_are():
+    ion = read("[OH-]")
+    walker = Walker(ion, ion, 300.0, 0)
+    trajectory = Trajectory(walker, np.zeros(1), ion.positions[None], np.zeros(1), np.zeros(1))
+    assert Electrons.of(trajectory.frame(0, 0)) == Electrons(-1, 1)
+
+
+def test_recorded_dipoles_of_md_are_about_the_centre_of_mass():
+    """A model that finds nothing about the mean of the positions leaves the charge there."""
+
+    class Nothing:
+        def of_positions(self, numbers, positions):
+            return np.zeros((1, len(positions), 3))
+
+    ion = bond("OH", 1.0, charge=-1, multiplicity=1)
+    ion.set_masses([16.0, 1.0])
+    recorded = _dipoles(Nothing(), ion, ion.positions[None])  # pyright: ignore[reportArgumentType]
+    assert recorded == pytest.approx(np.array([[0.0, 0.0, -(0.5 - 1 / 17)]]))
