@@ -15,9 +15,9 @@ from palirs.labels.store import LabelStore
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.modes import mode_derivatives
 from palirs.molecules import Molecules
+from palirs.molecules.checks import check_learnt, check_states
 from palirs.production.batch import _dipoles
 from palirs.recipes import PalirsError
-from palirs.settings.study import check_electrons
 from palirs.vibrations import harmonic, minimum
 from tests.toy import Toy
 
@@ -178,8 +178,24 @@ def test_md_by_the_engine_is_that_of_the_ion():
 def test_two_states_of_one_composition_are_no_study():
     radical, ion = read("[OH] radical"), read("[OH-] ion")
     with pytest.raises(PalirsError, match=r"radical \(neutral, doublet\) and ion \(charge -1"):
-        check_electrons([radical, ion])
-    check_electrons([radical, read("[NH4+]"), read("O")])
+        check_states([radical, ion])
+    check_states([radical, read("[NH4+]"), read("O")])
+
+
+def test_models_know_the_states_they_learnt():
+    learnt = [read("[OH] radical"), read("[NH4+] ammonium"), read("O water")]
+    check_learnt(read("[CH3]"), learnt)
+    with pytest.raises(PalirsError, match=r"charge -1, singlet.*study of its own"):
+        check_learnt(read("[NH2-]"), learnt)
+    with pytest.raises(PalirsError, match=r"radical .* have the same atoms"):
+        check_learnt(bond("OH", 1.0, molecule="OH+", charge=1, multiplicity=1), learnt)
+
+
+def test_an_open_shell_goes_down_from_a_saddle_point():
+    """Bent NO₂ by UHF/6-31G: the first solution has ⟨S²⟩ 0.77, the minimum is no doublet."""
+    engine = PySCF(functional="hf", basis="6-31g", density_fitting=False)
+    with pytest.raises(EngineFailure, match=r"⟨S²⟩ is 1"):
+        engine.calculate([read("O=N[O]")])
 
 
 def test_an_engine_that_cannot_says_so():

@@ -13,6 +13,7 @@ from ase import Atoms
 from palirs import keys, units
 from palirs.engines import Engine, Properties
 from palirs.engines.consistency import MISFIT, consistency, guess
+from palirs.geometry.electrons import Electrons
 from palirs.labels.labeller import attach
 from palirs.labels.record import Record, label_key
 from palirs.labels.store import LabelStore
@@ -36,7 +37,8 @@ def read_labels(
         Extended XYZ, an ASE database, or anything else ASE reads.
     energy, dipole : str or None
         Key in ``info`` (of a database: among the key-value pairs or data); ``None`` for what ASE
-        itself found in the file. A dipole that is not there is left out.
+        itself found in the file. A dipole that is not there is left out; that of an ion is about
+        the mean of the positions of its atoms, as :func:`export_labels` writes it.
     forces : str or None
         Key in ``arrays``, likewise.
     unit : mapping
@@ -129,6 +131,12 @@ def check_labels(labels: Sequence[tuple[Atoms, Properties]]) -> list[str]:
     for atoms, dipole in dipoles:
         extent = float(np.ptp(atoms.positions, axis=0).max())
         if np.linalg.norm(dipole) > 0.5 * len(atoms) ** 0.5 * max(extent, 1.0):
+            if Electrons.of(atoms).charge:
+                raise PalirsError(
+                    f"a dipole of {np.linalg.norm(dipole):.1f} e·Å in {atoms.info[keys.MOLECULE]}, "
+                    "an ion: it has to be about the mean of the positions of its atoms; subtract "
+                    "charge × (mean − origin of the program)"
+                )
             raise PalirsError(
                 f"a dipole of {np.linalg.norm(dipole):.1f} e·Å in {atoms.info[keys.MOLECULE]}, "
                 f"which is {extent:.1f} Å long: Debye "

@@ -1,6 +1,7 @@
 """Checks that a structure is an isolated molecule whose charge and spin are known."""
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.geometry.bonds import relative_distances
+from palirs.geometry.electrons import Electrons
 from palirs.molecules.statements import electrons, is_statement, states_multiplicity
 from palirs.recipes import PalirsError
 
@@ -20,11 +22,19 @@ LONGEST_NAME = 150
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 
 
-def check(atoms: Atoms) -> None:
+def check(atoms: Atoms, ground_state: bool = True) -> None:
     """Raise :class:`PalirsError` unless a structure is an isolated molecule.
 
     Its charge and multiplicity, where they are not those of a neutral closed shell, are written to
     ``info`` in the words of the project.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        With ``info['molecule']``.
+    ground_state : bool
+        Refuse a singlet that nobody has stated where the ground state is known to be a triplet; not
+        for structures that have been checked before, which have lost the statement.
     """
     name = atoms.info.get(keys.MOLECULE, str(atoms.symbols))
     if len(atoms) < 2:
@@ -44,12 +54,49 @@ def check(atoms: Atoms) -> None:
             f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu"
         )
     stated = electrons(atoms, name)
-    if stated.ordinary and not states_multiplicity(atoms, name):
+    if ground_state and stated.ordinary and not states_multiplicity(atoms, name):
         check_ground_state(atoms, name)
     for key in [key for key in atoms.info if is_statement(key)]:
         del atoms.info[key]
     atoms.info |= stated.info
     _check_contacts(atoms, name)
+
+
+def check_states(molecules: Sequence[Atoms]) -> None:
+    """Raise :class:`PalirsError` for two electronic states of one composition.
+
+    Models see the positions of the nuclei only.
+    """
+    seen: dict[str, Atoms] = {}
+    for atoms in molecules:
+        other = seen.setdefault(atoms.symbols.formula.format("hill"), atoms)
+        if Electrons.of(atoms) != Electrons.of(other):
+            raise PalirsError(
+                f"molecules: {other.info[keys.MOLECULE]} ({Electrons.of(other)}) and "
+                f"{atoms.info[keys.MOLECULE]} ({Electrons.of(atoms)}) have the same atoms; a "
+                "committee sees the positions of nuclei only and cannot tell them apart: give each "
+                "a study of its own"
+            )
+
+
+def check_learnt(atoms: Atoms, learnt: Sequence[Atoms]) -> None:
+    """Raise :class:`PalirsError` for charge and multiplicity of which models know no molecule.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        To be predicted.
+    learnt : sequence of Atoms
+        The molecules of the study.
+    """
+    known = sorted({str(Electrons.of(each)) for each in learnt})
+    if str(Electrons.of(atoms)) not in known:
+        raise PalirsError(
+            f"molecule {atoms.info[keys.MOLECULE]!r} ({Electrons.of(atoms)}): the models know "
+            f"molecules that are {' or '.join(known)}; they cannot tell charge and multiplicity "
+            "from a structure, so that one needs a study of its own"
+        )
+    check_states([*learnt, atoms])
 
 
 def check_name(name: object) -> None:

@@ -13,13 +13,13 @@ from ase.data import chemical_symbols
 
 from palirs import keys
 from palirs.executors import Serial, cores
-from palirs.geometry.electrons import Electrons
 from palirs.geometry.embedding import canonical_of
 from palirs.learning.quality.calibration import mean_spread
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.models.predictor import Predictor as Potential
 from palirs.molecules import Molecules, check, check_whole, on_grid
+from palirs.molecules.checks import check_learnt
 from palirs.predictor.bundle import Predictor, open_predictor
 from palirs.production import Production, Run, assign, densities_of
 from palirs.production.trajectories import geometries
@@ -185,13 +185,7 @@ def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
                 f"molecule = {molecule!r}: these are {len(molecules)} molecules; give one"
             )
         start = molecules[0]
-    known = [Electrons(*each) for each in predictor.about.get("electrons", [(0, 1)])]
-    if (own := Electrons.of(start)) not in known:
-        raise PalirsError(
-            f"molecule {start.info[keys.MOLECULE]!r} ({own}): the models know molecules that are "
-            f"{' or '.join(map(str, known))}; they cannot tell charge and multiplicity from a "
-            "structure"
-        )
+    check_learnt(start, predictor.learnt)
     elements = {chemical_symbols[number] for number in predictor.about["elements"]}
     if unknown := sorted(set(start.get_chemical_symbols()) - elements):
         raise PalirsError(

@@ -13,6 +13,7 @@ from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.pyfunc import PythonModel
 
 from palirs.geometry.smiles import size
+from palirs.molecules import headers
 from palirs.predictor import open_predictor, predict
 from palirs.recipes import PalirsError
 
@@ -102,10 +103,11 @@ def _molecule(text: str) -> str | Atoms:
     """Return the molecule; reads no file, and refuses one that is too large."""
     if "\n" in text.strip():
         try:
-            structure = ase.io.read(io.StringIO(text.strip() + "\n"), format="xyz")
+            structure = ase.io.read(io.StringIO(text.strip() + "\n"), format="extxyz")
         except Exception as error:
             raise PalirsError(f"this is no xyz file: {error}") from error
         assert isinstance(structure, Atoms)
+        headers.restore(structure, text.strip().splitlines()[1])  # charge and multiplicity
         count = len(structure)
     else:
         structure, count = text.strip(), size(text.strip()) or 0

@@ -1,7 +1,6 @@
 """The whole configuration of a study."""
 
 import logging
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from pydantic import Field
 from palirs import keys
 from palirs.engines import Engine
 from palirs.executors import Slurm
-from palirs.geometry.electrons import Electrons
 from palirs.mace.settings import Evaluation
 from palirs.molecules import Molecules
+from palirs.molecules.checks import check_states
 from palirs.recipes import InStudy, Kelvin, PalirsError, recipe
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector
@@ -174,7 +173,7 @@ class StudySettings:
         check_timestep(molecules, self.sampler.timestep)
         check_started(molecules, self.training)
         check_conformers(molecules, self.spectrum.conformers)
-        check_electrons(molecules)
+        check_states(molecules)
         names = [atoms.info[keys.MOLECULE] for atoms in molecules]
         for name, path in self.spectrum.experiments(names).items():
             try:
@@ -185,23 +184,6 @@ class StudySettings:
             if spectrum.doubt:
                 log.warning("experiment of %s: %s: %s", name, path, spectrum.doubt)
         return molecules
-
-
-def check_electrons(molecules: Sequence[Atoms]) -> None:
-    """Raise :class:`PalirsError` for two electronic states of one composition.
-
-    Models see the positions of the nuclei only.
-    """
-    seen: dict[str, Atoms] = {}
-    for atoms in molecules:
-        other = seen.setdefault(atoms.symbols.formula.format("hill"), atoms)
-        if Electrons.of(atoms) != Electrons.of(other):
-            raise PalirsError(
-                f"molecules: {other.info[keys.MOLECULE]} ({Electrons.of(other)}) and "
-                f"{atoms.info[keys.MOLECULE]} ({Electrons.of(atoms)}) have the same atoms; a "
-                "committee sees the positions of nuclei only and cannot tell them apart: give each "
-                "a study of its own"
-            )
 
 
 def _check_cutoff(atoms: Atoms, key: str, cutoff: float) -> None:

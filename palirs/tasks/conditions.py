@@ -17,6 +17,7 @@ from palirs.learning.quality.calibration import calibrate, mean_spread
 from palirs.learning.quality.frequencies import compare_frequencies
 from palirs.mace.models.committee import Committee
 from palirs.molecules import Molecules, on_grid, read_frames
+from palirs.molecules.checks import check_learnt
 from palirs.production import folder_of, spectrum_store
 from palirs.production.trajectories import geometries
 from palirs.recipes import PalirsError
@@ -143,6 +144,7 @@ def _unknown(session: Session, names: Sequence[str], files: Sequence[str]) -> li
     elements = {chemical_symbols[number] for number in shape.elements}
     for atoms in molecules:
         session.settings.engine.check(atoms)
+        check_learnt(atoms, session.molecules)
         if unknown := sorted(set(atoms.get_chemical_symbols()) - elements):
             raise PalirsError(
                 f"molecule {atoms.info[keys.MOLECULE]!r}: the committee has never seen "

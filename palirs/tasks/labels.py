@@ -103,7 +103,7 @@ def import_labels(
         print(line)
     engine = session.settings.engine
     for atoms, _ in labels:
-        check_molecule(atoms)
+        check_molecule(atoms, ground_state=False)
         engine.check(atoms)
     if verify:
         print(exchange.verify_labels(labels, engine.calculate, verify))

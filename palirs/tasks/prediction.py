@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from palirs import keys
-from palirs.geometry.electrons import Electrons
 from palirs.learning.completed import last_iteration, read_metrics
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import EXPECTED
@@ -70,7 +69,6 @@ def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
         "engine": s.engine.name,
         "engine_settings": s.engine.identity,
         "elements": sorted(elements),
-        "electrons": sorted({(e.charge, e.multiplicity) for e in map(Electrons.of, optima)}),
         "temperatures": list(s.sampler.temperatures),
         "calibration": calibration if np.isfinite(calibration) else None,
         "expected_meV_per_A": float(1e3 * np.nanmean(expected))

@@ -3,7 +3,8 @@
 The stock ``AtomicDipolesMACE`` keeps only vectors in its last layer, which leaves the gates of that
 layer's read-out at zero and more than half of the weights without a gradient. Here both layers keep
 scalars and vectors. Each layer gives every atom a vector and a latent charge; the charges are
-shifted so that they sum to the charge of the molecule, zero:
+shifted so that they sum to zero (an ion's dipole is about the mean of the positions, where a charge
+that is spread evenly has none):
 
     μ = Σ_i (d_i + q_i r_i),   Σ_i q_i = 0.
 
