@@ -15,7 +15,7 @@ from palirs.labels.store import LabelStore
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.modes import mode_derivatives
 from palirs.molecules import Molecules
-from palirs.molecules.checks import check_learnt, check_states
+from palirs.molecules.checks import check, check_learnt, check_states
 from palirs.production.batch import _dipoles
 from palirs.recipes import PalirsError
 from palirs.vibrations import harmonic, minimum
@@ -227,3 +227,14 @@ def test_recorded_dipoles_of_md_are_about_the_centre_of_mass():
     ion.set_masses([16.0, 1.0])
     recorded = _dipoles(Nothing(), ion, ion.positions[None])  # pyright: ignore[reportArgumentType]
     assert recorded == pytest.approx(np.array([[0.0, 0.0, -(0.5 - 1 / 17)]]))
+
+
+def test_the_text_of_an_xyz_file_keeps_its_charge():
+    from palirs.predictor.served import _molecule  # imports MLflow
+
+    text = "2\ncharge=-1 multiplicity=1\nO 0 0 0\nH 0 0 0.97\n"
+    atoms = _molecule(text)
+    assert isinstance(atoms, Atoms)
+    atoms.info["molecule"] = "hydroxide"
+    check(atoms)
+    assert Electrons.of(atoms) == Electrons(-1, 1)

@@ -60,7 +60,9 @@ def test_a_molecule_that_was_not_learnt_is_told(study):
     ("what", "arguments", "said"),
     [
         ("acetonitrile", {}, "never seen N; they know C, H, O"),
-        ("[Na+]", {}, "charge"),
+        ("[Na+]", {}, "at least two are needed"),
+        ("[CH3]", {}, "know molecules that are neutral, singlet"),
+        ("[OH-]", {}, "charge -1, singlet"),
         ("methanol", {"temperature": -5}, "above 0"),
         ("methanol", {"temperature": float("nan")}, "above 0"),
         ("methanol", {"replicas": 0}, "replicas"),
