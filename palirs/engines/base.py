@@ -181,8 +181,8 @@ class Engine(ABC):
         return properties
 
     def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
-        """Tell the calculator charge and multiplicity of the next frame."""
-        raise NotImplementedError
+        """Tell the calculator charge and multiplicity of the next frame, if ``info`` does not."""
+        return
 
     def read(self, results: dict, atoms: int) -> Properties:
         """Return the properties of a structure of ``atoms`` atoms from the calculator's results."""

@@ -28,8 +28,6 @@ than those of free atoms."""
 SAFE_GAP = 0.05
 """Gap between occupied and empty orbitals [Hartree] below which a carried-over start might have led
 to another state."""
-
-
 CONTAMINATION = 0.3
 """Largest excess of ⟨S²⟩ of an open shell: that of a doublet with a tenth of a quartet in it."""
 DESCENTS = 3
@@ -182,9 +180,6 @@ class PySCF(Engine):
                 f"engine.auxiliary_basis={basis_sets.UNIVERSAL}, or engine.density_fitting=false"
             )
 
-    def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
-        """Do nothing: the calculator reads ``info``."""
-
     def calculator(self) -> Calculator:
         """Make the calculator; ``guess='previous'`` carries orbitals from frame to frame."""
         return PySCFCalculator(self)
@@ -266,6 +261,8 @@ class PySCFCalculator(Calculator):
             method.kernel(dm0=start)
             if not method.converged:
                 method = self._second_order(method)
+            if not method.converged:
+                break
         raise EngineFailure(
             f"no stable solution of {self.atoms.symbols} ({electrons}) after {DESCENTS} restarts",
             final=True,
