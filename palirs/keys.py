@@ -22,6 +22,8 @@ TEMPERATURE = "temperature"
 GROUP = "stretch"
 """``info``: name of the group of correlated frames (the images of a normal mode, one trajectory in
 one iteration) that a frame belongs to; all of a group get the same split."""
+RESERVE = "reserve"
+"""``info``: a test frame of MD that gets a label only if it is to confirm that learning may end."""
 SPLIT = "side"
 """``info``: ``train``, ``valid`` or ``test``, assigned once, when the frame arrives; missing where
 frames are split at random in every iteration."""

@@ -45,7 +45,8 @@ def choose(
 
     With ``learning.split=groups`` one trajectory of each molecule, at the temperature next to that
     of the study, is only there to test: frames of it are drawn at random, so that their error is
-    that of MD, and never learnt. The selector chooses from the others: new structures, no
+    that of MD, and never learnt; ``learning.confirm`` are drawn, those beyond the share that always
+    tests as a reserve. The selector chooses from the others: new structures, no
     neighbours in time. Of each molecule the chosen frames come first, then those that test. A
     trajectory that continues begins next to the end of the iteration before, so its first frames
     are left out. Trajectories come in the order of ``state.walkers``, whose end they are.
@@ -58,8 +59,11 @@ def choose(
         count, tests = 0, []
         if testing:
             count = _tests(setup, len(own))
+            most = max(count, setup.learning.confirm)
             rng = np.random.default_rng(stream(setup.seed, "test frames", name, state.iteration))
-            drawn = _at_random(*own[testing[0]], count, setup.selector.separation, rng, state)
+            drawn = _at_random(*own[testing[0]], most, setup.selector.separation, rng, state)
+            for frame in drawn[count:]:
+                frame.info[keys.RESERVE] = True
             tests = [frame for frame in drawn if index.add(frame)]
         others = [pair for walker, pair in own.items() if walker not in testing]
         rng = np.random.default_rng(stream(setup.seed, "selection", name, state.iteration))
@@ -110,7 +114,10 @@ def _at_random(
     rng: np.random.Generator,
     state: LearningState,
 ) -> list[Atoms]:
-    """Return frames of a trajectory at random, at least ``separation`` [fs] apart, as tests."""
+    """Return frames of a trajectory at random, at least ``separation`` [fs] apart, as tests.
+
+    In the order in which they were drawn.
+    """
     begin = separation if start.velocities is not None else 0.0
     taken: list[int] = []
     for i in map(int, rng.permutation(np.flatnonzero(trajectory.times >= begin))):
@@ -118,7 +125,7 @@ def _at_random(
         if len(taken) < count and far.all():
             taken.append(i)
     frames = []
-    for i in sorted(taken):
+    for i in taken:
         frame = on_grid(trajectory.frame(i, state.iteration))
         frame.info |= {keys.ORIGIN: "md", keys.SPLIT: TEST}
         frame.info["force_spread"] = float(trajectory.spread[i])

@@ -9,6 +9,10 @@ from ase import Atoms
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 
+MEASURED = "forces.measured_along_md_meV_per_A"
+"""Metric of an iteration that only confirmed the one before: error of the forces on frames of MD
+that were not learnt; that of one molecule has its name behind it."""
+
 
 def complete_iterations(directory: Path) -> list[Path]:
     """Return the directories of the completed iterations of a study, in order."""
@@ -70,6 +74,9 @@ def expected_errors(directory: Path) -> list[float]:
     """
     errors = []
     for iteration in complete_iterations(directory):
+        if MEASURED in read_metrics(iteration):
+            errors.append(errors[-1] if errors else np.nan)  # the committee is that of before
+            continue
         following = iteration.parent / f"{int(iteration.name) + 1:03d}"
         files = (following / "sampling.json", following.with_suffix(".partial") / "sampling.json")
         file = next((file for file in files if file.is_file()), None)

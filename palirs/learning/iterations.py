@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-from palirs.learning.completed import last_iteration, read_dataset
+from palirs.learning.completed import MEASURED, last_iteration, read_dataset
+from palirs.learning.confirmation import below_goal
 from palirs.learning.exploration import Walker, new_walkers
 from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.learning.quality.frequencies import FrequencyComparison
@@ -57,6 +60,29 @@ def save(
         },
         "failed": frequencies.failed,
     }
+    _complete(place, summary)
+
+
+def save_confirmed(
+    place: Path,
+    before: Path,
+    done: int,
+    train: list[Atoms],
+    test: list[Atoms],
+    metrics: dict[str, float],
+) -> None:
+    """Write an iteration that only tested: its models and frequencies are those of ``before``."""
+    ase.io.write(place / "train.xyz", train, format="extxyz")
+    ase.io.write(place / "test.xyz", test, format="extxyz")
+    for model in before.glob("*.safetensors"):
+        (place / model.name).unlink(missing_ok=True)
+        shutil.copy2(model, place / model.name)
+    summary = json.loads((before / "metrics.json").read_text())
+    _complete(place, {**summary, "iterations_done": done, "metrics": metrics})
+
+
+def _complete(place: Path, summary: dict[str, Any]) -> None:
+    """Write the summary of an iteration, and give its directory the final name."""
     (place / "metrics.json").write_text(json.dumps(summary, indent=1))
     for path in (*place.iterdir(), place):
         _sync(path)
@@ -80,8 +106,11 @@ def restore(place: Path, setup: LearningSetup, before: LearningState) -> Learnin
         walkers,
         summary["metrics"],
         HarmonicErrors.from_metrics(summary["metrics"]),
+        forces_converged=below_goal(summary["metrics"], setup),
         unsampled=bool(added) or unmoved,
-        counted_from=summary["iterations_done"] if added else before.counted_from,
+        counted_from=summary["iterations_done"]
+        if added
+        else before.counted_from + (MEASURED in summary["metrics"]),
         history=() if added or unmoved else (*before.history, summary["metrics"]),
     )
 

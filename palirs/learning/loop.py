@@ -9,7 +9,6 @@ harmonic frequencies with the engine's, explore, select the frames to label next
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -20,11 +19,12 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.labels import Labeller
+from palirs.labels import Labeller, structure_key
 from palirs.learning.completed import complete_iterations, read_dataset
+from palirs.learning.confirmation import Confirmation, below_goal, confirm
 from palirs.learning.exploration import new_walkers
-from palirs.learning.frames import clear_outdated, sample
-from palirs.learning.iterations import restore, save
+from palirs.learning.frames import Sampling, clear_outdated, sample
+from palirs.learning.iterations import restore, save, save_confirmed
 from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.advice import advice
 from palirs.learning.quality.calibration import calibrate
@@ -40,10 +40,10 @@ from palirs.learning.quality.learning_curve import LearningCurve, stalled
 from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
 from palirs.learning.quantum import anharmonic_spread
 from palirs.learning.splits import assign_splits, separate_test
-from palirs.learning.state import LearningSetup, LearningState, labels_used
+from palirs.learning.state import LearningSetup, LearningState, labels_used, within_budget
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
-from palirs.mace.models.files import dipole_files
+from palirs.mace.models.files import dipole_files, load_committee
 from palirs.mace.training.checks import MINIMUM_FRAMES
 from palirs.mace.training.committees import train_committee, train_dipoles
 from palirs.mace.training.split import random_split
@@ -114,19 +114,26 @@ def step(
             state.iteration,
             sampling.stopped,
         )
-    converged = _converged(place, sampling.force_errors, setup, state)
+    expected_good = converged_molecules(sampling.force_errors, state.harmonic, setup.learning)
+    with timer("labels"):
+        confirmation = confirm(expected_good, sampling.frames, setup, state, labeller)
+    converged = _converged(place, sampling.force_errors, expected_good, confirmation, setup, state)
     mean_error = float(np.mean(list(sampling.force_errors.values()) or [np.inf]))
     expected = {EXPECTED: mean_error} if np.isfinite(mean_error) else {}
     curve = LearningCurve.of(state.history, mean_error)
     if not setup.unlabelled(state.dataset):
         metrics = {**state.metrics, **expected}
         if sampling.force_errors and converged == set(sampling.force_errors):
+            if confirmation.frames:
+                metrics = {**expected, **timer.metrics}
+                return _confirmed(place, metrics, confirmation, sampling, setup, state, labeller)
             return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
         if not state.unsampled and stalled(state.history, mean_error, setup.learning):
             return replace(state, stalled=True, metrics=metrics)
-    wanted = _wanted(sampling.frames, converged, state, setup, curve)
+    wanted = _wanted(_not_yet(sampling.frames, confirmation), converged, state, setup, curve)
     with timer("labels"):
         labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
+    labelled += confirmation.frames
     train, test = split_dataset(state.dataset, labelled, setup, state.iteration)
     with timer("training"):
         before = complete_iterations(setup.directory)[-1] if state.iteration else None
@@ -155,11 +162,7 @@ def step(
         **_test_errors(committee, test),
         **expected,
         **dipole_metrics,
-        "dataset.size": len(train) + len(test),
-        "labels.used": labels_used(setup.paid, (*train, *test)),
-        "labels.computed": labeller.computed,
-        "labels.failed": labeller.failed,
-        "labels.found": labeller.found,
+        **_counts((*train, *test), setup, labeller),
         "exploration.stopped": sampling.stopped,
         **timer.metrics,
     }
@@ -175,6 +178,59 @@ def step(
         counted_from=state.counted_from,
         history=(*state.history, metrics),
     )
+
+
+def _confirmed(
+    place: Path,
+    metrics: dict[str, float],
+    confirmation: Confirmation,
+    sampling: Sampling,
+    setup: LearningSetup,
+    state: LearningState,
+    labeller: Labeller,
+) -> LearningState:
+    """Save an iteration that trained nothing: its frames of MD have confirmed the one before."""
+    train, test = split_dataset(state.dataset, confirmation.frames, setup, state.iteration)
+    before = complete_iterations(setup.directory)[-1]
+    metrics = {
+        **{key: value for key, value in state.metrics.items() if not key.startswith("time.")},
+        **metrics,
+        **_test_errors(load_committee(before), test),
+        **_counts((*train, *test), setup, labeller),
+        **confirmation.metrics(),
+    }
+    save_confirmed(place, before, state.iteration + 1, train, test, metrics)
+    return LearningState(
+        state.iteration + 1,
+        read_dataset(place.with_suffix("")),
+        sampling.walkers,
+        metrics,
+        state.harmonic,
+        forces_converged=below_goal(metrics, setup),
+        counted_from=state.counted_from + 1,
+        history=(*state.history, metrics),
+    )
+
+
+def _counts(frames: Sequence[Atoms], setup: LearningSetup, labeller: Labeller) -> dict[str, float]:
+    """Return how many frames and labels there are."""
+    return {
+        "dataset.size": len(frames),
+        "labels.used": labels_used(setup.paid, frames),
+        "labels.computed": labeller.computed,
+        "labels.failed": labeller.failed,
+        "labels.found": labeller.found,
+    }
+
+
+def _not_yet(frames: Sequence[Atoms], confirmation: Confirmation) -> list[Atoms]:
+    """Return the frames that are neither labelled already nor only kept to confirm with."""
+    labelled = {structure_key(atoms) for atoms in confirmation.frames}
+    return [
+        atoms
+        for atoms in frames
+        if not atoms.info.get(keys.RESERVE) and structure_key(atoms) not in labelled
+    ]
 
 
 def _wanted(
@@ -212,17 +268,6 @@ def _with_frames(references: Sequence[Harmonic], frames: Sequence[Atoms]) -> lis
     """Return the references of the molecules that have labelled frames: others may have failed."""
     names = {atoms.info[keys.MOLECULE] for atoms in frames}
     return [each for each in references if each.atoms.info[keys.MOLECULE] in names]
-
-
-def within_budget(frames: Sequence[Atoms], count: int) -> list[Atoms]:
-    """Return the first frames of each molecule, as evenly as so few can be shared out."""
-    rank: Counter[str] = Counter()
-    order = []
-    for number, atoms in enumerate(frames):
-        name = str(atoms.info[keys.MOLECULE])
-        order.append((rank[name], number))
-        rank[name] += 1
-    return [frames[number] for number in sorted(number for _, number in sorted(order)[:count])]
 
 
 def _held_out_errors(
@@ -284,13 +329,20 @@ def _train_dipoles(
 
 
 def _converged(
-    place: Path, force_errors: dict[str, float], setup: LearningSetup, state: LearningState
+    place: Path,
+    force_errors: dict[str, float],
+    expected_good: set[str],
+    confirmation: Confirmation,
+    setup: LearningSetup,
+    state: LearningState,
 ) -> set[str]:
     """Return the molecules that get no labels; an iteration that was begun keeps them."""
     file = place / "spared.json"
     if file.exists():
         return set(json.loads(file.read_text()))
-    converged = converged_molecules(force_errors, state.harmonic, setup.learning)
+    goals = setup.learning
+    limit = np.inf if goals.forces_mae is None else goals.forces_mae
+    converged = confirmation.converged(expected_good, goals.converge == "together", limit)
     if converged != set(force_errors) or setup.unlabelled(
         state.dataset
     ):  # else there is no iteration, unless goals change

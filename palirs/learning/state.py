@@ -1,5 +1,6 @@
 """What active learning works with: its setup, and its state after an iteration."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,17 @@ def labels_used(paid: int, frames: Sequence[Atoms]) -> int:
     return paid + sum(atoms.info.get(keys.ORIGIN) != "optimum" for atoms in frames)
 
 
+def within_budget(frames: Sequence[Atoms], count: int) -> list[Atoms]:
+    """Return the first frames of each molecule, as evenly as so few can be shared out."""
+    rank: Counter[str] = Counter()
+    order = []
+    for number, atoms in enumerate(frames):
+        name = str(atoms.info[keys.MOLECULE])
+        order.append((rank[name], number))
+        rank[name] += 1
+    return [frames[number] for number in sorted(number for _, number in sorted(order)[:count])]
+
+
 @dataclass(frozen=True)
 class LearningState:
     """The state of active learning after an iteration.
@@ -95,7 +107,8 @@ class LearningState:
         Whether molecules, temperatures or replicas were added to the study that nothing was sampled
         of yet.
     counted_from : int
-        Iterations done before the last molecule was added; the limit counts from there.
+        Iterations done before the last molecule was added, and those that only confirmed: the
+        limit does not count them.
     history : tuple of dict
         Metrics of every iteration since then.
     stalled : bool

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from palirs.journal import Journal
-from palirs.learning.completed import complete_iterations, expected_errors
+from palirs.learning.completed import MEASURED, complete_iterations, expected_errors
 from palirs.learning.quality.convergence import EXPECTED
 from palirs.pages import page
 from palirs.pages.page import Chapter
@@ -27,6 +27,7 @@ COLUMNS = {
     "harmonic.held_out_mae_cm1": "harmonic MAE, modes held out (cm⁻¹)",
     "forces.mae_meV_per_A": "forces MAE on test frames (meV/Å)",
     EXPECTED: "forces, expected along MD (meV/Å)",
+    MEASURED: "forces, measured along MD (meV/Å)",
     "harmonic.intensity_relative": "intensities, relative error",
     "band_error": "strong bands, relative error",
     "pcc_ml_ref": "spectrum and reference MD, PCC",

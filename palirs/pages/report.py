@@ -7,6 +7,7 @@ import numpy as np
 
 from palirs.geometry.electrons import Electrons
 from palirs.journal import Journal
+from palirs.learning.completed import MEASURED
 from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.learning.quality.modes import INTENSITY, WAVENUMBER
 from palirs.pages.method import method
@@ -140,7 +141,7 @@ def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
             "frequencies leave them out."
         )
     if goals.forces_mae is not None:
-        sentences += _of_forces(results.expected[-1], goals.forces_mae)
+        sentences += _of_forces(last.get(MEASURED), results.expected[-1], goals.forces_mae)
     errors = [results.intensities.get(STRONG_INTENSITY, 0.0), last.get(INTENSITY, 0.0)]
     if (share := max(errors)) > (goals.intensities or UNSURE):
         if goals.intensities is None:
@@ -162,10 +163,15 @@ def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
     return sentences
 
 
-def _of_forces(expected: float, goal: float) -> list[str]:
-    """Return a caveat where the forces expected along MD miss the goal, or are not known."""
-    if expected < goal:
+def _of_forces(measured: float | None, expected: float, goal: float) -> list[str]:
+    """Return a caveat where the forces along MD miss the goal, or are not known.
+
+    Measured on frames of MD that were not learnt, or expected.
+    """
+    if (expected if measured is None else measured) < goal:
         return []
+    if measured is not None:
+        return [f"Forces are off by {measured:.1f} meV/Å along MD; the goal is {goal:g} meV/Å."]
     sentence = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
     if not np.isfinite(expected):
         sentence = (

@@ -29,6 +29,10 @@ class Learning:
         and that of the forces is expected to be below this too [meV/Å], from the spread of the
         committee along the exploration at (or next to) the temperature of the study, calibrated on
         test frames. ``None``: the frequencies alone decide, as published.
+    confirm : int
+        Frames of MD of a molecule that have been labelled and never learnt, by which its expected
+        error is measured before learning ends: that error then decides. Those that test already
+        count. 0: the expected error decides; also with ``split=frames``.
     intensities : float or None
         and that harmonic intensities of modes above 5 km/mol are off by less than this share on
         average. The dipole model is then trained in every iteration. ``None``: once, at the end,
@@ -59,6 +63,7 @@ class Learning:
     iterations: Count = 6
     harmonic_mae: Annotated[Wavenumber, Field(ge=0)] = 5.0
     forces_mae: Annotated[float, Field(gt=0, le=1e5, description="meV/Å")] | None = 10.0
+    confirm: Annotated[int, Field(ge=0, le=10**4), Before(0)] = 6
     intensities: Annotated[float, Field(gt=0, le=100, description="a share")] | None = None
     anharmonic: Annotated[float, Field(gt=0, le=1e4, description="cm⁻¹")] | None = None
     converge: Literal["each", "together"] = "each"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from palirs import keys
-from palirs.learning.completed import last_iteration, read_metrics
+from palirs.learning.completed import MEASURED, last_iteration, read_metrics
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import EXPECTED
 from palirs.learning.quality.modes import frequencies_in_words
@@ -33,6 +33,7 @@ KEPT = (
     "harmonic.mae_cm1",
     "harmonic.held_out_mae_cm1",
     "forces.mae_meV_per_A",
+    MEASURED,
     "energy.mae_meV",
     "dataset.size",
     "labels.used",

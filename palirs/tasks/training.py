@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from palirs.learning import loop, pretraining
-from palirs.learning.completed import complete_iterations, last_iteration
+from palirs.learning.completed import MEASURED, complete_iterations, last_iteration
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.convergence import EXPECTED
@@ -163,6 +163,12 @@ def _log_iteration(session: Session, state: LearningState) -> None:
     metrics, harmonic = state.metrics, state.harmonic
     if state.stalled:
         return  # what is missing is said at the end
+    if MEASURED in metrics and state.forces_converged:
+        log.info(
+            "measured along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            metrics[MEASURED],
+        )
+        return
     if state.forces_converged:
         log.info(
             "expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",

@@ -24,6 +24,7 @@ HEADLINE = (
     "harmonic.held_out_mae_cm1",
     "harmonic.intensity_relative",
     "exploration.force_error_meV_per_A",
+    "forces.measured_along_md_meV_per_A",
     "forces.mae_meV_per_A",
     "energy.mae_meV",
     "dipole.mae_mD",

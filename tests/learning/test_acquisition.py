@@ -38,7 +38,11 @@ def trajectories(temperatures=(300.0, 500.0), replicas=2, frames=200, started=Tr
 def setup(**changes):
     settings = {"split": "groups", "frames": 10, "share": 0.2, "kelvin": 300.0, **changes}
     return SimpleNamespace(
-        learning=SimpleNamespace(split=settings["split"], anharmonic=settings.get("anharmonic")),
+        learning=SimpleNamespace(
+            split=settings["split"],
+            anharmonic=settings.get("anharmonic"),
+            confirm=settings.get("confirm", 0),
+        ),
         selector=Selector(choice=Distant(), per="molecule", frames=settings["frames"]),
         temperature=settings["kelvin"],
         seed=1,
@@ -77,6 +81,20 @@ def test_frames_that_test_are_drawn_at_random_whatever_the_committee_thinks_of_t
     spreads = [a.info["force_spread"] for a in frames if a.info.get(keys.SPLIT) == "test"]
     assert len(spreads) == 60
     assert np.mean(spreads) == pytest.approx(0.5, abs=0.12)
+
+
+def test_frames_to_confirm_with_are_a_reserve_of_those_that_test():
+    made, walkers = trajectories()
+    plain = choose(made, setup(), state(walkers))
+    more = choose(made, setup(confirm=6), state(walkers))
+    reserve = [atoms for atoms in more if atoms.info.get(keys.RESERVE)]
+    assert len(reserve) == 4
+    assert {atoms.info[keys.SPLIT] for atoms in reserve} == {"test"}
+    rest = [atoms for atoms in more if not atoms.info.get(keys.RESERVE)]
+    for one, other in zip(plain, rest, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+    near = [np.abs(made[0].positions - a.positions).max(axis=(1, 2)).argmin() for a in reserve]
+    assert np.diff(sorted(made[0].times[near])).min() >= 50.0, "not neighbours in time"
 
 
 def test_a_lone_walker_is_learnt_from_and_so_are_all_where_frames_are_split():

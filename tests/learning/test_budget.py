@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.loop import _wanted, within_budget
+from palirs.learning.loop import _wanted
 from palirs.learning.quality.learning_curve import LearningCurve
-from palirs.learning.state import LearningState
+from palirs.learning.state import LearningState, within_budget
 from palirs.recipes import PalirsError
 from palirs.settings import Learning
 
