@@ -20,6 +20,7 @@ from palirs.settings import StudySettings
 from palirs.spectra.bands import band_error
 from palirs.spectra.store import COMPUTED, SpectrumStore
 from palirs.units import duration
+from palirs.vibrations import Harmonic
 
 LIBRARIES = (
     "torch",
@@ -39,6 +40,8 @@ FEW = 10
 """Test structures; the errors of fewer are unreliable."""
 UNSURE = 0.1
 """Relative standard error of a band, or error of intensities, that is a caveat."""
+MISSED = 0.15
+"""Share of the harmonic intensity outside the window that is told."""
 
 
 def chapters(
@@ -216,6 +219,8 @@ def _of_spectra(results: StudyResults) -> list[str]:
                     f"Strong bands of {name} are known to {error:.0%} only; more MD improves that "
                     "(spectrum.production.until=0.05)."
                 )
+        if name in results.references:
+            sentences += outside(name, results.references[name], store.window)
         if experiment is not None and experiment.doubt:
             sentences.append(f"The measured spectrum of {name}: {experiment.doubt}.")
         scores = {key.rpartition(".")[2]: value for key, value in results.compared[name].items()}
@@ -226,6 +231,23 @@ def _of_spectra(results: StudyResults) -> list[str]:
                 f"({scores['pcc_ref_ref']:.3f}): too little MD does not explain the difference."
             )
     return sentences
+
+
+def outside(name: str, vibrations: Harmonic, window: tuple[float, float]) -> list[str]:
+    """Return a caveat where much of a molecule's harmonic intensity lies outside the window."""
+    strength = vibrations.intensities
+    if strength is None or not strength.sum() > 0:
+        return []
+    far = (vibrations.frequencies < window[0]) | (vibrations.frequencies > window[1])
+    share = float(strength[far].sum() / strength.sum())
+    if share < MISSED:
+        return []
+    strongest = vibrations.frequencies[np.where(far, strength, -1.0).argmax()]
+    return [
+        f"{share:.0%} of the harmonic intensity of {name} lies outside spectrum.window = "
+        f"[{window[0]:g}, {window[1]:g}], most of it near {strongest:.0f} cm⁻¹: figures and "
+        "similarities leave it out; a wider spectrum.window shows it."
+    ]
 
 
 def _of_trajectories(results: StudyResults) -> list[str]:

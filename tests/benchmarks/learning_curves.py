@@ -41,7 +41,7 @@ from tests.benchmarks.samples import ENGINE, LONG, SMALL, trajectory
 
 COUNTS = (10, 20, 40, 80)
 SCRATCH = replace(LONG, validation_fraction=0.0)
-TUNED = Training(updates=4000, learning_rate=0.001, validation_fraction=0.0)
+TUNED = Training(updates=16000, learning_rate=0.001, validation_fraction=0.0)
 VARIANTS: dict[str, tuple[str, str, float, float]] = {
     # start, samples, derivatives, held out for validation
     "before": ("scratch", "classical", 0.0, 0.1),
@@ -234,7 +234,8 @@ def main(file: Path, arguments: Sequence[str]) -> None:
         return
     names, seeds = arguments[0].split(","), [int(seed) for seed in arguments[1].split(",")]
     changes = {
-        key: float(value) for key, _, value in (each.partition("=") for each in arguments[2:])
+        key: (int if key == "updates" else float)(value)
+        for key, _, value in (each.partition("=") for each in arguments[2:])
     }
     known = {(row["molecule"], row["seed"], row["variant"], row["labels"]) for row in done}
     place = file.parent / "pretrained"

@@ -1,13 +1,18 @@
 import csv
 import re
+from dataclasses import replace
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
+from ase import Atoms
 
 from palirs.pages import page
 from palirs.pages.page import Chapter, head
+from palirs.pages.report import outside
 from palirs.report.sections import Section
 from palirs.results.tables import write_table
+from palirs.vibrations import Harmonic
 
 
 def test_a_table_comes_back_from_its_file(tmp_path):
@@ -94,3 +99,14 @@ def test_a_chapter_without_content_is_left_out(tmp_path):
 )
 def test_heads_are_for_readers(key, told):
     assert head(key) == told
+
+
+def test_intensity_outside_the_window_is_told():
+    """Methyl: the umbrella mode, which is its strongest by far, lies below 500 cm⁻¹."""
+    modes = np.zeros((3, 4, 3))
+    methyl = Harmonic(Atoms("CH3"), np.array([417.0, 1383, 3148]), modes, np.array([98.0, 2, 5]))
+    (sentence,) = outside("methyl", methyl, (500.0, 4000.0))
+    assert "93% of the harmonic intensity of methyl" in sentence
+    assert "near 417 cm⁻¹" in sentence
+    assert outside("methyl", methyl, (300.0, 4000.0)) == []
+    assert outside("methyl", replace(methyl, intensities=None), (500.0, 4000.0)) == []
