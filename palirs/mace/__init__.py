@@ -7,6 +7,7 @@ What needs them is imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from palirs.mace.foundation import MACEModel
 from palirs.mace.settings import Architecture, SecondStage, Training
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "Architecture",
     "Committee",
     "DipoleModel",
+    "MACEModel",
     "Predictor",
     "SecondStage",
     "Training",

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+from ase.calculators.calculator import Calculator
 
 _VARIABLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _before = os.environ.get(_VARIABLE)
@@ -39,12 +40,18 @@ with (
         NonLinearReadoutBlock,
         RadialEmbeddingBlock,
     )
-    from mace.tools.scripts_utils import extract_config_mace_model
+    from mace.tools.scripts_utils import extract_config_mace_model, remove_pt_head
 
-if _before is None:
-    os.environ.pop(_VARIABLE, None)
-else:
-    os.environ[_VARIABLE] = _before
+
+def _restore(before: str | None) -> None:
+    """Undo what importing mace does to the environment."""
+    if before is None:
+        os.environ.pop(_VARIABLE, None)
+    else:
+        os.environ[_VARIABLE] = before
+
+
+_restore(_before)
 
 
 @contextlib.contextmanager
@@ -80,6 +87,20 @@ def building(dtype: str) -> Iterator[None]:
             e3nn.set_optimization_defaults(jit_script_fx=scripted)
 
 
+def mace_calculator(
+    module: torch.nn.Module, kind: str, head: str, dtype: str, device: str
+) -> Calculator:
+    """Return MACE's own calculator of a model; ``kind``: what it calls the model's class."""
+    before = os.environ.get(_VARIABLE)
+    with quietly():
+        from mace.calculators.mace import MACECalculator
+
+        _restore(before)
+        return MACECalculator(
+            models=[module.eval()], model_type=kind, head=head, default_dtype=dtype, device=device
+        )
+
+
 __all__ = [
     "EquivariantProductBasisBlock",
     "LinearNodeEmbeddingBlock",
@@ -90,6 +111,8 @@ __all__ = [
     "ScaleShiftMACE",
     "building",
     "extract_config_mace_model",
+    "mace_calculator",
     "o3",
     "quietly",
+    "remove_pt_head",
 ]

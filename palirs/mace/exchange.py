@@ -21,8 +21,10 @@ from palirs.mace.backend import (
     RealAgnosticInteractionBlock,
     RealAgnosticResidualInteractionBlock,
     ScaleShiftMACE,
+    building,
     extract_config_mace_model,
     quietly,
+    remove_pt_head,
 )
 from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
 from palirs.mace.models.files import read, save
@@ -69,7 +71,46 @@ def export_mace(model: str | Path, path: str | Path) -> None:
     part.replace(path)
 
 
-def import_mace(path: str | Path, model: str | Path) -> Shape:
+def load_pickle(path: Path) -> Any:
+    """Return the model in a ``.model`` file, on the CPU; this runs code from the file.
+
+    Raises
+    ------
+    PalirsError
+        If there is none, or torch cannot load it.
+    """
+    if not path.is_file():
+        raise PalirsError(f"{path}: there is no such file")
+    try:
+        with quietly():
+            return torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
+        raise PalirsError(
+            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a "
+            ".model file of MACE"
+        ) from error
+
+
+def one_head(path: Path, module: Any, head: str | None) -> Any:
+    """Return a model with one head, that of this name if there are several.
+
+    Raises
+    ------
+    PalirsError
+        If there is no such head, or several and none is named.
+    """
+    heads = list(getattr(module, "heads", None) or ["Default"])
+    if head is not None and head not in heads:
+        raise PalirsError(f"task.head = {head!r}: {path} has {', '.join(heads)}")
+    if len(heads) == 1 or type(module) is not ScaleShiftMACE:
+        return module
+    if head is None:
+        raise PalirsError(f"{path} has several heads; give task.head, one of {', '.join(heads)}")
+    with quietly(), building(str(next(module.parameters()).dtype).removeprefix("torch.")):
+        return remove_pt_head(module, head)
+
+
+def import_mace(path: str | Path, model: str | Path, head: str | None = None) -> Shape:
     """Write MACE's ``.model`` as a palirs model file.
 
     This runs code from the file: import only what you would execute.
@@ -77,10 +118,12 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
     Parameters
     ----------
     path : path
-        A ``ScaleShiftMACE`` (with one head and the interactions of the default MACE), or what
+        A ``ScaleShiftMACE`` (with the interactions of the default MACE), or what
         :func:`export_mace` wrote.
     model : path
         File to write.
+    head : str, optional
+        Which head to take, of several.
 
     Raises
     ------
@@ -95,14 +138,7 @@ def import_mace(path: str | Path, model: str | Path) -> Shape:
         "%s is a pickle: opening it runs the code in it. Import only files from people you trust",
         path,
     )
-    try:
-        with quietly():
-            module: Any = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
-        raise PalirsError(
-            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a "
-            ".model file of MACE"
-        ) from error
+    module = one_head(path, load_pickle(path), head)
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
         save(Path(model), shape, module.network)
@@ -131,7 +167,8 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     if type(module) is not ScaleShiftMACE:
         raise PalirsError(
             f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole "
-            "models"
+            "models, as its models have no other parts; models that give a dipole may be learnt "
+            "from, with pretraining=mace pretraining.engine.dipoles"
         )
     config = extract_config_mace_model(module)
     _refuse_unknown(path, config)

@@ -42,7 +42,7 @@ def export_model(session: Session, weights: str | None, output: str) -> None:
 
 
 @task(lock=False, engine=False)
-def import_model(session: Session, file: str, output: str) -> None:
+def import_model(session: Session, file: str, output: str, head: str | None) -> None:
     """Write a ``.model`` file of MACE as a palirs model file. This runs code from the file.
 
     Parameters
@@ -53,8 +53,10 @@ def import_model(session: Session, file: str, output: str) -> None:
         The ``.model`` file.
     output : str
         File to write, ending in ``.safetensors``.
+    head : str or None
+        Which head of the model, if it has several.
     """
     if not output.endswith(".safetensors"):
         raise PalirsError(f"task.output = {output!r}: a palirs model file ends in .safetensors")
-    shape = import_mace(file, output)
+    shape = import_mace(file, output, head)
     print(f"{file} -> {output}: {shape.kind}, {shape.architecture}, elements {shape.elements}")
