@@ -111,10 +111,12 @@ def write_extxyz(place: Path, trajectories: Sequence[Trajectory]) -> str:
 
 
 def write_travis(place: Path, trajectories: Sequence[Trajectory]) -> str:
-    """Write each trajectory as XYZ with its dipoles [Debye] in the comment lines, for TRAVIS.
+    """Write each trajectory as XYZ with dipoles [Debye] in its comment lines, for TRAVIS.
 
-    ``<place>-travis/N.xyz``. TRAVIS takes what looks like a number from a comment line (its dipole
-    mode 3), so there is nothing but the three components.
+    The files are ``<place>-travis/N.xyz``. TRAVIS (its source of 29 July 2022, ``ParseDipole``)
+    numbers what can be read as a number in a comment line: 1 is the time [fs], 2 to 4 are the
+    dipole, which it takes in its dipole mode 3. Three numbers alone it would take for the edges of
+    a cell. Mode 2, a file of dipoles, goes wrong unseen where an analysis leaves out frames.
 
     Raises
     ------
@@ -131,10 +133,13 @@ def write_travis(place: Path, trajectories: Sequence[Trajectory]) -> str:
                 "with task=spectra (for the engine's own MD task=aimd) runs the same trajectories "
                 "again and keeps all"
             )
-        comments = [_numbers(dipole) for dipole in each.dipoles[each.frames] * DEBYE]
+        comments = [
+            f"{time:.10g} {_numbers(dipole)}"
+            for time, dipole in zip(each.kept.times, each.dipoles * DEBYE, strict=True)
+        ]
         _write_xyz(place / f"{each.name}.xyz", each, comments)
     interval = trajectories[0].interval
-    return f"{place}/*.xyz: XYZ every {interval:g} fs, dipole [Debye] in the comment lines"
+    return f"{place}/*.xyz: XYZ every {interval:g} fs; comment lines: time [fs], dipole [Debye]"
 
 
 def write_schnetpack(place: Path, trajectories: Sequence[Trajectory]) -> str:
@@ -184,8 +189,9 @@ def write_schnetpack(place: Path, trajectories: Sequence[Trajectory]) -> str:
             dataset = stream.create_dataset(name, data=values[:, None], compression="gzip")
             dataset.attrs.update(attributes)
     part.replace(file)
-    known = f"of every {np.diff(trajectories[0].frames[:2]).sum():d}th frame"
-    return f"{file}: {count} trajectories, dipole_moment [e·nm]; positions {known}"
+    interval = trajectories[0].interval
+    between = interval * np.diff(trajectories[0].frames[:2]).sum()
+    return f"{file}: {count} trajectories, dipoles every {interval:g} fs, positions {between:g} fs"
 
 
 LAYOUTS = {"extxyz": write_extxyz, "travis": write_travis, "schnetpack": write_schnetpack}
