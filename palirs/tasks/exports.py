@@ -1,5 +1,7 @@
 """Tasks that write what a study found in the forms of other programs."""
 
+import logging
+
 from palirs import keys
 from palirs.learning.completed import complete_iterations
 from palirs.learning.iterations import final_committee, final_dipole_files
@@ -7,12 +9,15 @@ from palirs.learning.quality.frequencies import own_vibrations
 from palirs.mace.models.files import load_dipole_model
 from palirs.production.exchange import LAYOUTS, complete_trajectories
 from palirs.recipes import PalirsError
+from palirs.settings import Spectroscopy
 from palirs.study.conformers import starts
 from palirs.study.references import reference_vibrations
 from palirs.study.session import Session
 from palirs.study.task import task
 from palirs.tasks.spectral import production
 from palirs.vibrations.molden import write_molden
+
+log = logging.getLogger(__name__)
 
 KINDS = ("predicted", "reference")
 
@@ -71,6 +76,8 @@ def export_trajectories(session: Session, layout: str, kind: str, output: str) -
     settings = session.settings.spectrum
     if kind == "reference" and settings.reference is None:
         raise PalirsError("spectrum.reference is null: there is no MD of the engine's own")
+    for caveat in caveats(settings, layout):
+        log.warning(caveat)
     md = production(session, kind, session.settings.temperature)
     for start in starts(session, reference_vibrations(session), md.temperature):
         jobs = md.jobs(start)
@@ -81,3 +88,19 @@ def export_trajectories(session: Session, layout: str, kind: str, output: str) -
             again = "spectra" if kind == "predicted" else "aimd"
             raise PalirsError(f"{name}: {error}; task={again} runs them") from error
         print(LAYOUTS[layout](session.directory / output / jobs[0].place.parent.name, trajectories))
+
+
+def caveats(settings: Spectroscopy, layout: str) -> list[str]:
+    """Return what a spectrum by another program would have wrong."""
+    told = []
+    if settings.conformers == "boltzmann":
+        told.append(
+            "trajectories count with the population of the conformer they start from in the "
+            "spectra of this study; the files say nothing of it"
+        )
+    if layout == "schnetpack" and settings.stride > 1:
+        told.append(
+            "SchNetPack's spectra have bands at wrong places unless they get the dipoles of every "
+            f"time step; spectrum.dipole_interval={settings.timestep:g} runs the MD for that"
+        )
+    return told

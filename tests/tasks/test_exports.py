@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from palirs.recipes import PalirsError
+from palirs.settings import Spectroscopy
 from palirs.tasks import exports
 from palirs.vibrations import Harmonic
 from tests.physics.test_molden import sections
@@ -72,3 +73,10 @@ def test_bad_settings_are_told_before_anything_is_read(wrong, says):
     arguments = {"layout": "extxyz", "kind": "predicted", "output": "out"} | wrong
     with pytest.raises(PalirsError, match=says):
         exports.export_trajectories(SimpleNamespace(settings=settings), **arguments)
+
+
+def test_what_another_program_would_have_wrong_is_told():
+    every, some = Spectroscopy(dipole_interval=0.5), Spectroscopy(conformers="boltzmann")
+    assert exports.caveats(every, "schnetpack") == []
+    assert ["population" in each for each in exports.caveats(some, "travis")] == [True]
+    assert "spectrum.dipole_interval=0.5 " in exports.caveats(some, "schnetpack")[1]
