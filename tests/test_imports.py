@@ -68,6 +68,7 @@ ONLY_IN = {
     "plotly": {"palirs/report/", "palirs/pages/"},
     "jinja2": {"palirs/pages/"},
     "psutil": {"palirs/journal.py"},
+    "h5py": {"palirs/production/exchange.py"},
 }
 FILES = [ROOT / "run.py", *sorted((ROOT / "palirs").rglob("*.py"))]
 

@@ -63,6 +63,25 @@ class Checkpoint:
         return bool(self.broken) and not self.retry
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The geometries of one trajectory that were kept.
+
+    Attributes
+    ----------
+    times : numpy.ndarray
+        Shape ``[geometries]`` [fs], since the end of the thermalisation.
+    energies : numpy.ndarray
+        Shape ``[geometries]`` [eV], potential energies.
+    positions : numpy.ndarray
+        Shape ``[geometries, N, 3]`` [Å].
+    """
+
+    times: np.ndarray
+    energies: np.ndarray
+    positions: np.ndarray
+
+
 class Recording:
     """The files of one trajectory.
 
@@ -207,6 +226,19 @@ class Recording:
     def dipoles(self, frames: int) -> np.ndarray:
         """Return the first dipoles, ``[frames, 3]`` [e·Å]."""
         return np.fromfile(self.dipole_file, dtype="<f8", count=3 * frames).reshape(-1, 3)
+
+    def kept(self, at: Checkpoint) -> "Kept":
+        """Return the geometries up to a checkpoint, written by :func:`geometry_lines`."""
+        with self.geometry_file.open("rb") as stream:
+            lines = stream.read(at.geometry_bytes).decode().splitlines()
+        size = int(lines[0]) + 2 if lines else 1
+        infos = [dict(word.split("=") for word in line.split()[1:3]) for line in lines[1::size]]
+        rows = [line.split()[1:] for number, line in enumerate(lines) if number % size > 1]
+        return Kept(
+            times=np.array([float(info["time_fs"]) for info in infos]),
+            energies=np.array([float(info["energy"]) for info in infos]),
+            positions=np.array(rows, dtype=float).reshape(len(infos), -1, 3),
+        )
 
     def rates(self, frames: int) -> np.ndarray | None:
         """Return the first rates of the modes, ``[frames, modes]`` [eV^1/2].

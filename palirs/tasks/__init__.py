@@ -17,6 +17,8 @@ _MODULES = {
     "dipole": "stages",
     "export_labels": "labels",
     "export_model": "models",
+    "export_modes": "exports",
+    "export_trajectories": "exports",
     "fetch": "labels",
     "harmonic": "stages",
     "import_labels": "labels",
