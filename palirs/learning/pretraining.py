@@ -66,7 +66,7 @@ def pretrain(
     temperatures = settings.temperatures
     per_trajectory = max(1, settings.frames // (len(temperatures) * setup.sampler.replicas))
     thermal = ThermalSamples(
-        distribution="classical", temperatures=temperatures, per_mode=1, least=settings.frames
+        settings.distribution, temperatures=temperatures, per_mode=1, least=settings.frames
     )
     cheap = replace(
         setup,

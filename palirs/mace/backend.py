@@ -8,6 +8,7 @@ a ``slice``; allowing that one harmless type instead, and taking the variable ba
 
 import contextlib
 import io
+import logging
 import os
 import threading
 import warnings
@@ -92,13 +93,22 @@ def mace_calculator(
 ) -> Calculator:
     """Return MACE's own calculator of a model; ``kind``: what it calls the model's class."""
     before = os.environ.get(_VARIABLE)
+    disabled = logging.root.manager.disable
     with quietly():
         from mace.calculators.mace import MACECalculator
 
         _restore(before)
-        return MACECalculator(
-            models=[module.eval()], model_type=kind, head=head, default_dtype=dtype, device=device
-        )
+        logging.disable(logging.INFO)  # which device and head, that were given
+        try:
+            return MACECalculator(
+                models=[module.to(getattr(torch, dtype)).eval()],
+                model_type=kind,
+                head=head,
+                default_dtype=dtype,
+                device=device,
+            )
+        finally:
+            logging.disable(disabled)
 
 
 __all__ = [

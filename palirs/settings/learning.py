@@ -140,8 +140,10 @@ class Pretraining:
     engine : Engine or None
         The cheap engine; ``None``: no pretraining.
     frames : int
-        Structures of each molecule and iteration: first samples of the classical harmonic
-        distribution about its optimum, then frames of its exploration at random.
+        Structures of each molecule and iteration: first samples of the harmonic distribution about
+        its optimum, then frames of its exploration at random.
+    distribution : {"mixed", "classical", "quantum"}
+        Of the first samples; mixed: classical and quantum ones in turn.
     temperatures : tuple of float
         Of both [K]. A wider range than that of the labels that follow leaves harmonic frequencies
         with half the error.
@@ -154,6 +156,7 @@ class Pretraining:
 
     engine: Engine | None = None
     frames: Annotated[int, Field(ge=20, le=10**6)] = 600
+    distribution: Annotated[Literal["mixed", "classical", "quantum"], Before("classical")] = "mixed"
     temperatures: Annotated[tuple[Kelvin, ...], Field(min_length=1)] = (300.0, 500.0, 700.0, 1000.0)
     iterations: Count = 2
     training: Training = Field(default_factory=Training)

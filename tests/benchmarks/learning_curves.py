@@ -112,10 +112,10 @@ def hessian(source: Source, atoms: Atoms, step: float = 0.005) -> np.ndarray:
     return -(forces[::2] - forces[1::2]) / (2 * step)
 
 
-def pretrained(place: Path, name: str, seed: int, derivatives: float, **changes: float) -> Path:
+def pretrained(place: Path, name: str, seed: int, derivatives: float) -> Path:
     """Return a potential that has learnt GFN1-xTB."""
-    path = place / f"{name}-{seed}-{derivatives:g}-{changes}.safetensors"
-    thermal = ThermalSamples("classical", (300.0, 500.0, 700.0, 1000.0), per_mode=1, least=600)
+    path = place / f"{name}-{seed}-{derivatives:g}-mixed.safetensors"
+    thermal = ThermalSamples("mixed", (300.0, 500.0, 700.0, 1000.0), per_mode=1, least=600)
     reference = vibrations(name, "GFN1-xTB")
     drawn = InitialSamples(thermal=thermal, conformers=0).sample(
         reference, np.random.default_rng(seed + 1000)

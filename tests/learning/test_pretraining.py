@@ -92,6 +92,7 @@ def test_models_have_learnt_the_cheap_engine(cheap, made):
     assert {atoms.info[keys.ORIGIN] for atoms in read_frames(last / "train.xyz")} == {
         "optimum",
         "thermal",
+        "quantum",
         "exploration",
     }
     assert (last / "potential-0.safetensors").read_bytes() != (

@@ -43,8 +43,8 @@ def build(kind):
     irreps = {"hidden": o3.Irreps("4x0e + 4x1o"), "read-out": o3.Irreps("4x0e + 4x1o")}
     if kind == "dielectric":
         irreps = dict.fromkeys(irreps, o3.Irreps("8x0e + 8x1o + 8x2e"))
-    elif kind in ("energy", "heads"):
-        irreps["read-out"] = o3.Irreps("4x0e")
+    elif kind != "both":
+        irreps["read-out"] = o3.Irreps("4x1o" if kind == "dipole" else "4x0e")
     shared = {
         "r_max": 4.0,
         "num_bessel": 4,
