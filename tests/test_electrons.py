@@ -9,16 +9,18 @@ from palirs.engines import EngineFailure, PySCF, TBLite
 from palirs.engines.contract import contract
 from palirs.executors import SerialExecutor
 from palirs.geometry.electrons import Electrons, about_centre_of_mass
+from palirs.geometry.embedding import canonical_of, molecule_of
 from palirs.labels.labeller import Labeller
 from palirs.labels.record import Record, structure_key
 from palirs.labels.store import LabelStore
 from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.modes import mode_derivatives
-from palirs.molecules import Molecules
+from palirs.molecules import Molecules, electrons, read_frames
 from palirs.molecules.checks import check, check_learnt, check_states
 from palirs.production.batch import _dipoles
 from palirs.recipes import PalirsError
 from palirs.vibrations import harmonic, minimum
+from palirs.vibrations.anharmonic.force_field import ForceField
 from tests.toy import Toy
 
 UHF = PySCF(functional="hf", basis="sto-3g", density_fitting=False)
@@ -238,3 +240,61 @@ def test_the_text_of_an_xyz_file_keeps_its_charge():
     atoms.info["molecule"] = "hydroxide"
     check(atoms)
     assert Electrons.of(atoms) == Electrons(-1, 1)
+
+
+@pytest.mark.parametrize("value", ["minus one", 0.5, [1, 2], None])
+def test_a_charge_that_is_no_number_is_told(value):
+    with pytest.raises(PalirsError, match=r"info\['charge'\] = .* is no whole number; give the ch"):
+        Electrons.of(Atoms("OH", info={"charge": value}))
+
+
+@pytest.mark.parametrize(
+    ("smiles", "bonds"),
+    [
+        ("C=C[CH2]", "[CH2]C=C"),
+        ("[NH3+]", "[NH3+]"),
+        ("[O]N=O", "[O]N=O"),
+        ("C[C]=O", "C[C]=O"),
+        ("c1ccccc1[CH2]", None),
+        ("O=C[O-]", "O=C[O-]"),
+    ],
+)
+def test_bonds_of_a_radical_are_told_from_its_geometry(smiles, bonds):
+    """One unpaired electron, and the double bonds of the formula."""
+    (atoms,) = Molecules(smiles=(f"{smiles} x",)).load()
+    molecule = molecule_of(atoms)
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    assert unpaired == Electrons.of(atoms).unpaired
+    assert sum(atom.GetFormalCharge() for atom in molecule.GetAtoms()) == Electrons.of(atoms).charge
+    double = [bond.GetBondTypeAsDouble() > 1 for bond in molecule.GetBonds()]
+    if bonds is None:
+        assert sum(double) == 3, "benzyl"
+    else:
+        assert canonical_of(atoms) == bonds
+
+
+def test_ions_with_the_electrons_of_a_triplet_ask_for_their_multiplicity():
+    """OH⁺ has those of NH and is a triplet; CH⁺ has those of BH and is none."""
+    cation = Atoms("OH", [[0, 0, 0], [0, 0, 1.0]], info={"molecule": "x", "charge": 1})
+    with pytest.raises(PalirsError, match=r"HO? ?.*of charge \+1 is a triplet|OH of charge \+1"):
+        check(cation.copy())
+    check(Atoms("CH", [[0, 0, 0], [0, 0, 1.1]], info={"molecule": "x", "charge": 1}))
+    cation.info["multiplicity"] = 3
+    check(cation)
+    assert Electrons.of(cation) == Electrons(1, 3)
+
+
+def test_outputs_of_programs_keep_their_charge_wherever_they_are_read(tmp_path):
+    """A Gaussian input of hydroxide, read as frames."""
+    file = tmp_path / "hydroxide.com"
+    file.write_text("#p hf/sto-3g\n\nhydroxide\n\n-1 1\nO 0.0 0.0 0.0\nH 0.0 0.0 0.97\n\n")
+    (atoms,) = read_frames(file)
+    assert electrons(atoms, "x") == Electrons(-1, 1)
+
+
+def test_force_fields_keep_the_state(tmp_path):
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"molecule": "x", "charge": -1})
+    atoms.info["multiplicity"] = 1
+    field = ForceField(atoms, np.array([3700.0]), np.zeros((1, 2, 3)), *np.zeros((2, 1)))
+    field.save(tmp_path / "field.npz")
+    assert Electrons.of(ForceField.load(tmp_path / "field.npz").atoms) == Electrons(-1, 1)

@@ -114,7 +114,8 @@ class Engine(ABC):
         if not electrons.ordinary and not self.takes_electrons:
             raise PalirsError(
                 f"molecule {atoms.info.get(keys.MOLECULE)!r} ({electrons}): {type(self).__name__} "
-                "calculates neutral closed shells only; take engine=gfn2, gfn1 or one of PySCF"
+                "calculates neutral closed shells only; GFN2-xTB, GFN1-xTB and PySCF take others "
+                "(engine=gfn2 or pyscf_pbe; pretraining=gfn2)"
             )
         missing = sorted(
             set(atoms.symbols[[number not in self.elements for number in atoms.numbers]])

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
+from palirs.recipes import PalirsError
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Electrons:
 
     @classmethod
     def of(cls, atoms: Atoms) -> "Electrons":
-        """Return those that ``info`` states; a neutral closed shell if it states none."""
-        charge, multiplicity = (
-            int(atoms.info.get(key, default))
-            for key, default in ((keys.CHARGE, 0), (keys.MULTIPLICITY, 1))
-        )
-        return cls(charge, multiplicity)
+        """Return those that ``info`` states; a neutral closed shell if it states none.
+
+        Raises
+        ------
+        PalirsError
+            If one of them is no whole number.
+        """
+        return cls(_whole(atoms, keys.CHARGE, 0), _whole(atoms, keys.MULTIPLICITY, 1))
 
     @property
     def unpaired(self) -> int:
@@ -68,6 +71,21 @@ class Electrons:
         names = {1: "singlet", 2: "doublet", 3: "triplet", 4: "quartet"}
         spin = names.get(self.multiplicity, f"multiplicity {self.multiplicity}")
         return f"charge {self.charge:+d}, {spin}" if self.charge else f"neutral, {spin}"
+
+
+def _whole(atoms: Atoms, key: str, default: int) -> int:
+    """Return the whole number under a key of ``info``."""
+    value = atoms.info.get(key, default)
+    try:
+        if int(value) == float(value):
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    what = "the charge in e, such as -1" if key == keys.CHARGE else "2S + 1, such as 2"
+    raise PalirsError(
+        f"{atoms.symbols}: info[{key!r}] = {str(value)[:60]!r} is no whole number; give {what}, or "
+        "leave it out for a neutral closed shell"
+    )
 
 
 def about_centre_of_mass(atoms: Atoms, positions: np.ndarray, dipoles: np.ndarray) -> np.ndarray:

@@ -36,6 +36,8 @@ LONGEST = 600.0
 """Time limit of a molecule [s]; erythromycin, 118 atoms, takes two minutes."""
 SILENT, REMINDED = 5.0, 60.0
 """Time until the first log line about the wait, and between further ones [s]."""
+LONE_PAIRS = {7, 8, 9, 15, 16, 17, 34, 35, 53}
+"""Atomic numbers of elements that usually have a lone pair."""
 ORDERS = 1_000_000
 """Most assignments of bond orders that are tried, for a few seconds; those of usual molecules are
 found within a thousand."""
@@ -94,12 +96,41 @@ def canonical_of(atoms: Atoms) -> str | None:
 def molecule_of(atoms: Atoms) -> Chem.Mol:
     """Return the molecule of a structure, with bonds and stereochemistry by its geometry.
 
+    RDKit gives a radical single bonds only (allyl would have three unpaired electrons), so bonds of
+    a doublet are those of the closed shell with one electron more, or one less.
+
     Raises
     ------
     ValueError
         If RDKit cannot determine the bonds.
     """
     electrons = Electrons.of(atoms)
+    if electrons.unpaired == 1:
+        for added in (-1, 1):
+            try:
+                molecule = _with_bonds(atoms, electrons.charge + added, radicals=False)
+            except ValueError:
+                continue
+            return _unpair(molecule, added)
+    return _with_bonds(atoms, electrons.charge, radicals=electrons.unpaired > 0)
+
+
+def _unpair(molecule: Chem.Mol, charge: int) -> Chem.Mol:
+    """Return a molecule without this charge [e] and with an unpaired electron.
+
+    On the atom that has the charge; else, of a radical cation, on the first with a lone pair.
+    """
+    charged = [atom for atom in molecule.GetAtoms() if atom.GetFormalCharge() == charge]
+    lone = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() in LONE_PAIRS]
+    for atom in (charged or (lone if charge < 0 else []))[:1]:
+        atom.SetFormalCharge(atom.GetFormalCharge() - charge)
+        atom.SetNumRadicalElectrons(1)
+        atom.SetNoImplicit(True)
+    return molecule
+
+
+def _with_bonds(atoms: Atoms, charge: int, radicals: bool) -> Chem.Mol:
+    """Return the molecule of a structure of this charge [e], see :func:`molecule_of`."""
     block = f"{len(atoms)}\n\n" + "\n".join(
         f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms
     )
@@ -108,8 +139,8 @@ def molecule_of(atoms: Atoms) -> Chem.Mol:
         try:
             rdDetermineBonds.DetermineBonds(
                 molecule,
-                charge=electrons.charge,
-                allowChargedFragments=not electrons.unpaired,  # radicals instead
+                charge=charge,
+                allowChargedFragments=not radicals,
                 maxIterations=ORDERS,
             )
         except RuntimeError as error:  # too many assignments of bond orders

@@ -5,6 +5,7 @@ from palirs.molecules.grid import DECIMALS, keep_masses, on_grid
 from palirs.molecules.names import groups, named, table, written
 from palirs.molecules.reading import read, read_frames
 from palirs.molecules.recipe import Molecules
+from palirs.molecules.statements import electrons, states
 
 __all__ = [
     "APART",
@@ -13,6 +14,7 @@ __all__ = [
     "Molecules",
     "check",
     "check_whole",
+    "electrons",
     "groups",
     "intact",
     "keep_masses",
@@ -21,6 +23,7 @@ __all__ = [
     "pieces",
     "read",
     "read_frames",
+    "states",
     "table",
     "written",
 ]

@@ -54,8 +54,8 @@ def check(atoms: Atoms, ground_state: bool = True) -> None:
             f"molecule {name!r}: its masses are not positive numbers; the column masses is in amu"
         )
     stated = electrons(atoms, name)
-    if ground_state and stated.ordinary and not states_multiplicity(atoms, name):
-        check_ground_state(atoms, name)
+    if ground_state and stated.multiplicity == 1 and not states_multiplicity(atoms, name):
+        check_ground_state(atoms, name, stated.charge)
     for key in [key for key in atoms.info if is_statement(key)]:
         del atoms.info[key]
     atoms.info |= stated.info
@@ -123,17 +123,18 @@ def _is_strange(character: str) -> bool:
     return character in "/\\" or character.isspace() or unicodedata.category(character)[0] == "C"
 
 
-def check_ground_state(atoms: Atoms, name: str) -> None:
+def check_ground_state(atoms: Atoms, name: str, charge: int = 0) -> None:
     """Raise :class:`PalirsError` for a molecule whose ground state is a triplet, by ASE's G2 set.
 
-    Triplets of the set are compared by composition (O2, SO); diatomic molecules also by their
-    number of valence electrons and hydrogen atoms (SeO, NF, PH).
+    Triplets of the set are compared by composition (O2, SO); diatomic molecules and ions also by
+    their number of valence electrons and hydrogen atoms (SeO, NF, PH, OH⁺).
     """
     moments = _g2_moments()
-    kinds = (_composition(atoms), _diatomic_kind(atoms))
+    kinds = (() if charge else _composition(atoms), _diatomic_kind(atoms, charge))
     if any(kind in moments and all(moments[kind]) for kind in kinds):
         raise PalirsError(
-            f"molecule {name!r}: the ground state of {atoms.symbols} is a triplet; write its "
+            f"molecule {name!r}: the ground state of {atoms.symbols}"
+            f"{f' of charge {charge:+d}' if charge else ''} is a triplet; write its "
             "multiplicity, multiplicity=3, or 1 if the singlet is meant"
         )
 
@@ -166,7 +167,7 @@ def _composition(atoms: Atoms) -> tuple:
     return tuple(sorted(atoms.numbers.tolist()))
 
 
-def _diatomic_kind(atoms: Atoms) -> tuple:
+def _diatomic_kind(atoms: Atoms, charge: int = 0) -> tuple:
     """Return valence electrons and hydrogen atoms of a diatomic molecule; empty for others.
 
     Transition metals, whose valence does not follow from their group, are left out too.
@@ -174,7 +175,7 @@ def _diatomic_kind(atoms: Atoms) -> tuple:
     valences = [_valence(number) for number in atoms.numbers.tolist()]
     if len(atoms) != 2 or not all(valences):
         return ()
-    return ("diatomic", sum(valences), int((atoms.numbers == 1).sum()))
+    return ("diatomic", sum(valences) - charge, int((atoms.numbers == 1).sum()))
 
 
 def _valence(number: int) -> int:

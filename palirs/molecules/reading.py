@@ -45,7 +45,13 @@ def _frames(path: str | Path) -> list[Atoms]:
     if _ending(path) in MOLFILES:
         return _read_molfile(str(path), 1)
     import ase.io  # takes long to import
+    from ase.io.formats import filetype, open_with_compression
 
+    if _ending(path) not in headers.XYZ and Path(path).is_file():
+        kind = filetype(str(path))
+        if kind == "gaussian-in" or kind in (*headers.PROGRAMS, headers.PDB):
+            with open_with_compression(str(path), "rb") as stream:
+                return _of_program(str(path), stream.read().decode(errors="replace"), kind)
     frames = cast("list[Atoms]", ase.io.read(path, index=":", do_not_split_by_at_sign=True))
     if _ending(path) in headers.XYZ:
         for atoms, comment in zip(frames, headers.comments(Path(path)), strict=False):
@@ -153,16 +159,22 @@ def _is_name(text: str) -> bool:
 def _read_foreign(path: str) -> list[Atoms]:
     """Read a file by ASE, with charge, spin and isotopes that ASE drops."""
     from ase.db import connect
-    from ase.io.formats import filetype, open_with_compression
+    from ase.io.formats import filetype
 
-    kind = filetype(path)
-    if kind in ("db", "json"):
+    if filetype(path) in ("db", "json"):
         return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
-    if kind != "gaussian-in" and kind not in (*headers.PROGRAMS, headers.PDB):
-        return _frames(path)
-    with open_with_compression(path, "rb") as stream:
-        text = stream.read().decode(errors="replace")
-    frames = _read_gaussian(text) if kind == "gaussian-in" else _frames(path)
+    return _frames(path)
+
+
+def _of_program(path: str, text: str, kind: str) -> list[Atoms]:
+    """Read an input or output of a program, with the charge and multiplicity that it states."""
+    import ase.io
+
+    frames = (
+        _read_gaussian(text)
+        if kind == "gaussian-in"
+        else cast("list[Atoms]", ase.io.read(path, index=":", do_not_split_by_at_sign=True))
+    )
     for atoms in frames:
         atoms.info = headers.stated_by_program(text, kind) | atoms.info
     return frames

@@ -99,6 +99,11 @@ def remarks(atoms: Atoms, name: str) -> list[str]:
     ]
 
 
+def states(atoms: Atoms) -> bool:
+    """Tell whether charge or spin is stated at all."""
+    return any(True for _ in _stated(atoms, CHARGE | MULTIPLICITY | UNPAIRED))
+
+
 def states_multiplicity(atoms: Atoms, name: str) -> bool:
     """Tell whether the multiplicity, or the number of unpaired electrons, is stated."""
     return bool([*_unpaired(atoms, name)])

@@ -23,7 +23,7 @@ from palirs.learning.quality.held_out import (
 )
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
-from palirs.molecules import on_grid, read_frames
+from palirs.molecules import electrons, on_grid, read_frames, states
 from palirs.pages.comparison import write as write_comparison
 from palirs.production import Simulation
 from palirs.randomness import stream
@@ -196,7 +196,14 @@ def _from_file(session: Session, structures: str, wanted: Collection[str]) -> li
                 "molecule of the study; info['molecule'] says "
                 f"which of {', '.join(molecules)} it is"
             )
-        info = {keys.MOLECULE: name, **Electrons.of(molecules[name]).info}
+        own, stated = Electrons.of(molecules[name]), atoms.copy()
+        stated.calc = atoms.calc
+        if states(stated) and electrons(stated, name) != own:
+            raise PalirsError(
+                f"task.structures = {structures!r}: frame {number} is {electrons(stated, name)}, "
+                f"and {name} of the study is {own}; give structures of that state"
+            )
+        info = {keys.MOLECULE: name, **own.info}
         info[keys.ORIGIN] = "test_set"
         plain = on_grid(Atoms(atoms.numbers, positions=atoms.positions, info=info))
         check_molecule(plain, ground_state=False)

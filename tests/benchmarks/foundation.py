@@ -28,7 +28,7 @@ from tests.benchmarks.samples import SMALL
 
 ROOT = Path(__file__).parents[2]
 OTHERS = tuple(
-    "H2O NH3 CH4 C2H6 H2CO HCN HCOOH CH3CHO CH3NH2 CH3CH2OH CH3OCH3".split()  # noqa: SIM905
+    "H2O NH3 CH4 C2H6 H2CO HCN HCOOH CH3CHO H3CNH2 CH3CH2OH CH3OCH3".split()  # noqa: SIM905
 )
 COLUMNS = (
     "labels.used",

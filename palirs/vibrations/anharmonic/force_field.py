@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.molecules import keep_masses
 from palirs.recipes import PalirsError
 from palirs.units import CM1_PER_EV, ROTATIONAL
@@ -110,6 +111,7 @@ class ForceField:
             positions=self.atoms.positions,
             masses=self.atoms.get_masses(),
             molecule=str(self.atoms.info.get(keys.MOLECULE, "")),
+            electrons=[Electrons.of(self.atoms).charge, Electrons.of(self.atoms).multiplicity],
             wavenumbers=self.wavenumbers,
             modes=self.modes,
             cubic=self.cubic,
@@ -122,6 +124,8 @@ class ForceField:
         with np.load(path, allow_pickle=False) as data:
             atoms = Atoms(data["numbers"], positions=data["positions"], masses=data["masses"])
             atoms.info[keys.MOLECULE] = str(data["molecule"])
+            if "electrons" in data:
+                atoms.info |= Electrons(*map(int, data["electrons"])).info
             names = ("wavenumbers", "modes", "cubic", "quartic")
             return cls(atoms, *(data[name] for name in names))
 
