@@ -8,7 +8,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from palirs.engines import PySCF, basis_sets, dispersion, functionals
+from palirs.engines import PySCF
+from palirs.engines.dft import basis_sets, dispersion, functionals
 from palirs.recipes import PalirsError
 
 FLUORIDE = Atoms("HF", positions=[[0, 0, 0], [0.3, 0.2, 0.9]])

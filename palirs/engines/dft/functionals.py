@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from palirs.engines.libxc import Part, parts_read, read, understood
+from palirs.engines.dft.libxc import Part, parts_read, read, understood
 
 COMPLETE = 0.05
 """Largest deviation of the weights of exchange and correlation from 1."""

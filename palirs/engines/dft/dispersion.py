@@ -3,7 +3,7 @@
 import re
 import warnings
 
-from palirs.engines import functionals
+from palirs.engines.dft import functionals
 
 MODELS = ("d3bj", "d3zero", "d4")
 """Dispersion corrections."""
@@ -52,7 +52,7 @@ def check_pair(functional: str, dispersion: str | None) -> None:
     Parameters
     ----------
     functional : str
-        Accepted by :func:`check_name` and :func:`palirs.engines.functionals.check`, or ``hf``.
+        Accepted by :func:`check_name` and :func:`palirs.engines.dft.functionals.check`, or ``hf``.
     dispersion : str or None
         One of :data:`MODELS`.
 
