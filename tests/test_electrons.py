@@ -298,3 +298,21 @@ def test_force_fields_keep_the_state(tmp_path):
     field = ForceField(atoms, np.array([3700.0]), np.zeros((1, 2, 3)), *np.zeros((2, 1)))
     field.save(tmp_path / "field.npz")
     assert Electrons.of(ForceField.load(tmp_path / "field.npz").atoms) == Electrons(-1, 1)
+
+
+def test_charge_and_multiplicity_as_settings():
+    """ASE's OH is a radical; with a charge it is hydroxide, and O2 may be the singlet."""
+    (radical,) = Molecules(names=("OH",)).load()
+    assert Electrons.of(radical) == Electrons(0, 2)
+    (ion,) = Molecules(names=("OH",), charges={"OH": -1}).load()
+    assert Electrons.of(ion) == Electrons(-1, 1)
+    (cation,) = Molecules(names=("OH",), charges={"OH": 1}, multiplicities={"OH": 3}).load()
+    assert Electrons.of(cation) == Electrons(1, 3)
+    with pytest.raises(PalirsError, match="OH of charge"):
+        Molecules(names=("OH",), charges={"OH": 1}).load()
+    with pytest.raises(PalirsError, match=r"molecules\.multiplicities=\{CH4: 2\}"):
+        Molecules(names=("CH4",), charges={"CH4": 1}).load()
+    with pytest.raises(PalirsError, match="x states charge -1 itself"):
+        Molecules(smiles=("[OH-] x",), charges={"x": 1}).load()
+    with pytest.raises(PalirsError, match=r"molecules\.charges: no molecule is called OD; .* OH"):
+        Molecules(names=("OH",), charges={"OD": -1}).load()

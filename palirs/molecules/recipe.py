@@ -15,7 +15,7 @@ from palirs.geometry.electrons import Electrons
 from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
 from palirs.molecules.names import named, table, written
 from palirs.molecules.reading import read
-from palirs.molecules.statements import remarks, states_multiplicity
+from palirs.molecules.statements import remarks, states_charge, states_multiplicity
 from palirs.recipes import Before, InStudy, PalirsError, recipe
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class Molecules:
         shells say ``charge=1 multiplicity=2`` in the comment line of an xyz file.
     complexes : bool
         Allow frames of several molecules that are not bonded to each other.
+    charges, multiplicities : dict
+        Charge [e] and 2S + 1 of molecules, by name: ``{OH: -1}`` makes ASE's OH hydroxide. A SMILES
+        or file that states another one is refused. Without a multiplicity an even number of
+        electrons is a singlet.
     """
 
     names: tuple[str, ...] = Field(default=())
@@ -54,6 +58,8 @@ class Molecules:
     conformers: Annotated[int, Field(ge=1, le=100)] = 1
     files: tuple[str, ...] = Field(default=())
     complexes: Annotated[bool, InStudy.IDENTITY, Before(False)] = False
+    charges: dict[str, int] = Field(default_factory=dict)
+    multiplicities: dict[str, Annotated[int, Field(ge=1, le=20)]] = Field(default_factory=dict)
 
     def load(self) -> list[Atoms]:
         """Return the checked molecules, each with ``info['molecule']``.
@@ -77,6 +83,10 @@ class Molecules:
                 "molecules.smiles=[CCO] or molecules.files=[my.xyz]"
             )
         _check_names([atoms.info[keys.MOLECULE] for atoms in (*by_name, *from_files)])
+        _check_known(self.charges, self.multiplicities, [*by_name, *from_files])
+        for atoms in (*by_name, *from_files):
+            name = atoms.info[keys.MOLECULE]
+            set_state(atoms, self.charges.get(name), self.multiplicities.get(name))
         for atoms in from_files:
             _tell(atoms)
         for atoms in (*by_name, *from_files):
@@ -87,6 +97,43 @@ class Molecules:
             elif not stated:
                 _check_pieces(atoms)
         return by_name + [_cleaned(atoms) for atoms in from_files]
+
+
+def _check_known(charges: dict, multiplicities: dict, molecules: list[Atoms]) -> None:
+    """Raise :class:`PalirsError` for a state of a molecule that is not there."""
+    names = [str(atoms.info[keys.MOLECULE]) for atoms in molecules]
+    for setting, stated in (("charges", charges), ("multiplicities", multiplicities)):
+        if unknown := sorted(set(stated) - set(names)):
+            raise PalirsError(
+                f"molecules.{setting}: no molecule is called {', '.join(unknown)}; there are "
+                f"{', '.join(names)}"
+            )
+
+
+def set_state(atoms: Atoms, charge: int | None, multiplicity: int | None) -> None:
+    """Write the charge [e] and multiplicity that the user gives into ``info``.
+
+    Raises
+    ------
+    PalirsError
+        If the structure states another one. Magnetic moments of ASE's neutral molecules are none
+        of their ions.
+    """
+    if charge is None and multiplicity is None:
+        return
+    name, shipped = str(atoms.info[keys.MOLECULE]), not states_charge(atoms)
+    if charge is not None and shipped:
+        atoms.set_initial_magnetic_moments(None)
+    wanted = {"charge": charge, "multiplicity": multiplicity}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    own = {key: value for key, value in atoms.info.items() if key in given}
+    if differing := {key: value for key, value in own.items() if value != given[key]}:
+        texts = ", ".join(f"{key} {value}" for key, value in differing.items())
+        raise PalirsError(
+            f"molecules: {name} states {texts} itself, and molecules.charges or multiplicities say "
+            f"{', '.join(f'{key} {value}' for key, value in given.items())}; leave one of them out"
+        )
+    atoms.info |= given
 
 
 def _check_names(names: list[str]) -> None:

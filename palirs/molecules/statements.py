@@ -45,7 +45,7 @@ def electrons(atoms: Atoms, name: str) -> Electrons:
         raise PalirsError(
             f"molecule {name!r}: open shell ({count} electrons); write its multiplicity, "
             "multiplicity=2 for one unpaired electron, or its charge, in the comment line of its "
-            "file, or give a SMILES"
+            f"file or as molecules.multiplicities={{{name}: 2}}, or give a SMILES"
         )
     stated = Electrons(charge, 1 + (spin or 0))
     if not stated.fit(atoms):
@@ -102,6 +102,11 @@ def remarks(atoms: Atoms, name: str) -> list[str]:
 def states(atoms: Atoms) -> bool:
     """Tell whether charge or spin is stated at all."""
     return any(True for _ in _stated(atoms, CHARGE | MULTIPLICITY | UNPAIRED))
+
+
+def states_charge(atoms: Atoms) -> bool:
+    """Tell whether the charge is stated."""
+    return any(True for _ in _stated(atoms, CHARGE))
 
 
 def states_multiplicity(atoms: Atoms, name: str) -> bool:
