@@ -88,7 +88,7 @@ def test_modes_are_those_of_the_ring_of_springs(beads):
     torch.testing.assert_close(rings.modes_of(rings.beads_of(values)), values)
 
 
-@pytest.mark.parametrize("beads", [4, 16])
+@pytest.mark.parametrize("beads", [4, pytest.param(16, marks=pytest.mark.thorough)])
 def test_beads_have_the_energies_of_so_many_beads(beads):
     """Position and energies in a harmonic bond against the path integral of P beads.
 

@@ -10,7 +10,7 @@ from tests.integration.conftest import copied
 from tests.integration.test_study import run
 from tests.physics.test_molden import sections
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
