@@ -7,6 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from palirs import keys
+from palirs.learning.completed import MEASURED
 from palirs.learning.quality.errors import above
 from palirs.learning.quality.modes import WAVENUMBER
 from palirs.production.trajectories import broken
@@ -23,6 +24,7 @@ IN_TABLE = (
     "energy.mae_meV",
     "forces.mae_meV_per_A",
     "forces.rmse_meV_per_A",
+    "forces.md.mae_meV_per_A",
     "dipole.mae_mD",
     "harmonic.intensity_mae_km_per_mol",
     "harmonic.intensity_relative",
@@ -68,7 +70,9 @@ def learning_curves(results: StudyResults) -> Section:
         if "labels.used" in metrics:
             row["reference calculations"] = f"{metrics['labels.used']:.0f}"
         wanted = [key for name in IN_TABLE for key in (name, name.replace("mae_", "mae_se_"))]
-        row |= _with_errors({key: metrics[key] for key in wanted if key in metrics})
+        texts = _with_errors({key: metrics[key] for key in wanted if key in metrics})
+        of_md = texts.pop("forces.md.mae_meV_per_A", "")
+        row |= texts | {"forces MAE on frames of MD (meV/Å)": of_md}
         rows.append(row | {"forces, expected along MD (meV/Å)": expected})
     drawn = figures.save(
         figures.learning_curves(results.history, results.expected, results.goals),
@@ -83,6 +87,12 @@ def learning_curves(results: StudyResults) -> Section:
             " The Hessians of the optima are learnt, so these frequencies are no independent "
             "error; the held-out ones are those of the modes that are not learnt (their curvature "
             "is ω², its error relative)."
+        )
+    confirmed = [str(n) for n, metrics in enumerate(results.history) if MEASURED in metrics]
+    if confirmed:
+        note += (
+            f" Iteration {' and '.join(confirmed)} trained nothing: its structures are frames of "
+            "MD by the committee before it, labelled to measure what was expected."
         )
     return Section("Learning curves", drawn, rows, note=note)
 
