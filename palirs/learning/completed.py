@@ -1,6 +1,7 @@
 """The iterations of a study that are complete, as directories; reading them needs no model."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,11 @@ def anharmonic_directory(study: Path, molecule: str, by: str) -> Path:
 def read_metrics(iteration: Path) -> dict[str, float]:
     """Return the metrics of a completed iteration."""
     return json.loads((iteration / "metrics.json").read_text())["metrics"]
+
+
+def trained(history: Sequence[Mapping[str, float]]) -> int:
+    """Return how many of the iterations with these metrics trained a committee."""
+    return sum(MEASURED not in metrics for metrics in history)
 
 
 def read_dataset(iteration: Path) -> list[Atoms]:

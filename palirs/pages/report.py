@@ -7,7 +7,7 @@ import numpy as np
 
 from palirs.geometry.electrons import Electrons
 from palirs.journal import Journal
-from palirs.learning.completed import MEASURED
+from palirs.learning.completed import MEASURED, trained
 from palirs.learning.quality.convergence import STRONG_INTENSITY
 from palirs.learning.quality.modes import INTENSITY, WAVENUMBER
 from palirs.pages.method import method
@@ -67,7 +67,7 @@ def chapters(
         kinds.append("anharmonic")
     states = {name: Electrons.of(each.atoms) for name, each in results.references.items()}
     told = {name: str(electrons) for name, electrons in states.items() if not electrons.ordinary}
-    text, cited = method(study, store.molecules, len(results.history), labels, kinds, told)
+    text, cited = method(study, store.molecules, trained(results.history), labels, kinds, told)
     return [
         Chapter(
             "Spectra",

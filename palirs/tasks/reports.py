@@ -10,6 +10,7 @@ from palirs.learning.completed import (
     last_iteration,
     read_dataset,
     read_metrics,
+    trained,
 )
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import STRONG_INTENSITY
@@ -109,7 +110,8 @@ def _summary(session: Session, results: StudyResults) -> list[str]:
     """Return the sentences at the top of the report."""
     settings, history = session.settings, results.history
     molecules = ", ".join(session.names[:6]) + (" and others" if len(session.names) > 6 else "")
-    last, trainings = history[-1], f"{len(history)} training{'s' if len(history) > 1 else ''}"
+    count = trained(history)
+    last, trainings = history[-1], f"{count} training{'s' if count > 1 else ''}"
     return [
         *(
             f"{name} relaxes to another molecule: {change}."

@@ -18,7 +18,7 @@ def study(*overrides):
 
 
 CONF = Path(__file__).parents[2] / "conf"
-EXTRA = {"gfn2": ["engine=gfn1"]}
+EXTRA = {"gfn2": ["engine=gfn1"], "mace": ["pretraining.engine.file=foundation.model"]}
 GROUPS = ("model", "training", "pretraining", "initial", "sampler", "selector", "spectrum")
 
 
