@@ -52,6 +52,8 @@ def main(study: Path, *names: str) -> None:
     """Print a table for each directory of trajectories."""
     for name in names:
         files = sorted((study / "trajectories" / name).glob("*.modes"))
+        longest = max(file.stat().st_size for file in files)
+        files = [file for file in files if file.stat().st_size == longest]  # some ended early
         with np.load(files[0].with_suffix(".npz")) as end:
             frames, atoms = int(end["frames"]), len(end["positions"])
         modes = 3 * atoms - 6
