@@ -149,6 +149,7 @@ def test_the_rooms_of_mace_stand_on_each_other():
     order = [
         "settings",
         "backend",
+        "pickles",
         "compiled",
         "forces",
         "models",

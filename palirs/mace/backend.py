@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 
 import torch
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, Calculator
 
 _VARIABLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _before = os.environ.get(_VARIABLE)
@@ -99,6 +99,8 @@ def mace_calculator(
 
         _restore(before)
         logging.disable(logging.INFO)  # which device and head, that were given
+        shared = BaseCalculator.implemented_properties  # of all classes, and MACE's adds to it
+        kept = list(shared)
         try:
             return MACECalculator(
                 models=[module.to(getattr(torch, dtype)).eval()],
@@ -109,6 +111,7 @@ def mace_calculator(
             )
         finally:
             logging.disable(disabled)
+            shared[:] = kept
 
 
 __all__ = [

@@ -7,7 +7,6 @@ dipoles in e·Å), where palirs is installed.
 """
 
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from palirs.mace.models.files import read, save
 from palirs.mace.models.graphs import graph
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
+from palirs.mace.pickles import PICKLE, load_pickle
 from palirs.mace.settings import Architecture
 from palirs.recipes import PalirsError
 
@@ -69,26 +69,6 @@ def export_mace(model: str | Path, path: str | Path) -> None:
     part = path.with_name(path.name + ".part")
     torch.save(whole.eval(), part)
     part.replace(path)
-
-
-def load_pickle(path: Path) -> Any:
-    """Return the model in a ``.model`` file, on the CPU; this runs code from the file.
-
-    Raises
-    ------
-    PalirsError
-        If there is none, or torch cannot load it.
-    """
-    if not path.is_file():
-        raise PalirsError(f"{path}: there is no such file")
-    try:
-        with quietly():
-            return torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
-        raise PalirsError(
-            f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a "
-            ".model file of MACE"
-        ) from error
 
 
 def one_head(path: Path, module: Any, head: str | None) -> Any:
@@ -134,10 +114,7 @@ def import_mace(path: str | Path, model: str | Path, head: str | None = None) ->
     if not path.is_file():
         raise PalirsError(f"{path}: there is no such file")
     Path(model).parent.mkdir(parents=True, exist_ok=True)
-    log.warning(
-        "%s is a pickle: opening it runs the code in it. Import only files from people you trust",
-        path,
-    )
+    log.warning(PICKLE, path)
     module = one_head(path, load_pickle(path), head)
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
