@@ -256,6 +256,7 @@ def test_a_charge_that_is_no_number_is_told(value):
         ("[O]N=O", "[O]N=O"),
         ("C[C]=O", "C[C]=O"),
         ("c1ccccc1[CH2]", None),
+        ("[CH2]O", "[CH2]O"),
         ("O=C[O-]", "O=C[O-]"),
     ],
 )
@@ -314,5 +315,27 @@ def test_charge_and_multiplicity_as_settings():
         Molecules(names=("CH4",), charges={"CH4": 1}).load()
     with pytest.raises(PalirsError, match="x states charge -1 itself"):
         Molecules(smiles=("[OH-] x",), charges={"x": 1}).load()
+    (singlet,) = Molecules(names=("O2",), multiplicities={"O2": 1}).load()
+    assert Electrons.of(singlet) == Electrons()
+    (triplet,) = Molecules(names=("CH2_s3B1d",), charges={"CH2_s3B1d": 0}).load()
+    assert Electrons.of(triplet) == Electrons(0, 3)
     with pytest.raises(PalirsError, match=r"molecules\.charges: no molecule is called OD; .* OH"):
         Molecules(names=("OH",), charges={"OD": -1}).load()
+
+
+def test_the_less_strange_formula_of_a_radical_ion_is_taken():
+    """Benzene's anion has the bonds of benzene, not three pairs of charges."""
+    (atoms,) = Molecules(names=("C6H6",)).load()
+    atoms.info |= {"charge": -1, "multiplicity": 2}
+    charged = [atom for atom in molecule_of(atoms).GetAtoms() if atom.GetFormalCharge()]
+    assert len(charged) <= 1
+
+
+def test_charges_of_atoms_agree_with_a_setting(tmp_path):
+    file = tmp_path / "x.xyz"
+    comment = 'Properties=species:S:1:pos:R:3 charge="0.4 0.3 0.3"'
+    file.write_text(f"3\n{comment}\nO 0 0 0\nH 0.76 0.59 0\nH -0.76 0.59 0\n")
+    ((atoms,),) = (Molecules(files=(str(file),), charges={"x": 1}, multiplicities={"x": 2}).load(),)
+    assert Electrons.of(atoms) == Electrons(1, 2)
+    with pytest.raises(PalirsError, match="x states charge 1 itself"):
+        Molecules(files=(str(file),), charges={"x": -1}).load()

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -106,13 +107,23 @@ def molecule_of(atoms: Atoms) -> Chem.Mol:
     """
     electrons = Electrons.of(atoms)
     if electrons.unpaired == 1:
+        found = []
         for added in (-1, 1):
-            try:
-                molecule = _with_bonds(atoms, electrons.charge + added, radicals=False)
-            except ValueError:
-                continue
-            return _unpair(molecule, added)
+            with suppress(ValueError):
+                closed = _with_bonds(atoms, electrons.charge + added, radicals=False)
+                found.append(_unpair(closed, added))
+        if found:
+            return min(found, key=_strangeness)
     return _with_bonds(atoms, electrons.charge, radicals=electrons.unpaired > 0)
+
+
+def _strangeness(molecule: Chem.Mol) -> tuple[int, int]:
+    """Return the numbers of charged atoms and of unpaired electrons; of two formulas, the lower."""
+    atoms = list(molecule.GetAtoms())
+    return (
+        sum(bool(atom.GetFormalCharge()) for atom in atoms),
+        sum(atom.GetNumRadicalElectrons() for atom in atoms),
+    )
 
 
 def _unpair(molecule: Chem.Mol, charge: int) -> Chem.Mol:

@@ -13,6 +13,8 @@ from palirs.recipes import PalirsError
 MEASURED = "forces.measured_along_md_meV_per_A"
 """Metric of an iteration that only confirmed the one before: error of the forces on frames of MD
 that were not learnt; that of one molecule has its name behind it."""
+CONFIRMED = "forces.confirmed"
+"""Metric of such an iteration: 1 if all molecules met their goals, 0 if learning just ended."""
 
 
 def complete_iterations(directory: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import Labeller, structure_key
-from palirs.learning.completed import complete_iterations, read_dataset
+from palirs.learning.completed import CONFIRMED, MEASURED, complete_iterations, read_dataset
 from palirs.learning.confirmation import Confirmation, below_goal, confirm
 from palirs.learning.exploration import new_walkers
 from palirs.learning.frames import Sampling, clear_outdated, sample
@@ -118,19 +118,30 @@ def step(
     with timer("labels"):
         confirmation = confirm(expected_good, sampling.frames, setup, state, labeller)
     converged = _converged(place, sampling.force_errors, expected_good, confirmation, setup, state)
-    mean_error = float(np.mean(list(sampling.force_errors.values()) or [np.inf]))
+    mean_error = float(np.mean(confirmation.corrected(sampling.force_errors) or [np.inf]))
     expected = {EXPECTED: mean_error} if np.isfinite(mean_error) else {}
-    curve = LearningCurve.of(state.history, mean_error)
+    history = [metrics for metrics in state.history if MEASURED not in metrics]
+    curve = LearningCurve.of(history, mean_error)
     if not setup.unlabelled(state.dataset):
         metrics = {**state.metrics, **expected}
-        if sampling.force_errors and converged == set(sampling.force_errors):
-            if confirmation.frames:
-                metrics = {**expected, **timer.metrics}
-                return _confirmed(place, metrics, confirmation, sampling, setup, state, labeller)
+        everything = bool(sampling.force_errors) and converged == set(sampling.force_errors)
+        ends = not state.unsampled and stalled(history, mean_error, setup.learning)
+        if (everything or ends) and confirmation.frames:
+            metrics = {**expected, **timer.metrics, CONFIRMED: float(everything)}
+            saved = _confirmed(place, metrics, confirmation, sampling, setup, state, labeller)
+            return replace(saved, stalled=not everything)
+        if everything:
             return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
-        if not state.unsampled and stalled(state.history, mean_error, setup.learning):
+        if ends:
             return replace(state, stalled=True, metrics=metrics)
-    wanted = _wanted(_not_yet(sampling.frames, confirmation), converged, state, setup, curve)
+    wanted = _wanted(
+        _not_yet(sampling.frames, confirmation),
+        converged,
+        state,
+        setup,
+        curve,
+        len(confirmation.frames),
+    )
     with timer("labels"):
         labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
     labelled += confirmation.frames
@@ -239,13 +250,17 @@ def _wanted(
     state: LearningState,
     setup: LearningSetup,
     curve: LearningCurve,
+    paid_now: int = 0,
 ) -> list[Atoms]:
-    """Return the frames that are paid for, within the budget, and say what they will buy."""
+    """Return the frames that are paid for, within the budget, and say what they will buy.
+
+    ``paid_now``: labels that this iteration has paid for already.
+    """
     if converged:
         names = ", ".join(sorted(converged))
         log.info("iteration %d: no more labels for %s", state.iteration, names)
     wanted = [atoms for atoms in frames if atoms.info[keys.MOLECULE] not in converged]
-    left = state.labels_left(setup.learning, setup.paid)
+    left = state.labels_left(setup.learning, setup.paid) - paid_now
     if len(wanted) > left:
         wanted = within_budget(wanted, int(max(left, 0)))
         log.info("learning.budget=%d leaves %d labels", setup.learning.budget, len(wanted))

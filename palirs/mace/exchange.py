@@ -115,7 +115,10 @@ def import_mace(path: str | Path, model: str | Path, head: str | None = None) ->
         raise PalirsError(f"{path}: there is no such file")
     Path(model).parent.mkdir(parents=True, exist_ok=True)
     log.warning(PICKLE, path)
-    module = one_head(path, load_pickle(path), head)
+    try:
+        module = one_head(path, load_pickle(path), head)
+    except RuntimeError as error:
+        raise PalirsError(f"{path}: MACE cannot take one head of it: {error}") from error
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
         save(Path(model), shape, module.network)

@@ -75,6 +75,10 @@ def class_of(path: str) -> str | None:
     return name.split()[-1]
 
 
+ODD = (AttributeError, ValueError, KeyError, IndexError, TypeError)
+"""What unpickling other files raises."""
+
+
 def check_file(key: str, path: str) -> None:
     """Raise :class:`PalirsError` if there is no such file."""
     if not Path(path).is_file():
@@ -152,7 +156,7 @@ def load_pickle(path: Path) -> Any:
     try:
         with quietly():
             return torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, *ODD) as error:
         raise PalirsError(
             f"{path}: torch cannot load it ({type(error).__name__}: {error}); it should be a "
             ".model file of MACE"

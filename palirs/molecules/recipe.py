@@ -15,7 +15,7 @@ from palirs.geometry.electrons import Electrons
 from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
 from palirs.molecules.names import named, table, written
 from palirs.molecules.reading import read
-from palirs.molecules.statements import remarks, states_charge, states_multiplicity
+from palirs.molecules.statements import remarks, stated_electrons, states_multiplicity
 from palirs.recipes import Before, InStudy, PalirsError, recipe
 
 log = logging.getLogger(__name__)
@@ -84,9 +84,9 @@ class Molecules:
             )
         _check_names([atoms.info[keys.MOLECULE] for atoms in (*by_name, *from_files)])
         _check_known(self.charges, self.multiplicities, [*by_name, *from_files])
-        for atoms in (*by_name, *from_files):
-            name = atoms.info[keys.MOLECULE]
-            set_state(atoms, self.charges.get(name), self.multiplicities.get(name))
+        for number, atoms in enumerate((*by_name, *from_files)):
+            name, shipped = atoms.info[keys.MOLECULE], number < len(by_name)
+            set_state(atoms, self.charges.get(name), self.multiplicities.get(name), shipped)
         for atoms in from_files:
             _tell(atoms)
         for atoms in (*by_name, *from_files):
@@ -110,30 +110,38 @@ def _check_known(charges: dict, multiplicities: dict, molecules: list[Atoms]) ->
             )
 
 
-def set_state(atoms: Atoms, charge: int | None, multiplicity: int | None) -> None:
+def set_state(atoms: Atoms, charge: int | None, multiplicity: int | None, shipped: bool) -> None:
     """Write the charge [e] and multiplicity that the user gives into ``info``.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        The molecule.
+    charge, multiplicity : int or None
+        ``None``: not given.
+    shipped : bool
+        By name: the magnetic moments of ASE's neutral molecule are then none of its ion, nor of
+        another multiplicity.
 
     Raises
     ------
     PalirsError
-        If the structure states another one. Magnetic moments of ASE's neutral molecules are none
-        of their ions.
+        If the structure states another charge or multiplicity.
     """
-    if charge is None and multiplicity is None:
-        return
-    name, shipped = str(atoms.info[keys.MOLECULE]), not states_charge(atoms)
-    if charge is not None and shipped:
+    name = str(atoms.info[keys.MOLECULE])
+    if shipped and (charge or multiplicity):
         atoms.set_initial_magnetic_moments(None)
-    wanted = {"charge": charge, "multiplicity": multiplicity}
-    given = {key: value for key, value in wanted.items() if value is not None}
-    own = {key: value for key, value in atoms.info.items() if key in given}
-    if differing := {key: value for key, value in own.items() if value != given[key]}:
-        texts = ", ".join(f"{key} {value}" for key, value in differing.items())
-        raise PalirsError(
-            f"molecules: {name} states {texts} itself, and molecules.charges or multiplicities say "
-            f"{', '.join(f'{key} {value}' for key, value in given.items())}; leave one of them out"
-        )
-    atoms.info |= given
+    own = stated_electrons(atoms, name)
+    for key, value, there in zip(
+        (keys.CHARGE, keys.MULTIPLICITY), (charge, multiplicity), own, strict=True
+    ):
+        if value is not None and there not in (None, value):
+            raise PalirsError(
+                f"molecules: {name} states {key} {there} itself, and molecules.charges or "
+                f"molecules.multiplicities say {value}; leave one of them out"
+            )
+        if value is not None:
+            atoms.info[key] = value
 
 
 def _check_names(names: list[str]) -> None:

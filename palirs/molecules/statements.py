@@ -104,9 +104,18 @@ def states(atoms: Atoms) -> bool:
     return any(True for _ in _stated(atoms, CHARGE | MULTIPLICITY | UNPAIRED))
 
 
-def states_charge(atoms: Atoms) -> bool:
-    """Tell whether the charge is stated."""
-    return any(True for _ in _stated(atoms, CHARGE))
+def stated_electrons(atoms: Atoms, name: str) -> tuple[int | None, int | None]:
+    """Return charge and multiplicity as stated, ``None`` for what is not.
+
+    Raises
+    ------
+    PalirsError
+        If statements contradict each other or mean nothing.
+    """
+    charges = [*_charges(atoms, name)]
+    spin = _stated_unpaired(atoms, name)
+    charge = _agreed(charges, "charge", name) if charges else None
+    return charge, None if spin is None else spin + 1
 
 
 def states_multiplicity(atoms: Atoms, name: str) -> bool:

@@ -33,9 +33,9 @@ class RateRecorder:
 
     def __call__(self, stage: str, done: Mapping[str, float]) -> None:
         """Keep the rates of a stage that has ended: its seconds, memory [MiB] and counts."""
-        last = complete_iterations(self.directory)[-1:]
+        last = complete_iterations(self.directory)[::-1]
         if stage == "pretraining":
-            last = complete_iterations(self.directory / "pretraining")[-1:]
+            last = complete_iterations(self.directory / "pretraining")[::-1]
             self._trainings(stage, last, "potential-*.jsonl", done)
         elif stage == "active_learning":
             self._trainings("training", last, "potential-*.jsonl", done)
@@ -53,14 +53,16 @@ class RateRecorder:
             self._label(per_label, workers(self.study.executor.labels), MIN_LABEL)
 
     def _trainings(
-        self, which: str, iteration: Sequence[Path], pattern: str, done: Mapping[str, float]
+        self, which: str, iterations: Sequence[Path], pattern: str, done: Mapping[str, float]
     ) -> None:
-        for directory in iteration:
+        """Keep the rates of the first of these iterations that trained anything."""
+        for directory in iterations:
             beside = pattern.replace("*", f"{directory.name}*")
             logs = sorted(directory.glob(pattern)) or sorted(self.directory.glob(beside))
-            note_training(
-                self.study, which, logs, mean_size(read_frames(directory / "train.xyz")), done
-            )
+            if logs:
+                size = mean_size(read_frames(directory / "train.xyz"))
+                note_training(self.study, which, logs, size, done)
+                return
 
     def _reference_md(self, done: Mapping[str, float]) -> None:
         """Keep how long a step of the engine's own MD took, which is a label."""

@@ -150,7 +150,8 @@ def work(study: StudySettings, molecules: Sequence[Atoms]) -> list[Work]:
         paid("more labels", f"{later} at most", {mean: later}, again),
         taught("more training", again),
     ]
-    confirm = s.learning.confirm * len(molecules) if s.learning.forces_mae is not None else 0
+    measures = s.learning.forces_mae is not None and s.learning.split == "groups"
+    confirm = s.learning.confirm * len(molecules) if measures else 0
     found.append(paid("confirmation", f"{confirm} frames of MD", {mean: confirm}))
     found += _spectra(s, molecules, names, (label, train, move))
     return [one for one in found if one.again and sum(one.units.values())]

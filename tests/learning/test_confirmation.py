@@ -11,8 +11,10 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.learning import confirmation
-from palirs.learning.completed import MEASURED, complete_iterations, read_metrics
+from palirs.learning.completed import CONFIRMED, MEASURED, complete_iterations, read_metrics
 from palirs.learning.confirmation import Confirmation, below_goal, confirm
+from palirs.learning.loop import _wanted
+from palirs.learning.quality.learning_curve import LearningCurve
 from palirs.learning.state import LearningState
 from palirs.settings import Learning
 
@@ -78,11 +80,28 @@ def test_the_measured_error_decides_molecule_by_molecule_or_on_average():
     assert result.converged(both, together=False, limit=10.0) == {"a", "c"}
     assert result.converged(both, together=True, limit=10.0) == both
     assert result.converged(both, together=True, limit=8.0) == set()
-    setup = SimpleNamespace(learning=Learning(forces_mae=10.0), molecules=["a", "b"])
-    assert not below_goal(result.metrics(), setup)
+    setup = SimpleNamespace(learning=Learning(forces_mae=10.0), molecules=["a", "b", "c"])
+    metrics = result.metrics() | {CONFIRMED: 1.0}
+    assert not below_goal(metrics, setup)
+    setup.learning = Learning(forces_mae=15.0)
+    assert below_goal(metrics, setup), "c could not be measured"
+    assert not below_goal(metrics | {CONFIRMED: 0.0}, setup), "learning ended as it stalled"
     setup.learning = Learning(forces_mae=10.0, converge="together")
-    assert below_goal(result.metrics(), setup)
+    assert below_goal(metrics, setup)
     assert not below_goal({}, setup)
+    assert result.corrected({"a": 9.0, "b": 4.0, "c": 1.0}) == [9.0, 12.0, 1.0]
+
+
+def test_what_confirmation_took_is_not_spent_again():
+    setup = SimpleNamespace(
+        learning=Learning(budget=40),
+        paid=20,
+        training=SimpleNamespace(test_fraction=0.2),
+        references=[None],
+    )
+    state, curve = LearningState(2, frames("a", 10), []), LearningCurve(np.zeros(0), np.zeros(0))
+    assert len(_wanted(frames("a", 20, 20), set(), state, setup, curve)) == 10
+    assert len(_wanted(frames("a", 20, 20), set(), state, setup, curve, 6)) == 4
 
 
 @pytest.mark.thorough
