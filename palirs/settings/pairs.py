@@ -1,6 +1,7 @@
 """Settings of a study that are right alone and wrong together, each in a recipe of its own."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from palirs import keys
 from palirs.engines import Engine
 from palirs.executors import Slurm
+from palirs.geometry.electrons import Electrons
+from palirs.mace.models.learnt import check_start
 from palirs.mace.settings import Training
 from palirs.mace.training.checks import MINIMUM_FRAMES
 from palirs.recipes import PalirsError
@@ -22,6 +25,8 @@ from palirs.settings.learning import CommitteeSize, Learning, Pretraining, Train
 from palirs.settings.md import Sampler
 from palirs.settings.spectroscopy import Spectroscopy
 from palirs.units import SPEED_OF_LIGHT
+
+log = logging.getLogger(__name__)
 
 HYDROGEN, LIGHT = 3000.0, 1.5
 """Atoms lighter than this [amu] stretch at about this wavenumber, or faster [cm⁻¹]."""
@@ -174,7 +179,10 @@ def check_timestep(molecules: Sequence[Atoms], timestep: float) -> None:
 
 
 def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
-    """Raise :class:`PalirsError` if a start model is of the wrong kind or lacks an element."""
+    """Raise :class:`PalirsError` if a start model is of the wrong kind, or lacks what is needed.
+
+    That is an element, or charge and multiplicity of a molecule.
+    """
     wanted = {int(number) for atoms in molecules for number in atoms.numbers}
     for kind in ("potential", "dipole"):
         file = Path(getattr(trainings, kind).start)
@@ -197,6 +205,14 @@ def check_started(molecules: Sequence[Atoms], trainings: Trainings) -> None:
             raise PalirsError(
                 f"training.{kind}.start = {file}: its model does not know {', '.join(missing)}; "
                 "give another one, or leave out the molecules"
+            )
+        says = check_start(f"training.{kind}.start = {file}", about, molecules)
+        if not says and not all(Electrons.of(atoms).ordinary for atoms in molecules):
+            log.warning(
+                "training.%s.start = %s: its file does not say which charge and multiplicity it "
+                "has learnt; it should be one of the molecules' own",
+                kind,
+                file,
             )
 
 

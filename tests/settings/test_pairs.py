@@ -446,3 +446,25 @@ def test_models_to_start_from_are_of_the_kind_and_know_the_elements(tmp_path):
         start("dipole", {})
     with pytest.raises(PalirsError, match=r"training.potential.start = .*does not know N, O"):
         start("potential", {"kind": "potential", "elements": [1, 6]}, ("CH4", "H2O", "NH3"))
+
+
+def test_models_to_start_from_have_learnt_the_state(tmp_path, caplog):
+    file = tmp_path / "a.safetensors"
+    ion = Atoms("OH", info={"molecule": "hydroxide", "charge": -1, "multiplicity": 1})
+
+    def start(molecules, **said):
+        about = {"kind": "dipole", "elements": [1, 8], **said}
+        save_file({"x": np.zeros(1)}, file, metadata={"palirs-1": json.dumps(about)})
+        pairs.check_started(
+            molecules, Trainings(potential=Training(), dipole=Training(start=str(file)))
+        )
+
+    start([ion, named("H2O")], electrons=[[-1, 1], [0, 1]])
+    with pytest.raises(PalirsError, match=r"training.dipole.start.*neutral, singlet.*hydroxide is"):
+        start([named("H2O"), ion], electrons=[[0, 1]])
+    with pytest.raises(PalirsError, match=r"charge -1, singlet or neutral, doublet.*H2O is neutr"):
+        start([named("H2O")], electrons=[[0, 2], [-1, 1]])
+    start([named("H2O")])  # files say it since there are ions
+    assert not caplog.records
+    start([named("H2O"), ion])
+    assert "does not say which charge" in caplog.text

@@ -8,13 +8,16 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from ase import Atoms
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel, DipoleNetwork, DipoleShape
+from palirs.mace.models.learnt import ELECTRONS, stated
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
 from palirs.recipes import PalirsError
@@ -23,15 +26,19 @@ FORMAT = "palirs-1"
 _SHAPES: dict[str, type[Shape]] = {"potential": PotentialShape, "dipole": DipoleShape}
 
 
-def save(path: Path, shape: Shape, module: torch.nn.Module) -> None:
-    """Write a module atomically: the file is complete or absent."""
+def save(path: Path, shape: Shape, module: torch.nn.Module, learnt: Sequence[Atoms] = ()) -> None:
+    """Write a module atomically: the file is complete or absent.
+
+    Charge and multiplicity of the frames that it has ``learnt``, if given, are in the header.
+    """
     weights = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in module.state_dict().items()
     }
     part = path.with_name(path.name + ".part")
+    about = shape.as_dict() | (stated(learnt) if learnt else {})
     # one key, so that equal models are equal files
-    save_file(weights, part, metadata={FORMAT: json.dumps(shape.as_dict())})
+    save_file(weights, part, metadata={FORMAT: json.dumps(about)})
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -46,20 +53,8 @@ def read(path: Path) -> tuple[Shape, torch.nn.Module]:
         If the file is missing, is not a palirs model file, or its weights do not fit its own
         description.
     """
-    if not path.is_file():
-        raise PalirsError(f"model file {path}: there is no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
-    if FORMAT not in metadata:
-        raise PalirsError(
-            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; "
-            "it was not written by palirs"
-        )
-    description = json.loads(metadata[FORMAT])
+    description, weights = _contents(path)
+    description.pop(ELECTRONS, None)
     shape = _SHAPES[description["kind"]].from_dict(description)
     module = shape.unfilled()
     try:
@@ -69,6 +64,30 @@ def read(path: Path) -> tuple[Shape, torch.nn.Module]:
             f"model file {path}: the weights do not fit the architecture in its header: {error}"
         ) from error
     return shape, module
+
+
+def header(path: Path) -> dict[str, Any]:
+    """Return what a model file says of itself; errors as of :func:`read`."""
+    return _contents(path, weights=False)[0]
+
+
+def _contents(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return header and weights of a model file."""
+    if not path.is_file():
+        raise PalirsError(f"model file {path}: there is no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys()) if weights else []
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise PalirsError(f"model file {path}: not a safetensors file ({error})") from error
+    if FORMAT not in metadata:
+        raise PalirsError(
+            f"model file {path}: its header has no {FORMAT!r}, only {sorted(metadata)}; "
+            "it was not written by palirs"
+        )
+    return json.loads(metadata[FORMAT]), tensors
 
 
 def load_committee(path: str | Path) -> Committee:

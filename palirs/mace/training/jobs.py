@@ -14,8 +14,9 @@ from palirs import keys
 from palirs.mace.forces.devices import check_device
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleShape
-from palirs.mace.models.files import read, save
+from palirs.mace.models.files import header, read, save
 from palirs.mace.models.graphs import species
+from palirs.mace.models.learnt import check_start
 from palirs.mace.models.potential import PotentialShape, given_energies, least_norm
 from palirs.mace.models.shape import Shape
 from palirs.mace.settings import Architecture, Training
@@ -88,7 +89,7 @@ def train(job: Job, until: float = 1.0) -> bool:
         )
         if history is None:
             return False
-        save(job.path, shape, model)
+        save(job.path, shape, model, [*job.train, *job.valid])
     log.with_suffix(".resume").unlink(missing_ok=True)
     return True
 
@@ -116,6 +117,10 @@ def _begin(job: Job) -> tuple[Shape, Any]:
             f"training.{job.kind}.start: {job.start} is a {shape.kind} model, not a {job.kind} "
             "model"
         )
+    named = job.training.start not in ("scratch", "previous")
+    if named:  # models of the study itself may get molecules of another charge
+        where = f"training.{job.kind}.start: {job.start}"
+        check_start(where, header(job.start), [*job.train, *job.valid])
     species([atoms.numbers for atoms in job.train], shape.elements)  # raises for unknown elements
     if isinstance(shape, PotentialShape):
         if given == "fitted":

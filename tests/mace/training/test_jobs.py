@@ -9,7 +9,7 @@ import torch
 from palirs import keys
 from palirs.executors import SerialExecutor
 from palirs.mace.models.committee import Committee
-from palirs.mace.models.files import load, read, save
+from palirs.mace.models.files import header, load, read, save
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Training
 from palirs.mace.training.committees import starting_point, train_committee, train_dipoles
@@ -190,6 +190,27 @@ def test_given_energies_replace_those_of_elements_that_are_there(tmp_path, frame
     assert after[1].atomic_energies_fn.atomic_energies[0].tolist() == list(
         after[0].atomic_energies
     ), "in double precision"
+
+
+def test_files_say_which_charge_and_multiplicity_they_learnt(tmp_path, frames, small):
+    """A start model of another state is refused; one that does not say it, an older one, is not."""
+    first, second = (job(tmp_path / f"{name}.safetensors", frames, small) for name in "ab")
+    train(first)
+    assert header(first.path)["electrons"] == [[0, 1]]
+    cations = [atoms.copy() for atoms in frames]
+    for atoms in cations:
+        atoms.info |= {"charge": 1, "multiplicity": 2}
+    named = replace(second.training, start=str(first.path))
+    again = replace(
+        second, train=cations[:30], valid=cations[30:], start=first.path, training=named
+    )
+    with pytest.raises(PalirsError, match=r"neutral, singlet, and methanol is charge \+1, doublet"):
+        train(again)
+    older = tmp_path / "older.safetensors"
+    save(older, *read(first.path))
+    assert "electrons" not in header(older)
+    train(replace(again, start=older))
+    assert header(second.path)["electrons"] == [[1, 2]], "of the last labels"
 
 
 def test_what_cannot_be_gone_on_from_is_refused(tmp_path, frames, small):
