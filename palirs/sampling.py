@@ -221,7 +221,7 @@ def _of_conformers(
     try:
         geometries += [atoms for energy, atoms in conformers_like(optimum)]
     except ValueError as error:
-        log.info("%s: RDKit knows no conformers: %s", optimum.info[keys.MOLECULE], error)
+        log.info("%s: its conformers are not sought: %s", optimum.info[keys.MOLECULE], error)
     for bond in rotors(optimum, PARTIAL):
         geometries.append(optimum.copy())
         turn(geometries[-1], bond, 180.0)

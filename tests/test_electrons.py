@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
+from rdkit import Chem
 
 from palirs.dynamics.forces import EngineField
 from palirs.engines import EngineFailure, PySCF, TBLite
 from palirs.engines.contract import contract
 from palirs.executors import SerialExecutor
 from palirs.geometry.electrons import Electrons, about_centre_of_mass
-from palirs.geometry.embedding import canonical_of, molecule_of
+from palirs.geometry.embedding import canonical_of, conformers_like, molecule_of
 from palirs.labels.labeller import Labeller
 from palirs.labels.record import Record, structure_key
 from palirs.labels.store import LabelStore
@@ -17,6 +19,7 @@ from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.modes import mode_derivatives
 from palirs.molecules import Molecules, electrons, read_frames
 from palirs.molecules.checks import check, check_learnt, check_states
+from palirs.predictor.prediction import was_learnt
 from palirs.production.batch import _dipoles
 from palirs.recipes import PalirsError
 from palirs.vibrations import harmonic, minimum
@@ -258,20 +261,65 @@ def test_a_charge_that_is_no_number_is_told(value):
         ("c1ccccc1[CH2]", None),
         ("[CH2]O", "[CH2]O"),
         ("O=C[O-]", "O=C[O-]"),
+        ("C[O]", "C[O]"),
+        ("[CH3]", "[CH3]"),
+        ("[NH2]", "[NH2]"),
+        ("[CH2]C#N", "[CH2]C#N"),
+        ("[O]C=C", "[CH2]C=O"),
+        ("c1ccccc1[O]", "[O]c1ccccc1"),
+        ("[CH2][N+](=O)[O-]", "[CH2][N+](=O)[O-]"),
+        ("[CH2]C(=O)[O-]", "[CH2]C(=O)[O-]"),
+        ("C[N+](C)(C)[CH2]", "[CH2][N+](C)(C)C"),
+        ("C[OH+]", "C[OH+]"),
+        ("[CH2+]", "[CH2+]"),
+        ("[O][O]", "[O][O]"),
+        ("C[CH]", "[CH]C"),
+        ("C[N]", "C[N]"),
     ],
 )
 def test_bonds_of_a_radical_are_told_from_its_geometry(smiles, bonds):
-    """One unpaired electron, and the double bonds of the formula."""
+    """The unpaired electrons of the state, and the double bonds of the formula."""
     (atoms,) = Molecules(smiles=(f"{smiles} x",)).load()
-    molecule = molecule_of(atoms)
-    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    bonded = molecule_of(atoms)
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in bonded.GetAtoms())
     assert unpaired == Electrons.of(atoms).unpaired
-    assert sum(atom.GetFormalCharge() for atom in molecule.GetAtoms()) == Electrons.of(atoms).charge
-    double = [bond.GetBondTypeAsDouble() > 1 for bond in molecule.GetBonds()]
+    assert sum(atom.GetFormalCharge() for atom in bonded.GetAtoms()) == Electrons.of(atoms).charge
+    Chem.Kekulize(bonded)
+    double = [bond.GetBondTypeAsDouble() > 1 for bond in bonded.GetBonds()]
     if bonds is None:
         assert sum(double) == 3, "benzyl"
+        assert canonical_of(atoms) == "[CH2]c1ccccc1"
     else:
         assert canonical_of(atoms) == bonds
+
+
+def test_radical_cations_keep_the_bonds_of_the_molecule():
+    for name in ("C6H6", "butadiene", "CH4"):
+        cation = molecule(name)
+        cation.info |= {"charge": 1, "multiplicity": 2}
+        assert canonical_of(cation) == canonical_of(molecule(name)), name
+
+
+@pytest.mark.parametrize("smiles", ["CC[CH]C", "[O]c1ccccc1CC", "C[O]", "COC[NH2+]"])
+def test_bonds_of_a_radical_do_not_depend_on_the_order_of_its_atoms(smiles):
+    (atoms,) = Molecules(smiles=(f"{smiles} x",)).load()
+    mixed = atoms[np.random.default_rng(1).permutation(len(atoms))]
+    mixed.info = atoms.info
+    assert canonical_of(mixed) == canonical_of(atoms)
+    assert was_learnt(mixed, [molecule("H2O"), atoms])
+    assert (conformers_like(mixed)[0][1].numbers == mixed.numbers).all()
+
+
+def test_bonds_that_cannot_be_known_are_said_to_be():
+    """Methane with a bond of two hydrogen atoms, CH5⁺, has no formula of electron pairs."""
+    (methane,) = Molecules(names=("CH4",)).load()
+    odd = methane + Atoms("H", [[0.0, 0.0, 1.1]])
+    odd.info = {"molecule": "x", "charge": 1, "multiplicity": 1}
+    assert canonical_of(odd) is None
+    assert was_learnt(odd, [odd]) is None
+    assert was_learnt(odd, [methane]) is False
+    with pytest.raises(ValueError, match=r"no bonds with charge \+2 and 1 unpaired"):
+        molecule_of(Atoms("CH4", methane.positions, info={"charge": 2, "multiplicity": 2}))
 
 
 def test_ions_with_the_electrons_of_a_triplet_ask_for_their_multiplicity():

@@ -8,9 +8,10 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+from math import comb
 from typing import TypeVar
 
 import numpy as np
@@ -37,11 +38,15 @@ LONGEST = 600.0
 """Time limit of a molecule [s]; erythromycin, 118 atoms, takes two minutes."""
 SILENT, REMINDED = 5.0, 60.0
 """Time until the first log line about the wait, and between further ones [s]."""
-LONE_PAIRS = {7, 8, 9, 15, 16, 17, 34, 35, 53}
-"""Atomic numbers of elements that usually have a lone pair."""
 ORDERS = 1_000_000
 """Most assignments of bond orders that are tried, for a few seconds; those of usual molecules are
 found within a thousand."""
+LONE_PAIRS = {7, 8, 9, 15, 16, 17, 34, 35, 53}
+"""Atomic numbers of elements that usually have a lone pair."""
+PLACED_ORDERS = 10_000
+"""Most assignments of bond orders that are tried for each place of the unpaired electrons."""
+PLACES = 2_000
+"""Most places of the unpaired electrons that are tried, for some seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,67 +102,148 @@ def canonical_of(atoms: Atoms) -> str | None:
 def molecule_of(atoms: Atoms) -> Chem.Mol:
     """Return the molecule of a structure, with bonds and stereochemistry by its geometry.
 
-    RDKit gives a radical single bonds only (allyl would have three unpaired electrons), so bonds of
-    a doublet are those of the closed shell with one electron more, or one less.
+    RDKit gives a radical single bonds only (allyl would have three unpaired electrons), so bonds
+    are those of a closed shell with a hydrogen atom more for each unpaired electron, and those of a
+    radical cation, which may have lost a bonding electron, are the neutral molecule's.
 
     Raises
     ------
     ValueError
-        If RDKit cannot determine the bonds.
+        If RDKit cannot determine the bonds, or knows none that fit charge and multiplicity.
     """
     electrons = Electrons.of(atoms)
-    if electrons.unpaired == 1:
-        found = []
-        for added in (-1, 1):
-            with suppress(ValueError):
-                closed = _with_bonds(atoms, electrons.charge + added, radicals=False)
-                found.append(_unpair(closed, added))
-        if found:
-            return min(found, key=_strangeness)
-    return _with_bonds(atoms, electrons.charge, radicals=electrons.unpaired > 0)
-
-
-def _strangeness(molecule: Chem.Mol) -> tuple[int, int]:
-    """Return the numbers of charged atoms and of unpaired electrons; of two formulas, the lower."""
-    atoms = list(molecule.GetAtoms())
-    return (
-        sum(bool(atom.GetFormalCharge()) for atom in atoms),
-        sum(atom.GetNumRadicalElectrons() for atom in atoms),
-    )
-
-
-def _unpair(molecule: Chem.Mol, charge: int) -> Chem.Mol:
-    """Return a molecule without this charge [e] and with an unpaired electron.
-
-    On the atom that has the charge; else, of a radical cation, on the first with a lone pair.
-    """
-    charged = [atom for atom in molecule.GetAtoms() if atom.GetFormalCharge() == charge]
-    lone = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() in LONE_PAIRS]
-    for atom in (charged or (lone if charge < 0 else []))[:1]:
-        atom.SetFormalCharge(atom.GetFormalCharge() - charge)
-        atom.SetNumRadicalElectrons(1)
-        atom.SetNoImplicit(True)
+    if not electrons.unpaired:
+        return _closed(atoms, electrons.charge)
+    if electrons == Electrons(1, 2):
+        try:
+            cation = _ionised(_closed(atoms, 0))
+        except ValueError:
+            cation = None
+        if cation is not None:
+            return cation
+    molecule = _radical(_connected(atoms), electrons.charge, electrons.unpaired)
+    Chem.AssignStereochemistryFrom3D(molecule)
     return molecule
 
 
-def _with_bonds(atoms: Atoms, charge: int, radicals: bool) -> Chem.Mol:
-    """Return the molecule of a structure of this charge [e], see :func:`molecule_of`."""
-    block = f"{len(atoms)}\n\n" + "\n".join(
-        f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms
-    )
+def _closed(atoms: Atoms, charge: int) -> Chem.Mol:
+    """Return the closed shell of a structure that has this charge [e], see :func:`molecule_of`."""
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromXYZBlock(block)
+        molecule = _unbonded(atoms)
         try:
-            rdDetermineBonds.DetermineBonds(
-                molecule,
-                charge=charge,
-                allowChargedFragments=not radicals,
-                maxIterations=ORDERS,
-            )
+            rdDetermineBonds.DetermineBonds(molecule, charge=charge, maxIterations=ORDERS)
         except RuntimeError as error:  # too many assignments of bond orders
             raise ValueError("RDKit cannot tell the orders of the bonds") from error
         Chem.AssignStereochemistryFrom3D(molecule)
     return molecule
+
+
+def _connected(atoms: Atoms) -> Chem.Mol:
+    """Return a molecule whose bonds have no orders yet."""
+    with rdBase.BlockLogs():
+        molecule = _unbonded(atoms)
+        rdDetermineBonds.DetermineConnectivity(molecule)
+    return molecule
+
+
+def _radical(connected: Chem.Mol, charge: int, unpaired: int) -> Chem.Mol:
+    """Return a molecule with unpaired electrons where hydrogen atoms would make a closed shell.
+
+    Of several formulas that of fewest charged atoms is taken, then of most aromatic atoms, then of
+    unpaired electrons on the lightest elements, and then the first SMILES: it does not depend on
+    the order of the atoms.
+
+    Parameters
+    ----------
+    connected : Chem.Mol
+        Which atoms are bonded; orders do not matter.
+    charge : int
+        Of the molecule [e].
+    unpaired : int
+        Number of unpaired electrons.
+
+    Raises
+    ------
+    ValueError
+        If there is no such formula.
+    """
+    heavy = [atom.GetIdx() for atom in connected.GetAtoms() if atom.GetAtomicNum() > 1]
+    if comb(len(heavy) + unpaired - 1, unpaired) > PLACES:
+        raise ValueError(f"RDKit cannot tell where {unpaired} unpaired electrons are")
+    with rdBase.BlockLogs():
+        formulas = list(_formulas(connected, charge, unpaired, heavy))
+    if not formulas:
+        raise ValueError(
+            f"RDKit knows no bonds with charge {charge:+d} and {unpaired} unpaired electron(s)"
+        )
+    return min(formulas, key=_rank)
+
+
+def _formulas(
+    connected: Chem.Mol, charge: int, unpaired: int, heavy: Sequence[int]
+) -> Iterator[Chem.Mol]:
+    """Yield a molecule for each place of the unpaired electrons that makes one."""
+    for places in combinations_with_replacement(heavy, unpaired):
+        whole = Chem.RWMol(connected)
+        for place in places:
+            whole.AddBond(place, whole.AddAtom(Chem.Atom(1)), Chem.BondType.SINGLE)
+        try:
+            rdDetermineBonds.DetermineBondOrders(
+                whole, charge=charge, embedChiral=False, maxIterations=PLACED_ORDERS
+            )
+            for added in range(whole.GetNumAtoms() - 1, connected.GetNumAtoms() - 1, -1):
+                whole.RemoveAtom(added)
+            for place in places:
+                atom = whole.GetAtomWithIdx(place)
+                atom.SetNumRadicalElectrons(atom.GetNumRadicalElectrons() + 1)
+                atom.SetNoImplicit(True)
+            Chem.SanitizeMol(whole)
+        except (ValueError, RuntimeError):  # no bond orders, or too many
+            continue
+        if _fits(whole, charge, unpaired):
+            yield whole.GetMol()
+
+
+def _rank(molecule: Chem.Mol) -> tuple[int, int, int, str]:
+    """Return what is small for a formula that describes a radical well."""
+    atoms = list(molecule.GetAtoms())
+    return (
+        sum(atom.GetFormalCharge() != 0 for atom in atoms),
+        -sum(atom.GetIsAromatic() for atom in atoms),
+        sum(atom.GetNumRadicalElectrons() * atom.GetAtomicNum() for atom in atoms),
+        Chem.MolToSmiles(molecule),
+    )
+
+
+def _ionised(neutral: Chem.Mol) -> Chem.Mol | None:
+    """Return the radical cation of a molecule, which keeps its bonds; ``None`` if it is a radical.
+
+    The electron comes from an atom with a negative charge, else from one with a lone pair: the
+    first in RDKit's canonical order. One that comes from a bond is still written there.
+    """
+    atoms = list(neutral.GetAtoms())
+    if any(atom.GetNumRadicalElectrons() for atom in atoms):
+        return None
+    negative = [atom for atom in atoms if atom.GetFormalCharge() < 0]
+    lone = [atom for atom in atoms if atom.GetAtomicNum() in LONE_PAIRS]
+    ranks = list(Chem.CanonicalRankAtoms(neutral))
+    for atom in sorted(negative or lone, key=lambda atom: ranks[atom.GetIdx()])[:1]:
+        atom.SetFormalCharge(atom.GetFormalCharge() + 1)
+        atom.SetNumRadicalElectrons(1)
+        atom.SetNoImplicit(True)
+    return neutral
+
+
+def _fits(molecule: Chem.Mol, charge: int, unpaired: int) -> bool:
+    """Tell whether a molecule has this charge [e] and number of unpaired electrons."""
+    radicals = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    return Chem.GetFormalCharge(molecule) == charge and radicals == unpaired
+
+
+def _unbonded(atoms: Atoms) -> Chem.Mol:
+    return Chem.MolFromXYZBlock(
+        f"{len(atoms)}\n\n" + "\n".join(f"{a.symbol} {a.x:.8f} {a.y:.8f} {a.z:.8f}" for a in atoms)
+    )
 
 
 def embedded(molecule: Chem.Mol, name: str, open_stereo: bool = False) -> Embedding:

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ class Prediction(Spectrum):
         Of the forces along the MD [eV/Å]: the members' disagreement times its calibration on frames
         that were not learnt.
     learnt : bool
-        Whether the molecule is one that the models learnt.
+        Whether the molecule is one that the models learnt; false if its bonds are not known.
     warnings : tuple of str
         Why the spectrum may be wrong.
     """
@@ -221,8 +221,7 @@ def _prediction(
     expected: float,
 ) -> Prediction:
     spectrum, settings = production.spectrum(run), production.settings
-    canonical = canonical_of(vibrations.atoms)
-    learnt = canonical is not None and canonical in map(canonical_of, predictor.learnt)
+    learnt = was_learnt(vibrations.atoms, predictor.learnt)
     temperature = production.temperature
     warnings = _warnings(predictor.about, vibrations, temperature, expected, learnt)
     if any(run.broken):
@@ -242,9 +241,22 @@ def _prediction(
         bands=rows,
         harmonic=vibrations,
         expected_error=expected,
-        learnt=learnt,
+        learnt=bool(learnt),
         warnings=tuple(warnings),
     )
+
+
+def was_learnt(molecule: Atoms, learnt: Iterable[Atoms]) -> bool | None:
+    """Tell whether a molecule is one of those learnt, by its bonds.
+
+    ``None`` if RDKit cannot tell the bonds of it, or of one of the same atoms.
+    """
+    formula = sorted(molecule.numbers)
+    names = [canonical_of(each) for each in learnt if sorted(each.numbers) == formula]
+    name = canonical_of(molecule) if names else None
+    if name is not None and name in names:
+        return True
+    return None if names and None in (name, *names) else False
 
 
 def _warnings(
@@ -252,7 +264,7 @@ def _warnings(
     vibrations: Harmonic,
     temperature: float,
     expected: float,
-    learnt: bool,
+    learnt: bool | None,
 ) -> list[str]:
     """Return why the spectrum may be wrong."""
     warnings = []
@@ -268,7 +280,12 @@ def _warnings(
         )
     elif 1e3 * expected > FAR * (usual if np.isfinite(usual) else goal):
         warnings.append(f"out of domain: {error}")
-    if not learnt:
+    if learnt is None:
+        warnings.append(
+            "RDKit cannot tell its bonds, so whether the models learnt this molecule is not known; "
+            f"{error}, and that is often too low for molecules that were not learnt"
+        )
+    elif not learnt:
         warnings.append(
             f"the models did not learn this molecule; {error}, and that is often too low for "
             "molecules that were not learnt"
