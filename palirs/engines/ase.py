@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, FileIOCalculator
+from ase.calculators.calculator import BaseCalculator, Calculator, FileIOCalculator
 from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import Field
@@ -87,7 +87,9 @@ class ASE(DirectoryEngine):
             if symbol not in atomic_numbers:
                 raise PalirsError(f"engine.elements: {symbol!r} is no element")
         self._check_arguments()
-        self._check_given(getattr(self._parts()[0], "implemented_properties", None))
+        listed = getattr(self._parts()[0], "implemented_properties", None)
+        if listed is not BaseCalculator.implemented_properties:  # ASE's own, which some add to
+            self._check_given(listed)
         self._check_directory()
 
     def _check_given(self, implemented: Any) -> None:

@@ -147,8 +147,9 @@ def _described(path: Path, module: Any) -> tuple[PotentialShape, dict[str, Tenso
     if type(module) is not ScaleShiftMACE:
         raise PalirsError(
             f"{path}: a {type(module).__name__}; palirs imports ScaleShiftMACE and its own dipole "
-            "models, as its models have no other parts; models that give a dipole may be learnt "
-            "from, with pretraining=mace pretraining.engine.dipoles"
+            "models, as its models have no other parts; what MACE's calculator takes may be learnt "
+            "from instead, with pretraining=mace pretraining.engine.file (energies and forces) or "
+            "pretraining.engine.dipoles"
         )
     config = extract_config_mace_model(module)
     _refuse_unknown(path, config)

@@ -10,6 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from palirs import keys
+from palirs.engines.directories import digest
 from palirs.labels import structure_key
 from palirs.recipes import InStudy, PalirsError
 from palirs.settings.existing import declaration, kept_groups
@@ -21,6 +22,8 @@ FILE = "identity.json"
 GROWN = "grown"
 MOLECULE = "molecule "
 """Before the name of a molecule; its value is the start geometry."""
+CONTENT = " (content)"
+"""After the key of a setting of an engine that names a model file; its value is a digest of it."""
 
 
 def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
@@ -34,9 +37,22 @@ def identity(resolved: dict, molecules: Sequence[Atoms]) -> dict[str, Any]:
         Start geometries.
     """
     settings = flat({name: resolved[name] for name in kept_groups() if name in resolved})
-    return {key: value for key, value in settings.items() if declaration(key).of_identity} | {
+    own = {key: value for key, value in settings.items() if declaration(key).of_identity}
+    starts = {
         f"{MOLECULE}{atoms.info[keys.MOLECULE]}": f"{atoms.symbols} {structure_key(atoms)}"
         for atoms in molecules
+    }
+    return own | starts | _contents(own)
+
+
+def _contents(settings: dict[str, Any]) -> dict[str, str]:
+    """Return digests of the model files of the engines, which may change under the same name."""
+    return {
+        f"{key}{CONTENT}": digest([Path(value)], names=False)
+        for key, value in settings.items()
+        if key.startswith(("engine.", "pretraining.engine."))
+        and str(value).endswith(".model")
+        and Path(value).is_file()
     }
 
 
@@ -53,7 +69,7 @@ def check_identity(
     PalirsError
         If settings differ otherwise, or the study would grow and may not.
     """
-    file, grown = directory / FILE, []
+    file, grown, earlier = directory / FILE, [], {}
     if file.exists():
         earlier = json.loads(file.read_text())
         grown = earlier.pop(GROWN, [])
@@ -78,7 +94,8 @@ def check_identity(
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             grown = [*grown, {"iterations": iterations, "time": now, **added}]
     if write:
-        content = identity | ({GROWN: grown} if grown else {})
+        gone = {key: value for key, value in earlier.items() if key.endswith(CONTENT)}
+        content = gone | identity | ({GROWN: grown} if grown else {})
         part = file.with_suffix(".part")
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False))
         part.replace(file)
@@ -101,6 +118,8 @@ def _changed(earlier: dict[str, Any], identity: dict[str, Any]) -> dict[str, tup
     for key in sorted({*earlier, *identity}):
         declared = declaration("molecule" if key.startswith(MOLECULE) else key)
         then, now = (values.get(key, declared.before) for values in (earlier, identity))
+        if key.endswith(CONTENT) and None in (then, now):
+            continue  # made before it was written down, or the file is not needed and not there
         if then != now and declared.of_identity:
             changed[key] = (then, now)
     return changed

@@ -14,13 +14,14 @@ from ase.units import Bohr, Debye, Hartree
 from palirs import keys
 from palirs.engines import ASE, EngineFailure, PySCF, TBLite
 from palirs.engines.contract import contract
+from palirs.mace import MACEModel
 from palirs.molecules import Molecules
 from palirs.recipes import PalirsError
 from tests.toy import PairSprings, Toy
 
 
 @pytest.fixture
-def teacher(tmp_path):
+def teacher_file(tmp_path):
     """A MACE model with energies and dipoles, in a file of MACE's own.
 
     Untrained weights are as good a function as any.
@@ -47,15 +48,27 @@ def teacher(tmp_path):
         correlation=2,
     ).double()
     torch.save(model, tmp_path / "teacher.model")
+    return str(tmp_path / "teacher.model")
+
+
+@pytest.fixture
+def teacher(teacher_file):
+    """That model by MACE's calculator, as any ASE calculator."""
     from mace.calculators import MACECalculator
 
     options = {
-        "model_paths": str(tmp_path / "teacher.model"),
+        "model_paths": teacher_file,
         "model_type": "EnergyDipoleMACE",
         "device": "cpu",
         "default_dtype": "float64",
     }
     return ASE(calculator_of=functools.partial(MACECalculator, **options), title="MACE teacher")
+
+
+@pytest.fixture
+def model(teacher_file):
+    """That model by engine=mace."""
+    return MACEModel(file=teacher_file)
 
 
 ENGINES = {
@@ -71,14 +84,16 @@ ENGINES = {
 SLOW = "PBE without fitting"
 PARAMS = [
     pytest.param(name, marks=pytest.mark.thorough) if name == SLOW else name
-    for name in (*ENGINES, "teacher")
+    for name in (*ENGINES, "teacher", "model")
 ]
 
 
 @pytest.fixture(params=PARAMS, ids=str)
 def engine(request):
     return (
-        ENGINES[request.param] if request.param in ENGINES else request.getfixturevalue("teacher")
+        ENGINES[request.param]
+        if request.param in ENGINES
+        else request.getfixturevalue(request.param)
     )
 
 

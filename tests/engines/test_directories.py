@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import BaseCalculator, Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.gaussian import Gaussian
 from ase.calculators.orca import ORCA
@@ -272,6 +273,16 @@ def test_a_property_that_a_calculator_does_not_have_is_found_when_it_is_made():
     ):
         ASE(calculator_of=Tells).prepare()
     ASE(calculator_of=Tells, properties=("energy", "forces")).prepare()
+
+
+class Silent(Calculator):
+    """Lists nothing itself."""
+
+
+def test_a_class_does_not_have_the_properties_of_others(monkeypatch):
+    """Some calculators, such as MACE's, add theirs to the list of ASE's base class."""
+    monkeypatch.setattr(BaseCalculator, "implemented_properties", ["energy", "forces"])
+    ASE(calculator_of=Silent)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from palirs.labels import Labeller, LabelStore
 from palirs.learning.completed import complete_iterations
 from palirs.learning.pretraining import pretrain, start_geometry
 from palirs.learning.state import LearningSetup
-from palirs.mace import load
+from palirs.mace import MACEModel, export_mace, load
 from palirs.mace.models.files import load_dipole_model
 from palirs.mace.settings import Architecture, Training
 from palirs.mace.training.committees import starting_point, train_committee
@@ -43,12 +43,12 @@ def cheap(tmp_path_factory):
     return labeller, vibrations_by(labeller, [water])
 
 
-def run(place, cheap):
+def run(place, cheap, how=HOW):
     thermal = InitialSamples(thermal=ThermalSamples())
     setup = LearningSetup(
         place, 1, 2, Learning(), SMALL, Training(), thermal, SAMPLER, Selector(), cheap[1]
     )
-    pretrain(setup, HOW, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
+    pretrain(setup, how, Models(SMALL, SMALL), 1, cheap[0], SerialExecutor(), SerialExecutor())
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,34 @@ def test_what_is_there_is_not_made_again(cheap, made):
     run(made, cheap)
     assert {file: file.stat().st_mtime_ns for file in made.rglob("*.safetensors")} == before
     assert cheap[0].asked == asked, "no label was wanted"
+
+
+def test_a_foundation_model_is_the_cheap_engine(made, tmp_path):
+    """A member and the dipole model, as MACE's own files: each label is what they say."""
+    last = complete_iterations(made)[-1]
+    weights = {name: last / f"{name}-0.safetensors" for name in ("potential", "dipole")}
+    files = {name: str(tmp_path / f"{name}.model") for name in weights}
+    for name, file in files.items():
+        export_mace(weights[name], file)
+    engine = MACEModel(file=files["potential"], dipoles=files["dipole"])
+    how = replace(HOW, engine=engine, iterations=1, training=Training(updates=100))
+    labeller = Labeller(engine, LabelStore(tmp_path / "labels.db"), SerialExecutor())
+    water = molecule("H2O")
+    water.info[keys.MOLECULE] = "water"
+    engine.prepare()
+    engine.check(water)
+    run(tmp_path / "made", (labeller, vibrations_by(labeller, [water])), how)
+    (made_here,) = complete_iterations(tmp_path / "made")
+    frames = read_frames(made_here / "train.xyz")
+    assert len(frames) >= 15 and labeller.failed == 0
+    energies = np.ravel(load(weights["potential"]).evaluate(frames).energy)
+    expected = [atoms.info[keys.ENERGY] for atoms in frames]
+    np.testing.assert_allclose(energies, expected, atol=1e-4)  # members are in single precision
+    dipoles = load_dipole_model([weights["dipole"]]).evaluate(frames)[0]
+    expected = np.array([atoms.info[keys.DIPOLE] for atoms in frames])
+    np.testing.assert_allclose(dipoles, expected, atol=1e-5)
+    assert (made_here / "potential-1.safetensors").exists()
+    assert (made_here / "dipole-0.safetensors").exists()
 
 
 def test_a_few_labels_of_the_other_engine_are_worth_more(cheap, made, tmp_path):

@@ -1,6 +1,8 @@
 """Models in each of MACE's classes as an engine: MACE's own numbers, and what is refused."""
 
 import logging
+import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import BaseCalculator
 from mace.calculators import MACECalculator
 from mace.modules import (
+    MACE,
     AtomicDielectricMACE,
     AtomicDipolesMACE,
     EnergyDipolesMACE,
@@ -19,16 +23,19 @@ from mace.modules import (
     ScaleShiftMACE,
 )
 
+from palirs import keys
 from palirs.engines import EngineFailure, TBLite
 from palirs.mace import MACEModel, export_mace, import_mace, load
 from palirs.mace.backend import building, o3
 from palirs.mace.exchange import ExportedDipole
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import save
+from palirs.mace.pickles import class_of
 from palirs.recipes import PalirsError
 from palirs.units import DIPOLE
 
 CLASSES = {
+    "plain": MACE,
     "energy": ScaleShiftMACE,
     "heads": ScaleShiftMACE,
     "both": EnergyDipolesMACE,
@@ -98,9 +105,12 @@ def by_mace(file, kind, atoms, **more):
     return calculator.results
 
 
-@pytest.mark.parametrize("head", [None, "pretrained", "fine"])
-def test_energy_and_forces_are_those_of_maces_calculator_and_the_dipole_of_gfn2(head, files):
-    atoms, file = molecule("CH3OH"), files["heads" if head else "energy"]
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("plain", None), ("energy", None), ("heads", "pretrained"), ("heads", "fine")],
+)
+def test_energy_and_forces_are_those_of_maces_calculator_and_the_dipole_of_gfn2(kind, head, files):
+    atoms, file = molecule("CH3OH"), files[kind]
     engine = MACEModel(file=file, head=head)
     engine.prepare()
     (found,) = engine.calculate([atoms])
@@ -115,16 +125,18 @@ def test_energy_and_forces_are_those_of_maces_calculator_and_the_dipole_of_gfn2(
     ("dipoles", "kind", "unit"),
     [
         ("model", "EnergyDipoleMACE", "Debye"),
+        ("auto", "EnergyDipoleMACE", "e·Bohr"),
         ("dipole", "DipoleMACE", "Debye"),
         ("dielectric", "DipolePolarizabilityMACE", "e·Å"),
     ],
 )
 def test_a_dipole_comes_from_the_model_or_another_one_in_its_unit(dipoles, kind, unit, files):
     atoms = molecule("CH3OH")
-    of_dipole = files["both" if dipoles == "model" else dipoles]
+    own = dipoles in ("model", "auto")
+    of_dipole = files["both" if own else dipoles]
     engine = MACEModel(
-        file=files["both" if dipoles == "model" else "energy"],
-        dipoles=dipoles if dipoles == "model" else of_dipole,
+        file=files["both" if own else "energy"],
+        dipoles=dipoles if own else of_dipole,
         dipole_unit=unit,
     )
     (found,) = engine.calculate([atoms])
@@ -161,10 +173,39 @@ def test_labels_of_other_files_heads_and_dipoles_are_kept_apart(files, tmp_path)
     assert not replace(ways[0], dipoles="none").gives_dipole
 
 
+def test_labels_by_a_default_are_those_of_what_it_amounts_to(files):
+    for kind, amounts_to in (("energy", "GFN2-xTB"), ("both", "model")):
+        by_default, named = (
+            MACEModel(file=files[kind], **more) for more in ({}, {"dipoles": amounts_to})
+        )
+        assert by_default.fingerprint == named.fingerprint
+        assert by_default.sources == named.sources
+    assert MACEModel(file=files["both"], dipoles="GFN2-xTB").fingerprint != named.fingerprint
+
+
+def test_a_file_that_changes_during_a_run_gives_no_labels_under_the_old_key(files, tmp_path):
+    file = tmp_path / "mine.model"
+    file.write_bytes(Path(files["energy"]).read_bytes())
+    engine = MACEModel(file=str(file), dipoles="none")
+    assert engine.fingerprint
+    in_worker = pickle.loads(pickle.dumps(engine))
+    in_worker.calculate([molecule("H2O")])
+    file.write_bytes(Path(files["heads"]).read_bytes())
+    with pytest.raises(PalirsError, match=r"engine\.file = .*mine\.model: the file has changed"):
+        pickle.loads(pickle.dumps(engine)).calculate([molecule("H2O")])
+    again = MACEModel(file=str(file), head="fine", dipoles="none")
+    assert again.fingerprint != engine.fingerprint and again.calculate([molecule("H2O")])
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"file": "missing.model"}, "missing.model: there is no such file"),
+        ({"file": "missing.model"}, "engine.file = missing.model: there is no such file; give"),
+        (
+            {"file": "energy", "dipoles": "missing.model"},
+            "engine.dipoles = missing.model: there is no such file",
+        ),
+        ({"file": "energy", "device": "cuda:9"}, "engine.device = 'cuda:9': torch cannot use it"),
         ({"file": "heads"}, "has several, pretrained, fine; name one"),
         ({"file": "heads", "head": "other"}, "engine.head = 'other'.*pretrained, fine"),
         ({"file": "dipole"}, "a AtomicDipolesMACE, which gives no energy"),
@@ -183,6 +224,13 @@ def test_other_mistakes(files, tmp_path):
         MACEModel(file=files["energy"], dipoles="PBE")
     with pytest.raises(EngineFailure, match="has not learnt N; it knows H, C, O"):
         MACEModel(file=files["energy"]).calculate([molecule("NH3")])
+    second = MACEModel(file=files["energy"], dipoles=files["dipole"])
+    second.prepare()
+    ammonia = molecule("NH3")
+    ammonia.info[keys.MOLECULE] = "ammonia"
+    with pytest.raises(PalirsError, match=r"'ammonia': engine\.file = .* learnt N; it knows H,"):
+        second.check(ammonia)
+    second.check(molecule("CH3OH"))
     with pytest.raises(PalirsError, match="neutral closed shells only"):
         MACEModel(file=files["energy"]).check(Atoms("OH", info={"charge": -1}))
     torch.save(torch.nn.Linear(1, 1), tmp_path / "linear.model")
@@ -190,8 +238,26 @@ def test_other_mistakes(files, tmp_path):
         MACEModel(file=str(tmp_path / "linear.model")).prepare()
 
 
+class Spy:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
 def test_a_pickle_is_not_opened_to_look_at_it(files, tmp_path):
-    """Name, fingerprint, elements and checks of a molecule need no code from the file."""
+    """Name, class, fingerprint, elements and checks of a molecule need no code from the file."""
+    torch.save(Spy(tmp_path / "opened"), tmp_path / "spy.model")
+    spy = MACEModel(file=str(tmp_path / "spy.model"))
+    assert spy.fingerprint and spy.name and spy.sources and class_of(spy.file) == "mkdir"
+    spy.check(molecule("CH3OH"))
+    assert not (tmp_path / "opened").exists()
+    with pytest.raises(PalirsError):
+        spy.prepare()
+    assert (tmp_path / "opened").exists(), "or the test would see nothing"
     bad = tmp_path / "bad.model"
     bad.write_bytes(b"no pickle")
     engine = MACEModel(file=str(bad))
@@ -199,6 +265,33 @@ def test_a_pickle_is_not_opened_to_look_at_it(files, tmp_path):
     engine.check(molecule("CH3OH"))
     with pytest.raises(PalirsError, match="torch cannot load it"):
         engine.prepare()
+
+
+def test_a_file_says_its_class(files, tmp_path):
+    for kind, built in CLASSES.items():
+        assert class_of(files[kind]) == built.__name__
+    (tmp_path / "text.model").write_text("no archive")
+    assert class_of(str(tmp_path / "text.model")) is None
+    assert class_of(str(tmp_path / "none.model")) is None
+
+
+def test_the_log_says_that_code_runs_and_where_dipoles_come_from(files, caplog):
+    with caplog.at_level(logging.INFO):
+        MACEModel(file=files["both"]).prepare()
+        MACEModel(file=files["energy"]).prepare()
+        MACEModel(file=files["energy"], dipoles=files["dipole"]).prepare()
+    for kind in ("both", "energy", "dipole"):
+        assert f"{files[kind]} is a pickle: opening it runs the code in it" in caplog.text
+    assert "MACE both: dipoles from the model, in Debye" in caplog.text
+    assert "MACE energy: dipoles from GFN2-xTB" in caplog.text
+    assert f"MACE energy: dipoles from {files['dipole']}" in caplog.text
+
+
+def test_other_calculators_keep_their_properties(files):
+    """MACE's calculator adds to a list that all of ASE's classes share."""
+    before = list(BaseCalculator.implemented_properties)
+    MACEModel(file=files["energy"]).calculator()
+    assert BaseCalculator.implemented_properties == before
 
 
 def test_one_head_of_several_is_imported(files, tmp_path, caplog):
@@ -217,7 +310,7 @@ def test_one_head_of_several_is_imported(files, tmp_path, caplog):
     assert "runs the code in it" in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["both", "dipole", "dielectric"])
+@pytest.mark.parametrize("kind", ["plain", "both", "dipole", "dielectric"])
 def test_classes_that_are_not_imported_say_what_they_are_good_for(kind, files, tmp_path):
     with pytest.raises(PalirsError, match=r"pretraining\.engine\.dipoles"):
         import_mace(files[kind], tmp_path / "a.safetensors")

@@ -96,6 +96,36 @@ def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
     check_identity(study, old, False, False, 1)
 
 
+@pytest.mark.parametrize("key", ["engine.file", "pretraining.engine.file"])
+def test_a_model_file_of_other_content_is_another_study(key, tmp_path):
+    file = tmp_path / "a.model"
+    file.write_bytes(b"one")
+
+    def now():
+        inner = {"file": str(file)}
+        return settings("H2O", **{key.split(".")[0]: inner if key[0] == "e" else {"engine": inner}})
+
+    check_identity(tmp_path, now(), True, True, 0)
+    file.write_bytes(b"two")
+    with pytest.raises(PalirsError, match=rf"{key} \(content\): sha256:\w+ -> sha256:"):
+        check_identity(tmp_path, now(), True, True, 1)
+    file.unlink()  # for what only reads the study it need not be there
+    check_identity(tmp_path, now(), False, True, 1)
+    file.write_bytes(b"two")
+    with pytest.raises(PalirsError, match="content"):
+        check_identity(tmp_path, now(), True, True, 1)
+
+
+def test_a_study_made_before_contents_were_written_down_goes_on(tmp_path):
+    file = tmp_path / "a.model"
+    before = settings("H2O", engine={"file": str(file)})
+    check_identity(tmp_path, before, True, True, 0)
+    file.write_bytes(b"one")
+    now = settings("H2O", engine={"file": str(file)})
+    assert now != before
+    check_identity(tmp_path, now, True, True, 1)
+
+
 def test_a_study_made_when_groups_were_called_stretches_is_the_same(study):
     values = json.loads((study / "identity.json").read_text())
     (study / "identity.json").write_text(json.dumps(values | {"learning.split": "stretches"}))
