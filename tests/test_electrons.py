@@ -1,9 +1,12 @@
 """Ions and radicals: engines, labels, dipoles, and what a committee cannot tell."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.db import connect
 from rdkit import Chem
 
 from palirs.dynamics.forces import EngineField
@@ -22,6 +25,7 @@ from palirs.molecules.checks import check, check_learnt, check_states
 from palirs.predictor.prediction import was_learnt
 from palirs.production.batch import _dipoles
 from palirs.recipes import PalirsError
+from palirs.tasks.evaluation import _from_file
 from palirs.vibrations import harmonic, minimum
 from palirs.vibrations.anharmonic.force_field import ForceField
 from tests.toy import Toy
@@ -339,6 +343,59 @@ def test_outputs_of_programs_keep_their_charge_wherever_they_are_read(tmp_path):
     file.write_text("#p hf/sto-3g\n\nhydroxide\n\n-1 1\nO 0.0 0.0 0.0\nH 0.0 0.0 0.97\n\n")
     (atoms,) = read_frames(file)
     assert electrons(atoms, "x") == Electrons(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "state"),
+    [
+        ("a.com", "#p hf\n\nx\n\n-1 1\nO 0.0 0.0 0.0\nH 0.0 0.0 0.97\n\n", Electrons(-1, 1)),
+        ("a.xyz", "2\ncharge=1 multiplicity=3\nO 0 0 0\nH 0 0 0.97\n", Electrons(1, 3)),
+        (
+            "a.nwi",
+            "charge -1\ngeometry units angstrom\n O 0 0 0.0\n H 0 0 1.0\nend\n\ndft\n mult 1\nend\n",
+            Electrons(-1, 1),
+        ),
+        ("a.db", "", Electrons(-1, 1)),
+    ],
+)
+def test_frames_and_molecules_of_a_file_have_one_state(tmp_path, name, text, state):
+    file = tmp_path / name
+    file.write_text(text)
+    if not text:
+        file.unlink()
+        with connect(file) as database:
+            database.write(bond("OH", 0.97), total_charge=-1)
+    (frame,), (atoms,) = read_frames(file), Molecules(files=(str(file),)).load()
+    assert electrons(frame, "x") == Electrons.of(atoms) == state
+
+
+@pytest.mark.parametrize(
+    ("molecule", "said", "error"),
+    [
+        ("[OH-] x", "", None),
+        ("[OH-] x", "charge=-1", None),
+        ("[OH-] x", "charge=-1 multiplicity=1", None),
+        (
+            "[OH-] x",
+            "charge=0 multiplicity=2",
+            r"frame 1 is of charge \+0, and x .* charge -1, sin",
+        ),
+        ("[OH-] x", "charge=1", r"frame 1 is of charge \+1"),
+        ("[OH] x", "charge=0", None),
+        ("[OH] x", "multiplicity=4", r"frame 1 is of multiplicity 4, and x .* neutral, doublet"),
+    ],
+)
+def test_structures_of_another_state_are_no_test_set(tmp_path, molecule, said, error):
+    session = SimpleNamespace(molecules=[read(molecule)], names=["x"])
+    file = tmp_path / "a.xyz"
+    frames = [f"2\n{text}\nO 0 0 0\nH 0 0 0.97\n" for text in ("", said)]
+    file.write_text("".join(frames))
+    if error is None:
+        chosen = _from_file(session, str(file), ["x"])  # pyright: ignore[reportArgumentType]
+        assert [Electrons.of(each) for each in chosen] == 2 * [Electrons.of(read(molecule))]
+        return
+    with pytest.raises(PalirsError, match=error):
+        _from_file(session, str(file), ["x"])  # pyright: ignore[reportArgumentType]
 
 
 def test_force_fields_keep_the_state(tmp_path):

@@ -5,7 +5,7 @@ from palirs.molecules.grid import DECIMALS, keep_masses, on_grid
 from palirs.molecules.names import groups, named, table, written
 from palirs.molecules.reading import read, read_frames
 from palirs.molecules.recipe import Molecules
-from palirs.molecules.statements import electrons, states
+from palirs.molecules.statements import contradicts, electrons
 
 __all__ = [
     "APART",
@@ -14,6 +14,7 @@ __all__ = [
     "Molecules",
     "check",
     "check_whole",
+    "contradicts",
     "electrons",
     "groups",
     "intact",
@@ -23,7 +24,6 @@ __all__ = [
     "pieces",
     "read",
     "read_frames",
-    "states",
     "table",
     "written",
 ]

@@ -49,6 +49,8 @@ def _frames(path: str | Path) -> list[Atoms]:
 
     if _ending(path) not in headers.XYZ and Path(path).is_file():
         kind = filetype(str(path))
+        if kind in ("db", "json"):
+            return _of_database(str(path))
         if kind == "gaussian-in" or kind in (*headers.PROGRAMS, headers.PDB):
             with open_with_compression(str(path), "rb") as stream:
                 return _of_program(str(path), stream.read().decode(errors="replace"), kind)
@@ -86,7 +88,7 @@ def read(path: str, conformers: int = 1) -> list[Atoms]:
         raise PalirsError(f"molecules.files: {path!r} is empty")
     try:
         is_molfile = _ending(path) in MOLFILES
-        frames = _read_molfile(path, conformers) if is_molfile else _read_foreign(path)
+        frames = _read_molfile(path, conformers) if is_molfile else _frames(path)
     except PalirsError:
         raise
     except Exception as error:
@@ -156,14 +158,11 @@ def _is_name(text: str) -> bool:
     return True
 
 
-def _read_foreign(path: str) -> list[Atoms]:
-    """Read a file by ASE, with charge, spin and isotopes that ASE drops."""
+def _of_database(path: str) -> list[Atoms]:
+    """Read an ASE database, with the charge and spin of its rows, which ASE drops."""
     from ase.db import connect
-    from ase.io.formats import filetype
 
-    if filetype(path) in ("db", "json"):
-        return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
-    return _frames(path)
+    return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
 
 
 def _of_program(path: str, text: str, kind: str) -> list[Atoms]:

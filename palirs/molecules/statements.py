@@ -99,9 +99,22 @@ def remarks(atoms: Atoms, name: str) -> list[str]:
     ]
 
 
-def states(atoms: Atoms) -> bool:
-    """Tell whether charge or spin is stated at all."""
-    return any(True for _ in _stated(atoms, CHARGE | MULTIPLICITY | UNPAIRED))
+def contradicts(atoms: Atoms, name: str, own: Electrons) -> str:
+    """Return what a structure states that its molecule is not, in words; empty if nothing.
+
+    Raises
+    ------
+    PalirsError
+        If its statements contradict each other, or mean nothing.
+    """
+    charges, unpaired = [*_charges(atoms, name)], [*_unpaired(atoms, name)]
+    unpaired += [pair for pair in _moments(atoms, name) if pair[1] > TOLERANCE]
+    if charges and (charge := _agreed(charges, "charge", name)) != own.charge:
+        return f"of charge {charge:+d}"
+    what = "number of unpaired electrons"
+    if unpaired and (count := _agreed(unpaired, what, name)) != own.unpaired:
+        return f"of multiplicity {count + 1}"
+    return ""
 
 
 def stated_electrons(atoms: Atoms, name: str) -> tuple[int | None, int | None]:

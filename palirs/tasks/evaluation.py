@@ -23,7 +23,7 @@ from palirs.learning.quality.held_out import (
 )
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import check as check_molecule
-from palirs.molecules import electrons, on_grid, read_frames, states
+from palirs.molecules import contradicts, on_grid, read_frames
 from palirs.pages.comparison import write as write_comparison
 from palirs.production import Simulation
 from palirs.randomness import stream
@@ -196,12 +196,11 @@ def _from_file(session: Session, structures: str, wanted: Collection[str]) -> li
                 "molecule of the study; info['molecule'] says "
                 f"which of {', '.join(molecules)} it is"
             )
-        own, stated = Electrons.of(molecules[name]), atoms.copy()
-        stated.calc = atoms.calc
-        if states(stated) and electrons(stated, name) != own:
+        own = Electrons.of(molecules[name])
+        if differing := contradicts(atoms, name, own):
             raise PalirsError(
-                f"task.structures = {structures!r}: frame {number} is {electrons(stated, name)}, "
-                f"and {name} of the study is {own}; give structures of that state"
+                f"task.structures = {structures!r}: frame {number} is {differing}, and {name} of "
+                f"the study is {own}; give structures of that state, or leave the statement out"
             )
         info = {keys.MOLECULE: name, **own.info}
         info[keys.ORIGIN] = "test_set"
