@@ -181,9 +181,10 @@ def test_only_tasks_that_learn_let_it_grow(study):
 
 
 def test_settings_that_did_not_exist_have_the_value_that_amounts_to_them_at_any_depth():
-    assert values_before("learning") == {"split": "frames", "patience": None}
+    assert values_before("learning") == {"split": "frames", "patience": None, "confirm": 0}
     assert values_before("initial") == {"conformers": 0}
     training = {"potential": {"derivatives": 0.0}, "dipole": {"derivatives": 0.0}}
     assert values_before("training") == training
-    assert values_before("pretraining") == {"training": {"derivatives": 0.0}}
+    early = {"training": {"derivatives": 0.0}, "distribution": "classical"}
+    assert values_before("pretraining") == early
     assert values_before("seed") == {}
