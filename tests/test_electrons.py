@@ -352,7 +352,7 @@ def test_outputs_of_programs_keep_their_charge_wherever_they_are_read(tmp_path):
         ("a.xyz", "2\ncharge=1 multiplicity=3\nO 0 0 0\nH 0 0 0.97\n", Electrons(1, 3)),
         (
             "a.nwi",
-            "charge -1\ngeometry units angstrom\n O 0 0 0.0\n H 0 0 1.0\nend\n\ndft\n mult 1\nend\n",
+            "charge -1\ngeometry units angstrom\n O 0 0 0.0\n H 0 0 1\nend\n\ndft\n mult 1\nend\n",
             Electrons(-1, 1),
         ),
         ("a.db", "", Electrons(-1, 1)),
