@@ -255,6 +255,15 @@ def test_a_charge_that_is_no_number_is_told(value):
         Electrons.of(Atoms("OH", info={"charge": value}))
 
 
+@pytest.mark.parametrize("value", ["doublet", 1.5, 0, -2])
+def test_a_multiplicity_that_is_none_is_told(value):
+    atoms = Atoms("OH", info={"molecule": "radical", "multiplicity": value})
+    with pytest.raises(
+        PalirsError, match=r"'radical': info\['multiplicity'\] = .* from 1; give 2S"
+    ):
+        Electrons.of(atoms)
+
+
 @pytest.mark.parametrize(
     ("smiles", "bonds"),
     [
