@@ -413,6 +413,10 @@ def test_force_fields_keep_the_state(tmp_path):
     field = ForceField(atoms, np.array([3700.0]), np.zeros((1, 2, 3)), *np.zeros((2, 1)))
     field.save(tmp_path / "field.npz")
     assert Electrons.of(ForceField.load(tmp_path / "field.npz").atoms) == Electrons(-1, 1)
+    with np.load(tmp_path / "field.npz") as data:
+        older = {name: data[name] for name in data.files if name != "electrons"}
+    np.savez(tmp_path / "older.npz", **older)
+    assert Electrons.of(ForceField.load(tmp_path / "older.npz").atoms) == Electrons()
 
 
 def test_charge_and_multiplicity_as_settings():
