@@ -457,3 +457,18 @@ def test_charges_of_atoms_agree_with_a_setting(tmp_path):
     assert Electrons.of(atoms) == Electrons(1, 2)
     with pytest.raises(PalirsError, match="x states charge 1 itself"):
         Molecules(files=(str(file),), charges={"x": -1}).load()
+
+
+def test_the_log_says_that_an_ion_is_taken_for_a_singlet(tmp_path, caplog):
+    """NH₂⁺ from a file, whose ground state is a triplet, as that of CH₂."""
+    caplog.set_level("INFO")
+    file, text = tmp_path / "x.xyz", "3\n{}\nN 0 0 0\nH 0.85 0 0.55\nH -0.85 0 0.55\n"
+    for said in ("charge=1 multiplicity=3", "charge=1 multiplicity=1"):
+        file.write_text(text.format(said))
+        Molecules(files=(str(file),)).load()
+    Molecules(smiles=("[NH4+]",)).load()
+    assert "taken for a singlet" not in caplog.text
+    file.write_text(text.format("charge=1"))
+    Molecules(files=(str(file),)).load()
+    assert "'x' (charge +1) is taken for a singlet" in caplog.text
+    assert "molecules.multiplicities={x: 3}" in caplog.text
