@@ -255,6 +255,15 @@ def test_a_charge_that_is_no_number_is_told(value):
         Electrons.of(Atoms("OH", info={"charge": value}))
 
 
+@pytest.mark.parametrize("value", ["doublet", 1.5, 0, -2])
+def test_a_multiplicity_that_is_none_is_told(value):
+    atoms = Atoms("OH", info={"molecule": "radical", "multiplicity": value})
+    with pytest.raises(
+        PalirsError, match=r"'radical': info\['multiplicity'\] = .* from 1; give 2S"
+    ):
+        Electrons.of(atoms)
+
+
 @pytest.mark.parametrize(
     ("smiles", "bonds"),
     [
@@ -405,6 +414,10 @@ def test_force_fields_keep_the_state(tmp_path):
     field = ForceField(atoms, np.array([3700.0]), np.zeros((1, 2, 3)), *np.zeros((2, 1)))
     field.save(tmp_path / "field.npz")
     assert Electrons.of(ForceField.load(tmp_path / "field.npz").atoms) == Electrons(-1, 1)
+    with np.load(tmp_path / "field.npz") as data:
+        older = {name: data[name] for name in data.files if name != "electrons"}
+    np.savez(tmp_path / "older.npz", **older)
+    assert Electrons.of(ForceField.load(tmp_path / "older.npz").atoms) == Electrons()
 
 
 def test_charge_and_multiplicity_as_settings():
@@ -445,3 +458,18 @@ def test_charges_of_atoms_agree_with_a_setting(tmp_path):
     assert Electrons.of(atoms) == Electrons(1, 2)
     with pytest.raises(PalirsError, match="x states charge 1 itself"):
         Molecules(files=(str(file),), charges={"x": -1}).load()
+
+
+def test_the_log_says_that_an_ion_is_taken_for_a_singlet(tmp_path, caplog):
+    """NH₂⁺ from a file, whose ground state is a triplet, as that of CH₂."""
+    caplog.set_level("INFO")
+    file, text = tmp_path / "x.xyz", "3\n{}\nN 0 0 0\nH 0.85 0 0.55\nH -0.85 0 0.55\n"
+    for said in ("charge=1 multiplicity=3", "charge=1 multiplicity=1"):
+        file.write_text(text.format(said))
+        Molecules(files=(str(file),)).load()
+    Molecules(smiles=("[NH4+]",)).load()
+    assert "taken for a singlet" not in caplog.text
+    file.write_text(text.format("charge=1"))
+    Molecules(files=(str(file),)).load()
+    assert "'x' (charge +1) is taken for a singlet" in caplog.text
+    assert "molecules.multiplicities={x: 3}" in caplog.text

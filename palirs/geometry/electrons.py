@@ -35,9 +35,12 @@ class Electrons:
         Raises
         ------
         PalirsError
-            If one of them is no whole number.
+            If one of them is no whole number, or the multiplicity is not positive.
         """
-        return cls(_whole(atoms, keys.CHARGE, 0), _whole(atoms, keys.MULTIPLICITY, 1))
+        charge, multiplicity = _whole(atoms, keys.CHARGE, 0), _whole(atoms, keys.MULTIPLICITY, 1)
+        if multiplicity < 1:
+            raise _meaningless(atoms, keys.MULTIPLICITY)
+        return cls(charge, multiplicity)
 
     @property
     def unpaired(self) -> int:
@@ -81,10 +84,18 @@ def _whole(atoms: Atoms, key: str, default: int) -> int:
             return int(value)
     except (TypeError, ValueError, OverflowError):
         pass
-    what = "the charge in e, such as -1" if key == keys.CHARGE else "2S + 1, such as 2"
-    raise PalirsError(
-        f"{atoms.symbols}: info[{key!r}] = {str(value)[:60]!r} is no whole number; give {what}, or "
-        "leave it out for a neutral closed shell"
+    raise _meaningless(atoms, key)
+
+
+def _meaningless(atoms: Atoms, key: str) -> PalirsError:
+    """Return the error for a value that is no charge or multiplicity."""
+    wrong, right = "is no whole number", "the charge in e, such as -1"
+    if key == keys.MULTIPLICITY:
+        wrong, right = "is no whole number from 1", "2S + 1: 1 for a singlet, 2 for a doublet"
+    return PalirsError(
+        f"molecule {str(atoms.info.get(keys.MOLECULE, atoms.symbols))!r}: info[{key!r}] = "
+        f"{str(atoms.info[key])[:60]!r} {wrong}; give {right}, or leave it out for a neutral "
+        "closed shell"
     )
 
 

@@ -92,6 +92,8 @@ class Molecules:
         for atoms in (*by_name, *from_files):
             stated = states_multiplicity(atoms, atoms.info[keys.MOLECULE])
             check(atoms)
+            if not stated:
+                _tell_singlet(atoms)
             if not self.complexes:
                 check_whole(atoms)
             elif not stated:
@@ -181,6 +183,19 @@ def _tell(atoms: Atoms) -> None:
             "molecule %r is treated as a singlet; ASE's G2 set has a triplet of %s too",
             name,
             atoms.symbols,
+        )
+
+
+def _tell_singlet(atoms: Atoms) -> None:
+    """Log that an ion without a multiplicity is a singlet: its ground state may be another one."""
+    name, electrons = atoms.info[keys.MOLECULE], Electrons.of(atoms)
+    if electrons.charge and electrons.multiplicity == 1:
+        log.info(
+            "molecule %r (charge %+d) is taken for a singlet, as nothing states its multiplicity; "
+            "molecules.multiplicities={%s: 3} makes it a triplet",
+            name,
+            electrons.charge,
+            name,
         )
 
 
