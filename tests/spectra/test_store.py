@@ -51,7 +51,7 @@ def noisy(rng, parts, noise=0.3):
 
 
 def test_intervals_hold_what_other_draws_give(tmp_path):
-    """PCC with a smooth truth: the usual one lies within the interval that most of 18 spectra tell.
+    """PCC with a smooth truth: the usual one lies within the interval that most of 30 spectra tell.
 
     The floor is that of halves.
     """
@@ -59,7 +59,7 @@ def test_intervals_hold_what_other_draws_give(tmp_path):
     store, inside, floors = spectrum_store(tmp_path, Spectroscopy(), 300.0, ["a"]), [], []
     usual = np.median([pearson(noisy(rng, 16), truth) for _ in range(200)])
     apart = np.median([pearson(noisy(rng, 8), noisy(rng, 8)) for _ in range(200)])
-    for _ in range(18):
+    for _ in range(30):
         store.write("a", "predicted", truth)
         store.write("a", "reference", noisy(rng, 16))
         found = store.compare("a")
