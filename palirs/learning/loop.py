@@ -123,17 +123,14 @@ def step(
     history = [metrics for metrics in state.history if MEASURED not in metrics]
     curve = LearningCurve.of(history, mean_error)
     if not setup.unlabelled(state.dataset):
-        metrics = {**state.metrics, **expected}
         everything = bool(sampling.force_errors) and converged == set(sampling.force_errors)
         ends = not state.unsampled and stalled(history, mean_error, setup.learning)
         if (everything or ends) and confirmation.frames:
             metrics = {**expected, **timer.metrics, CONFIRMED: float(everything)}
             saved = _confirmed(place, metrics, confirmation, sampling, setup, state, labeller)
             return replace(saved, stalled=not everything)
-        if everything:
-            return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
-        if ends:
-            return replace(state, stalled=True, metrics=metrics)
+        if everything or ends:
+            return _ended(state, everything, expected)
     wanted = _wanted(
         _not_yet(sampling.frames, confirmation),
         converged,
@@ -191,6 +188,14 @@ def step(
     )
 
 
+def _ended(state: LearningState, everything: bool, expected: dict[str, float]) -> LearningState:
+    """Return the state in which learning ends without a new label: all is good, or it stalled."""
+    metrics = {**state.metrics, **expected}
+    if everything:
+        return replace(state, forces_converged=True, unsampled=False, metrics=metrics)
+    return replace(state, stalled=True, metrics=metrics)
+
+
 def _confirmed(
     place: Path,
     metrics: dict[str, float],
@@ -200,7 +205,7 @@ def _confirmed(
     state: LearningState,
     labeller: Labeller,
 ) -> LearningState:
-    """Save an iteration that trained nothing: its frames of MD have confirmed the one before."""
+    """Save an iteration that trained nothing: its frames of MD have measured the one before."""
     train, test = split_dataset(state.dataset, confirmation.frames, setup, state.iteration)
     before = complete_iterations(setup.directory)[-1]
     metrics = {
