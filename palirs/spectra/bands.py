@@ -12,7 +12,7 @@ SMALLEST = 0.02
 STANDS_OUT = 0.15
 """Least prominence of a band as a share of its height."""
 SURE = 3.0
-"""Least height of a band in standard errors."""
+"""Least height and least prominence of a band in standard errors."""
 CUT = 0.5
 """Largest intensity of a band at the edge of the window, as a share of its maximum."""
 FOOT = 0.05
@@ -53,7 +53,11 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
 
     tops, _ = find_peaks(y, height=SMALLEST * y.max())
     tops = tops[y[tops] > SURE * error[tops]]
-    tops = tops[peak_prominences(y, tops)[0] > STANDS_OUT * y[tops]]
+    prominence, left, right = peak_prominences(y, tops)
+    tops = tops[
+        (prominence > STANDS_OUT * y[tops])
+        & (prominence > SURE * _prominence_errors(part, tops, left, right))
+    ]
     if not len(tops):
         return []
     valleys = [0, *(i + int(y[i:j].argmin()) for i, j in pairwise(tops.tolist())), len(y) - 1]
@@ -62,6 +66,21 @@ def bands(spectrum: Spectrum, window: tuple[float, float]) -> list[Band]:
         for top, (begin, end) in zip(tops, pairwise(valleys), strict=True)
     ]
     return [band for band in candidates if not _cut(band, part)]
+
+
+def _prominence_errors(
+    part: Spectrum, tops: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Return standard errors of prominences, zero without blocks.
+
+    A prominence is the intensity at the top less that at the higher of its two feet. The noise of
+    neighbouring wavenumbers is alike, so the error is that of the difference in each block.
+    """
+    if part.blocks is None:
+        return np.zeros(len(tops))
+    foot = np.where(part.intensity[left] > part.intensity[right], left, right)
+    difference = part.blocks[:, tops] - part.blocks[:, foot]
+    return difference.std(axis=0, ddof=1) / np.sqrt(len(difference))
 
 
 def _cut(band: Band, part: Spectrum) -> bool:

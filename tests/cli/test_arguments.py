@@ -199,10 +199,10 @@ def test_the_command_says_so_and_nothing_else(given, says):
     assert "Traceback" not in done.stderr
 
 
-def test_a_sweep_with_its_flag_at_the_end_is_a_sweep():
+def test_a_sweep_with_its_flag_at_the_end_is_a_sweep(tmp_path):
     done = subprocess.run(
-        [sys.executable, "run.py", "seed=1,2", "task=check", "tracker=none", "-m"],
-        cwd=ROOT,
+        [sys.executable, ROOT / "run.py", "seed=1,2", "task=check", "tracker=none", "-m"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=240,

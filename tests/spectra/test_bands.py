@@ -52,6 +52,17 @@ def test_the_tail_of_a_band_outside_the_window_is_none():
     assert len(bands(shown, (300.0, 4000.0))) == 2
 
 
+def test_a_hump_on_a_wing_that_only_some_trajectories_have_is_no_band():
+    """It stands out by a third of its height, but not by three standard errors."""
+    wing = line(1000, 100.0) + line(1000, 400.0, 200.0)
+    parts = np.array([wing + line(1400, 8.0 * (number < 3), 10.0) for number in range(8)])
+    seen = Spectrum(GRID, parts.mean(axis=0)).with_blocks(parts)
+    assert [band.position for band in bands(seen, (500.0, 4000.0))] == pytest.approx([1000], abs=5)
+    every = np.array([wing + line(1400, 4.0 + 0.5 * (number % 2), 10.0) for number in range(8)])
+    sure = Spectrum(GRID, every.mean(axis=0)).with_blocks(every)
+    assert len(bands(sure, (500.0, 4000.0))) == 2
+
+
 def test_errors_of_position_and_area_cover_the_truth():
     """Of 300 spectra two thirds lie within one standard error.
 
