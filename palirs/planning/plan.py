@@ -9,9 +9,12 @@ from palirs import keys
 from palirs.planning import rates
 from palirs.planning.work import Work, work
 from palirs.provenance import processor
-from palirs.settings import StudySettings
+from palirs.settings import Spectroscopy, StudySettings
 from palirs.spectra import read_spectrum
 from palirs.units import duration
+
+SURE_BANDS = 0.05
+"""Relative standard error of strong bands that a spectrum should reach."""
 
 
 def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> list[str]:
@@ -44,6 +47,7 @@ def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> l
         lines.append(("experiment", f"{name}: {path}, {spectrum.read_as}"))
         if spectrum.doubt:
             lines.append(("", spectrum.doubt))
+    lines.append(("spectrum", _resolution(study.spectrum)))
     if study.learning.budget is not None:
         lines.append(("labels, in all", f"no more than learning.budget={study.learning.budget}"))
     cheap = study.pretraining
@@ -53,6 +57,18 @@ def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> l
         )
         lines.insert(4, ("pretraining", text))
     return [*(f"{name:20s} {text}" for name, text in lines), "", *table(stages)]
+
+
+def _resolution(spectrum: Spectroscopy) -> str:
+    """Return line width and error of strong bands in words, and what MD would make it 5 %."""
+    md, error = spectrum.production, spectrum.expected_error
+    time = md.replicas * md.length
+    text = f"lines {spectrum.line_width:.0f} cm⁻¹ wide, {time:g} ps of MD by the committee"
+    if not error < 1:
+        return text
+    text += f": strong bands sure to about {100 * error:.0f} %"
+    wanted = time * (error / SURE_BANDS) ** 2
+    return text if error < 1.2 * SURE_BANDS else f"{text} (5 % want about {wanted:.0f} ps)"
 
 
 def table(stages: Sequence[Work]) -> list[str]:

@@ -299,11 +299,11 @@ def _integrators(
     timestep = settings.timestep
     if rings:
         thermaliser = RingPolymer(timestep, THERMALISATION_FRICTION, target)
-        return thermaliser, RingPolymer(timestep, settings.friction, target)
+        return thermaliser, RingPolymer(timestep, settings.damping, target)
     if settings.thermostat == "nose_hoover":
         return Berendsen(timestep, BERENDSEN_RELAXATION, target), NoseHoover(timestep, target)
     thermaliser = Langevin(timestep, THERMALISATION_FRICTION, target)
-    return thermaliser, Langevin(timestep, settings.friction, target)
+    return thermaliser, Langevin(timestep, settings.damping, target)
 
 
 def _bounds(counts: Sequence[int]) -> list[tuple[int, int]]:

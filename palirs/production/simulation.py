@@ -138,7 +138,7 @@ class Simulation:
         s = self.settings
         return (
             f"thermalisation={self.md.thermalisation} timestep={s.timestep} "
-            f"thermostat={s.thermostat} friction={s.friction} stride={s.stride} "
+            f"thermostat={s.thermostat} friction={s.damping} stride={s.stride} "
             f"geometries={geometry_stride(s)} T={self.temperature} seed={self.seed}"
             + (f" masses={masses}" if masses else "")
             + (f" nuclei=ring_polymer beads={self.beads}" if self.beads else "")

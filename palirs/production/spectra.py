@@ -133,7 +133,7 @@ def spectrum_of(
         dipoles,
         interval,
         temperature=temperature,
-        max_lag=settings.max_lag,
+        max_lag=settings.depth,
         window=settings.lag_window,
         padding=settings.padding,
         quantum_correction=settings.quantum_correction,
@@ -158,7 +158,7 @@ def densities_of(
     wavenumber, densities = mode_densities(
         rates,
         settings.stride * settings.timestep,
-        max_lag=settings.max_lag,
+        max_lag=settings.depth,
         window=settings.lag_window,
     )
     spectra = [Spectrum(wavenumber, density) for density in densities]
@@ -198,9 +198,9 @@ def comparison_of(settings: Spectroscopy) -> Comparison:
         window=settings.window,
         without_saturated=settings.leave_out_saturated,
         frequency_scale=settings.frequency_scale,
-        max_lag=settings.max_lag,
+        max_lag=settings.depth,
         lag_window=settings.lag_window,
-        friction=settings.friction if settings.thermostat == "langevin" else 0.0,
+        friction=settings.damping_of_lines,
         made=settings.made,
         nuclei=settings.in_rings,
     )

@@ -7,7 +7,14 @@ from pydantic import Field
 
 from palirs.recipes import Before, Femtoseconds, Friction, PalirsError, Wavenumber, recipe
 from palirs.settings.md import MD, check_interval
-from palirs.spectra.lags import Correction, Window, line_width
+from palirs.spectra.lags import (
+    Correction,
+    Window,
+    friction_of_width,
+    lag_of_width,
+    line_width,
+    width_of_friction,
+)
 from palirs.units import SPEED_OF_LIGHT
 
 LONGEST_INTERVAL = 3.5
@@ -47,14 +54,17 @@ class Spectroscopy:
         Of both kinds of MD. ``nose_hoover``: chains of three at 4000 cm⁻¹, after thermalisation by
         Berendsen's with 0.1 ps, as in the published reference MD; it leaves lines as narrow as they
         are, but a small molecule may keep energy in few of its modes.
-    friction : float
-        Of Langevin dynamics [ps⁻¹].
+    resolution : float or None
+        Full width at half maximum of a sharp line [cm⁻¹]; friction and depth of the autocorrelation
+        are chosen so that together they make it. ``None``: they are given.
+    friction : float or None
+        Of Langevin dynamics [ps⁻¹]. ``None``: what makes half of ``resolution``, at most 2.5.
     dipole_interval : float
         Time between dipoles [fs].
     geometry_interval : float
         Time between geometries that are kept [fs].
-    max_lag : float
-        Depth of the autocorrelation [fs].
+    max_lag : float or None
+        Depth of the autocorrelation [fs]. ``None``: what ``resolution`` asks for.
     lag_window : {"hann", "blackman", "gaussian", "none"}
         Window of the autocorrelation, see :mod:`palirs.spectra.lags`.
     padding : int
@@ -90,10 +100,13 @@ class Spectroscopy:
     beads: Annotated[int, Field(ge=1, le=1024), Before(32)] = 32
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     thermostat: Literal["langevin", "nose_hoover"] = "langevin"
-    friction: Friction = 0.98
+    resolution: Annotated[
+        Annotated[float, Field(ge=0.5, le=500, description="cm⁻¹")] | None, Before(None)
+    ] = None
+    friction: Friction | None = 0.98
     dipole_interval: Femtoseconds = 1.0
     geometry_interval: Femtoseconds = 100.0
-    max_lag: Femtoseconds = 1000.0
+    max_lag: Femtoseconds | None = 1000.0
     lag_window: Window = "hann"
     padding: Annotated[int, Field(ge=1, le=64)] = 4
     quantum_correction: Correction = "harmonic"
@@ -129,9 +142,10 @@ class Spectroscopy:
             self._check_rings()
         if self.method == "schnetpack":
             self._check_schnetpack()
-        if self.max_lag < SHORTEST_LAG:
+        self._check_resolution()
+        if self.depth < SHORTEST_LAG:
             raise ValueError(
-                f"max_lag = {self.max_lag:g} fs: too short to tell bands apart; at least "
+                f"max_lag = {self.depth:g} fs: too short to tell bands apart; at least "
                 f"{SHORTEST_LAG:g} fs, 1000 is usual"
             )
         for md in (self.production, self.reference):
@@ -139,10 +153,11 @@ class Spectroscopy:
                 continue
             check_interval("dipole_interval", self.dipole_interval, self.timestep, md.length)
             check_interval("geometry_interval", self.geometry_interval, self.timestep, md.length)
-            if md.length * 1e3 < self.max_lag + 2 * self.dipole_interval:
+            if md.length * 1e3 < self.depth + 2 * self.dipole_interval:
+                asked = "" if self.resolution is None else f" (resolution = {self.resolution:g})"
                 raise ValueError(
-                    f"max_lag = {self.max_lag:g} fs: it should be shorter than the trajectories "
-                    f"({md.length * 1e3:g} fs)"
+                    f"max_lag = {self.depth:g} fs{asked}: it should be shorter than the "
+                    f"trajectories ({md.length * 1e3:g} fs)"
                 )
             if self.conformers == "boltzmann" and md.replicas == 1:
                 kind = "production" if md is self.production else "reference"
@@ -151,6 +166,28 @@ class Spectroscopy:
                     "trajectory of its own, or it counts for nothing; give more replicas, or "
                     "conformers=null"
                 )
+
+    def _check_resolution(self) -> None:
+        """Refuse a line width without what it leaves open, or that contradicts what is given."""
+        if self.resolution is None:
+            if self.max_lag is None or self.friction is None:
+                missing = "max_lag" if self.max_lag is None else "friction"
+                raise ValueError(
+                    f"{missing} = null: give a number, or resolution, which chooses it"
+                )
+            return
+        given = f"resolution = {self.resolution:g} cm⁻¹"
+        if self.max_lag is not None:
+            raise ValueError(
+                f"{given}, max_lag = {self.max_lag:g} fs: the one chooses the other; give "
+                "max_lag=null, or resolution=null and both max_lag and friction (ps⁻¹)"
+            )
+        if width_of_friction(self.damping_of_lines) >= 0.9 * self.resolution:
+            alone = width_of_friction(self.damping)
+            raise ValueError(
+                f"{given}, friction = {self.damping:g} ps⁻¹: the friction alone makes lines "
+                f"{alone:.3g} cm⁻¹ wide; give friction=null, which chooses it, or less"
+            )
 
     def _check_rings(self) -> None:
         """Refuse what is not defined for ring polymers."""
@@ -207,7 +244,7 @@ class Spectroscopy:
     def made(self) -> str:
         """How dipoles become spectra, in words; those that differ in it are not compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
-        window = f"{self.lag_window} over {self.max_lag:g} fs"
+        window = f"{self.lag_window} over {self.depth:g} fs"
         return f"{self.method}, {window}, {self.quantum_correction}{started}"
 
     @property
@@ -216,11 +253,41 @@ class Spectroscopy:
         return f", ring polymers of {self.ring_beads} beads" if self.ring_beads else ""
 
     @property
+    def damping(self) -> float:
+        """Friction of Langevin dynamics [ps⁻¹], ``friction`` or by ``resolution``."""
+        if self.friction is not None:
+            return self.friction
+        return friction_of_width(self.resolution or 0.0)
+
+    @property
+    def damping_of_lines(self) -> float:
+        """Friction that widens the lines [ps⁻¹]: none without Langevin dynamics."""
+        return self.damping if self.thermostat == "langevin" else 0.0
+
+    @property
+    def depth(self) -> float:
+        """Depth of the autocorrelation [fs], ``max_lag`` or by ``resolution``."""
+        if self.max_lag is not None:
+            return self.max_lag
+        return lag_of_width(self.resolution or 0.0, self.lag_window, self.damping_of_lines)
+
+    @property
     def line_width(self) -> float:
         """How wide window and friction make a sharp line, at half of its height [cm⁻¹]."""
-        return line_width(
-            self.max_lag, self.lag_window, self.friction if self.thermostat == "langevin" else 0.0
-        )
+        return line_width(self.depth, self.lag_window, self.damping_of_lines)
+
+    @property
+    def expected_error(self) -> float:
+        """About how sure the production MD makes strong bands, as a relative standard error.
+
+        √((2/γ + 0.45 τ)/T), with the friction γ (a mode keeps its energy for 1/γ), the depth of the
+        autocorrelation τ and the time T of all trajectories: of methanol within a fifth of what
+        eight sets of trajectories had (docs/results/spectra.md). NaN without friction.
+        """
+        if not self.damping_of_lines:
+            return float("nan")
+        time = self.production.replicas * self.production.length
+        return float(((2 / self.damping + 0.45e-3 * self.depth) / time) ** 0.5)
 
     @property
     def stride(self) -> int:

@@ -1,5 +1,7 @@
 """Windows of the autocorrelation, their line widths, and quantum correction factors."""
 
+from bisect import bisect_left
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -11,6 +13,11 @@ Window = Literal["hann", "blackman", "gaussian", "none"]
 of a fifth of their height."""
 Correction = Literal["harmonic", "standard", "schofield"]
 """See :func:`correction`."""
+MOST_FRICTION = 2.5
+"""Of the MD behind a spectrum [ps⁻¹]: with more, modes keep their energy for too short a time to
+vibrate freely in between."""
+LONGEST_LAG = 100_000
+"""Of an autocorrelation that is chosen for a line width [fs]; its lines are 0.33 cm⁻¹ wide."""
 
 
 def window(name: str, lags: int) -> np.ndarray:
@@ -23,12 +30,15 @@ def window(name: str, lags: int) -> np.ndarray:
     """
     if name == "gaussian":
         return np.exp(np.log(0.01) * (np.arange(lags) / lags) ** 2)
-    if name not in ("hann", "blackman", "none"):
+    if name == "none":
+        return np.ones(lags)
+    if name == "hann":  # settings use it, and scipy.signal takes a second to import
+        return 0.5 + 0.5 * np.cos(np.pi * np.arange(lags) / lags)
+    if name != "blackman":
         raise ValueError(f"window = {name!r}: it should be hann, blackman, gaussian or none")
-    from scipy.signal import get_window  # takes long to import; settings need not wait for it
+    from scipy.signal import get_window
 
-    shape = "boxcar" if name == "none" else name
-    weights = np.asarray(get_window(shape, 2 * lags, fftbins=True))[lags:]
+    weights = np.asarray(get_window(name, 2 * lags, fftbins=True))[lags:]
     return weights / weights[0]
 
 
@@ -49,10 +59,56 @@ def line_width(max_lag: float, name: str, friction: float = 0.0) -> float:
     fraction = np.linspace(0, 1, 2000, endpoint=False)
     weights = np.interp(lag / max_lag, fraction, window(name, 2000), right=0.0)
     decay = weights * np.exp(-rate * lag)
-    offset = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
-    waves = np.cos(2 * np.pi * SPEED_OF_LIGHT * offset[:, None] * lag)
-    shape = np.asarray(np.trapezoid(decay * waves, lag, axis=1))
-    return 2 * float(offset[np.flatnonzero(shape < 0.5 * shape[0])[0]])
+    half = 0.5 * np.trapezoid(decay, lag)
+    offsets = np.linspace(0, (1 / max_lag + rate) / SPEED_OF_LIGHT, 4000)
+
+    def below(offset: float) -> bool:
+        wave = np.cos(2 * np.pi * SPEED_OF_LIGHT * offset * lag)
+        return bool(np.trapezoid(decay * wave, lag) < half)
+
+    return 2 * float(offsets[bisect_left(offsets, True, key=below)])
+
+
+def width_of_friction(friction: float) -> float:
+    """Return the width [cm⁻¹] that a friction [ps⁻¹] gives a sharp line, γ/(2πc)."""
+    return friction / (2e3 * np.pi * SPEED_OF_LIGHT)
+
+
+def friction_of_width(width: float) -> float:
+    """Return the friction [ps⁻¹] for half of a line width [cm⁻¹]; at most :data:`MOST_FRICTION`.
+
+    The error of a band's height falls with the friction (modes forget their energy sooner) and with
+    the depth of the autocorrelation (less is averaged): both get their share of the width.
+    """
+    return min(MOST_FRICTION, 0.5 * width * 2e3 * np.pi * SPEED_OF_LIGHT)
+
+
+@lru_cache
+def lag_of_width(width: float, name: str, friction: float) -> float:
+    """Return the depth of the autocorrelation [fs] that makes a sharp line so wide.
+
+    Parameters
+    ----------
+    width : float
+        Full width at half maximum [cm⁻¹].
+    name : str
+        Of the window.
+    friction : float
+        γ of the MD [ps⁻¹].
+
+    Raises
+    ------
+    ValueError
+        If the friction alone makes the line wider, or nearly as wide.
+    """
+    depths = range(1, LONGEST_LAG)
+    found = bisect_left(depths, True, key=lambda lag: line_width(lag, name, friction) <= width)
+    if found == len(depths):
+        raise ValueError(
+            f"no autocorrelation makes lines {width:g} cm⁻¹ wide: a friction of {friction:g} ps⁻¹ "
+            f"alone gives {width_of_friction(friction):.3g} cm⁻¹"
+        )
+    return float(depths[found])
 
 
 def correction(name: str, wavenumber: np.ndarray, temperature: float) -> np.ndarray:

@@ -22,7 +22,7 @@ from palirs.recipes import PalirsError
 from palirs.settings import Spectroscopy
 from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
-from palirs.spectra.lags import line_width
+from palirs.spectra.lags import line_width, width_of_friction
 from palirs.spectra.similarity import in_words
 from palirs.spectra.store import SpectrumStore
 from palirs.study.conformers import starts
@@ -30,7 +30,7 @@ from palirs.study.references import reference_vibrations
 from palirs.study.session import Session
 from palirs.study.spectra import spectra_of
 from palirs.study.task import task
-from palirs.units import BOLTZMANN, SPEED_OF_LIGHT, duration
+from palirs.units import BOLTZMANN, duration
 from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
@@ -220,15 +220,14 @@ def _log_line_width(settings: Spectroscopy) -> None:
     """Log the line width, and what of it is due to the window and the friction."""
     if settings.method != "physical":
         return
-    friction = settings.friction if settings.thermostat == "langevin" else 0.0
     log.info(
         "a sharp line is %.0f cm⁻¹ wide: %.0f by %s over %g fs, %.1f by the friction; rotation and "
         "anharmonicity come on top%s",
         settings.line_width,
-        line_width(settings.max_lag, settings.lag_window),
+        line_width(settings.depth, settings.lag_window),
         settings.lag_window if settings.lag_window != "none" else "no window",
-        settings.max_lag,
-        friction / (2e3 * np.pi * SPEED_OF_LIGHT),
+        settings.depth,
+        width_of_friction(settings.damping_of_lines),
         ", and the thermostats of the ring polymers" if settings.ring_beads else "",
     )
 

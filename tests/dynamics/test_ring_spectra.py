@@ -104,6 +104,7 @@ def test_a_harmonic_band_is_where_it_is_without_beads_and_as_strong():
     assert near.area == pytest.approx(expected, rel=0.12)
 
 
+@pytest.mark.thorough
 def test_an_anharmonic_bond_vibrates_near_its_fundamental_and_not_where_a_classical_one_does():
     """The fundamental is 186 cm⁻¹ below the harmonic wavenumber, the classical band 25.
 

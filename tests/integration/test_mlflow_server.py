@@ -6,7 +6,7 @@ import pytest
 from palirs.tracking import MLflow, mlflow_push
 from tests.integration.conftest import free_port, server
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 def test_a_server_that_is_killed_midway_and_started_again_has_everything(

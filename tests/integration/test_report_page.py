@@ -5,7 +5,7 @@ import pytest
 from tests.integration.conftest import copied
 from tests.integration.test_study import run, swept
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 
 
 @pytest.fixture

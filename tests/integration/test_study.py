@@ -383,6 +383,7 @@ def swept(place):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_sweep_is_told_apart(once):
     place, _ = once("sweep", swept)
     children = sorted(child.name for child in (place / "sweep").iterdir() if child.is_dir())
@@ -400,6 +401,7 @@ def test_a_sweep_is_told_apart(once):
     assert "sweep.html" in client.get_run(parent).data.tags["mlflow.note.content"]
 
 
+@pytest.mark.thorough
 def test_a_sweep_pays_for_a_label_once_and_says_so(once):
     place, _ = once("sweep", swept)
     base = place / "sweep"

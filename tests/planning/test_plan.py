@@ -3,6 +3,7 @@
 import itertools
 import re
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import ase.io
@@ -116,6 +117,24 @@ def test_the_plan_multiplies_what_there_is_to_do_by_what_it_takes(tmp_path):
     first = study.initial.count(count_modes(molecules[0]))
     assert f"{first * 10 / 60:.0f} min" in stages["first labels"]
     assert any(re.search(r"\d+.* to \d+", line) for line in lines if "earlier work" in line)
+
+
+def test_the_plan_says_what_md_a_resolution_wants(tmp_path):
+    """Four times as sure wants sixteen times the MD; finer lines want more."""
+    wanted = []
+    for resolution in (24, 12, 6):
+        study = built("molecules=methanol", f"spectrum.resolution={resolution}")
+        error = study.spectrum.expected_error
+        more = replace(study.spectrum.production, replicas=study.spectrum.production.replicas * 16)
+        assert replace(study.spectrum, production=more).expected_error == pytest.approx(error / 4)
+        (line,) = [
+            one for one in plan(study, study.checked_molecules(), tmp_path) if "spectrum  " in one
+        ]
+        assert f"lines {resolution} cm⁻¹ wide, 600 ps" in line
+        wanted.append(600 * (error / 0.05) ** 2)
+        if error > 0.06:
+            assert f"(5 % want about {wanted[-1]:.0f} ps)" in line
+    assert wanted == sorted(wanted)
 
 
 def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):

@@ -5,7 +5,14 @@ import pytest
 
 from palirs.spectra import infrared_spectrum
 from palirs.spectra.files import read_csv, write_csv
-from palirs.spectra.lags import correction, line_width, window
+from palirs.spectra.lags import (
+    correction,
+    friction_of_width,
+    lag_of_width,
+    line_width,
+    width_of_friction,
+    window,
+)
 from palirs.units import SPEED_OF_LIGHT
 
 WINDOWS = ("hann", "blackman", "gaussian", "none")
@@ -50,6 +57,20 @@ def test_friction_alone_makes_a_lorentzian():
     assert line_width(1e6, "none", 0.98) == pytest.approx(
         0.98e-3 / (2 * np.pi * SPEED_OF_LIGHT), rel=0.01
     )
+
+
+@pytest.mark.parametrize("name", ["hann", "blackman", "gaussian", "none"])
+@pytest.mark.parametrize("width", [2.0, 8.0, 24.0, 60.0])
+def test_friction_and_autocorrelation_together_make_the_line_that_is_asked_for(name, width):
+    friction = friction_of_width(width)
+    assert width_of_friction(friction) <= 0.5 * width + 1e-9
+    lag = lag_of_width(width, name, friction)
+    assert line_width(lag, name, friction) == pytest.approx(width, rel=3e-3)
+
+
+def test_friction_that_is_too_much_for_a_line_is_refused():
+    with pytest.raises(ValueError, match=r"a friction of 2 ps⁻¹ alone gives 10\.6"):
+        lag_of_width(10.0, "hann", 2.0)
 
 
 def test_an_unknown_name_is_refused():
