@@ -52,6 +52,8 @@ def _in_words(row: Row, engine: Row | None) -> dict[str, object]:
     }
     if engine is not None:
         text["engine's anharmonic"] = _with_spread(engine)
+    if "rotor_levels" in row:
+        text["levels of the rotor"] = row["rotor_levels"]
     text["mixed with"] = row.get("with", "")
     text["caveat"] = row.get("caveat", "")
     return text
