@@ -95,6 +95,8 @@ def test_the_kinetic_energy_is_that_of_the_angle_whatever_it_is_called():
     straight = HinderedRotor(900 * (1 - np.cos(2 * TURN)), np.full(STEPS, 10.0), 1)
     own, exact = (InternalRotation(each, []).fundamental for each in (rotor, straight))
     assert own == pytest.approx(exact, abs=1.0)  # the pseudo-potential is left out
+    flat = replace(rotor, potential=np.zeros(STEPS))
+    assert flat.levels[0].energy == pytest.approx(0.0, abs=1e-9), "−d/dθ B d/dθ of a constant"
 
 
 def test_a_double_well_is_split_by_what_tunnels():
@@ -142,7 +144,10 @@ def test_two_symmetric_tops_have_their_reduced_moment():
         frames.append(frame)
     masses = atoms.get_masses()
     a, b = 3 * masses[2] * 1.02**2, 3 * masses[5] * 1.25**2
-    constants = rotation._constants(frames, rotation._tangents(frames))
+    tangents = rotation._tangents(frames)
+    constants = rotation._constants(frames, tangents)
+    places = frames[3].positions - frames[3].get_center_of_mass()
+    np.testing.assert_allclose(masses @ np.cross(places, tangents[3]), 0.0, atol=1e-3)
     np.testing.assert_allclose(constants, ROTATIONAL * (a + b) / (a * b), rtol=1e-5)
     assert rotation.symmetry(np.zeros(STEPS), constants) == 6
 

@@ -232,7 +232,11 @@ def _axis(atoms: Atoms, rotor: Rotor) -> np.ndarray:
 
 
 def _tangents(frames: Sequence[Atoms]) -> np.ndarray:
-    """Return dr/dθ at each geometry, in its own orientation, ``[K, N, 3]`` [Å]."""
+    """Return dr/dθ at each geometry, in its own orientation, ``[K, N, 3]`` [Å].
+
+    Its neighbours are turned to fulfil Eckart's conditions with it, so there is no angular momentum
+    in the tangent.
+    """
     masses, spacing = frames[0].get_masses(), 2 * np.pi / len(frames)
     positions = [_centred(atoms) for atoms in frames]
     tangents, steps = [], []
@@ -253,20 +257,10 @@ def _tangents(frames: Sequence[Atoms]) -> np.ndarray:
 def _constants(frames: Sequence[Atoms], tangents: np.ndarray) -> np.ndarray:
     """Return B = ħ²/2I of a path at vanishing angular momentum, ``[K]`` [cm⁻¹].
 
-    1/I is the element of the inverse of the metric of rotation and torsion: I = S − C·J⁻¹·C with
-    S = Σ m t², C = Σ m r × t, the inertia tensor J and the tangents t (Pitzer 1946,
-    J. Chem. Phys. 14, 239, for rigid groups).
+    I = Σ m t², as the tangents t have none: it is the inverse of the torsion's element of Wilson's
+    G, the full metric of rotation and torsion inverted (Pitzer 1946, J. Chem. Phys. 14, 239).
     """
-    masses = frames[0].get_masses()
-    moments = []
-    for atoms, tangent in zip(frames, tangents, strict=True):
-        r = _centred(atoms)
-        own = (masses[:, None] * tangent**2).sum()
-        coupling = masses @ np.cross(r, tangent)
-        squares = (masses[:, None] * r**2).sum()
-        inertia = squares * np.eye(3) - np.einsum("a,ai,aj->ij", masses, r, r)
-        moments.append(own - coupling @ np.linalg.solve(inertia, coupling))
-    return ROTATIONAL / np.array(moments)
+    return ROTATIONAL / np.einsum("a,kax->k", frames[0].get_masses(), tangents**2)
 
 
 def _zero_point(atoms: Atoms, tangent: np.ndarray, source: Any) -> float:

@@ -199,7 +199,12 @@ class InternalRotation:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the members' fundamentals [cm⁻¹]; NaN with fewer than two."""
+        """Standard deviation of the members' fundamentals [cm⁻¹].
+
+        NaN with fewer than two, and for a free rotor.
+        """
+        if self.rotor.free:
+            return np.nan
         return _spread([member.mean(1) - member.mean(0) for member in self.members])
 
     @property
@@ -235,7 +240,7 @@ class InternalRotation:
         """The levels that are told, in words [cm⁻¹]: ``v = 0: A 0.0, E 9.1; v = 1: E 209.0, …``."""
         names, parts = SPECIES[self.rotor.fold], dict[int, list[str]]()
         for level, energy, spread in self.told:
-            error = f" ± {spread:.1f}" if np.isfinite(spread) else ""
+            error = f" ± {spread:.1f}" if spread > 0 else ""
             text = f"{names[level.species]} {energy:.1f}{error}".strip()
             parts.setdefault(0 if self.rotor.free else level.quanta, []).append(text)
         if self.rotor.free:
@@ -254,7 +259,7 @@ class InternalRotation:
             own.append("rather free, without a level of its own")
         elif rotor.width > SPLIT:
             own.append(f"split by {rotor.width:.0f} cm⁻¹")
-        if self.spread > DISAGREE and not rotor.free:
+        if self.spread > DISAGREE:
             own.append(f"members differ by {self.spread:.0f} cm⁻¹")
         return "; ".join(own)
 
