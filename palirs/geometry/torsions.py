@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
+from ase.geometry import get_dihedrals_derivatives
 
 from palirs.geometry.bonds import bonded as bonds
 from palirs.geometry.bonds import relative_distances
@@ -81,6 +82,57 @@ def turns_to(atoms: Atoms, target: Atoms) -> list[tuple[Rotor, float]]:
         angle = target.get_dihedral(*torsion) - atoms.get_dihedral(*torsion)
         result.append((rotor, (angle + 180.0) % 360.0 - 180.0))
     return result
+
+
+class MeanTorsion:
+    """A constraint for ASE's optimisers: the dihedrals about a bond keep their mean change.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Where the change is zero.
+    rotor : Rotor
+        The bond.
+    degrees : float
+        The mean change that is kept [degrees].
+    """
+
+    def __init__(self, atoms: Atoms, rotor: Rotor, degrees: float):
+        near = bonds(atoms)
+        i, j = rotor.fixed, rotor.moving
+        self.quartets = np.array(
+            [
+                (a, i, j, b)
+                for a in np.flatnonzero(near[i])
+                for b in np.flatnonzero(near[j])
+                if a != j and b != i
+            ]
+        )
+        self.rotor = rotor
+        self.targets = atoms.get_dihedrals(self.quartets) + degrees
+
+    def excess(self, atoms: Atoms) -> float:
+        """Return the mean torsion above that which is kept [degrees]."""
+        changes = atoms.get_dihedrals(self.quartets) - self.targets
+        return float(((changes + 180.0) % 360.0 - 180.0).mean())
+
+    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
+        """Turn the smaller side of the bond, in place of ASE's next positions ``[N, 3]`` [Å]."""
+        moved = Atoms(atoms.numbers, positions=new)
+        turn(moved, self.rotor, -self.excess(moved))
+        new[:] = moved.positions
+
+    def direction(self, atoms: Atoms) -> np.ndarray:
+        """Return the normalised gradient of the mean torsion, ``[N, 3]``."""
+        a, b, c, d = atoms.positions[self.quartets].swapaxes(0, 1)
+        gradient = np.zeros((len(atoms), 3))
+        np.add.at(gradient, self.quartets, get_dihedrals_derivatives(b - a, c - b, d - c))
+        return gradient / np.linalg.norm(gradient)
+
+    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
+        """Remove the part of forces ``[N, 3]`` [eV/Å] that changes the mean torsion."""
+        direction = self.direction(atoms)
+        forces -= direction * (direction * forces).sum()
 
 
 def clashing(atoms: Atoms, rotor: Rotor) -> bool:

@@ -28,7 +28,9 @@ def levels(results: StudyResults) -> list[Section]:
             Section(
                 f"Anharmonic levels of {molecule} (cm⁻¹)",
                 rows=rows,
-                note=_note(whose, bool(tables["committee"])),
+                note=_note(
+                    whose, bool(tables["committee"]), any("rotor_levels" in r for r in first)
+                ),
             )
         )
     return sections
@@ -52,6 +54,8 @@ def _in_words(row: Row, engine: Row | None) -> dict[str, object]:
     }
     if engine is not None:
         text["engine's anharmonic"] = _with_spread(engine)
+    if "rotor_levels" in row:
+        text["levels of the rotor"] = row["rotor_levels"]
     text["mixed with"] = row.get("with", "")
     text["caveat"] = row.get("caveat", "")
     return text
@@ -65,13 +69,18 @@ def _with_spread(row: Row) -> str:
     return f"{value:.1f} ± {spread:.1f}" if known else f"{value:.1f}"
 
 
-def _note(whose: str, spread: bool) -> str:
+def _note(whose: str, spread: bool, rotor: bool) -> str:
     text = (
         "By second-order perturbation theory with resonances (GVPT2) from the quartic force field "
         f"of {whose}, for nuclei that are quantum; MD moves them classically and misses most of "
         "the shift of X–H stretches. ν1 is the softest mode, as in the table above; levels of two "
         "quanta are in levels.csv."
     )
+    if rotor:
+        text += (
+            " An internal rotation is solved in one dimension instead: its level is the mean over "
+            "its symmetries, and the levels of the rotor are above the lowest of them."
+        )
     if spread:
         text += " ± is the standard deviation of the members of the committee."
     return text

@@ -153,7 +153,7 @@ class StudyResults:
         for row in levels:
             mixed = float(row.get("share", 1.0)) < MIXED
             value = row.get("deperturbed_cm1" if mixed else "anharmonic_cm1")
-            unsure = re.search("mode below|steps differ", str(row.get("caveat", "")))
+            unsure = re.search("mode below|steps differ|split by", str(row.get("caveat", "")))
             if "motion" in row and isinstance(value, float) and not unsure:
                 values[int(str(row["level"])[1:]) - 1] = value
         return values

@@ -21,9 +21,10 @@ from palirs.study.session import Session
 from palirs.study.task import task
 from palirs.tasks.reports import report
 from palirs.vibrations import Harmonic
-from palirs.vibrations.anharmonic import calculation, files
+from palirs.vibrations.anharmonic import calculation, files, rotation
 from palirs.vibrations.anharmonic.calculation import Anharmonic
 from palirs.vibrations.anharmonic.levels import Resonances
+from palirs.vibrations.anharmonic.rotor_levels import InternalRotation
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +87,11 @@ def anharmonic_levels(
             place = anharmonic_directory(session.directory, name, by)
             try:
                 result = _result(session, reference, by, settings, resonances, place)
+                rotations = _rotations(session, by, result, place)
             except (PalirsError, EngineFailure) as error:  # the other molecules may do
                 log.warning("%s: no anharmonic levels: %s", name, error)
                 continue
-            _write(result, place)
+            _write(result, rotations, place)
             _log(session, name, by, result)
 
 
@@ -128,8 +130,32 @@ def _result(
     return result
 
 
-def _write(result: Anharmonic, place: Path) -> None:
-    rows = [*files.left_out(result), *files.level_rows(result)]
+def _rotations(
+    session: Session, by: str, result: Anharmonic, place: Path
+) -> dict[int, InternalRotation]:
+    """Return the internal rotations among the modes, along their paths if these are there."""
+    paths, complete = files.load_paths(place), True
+    if paths is None:
+        paths, name = {}, result.vibrations.atoms.info[keys.MOLECULE]
+        for mode, rotor in rotation.rotations(result.vibrations).items():
+            if by == "engine":
+                log.info("%s: some 300 structures for the engine along a rotor", name)
+                source, members = session.labeller, []
+            else:
+                source = final_committee(session.directory).double()
+                members = source.alone() if len(source) > 1 else []
+            try:
+                paths[mode] = rotation.path(result.vibrations, rotor, source, members)
+            except (PalirsError, EngineFailure) as error:
+                log.warning("%s: ν%d is not solved as a rotor: %s", name, mode + 1, error)
+                complete = False
+        if complete:
+            files.save_paths(paths, place)
+    return {mode: InternalRotation.of(path) for mode, path in paths.items()}
+
+
+def _write(result: Anharmonic, rotations: dict[int, InternalRotation], place: Path) -> None:
+    rows = [*files.left_out(result, rotations), *files.level_rows(result, rotations)]
     write_table(place / "levels.csv", rows)
     (place / "summary.json").write_text(json.dumps(files.summary(result), indent=1))
 

@@ -48,6 +48,17 @@ def test_without_a_committees_the_engines_are_shown():
     assert anharmonic.levels(results()) == []
 
 
+def test_an_internal_rotation_shows_its_levels():
+    told = "v = 0: A 0.0, E 9.1; v = 1: E 209.0, A 295.1"
+    rotor = {**LEVELS[0], "anharmonic_cm1": 231.6, "rotor_levels": told}
+    (section,) = anharmonic.levels(results(committee=[rotor, *LEVELS[1:]]))
+    assert section.rows[0]["levels of the rotor"] == told
+    assert "levels of the rotor" not in section.rows[1]
+    assert "in one dimension" in section.note
+    (without,) = anharmonic.levels(results(committee=LEVELS))
+    assert "in one dimension" not in without.note
+
+
 def test_bands_have_the_level_of_their_mode():
     band = {
         "position_cm1": 3520.0,

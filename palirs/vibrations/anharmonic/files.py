@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from palirs.recipes import PalirsError
 from palirs.vibrations.analysis import Harmonic
+from palirs.vibrations.anharmonic import rotation
 from palirs.vibrations.anharmonic.calculation import Anharmonic, level_name
 from palirs.vibrations.anharmonic.force_field import ForceField
 from palirs.vibrations.anharmonic.levels import Resonances
+from palirs.vibrations.anharmonic.rotor_levels import InternalRotation
 from palirs.vibrations.naming import characters
 
 Row = dict[str, object]
@@ -77,8 +79,51 @@ def load(place: Path, resonances: Resonances | None = None) -> Anharmonic:
     return Anharmonic.of(vibrations, modes, field, coarse, members, resonances)
 
 
-def level_rows(result: Anharmonic) -> list[Row]:
-    """Return a row for each level: fundamentals, then levels of two quanta."""
+def save_paths(paths: Mapping[int, rotation.Path], place: Path) -> None:
+    """Write the paths of internal rotations, by their mode, to a directory of :func:`save`."""
+    part = place / f"rotations.{os.getpid()}.part.npz"
+    arrays = {
+        f"{mode}.{name}": value
+        for mode, path in paths.items()
+        for name, value in vars(path).items()
+    }
+    np.savez_compressed(part, modes=np.array(list(paths), dtype=int), **arrays)
+    part.rename(place / "rotations.npz")
+
+
+def load_paths(place: Path) -> dict[int, rotation.Path] | None:
+    """Read the paths that :func:`save_paths` wrote; ``None`` if it did not."""
+    file = place / "rotations.npz"
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as data:
+        return {
+            mode: rotation.Path(
+                tuple(data[f"{mode}.bond"].tolist()),
+                int(data[f"{mode}.fold"]),
+                *(data[f"{mode}.{name}"] for name in ("constants", "potentials", "zero_points")),
+            )
+            for mode in data["modes"].tolist()
+        }
+
+
+def _rotation_cells(solved: InternalRotation) -> Row:
+    """Return what the row of a mode has by its internal rotation."""
+    return {
+        "anharmonic_cm1": float(solved.fundamental),
+        "spread_cm1": float(solved.spread),
+        "rotor_levels": solved.levels,
+        "caveat": solved.reason,
+    }
+
+
+def level_rows(
+    result: Anharmonic, rotations: Mapping[int, InternalRotation] | None = None
+) -> list[Row]:
+    """Return a row for each level: fundamentals, then levels of two quanta.
+
+    ``rotations``, by mode, replace the level that perturbation theory has for the fundamental.
+    """
     motions = [str(character) for character in characters(result.vibrations)]
     levels, rows = result.levels, []
     energies, spread, reasons = result.energies(), result.spread, result.reasons()
@@ -96,12 +141,17 @@ def level_rows(result: Anharmonic) -> list[Row]:
             for partner, share in levels.partners[place].items()
         )
         row["caveat"] = "; ".join(reasons[place])
+        mode = int(result.modes[level.index(max(level))])
+        if sum(level) == 1 and rotations and mode in rotations:
+            row |= _rotation_cells(rotations[mode])
         rows.append(row)
     return rows
 
 
-def left_out(result: Anharmonic) -> Sequence[Row]:
-    """Return a row for each mode without a force field."""
+def left_out(
+    result: Anharmonic, rotations: Mapping[int, InternalRotation] | None = None
+) -> Sequence[Row]:
+    """Return a row for each mode without a force field; see :func:`level_rows`."""
     missing = np.setdiff1d(np.arange(len(result.vibrations.frequencies)), result.modes)
     motions = [str(character) for character in characters(result.vibrations)]
     return [
@@ -110,6 +160,7 @@ def left_out(result: Anharmonic) -> Sequence[Row]:
             "motion": motions[mode],
             "harmonic_cm1": float(result.vibrations.frequencies[mode]),
             "caveat": "a free rotor; it is left out of the force field",
+            **(_rotation_cells(rotations[mode]) if rotations and mode in rotations else {}),
         }
         for mode in missing
     ]
