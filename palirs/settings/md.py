@@ -76,6 +76,11 @@ class Sampler:
         return self.beads if self.nuclei == "ring_polymer" else None
 
     @property
+    def in_rings(self) -> str:
+        """What descriptions of an exploration by ring polymers say; empty without them."""
+        return f", by ring polymers of {self.ring_beads} beads" if self.ring_beads else ""
+
+    @property
     def kind_of_md(self) -> str:
         """What its MD is called where errors along it are given."""
         return "MD" if self.ring_beads is None else f"ring-polymer MD of {self.beads} beads"

@@ -161,17 +161,20 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         if stage in stages:
             session.tracker.metrics({f"time.{stage}_s": stages[stage]["seconds"]})
     metrics, harmonic = state.metrics, state.harmonic
+    kind = session.settings.sampler.kind_of_md
     if state.stalled:
         return  # what is missing is said at the end
     if MEASURED in metrics and state.forces_converged:
         log.info(
-            "measured along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            "measured along %s: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            kind,
             metrics[MEASURED],
         )
         return
     if state.forces_converged:
         log.info(
-            "expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            "expected along %s: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            kind,
             metrics[EXPECTED],
         )
         return
@@ -188,7 +191,7 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         f" ({held_out:.2f} in the modes held out)" if held_out is not None else "",
         f", intensities of strong modes off by {harmonic.intensity:.0%}" if compared else "",
         metrics["forces.mae_meV_per_A"],
-        f" ({md:.1f} on frames of MD)" if np.isfinite(md) else "",
+        f" ({md:.1f} on frames of {kind})" if np.isfinite(md) else "",
         metrics["energy.mae_meV"],
     )
 
