@@ -122,6 +122,8 @@ def step(
     converged = _converged(place, sampling.force_errors, expected_good, confirmation, setup, state)
     mean_error = float(np.mean(confirmation.corrected(sampling.force_errors) or [np.inf]))
     expected = {EXPECTED: mean_error} if np.isfinite(mean_error) else {}
+    if setup.sampler.ring_beads is not None:
+        expected[BEADS] = float(setup.sampler.ring_beads)
     history = [metrics for metrics in state.history if MEASURED not in metrics]
     curve = LearningCurve.of(history, mean_error)
     if not setup.unlabelled(state.dataset):
@@ -232,9 +234,7 @@ def _confirmed(
 
 def _counts(frames: Sequence[Atoms], setup: LearningSetup, labeller: Labeller) -> dict[str, float]:
     """Return how many frames and labels there are."""
-    beads = setup.sampler.ring_beads
     return {
-        **({} if beads is None else {BEADS: float(beads)}),
         "dataset.size": len(frames),
         "labels.used": labels_used(setup.paid, frames),
         "labels.computed": labeller.computed,

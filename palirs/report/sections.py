@@ -98,7 +98,7 @@ def learning_curves(results: StudyResults) -> Section:
     rings = [number for number, metrics in enumerate(results.history) if BEADS in metrics]
     if rings or results.explored != "MD":
         first = min(rings, default=len(results.history))
-        classical = f"; before iteration {first} it was classical" if first else ""
+        classical = f"; before iteration {first} it was classical" if first > 1 else ""
         note += f" Errors along MD are those on single beads of {results.explored}{classical}."
     return Section("Learning curves", drawn, rows, note=note)
 

@@ -83,7 +83,7 @@ class Sampler:
     @property
     def kind_of_md(self) -> str:
         """What its MD is called where errors along it are given."""
-        return "MD" if self.ring_beads is None else f"ring-polymer MD of {self.beads} beads"
+        return kind_of_md(self.ring_beads)
 
     @property
     def steps(self) -> int:
@@ -127,6 +127,11 @@ class MD:
                 f"longest = {self.longest:g} ps: it should not be less than length, "
                 f"{self.length:g} ps"
             )
+
+
+def kind_of_md(beads: float | None) -> str:
+    """Return what MD is called along which errors are given: by ring polymers of so many beads."""
+    return "MD" if beads is None else f"ring-polymer MD of {beads:.0f} beads"
 
 
 def check_different(key: str, temperatures: Sequence[float], more: str) -> None:

@@ -11,7 +11,7 @@ from palirs.learning import loop, pretraining
 from palirs.learning.completed import MEASURED, complete_iterations, last_iteration
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.modes import learnt_derivatives
-from palirs.learning.quality.convergence import EXPECTED
+from palirs.learning.quality.convergence import BEADS, EXPECTED
 from palirs.learning.quality.errors import dipole_errors, errors_of_md
 from palirs.learning.quality.frequencies import compare_intensities, intensities_in_words
 from palirs.learning.quality.modes import intensity_errors
@@ -21,6 +21,7 @@ from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 from palirs.settings import Learning
+from palirs.settings.md import kind_of_md
 from palirs.study.references import cheap_labeller, cheap_vibrations, label_counters
 from palirs.study.session import Session
 from palirs.vibrations import Harmonic
@@ -161,7 +162,7 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         if stage in stages:
             session.tracker.metrics({f"time.{stage}_s": stages[stage]["seconds"]})
     metrics, harmonic = state.metrics, state.harmonic
-    kind = session.settings.sampler.kind_of_md
+    kind = kind_of_md(metrics.get(BEADS))
     if state.stalled:
         return  # what is missing is said at the end
     if MEASURED in metrics and state.forces_converged:
