@@ -19,6 +19,8 @@ ITERATION = "iteration"
 """``info``: active-learning iteration that asked for the label."""
 TEMPERATURE = "temperature"
 """``info``: temperature of the MD or of the thermal distribution the frame was taken from [K]."""
+BEADS = "beads"
+"""``info``: beads of the ring polymer of which the frame is one; missing in classical MD."""
 GROUP = "stretch"
 """``info``: name of the group of correlated frames (the images of a normal mode, one trajectory in
 one iteration) that a frame belongs to; all of a group get the same split."""

@@ -18,8 +18,8 @@ from palirs.geometry.embedding import canonical_of, conformers_like, molecule_of
 from palirs.labels.labeller import Labeller
 from palirs.labels.record import Record, structure_key
 from palirs.labels.store import LabelStore
-from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.modes import mode_derivatives
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.molecules import Molecules, electrons, read_frames
 from palirs.molecules.checks import check, check_learnt, check_states
 from palirs.predictor.prediction import was_learnt

@@ -89,7 +89,12 @@ class Ring:
 
 
 def initial_rings(
-    molecules: Sequence[Atoms], field: RingField, temperature: Tensor, noise: Noise
+    molecules: Sequence[Atoms],
+    field: RingField,
+    temperature: Tensor,
+    noise: Noise,
+    centroids: Tensor | None = None,
+    before: Sequence[tuple[np.ndarray | None, np.ndarray | None]] = (),
 ) -> tuple[State, Ring]:
     """Return centroids and rings at the start: all beads in one place, modes with thermal momenta.
 
@@ -107,21 +112,36 @@ def initial_rings(
         Shape ``[B]`` [K].
     noise : Noise
         Of ``beads`` × atoms of each trajectory.
+    centroids : Tensor, optional
+        Shape ``[B]`` [K], of the velocities of the centroids, if it is another one.
+    before : sequence, optional
+        Modes [Å] and velocities [Å/fs], ``[beads, atoms, 3]``, of trajectories that are continued;
+        velocities ``[atoms, 3]`` are those of centroids. ``None``: in one place, or drawn.
     """
     counts = tuple(len(atoms) for atoms in molecules)
     system = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     masses = torch.tensor(np.concatenate([atoms.get_masses() for atoms in molecules]))[:, None]
     positions = torch.tensor(np.concatenate([atoms.positions for atoms in molecules]))
+    warmth = temperature.expand(field.beads, -1).clone()
+    warmth[0] = temperature if centroids is None else centroids
     velocities = _by_mode(noise.draw(), field.beads, counts) * torch.sqrt(
-        BOLTZMANN * temperature[system][:, None] / (masses * EV_PER_AMU_A2_FS2)
+        BOLTZMANN * warmth[:, system, None] / (masses * EV_PER_AMU_A2_FS2)
     )
     velocities[0] = without_drift(velocities[0], masses, system, len(counts))
     modes = torch.zeros_like(velocities)
     modes[0] = positions
+    ends = np.cumsum(counts).tolist()
+    for (given, moving), end, count in zip(before, ends, counts, strict=False):
+        own = slice(end - count, end)
+        if given is not None:
+            modes[:, own] = torch.tensor(given)
+        if moving is not None:
+            known = torch.tensor(moving).reshape(-1, count, 3)
+            velocities[: len(known), own] = known
     output = field(beads_of(modes))
     ring = Ring(modes, velocities, modes_of(output.forces), counts, output.members)
     state = State(
-        positions=positions,
+        positions=modes[0],
         velocities=velocities[0],
         forces=ring.forces[0],
         energy=output.energy,

@@ -8,9 +8,9 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.geometry.distinct import StructureIndex, distances, sorted_distances
-from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.splits import TEST
 from palirs.learning.state import LearningSetup, LearningState
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.molecules import on_grid
 from palirs.randomness import stream
 from palirs.selection import Candidates
@@ -23,8 +23,9 @@ def expected_errors(
     """Return the expected error of the forces along the exploration of each molecule [meV/Å].
 
     At the explored temperature that is nearest to that of the study [K]: the mean spread of the
-    committee there, times the calibration by the test frames of the iteration before. ``inf`` where
-    that is unknown, or where a trajectory had to be stopped.
+    committee there (on beads at random, if ring polymers explored), times the calibration by the
+    test frames of the iteration before. ``inf`` where that is unknown, or where a trajectory had to
+    be stopped.
     """
     factor = state.metrics.get("committee.calibration", np.inf)
     explored = {trajectory.walker.temperature for trajectory in trajectories}
@@ -32,8 +33,9 @@ def expected_errors(
     spreads: dict[str, list[float]] = {}
     for trajectory in trajectories:
         if trajectory.walker.temperature == nearest:
-            trusted = not trajectory.stopped and len(trajectory.mean_spread) > 0
-            spread = float(trajectory.mean_spread.mean()) if trusted else np.inf
+            mean_spread = trajectory.mean_spread[trajectory.representative]
+            trusted = not trajectory.stopped and len(mean_spread) > 0
+            spread = float(mean_spread.mean()) if trusted else np.inf
             spreads.setdefault(trajectory.walker.molecule_name, []).append(spread)
     return {name: float(1e3 * factor * np.mean(values)) for name, values in spreads.items()}
 
@@ -120,7 +122,8 @@ def _at_random(
     """
     begin = separation if start.velocities is not None else 0.0
     taken: list[int] = []
-    for i in map(int, rng.permutation(np.flatnonzero(trajectory.times >= begin))):
+    free = trajectory.representative & (trajectory.times >= begin)
+    for i in map(int, rng.permutation(np.flatnonzero(free))):
         far = np.abs(trajectory.times[taken] - trajectory.times[i]) >= separation
         if len(taken) < count and far.all():
             taken.append(i)
@@ -149,7 +152,10 @@ def _selected(
     frames = []  # number of the trajectory, and of the frame in it
     for number, (trajectory, start) in enumerate(own):
         begin = selector.separation if start.velocities is not None else 0.0
-        frames += [(number, int(i)) for i in np.flatnonzero(trajectory.times >= begin)]
+        free = trajectory.times >= begin
+        if not selector.choice.needs_spread:  # at random, of what is at random
+            free &= trajectory.representative
+        frames += [(number, int(i)) for i in np.flatnonzero(free)]
     if not frames:
         return []
     name = trajectories[0].walker.molecule_name

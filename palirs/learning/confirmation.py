@@ -84,39 +84,45 @@ def confirm(
     goals = setup.learning
     if not goals.confirm or not expected or goals.forces_mae is None:
         return Confirmation()
-    before = {name: tests_of_md(state.dataset, name) for name in sorted(expected)}
+    beads, kind = setup.sampler.ring_beads, setup.sampler.kind_of_md
+    before = {name: tests_of_md(state.dataset, name, beads) for name in sorted(expected)}
     new = [
         frame
         for name, known in before.items()
-        for frame in tests_of_md(frames, name)[: max(0, goals.confirm - len(known))]
+        for frame in tests_of_md(frames, name, beads)[: max(0, goals.confirm - len(known))]
     ]
     left = state.labels_left(goals, setup.paid)
     new = within_budget(new, int(max(left, 0))) if len(new) > left else new
     labelled = labeller.label(new, f"iteration {state.iteration} confirmation") if new else []
     committee, errors = load_committee(last_iteration(setup.directory)), {}
     for name, known in before.items():
-        if of_molecule := [*known, *tests_of_md(labelled, name)]:
+        if of_molecule := [*known, *tests_of_md(labelled, name, beads)]:
             errors[name] = force_error(committee, of_molecule)
             log.info(
-                "%s: forces along MD, measured on %d frames that were not learnt: %.1f ± %.1f "
+                "%s: forces along %s, measured on %d frames that were not learnt: %.1f ± %.1f "
                 "meV/Å, learning.forces_mae=%g",
                 name,
+                kind,
                 len(of_molecule),
                 *errors[name],
                 goals.forces_mae,
             )
-        elif goals.split == "groups" and not tests_of_md(frames, name):
+        elif goals.split == "groups" and not tests_of_md(frames, name, beads):
             log.warning(
-                "%s: no frame of MD is only there to test, so the expected error of its forces is "
+                "%s: no frame of %s is only there to test, so the expected error of its forces is "
                 "not measured; more sampler.replicas or temperatures give one",
                 name,
+                kind,
             )
     return Confirmation(labelled, errors)
 
 
-def tests_of_md(frames: Sequence[Atoms], molecule: str) -> list[Atoms]:
-    """Return the frames of MD of a molecule that only test."""
-    wanted = {keys.MOLECULE: molecule, keys.ORIGIN: "md", keys.SPLIT: TEST}
+def tests_of_md(frames: Sequence[Atoms], molecule: str, beads: int | None) -> list[Atoms]:
+    """Return the frames of MD of a molecule that only test.
+
+    ``beads``: of ring polymers of so many, whose error is another one than that along classical MD.
+    """
+    wanted = {keys.MOLECULE: molecule, keys.ORIGIN: "md", keys.SPLIT: TEST, keys.BEADS: beads}
     return [atoms for atoms in frames if all(atoms.info.get(key) == wanted[key] for key in wanted)]
 
 

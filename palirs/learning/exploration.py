@@ -1,27 +1,28 @@
 """Exploration: MD driven by the committee, with the spread of its forces recorded along the way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from ase import Atoms
 from torch import Tensor
 from tqdm import tqdm
 
-from palirs import keys
 from palirs.dynamics import (
     CommitteeField,
     Integrity,
     Noise,
+    Ring,
+    RingField,
     State,
     Track,
     average,
+    initial_rings,
     initial_state,
     largest,
 )
-from palirs.dynamics.integrators import Langevin, steps_at_once
-from palirs.geometry.electrons import Electrons
+from palirs.dynamics.integrators import Integrator, Langevin, RingPolymer, steps_at_once
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.mace.models.committee import Committee, force_spread, relative_force_error
 from palirs.mace.settings import Evaluation
 from palirs.randomness import stream
@@ -30,93 +31,8 @@ from palirs.settings import Sampler
 AT_REST = 2.0
 """A molecule at its optimum has no potential energy: its velocities are drawn at this many times
 the temperature, half of which the potential has taken up after a vibration; friction alone would
-need several picoseconds."""
-
-
-@dataclass(frozen=True)
-class Walker:
-    """A trajectory that continues from iteration to iteration.
-
-    Attributes
-    ----------
-    molecule : Atoms
-        Elements and current positions; ``info['molecule']``.
-    optimum : Atoms
-        Where it restarts after it was stopped.
-    temperature : float
-        [K].
-    replica : int
-        Number among the trajectories of this molecule and temperature.
-    velocities : numpy.ndarray or None
-        Shape ``[atoms, 3]`` [Å/fs]; ``None`` before the first step and after a stop: new
-        ones are drawn.
-    """
-
-    molecule: Atoms
-    optimum: Atoms
-    temperature: float
-    replica: int
-    velocities: np.ndarray | None = None
-
-    @property
-    def molecule_name(self) -> str:
-        """Name of the molecule."""
-        return str(self.molecule.info[keys.MOLECULE])
-
-    @property
-    def name(self) -> str:
-        """Molecule, temperature and replica."""
-        return f"{self.molecule_name} {self.temperature:g} K #{self.replica}"
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """What was recorded of one walker in one iteration.
-
-    Attributes
-    ----------
-    walker : Walker
-        At the end.
-    times : numpy.ndarray
-        Shape ``[F]`` [fs] since the start of the iteration.
-    positions : numpy.ndarray
-        Shape ``[F, atoms, 3]`` [Å].
-    spread : numpy.ndarray
-        Shape ``[F]`` [eV/Å]: largest force spread of any atom.
-    mean_spread : numpy.ndarray
-        Shape ``[F]`` [eV/Å]: mean over the atoms.
-    stopped : str
-        Why it ended early; empty if it did not.
-    """
-
-    walker: Walker
-    times: np.ndarray
-    positions: np.ndarray
-    spread: np.ndarray
-    mean_spread: np.ndarray
-    stopped: str = ""
-
-    def frame(self, index: int, iteration: int) -> Atoms:
-        """Return one recorded frame with its origin in ``info``."""
-        info = {
-            keys.MOLECULE: self.walker.molecule_name,
-            **Electrons.of(self.walker.molecule).info,
-            keys.ORIGIN: "exploration",
-            keys.ITERATION: iteration,
-            keys.TEMPERATURE: self.walker.temperature,
-            keys.GROUP: f"{self.walker.name}, iteration {iteration}",
-        }
-        return Atoms(self.walker.molecule.numbers, positions=self.positions[index], info=info)
-
-
-def new_walkers(optima: Sequence[Atoms], sampler: Sampler) -> list[Walker]:
-    """Return walkers at the optima: molecules × temperatures × replicas."""
-    return [
-        Walker(optimum, optimum, temperature, replica)
-        for optimum in optima
-        for temperature in sampler.temperatures
-        for replica in range(sampler.replicas)
-    ]
+need several picoseconds. The internal modes of a ring polymer have thermostats that need
+femtoseconds."""
 
 
 def explore(
@@ -142,17 +58,18 @@ def explore(
     evaluation : Evaluation, optional
         Backend and device of the committee.
     """
-    molecules = [walker.molecule for walker in walkers]
-    streams = [
-        stream(seed, "exploration", w.molecule_name, w.temperature, w.replica, iteration)
-        for w in walkers
-    ]
-    noise = Noise(streams, [len(atoms) for atoms in molecules])
+    beads = sampler.ring_beads
+    noise = Noise(
+        [_stream(seed, "exploration", walker, iteration) for walker in walkers],
+        [(beads or 1) * len(walker.molecule) for walker in walkers],
+    )
+    draws = [_stream(seed, "beads", walker, iteration) for walker in walkers]
     temperature = torch.tensor([walker.temperature for walker in walkers], dtype=torch.float64)
-    field = CommitteeField(committee.evaluator([atoms.numbers for atoms in molecules], evaluation))
-    velocities = [walker.velocities for walker in walkers]
-    state = initial_state(molecules, field, AT_REST * temperature, noise, velocities)
-    recorder, step = _Recorder(walkers, sampler), 0
+    numbers = [walker.molecule.numbers for walker in walkers]
+    evaluator = committee.evaluator(numbers * (beads or 1), evaluation)
+    field = RingField(evaluator, beads, len(walkers)) if beads else CommitteeField(evaluator)
+    state, ring = _begin(walkers, field, temperature, noise)
+    recorder, step = _Recorder(walkers, sampler, draws), 0
     with tqdm(
         total=sampler.steps,
         desc=f"iteration {iteration} exploration",
@@ -162,8 +79,8 @@ def explore(
     ) as bar:
         while step < sampler.steps and recorder.running:
             count = min(steps_at_once(state, field), sampler.steps - step)
-            moves = Langevin(sampler.timestep, sampler.friction, temperature)
-            state, _, track = moves.run(state, None, field, noise, count, range(1, count + 1))
+            moves = _integrator(sampler, temperature)
+            state, ring, track = moves.run(state, ring, field, noise, count, range(1, count + 1))
             stays = recorder.look(step, track, state)
             step += count
             bar.update(count)
@@ -171,39 +88,73 @@ def explore(
                 rest = [number for number, stay in enumerate(stays) if stay]
                 state, noise, temperature = state.only(rest), noise.only(rest), temperature[rest]
                 field = field.only(rest)
-    return recorder.trajectories(state)
+                ring = None if ring is None else ring.only(rest)
+    return recorder.trajectories(state, ring)
+
+
+def _stream(seed: int, what: str, walker: Walker, iteration: int) -> np.random.SeedSequence:
+    name = walker.molecule_name, walker.temperature, walker.replica
+    return stream(seed, what, *name, iteration)
+
+
+def _begin(
+    walkers: Sequence[Walker],
+    field: CommitteeField | RingField,
+    temperature: Tensor,
+    noise: Noise,
+) -> tuple[State, Ring | None]:
+    """Return the state, and the rings of ring polymers, that the walkers go on from."""
+    molecules, warm = [walker.molecule for walker in walkers], AT_REST * temperature
+    if isinstance(field, RingField):
+        before = [(walker.modes, walker.velocities) for walker in walkers]
+        return initial_rings(molecules, field, temperature, noise, warm, before)
+    velocities = [walker.velocities for walker in walkers]
+    return initial_state(molecules, field, warm, noise, velocities), None
+
+
+def _integrator(sampler: Sampler, temperature: Tensor) -> Integrator:
+    moves = Langevin if sampler.ring_beads is None else RingPolymer
+    return moves(sampler.timestep, sampler.friction, temperature)
 
 
 class _Recorder:
-    """Records frames and spreads, and stops trajectories whose forces cannot be trusted."""
+    """Records frames and spreads, and stops trajectories whose forces cannot be trusted.
 
-    def __init__(self, walkers: Sequence[Walker], sampler: Sampler):
+    Each bead of a ring polymer is looked at, and one that cannot be trusted stops it; a classical
+    trajectory has one bead.
+    """
+
+    def __init__(
+        self,
+        walkers: Sequence[Walker],
+        sampler: Sampler,
+        draws: Sequence[np.random.SeedSequence],
+    ):
         self.walkers, self.sampler = walkers, sampler
         self.running = list(range(len(walkers)))
         self.integrity = Integrity([walker.optimum for walker in walkers])
         self.reasons = [""] * len(walkers)
-        self._frames: list[list[tuple[float, np.ndarray, float, float]]] = [[] for _ in walkers]
+        self._draws = [np.random.default_rng(seed) for seed in draws]
+        self._frames: list[list[tuple[float, np.ndarray, float, float, bool]]] = [
+            [] for _ in walkers
+        ]
 
     def look(self, before: int, track: Track, state: State) -> list[bool]:
         """Check the running trajectories after a block of steps; return which of them go on."""
         assert track.members is not None, "exploration needs the forces of every member"
-        relative = largest(relative_force_error(track.members, self.sampler.epsilon), state)
+        rings = track.beads is not None
+        members = track.members if rings else track.members[:, None]
+        beads = track.beads if track.beads is not None else track.positions[:, None]
+        relative = largest(relative_force_error(members, self.sampler.epsilon), state).amax(dim=1)
         good = relative <= self.sampler.relative_force_error  # False for NaN
-        per_atom = force_spread(track.members)
+        per_atom = force_spread(members)
         spread = torch.stack([largest(per_atom, state), average(per_atom, state)], dim=-1)
         for moment in range(len(track)):
             recorded = (before + moment + 1) % self.sampler.stride == 0
             if recorded or not bool(good[moment].all()):
                 time = (before + moment + 1) * self.sampler.timestep
                 noted = spread[moment] if recorded else None
-                self._look(
-                    time,
-                    track.positions[moment],
-                    state.counts,
-                    relative[moment],
-                    good[moment],
-                    noted,
-                )
+                self._look(time, beads[moment], state.counts, relative[moment], good[moment], noted)
         stays = [not self.reasons[number] for number in self.running]
         if not all(stays):
             self.running = [
@@ -218,16 +169,22 @@ class _Recorder:
     def _look(
         self,
         time: float,
-        positions: Tensor,
+        beads: Tensor,
         counts: Sequence[int],
         relative: Tensor,
         good: Tensor,
         spread: Tensor | None,
     ) -> None:
-        """Check one moment; without ``spread`` only the forces, and nothing is recorded."""
-        broken = self.integrity.broken(positions)
-        by_molecule = positions.split(counts)
-        for place, (number, own) in enumerate(zip(self.running, by_molecule, strict=True)):
+        """Check one moment; without ``spread`` only the forces, and nothing is recorded.
+
+        Positions ``[beads, N, 3]``, largest relative errors and what is trusted ``[B]``, spreads
+        ``[beads, B, 2]``.
+        """
+        broken: dict[int, str] = {}
+        for positions in beads:
+            broken = self.integrity.broken(positions) | broken
+        pieces = beads.split(tuple(counts), dim=1)
+        for place, (number, own) in enumerate(zip(self.running, pieces, strict=True)):
             if self.reasons[number] or (good[place] and spread is None):
                 continue
             if place in broken:
@@ -237,30 +194,52 @@ class _Recorder:
                 what = f"relative force error {error:.2f}" if np.isfinite(error) else "not a number"
                 self.reasons[number] = f"{what} after {time:g} fs"
             elif spread is not None:
-                self._frames[number].append((time, own.numpy().copy(), *spread[place].tolist()))
+                for bead, drawn in self._kept(number, spread[:, place, 0]):
+                    both = spread[bead, place].tolist()
+                    self._frames[number].append((time, own[bead].numpy().copy(), *both, drawn))
 
-    def trajectories(self, state: State) -> list[Trajectory]:
-        """Return what was recorded of each trajectory; ``state`` is that of the running ones."""
-        positions = state.positions.split(state.counts)
-        velocities = state.velocities.split(state.counts)
+    def _kept(self, number: int, spread: Tensor) -> list[tuple[int, bool]]:
+        """Return the beads of a trajectory that become frames, and which of them is drawn."""
+        if len(spread) == 1:
+            return [(0, True)]
+        drawn, worst = int(self._draws[number].integers(len(spread))), int(spread.argmax())
+        return [(drawn, True)] if drawn == worst else [(drawn, True), (worst, False)]
+
+    def trajectories(self, state: State, ring: Ring | None) -> list[Trajectory]:
+        """Return what was recorded of each; ``state`` and ``ring`` are those of the running."""
+        ended = self._ends(state, ring)
         trajectories = []
         for number, walker in enumerate(self.walkers):
-            if self.reasons[number]:
-                walker = replace(walker, molecule=walker.optimum, velocities=None)
-            else:
-                place, molecule = self.running.index(number), walker.molecule.copy()
-                molecule.positions = positions[place].numpy()
-                walker = replace(walker, molecule=molecule, velocities=velocities[place].numpy())
-            columns = zip(*self._frames[number], strict=True) if self._frames[number] else [()] * 4
-            times, frames, spread, mean = columns
+            frames = self._frames[number]
+            times, positions, spread, mean, drawn = (
+                zip(*frames, strict=True) if frames else [()] * 5
+            )
             trajectories.append(
                 Trajectory(
-                    walker,
+                    ended.get(number)
+                    or replace(walker, molecule=walker.optimum, velocities=None, modes=None),
                     np.array(times),
-                    np.array(frames).reshape(-1, len(walker.molecule), 3),
+                    np.array(positions).reshape(-1, len(walker.molecule), 3),
                     np.array(spread),
                     np.array(mean),
                     self.reasons[number],
+                    None if ring is None else np.array(drawn, dtype=bool),
+                    None if ring is None else len(ring.positions),
                 )
             )
         return trajectories
+
+    def _ends(self, state: State, ring: Ring | None) -> dict[int, Walker]:
+        """Return the walkers that run to the end, where they are then, by number."""
+        positions, velocities = state.positions.split(state.counts), state.velocities
+        if ring is not None:
+            modes, velocities = ring.positions.split(ring.counts, dim=1), ring.velocities
+        moving, ended = velocities.split(state.counts, dim=-2), {}
+        for place, number in enumerate(self.running):
+            walker, molecule = self.walkers[number], self.walkers[number].molecule.copy()
+            molecule.positions = positions[place].numpy()
+            own = None if ring is None else modes[place].numpy()
+            ended[number] = replace(
+                walker, molecule=molecule, velocities=moving[place].numpy(), modes=own
+            )
+        return ended

@@ -16,10 +16,11 @@ from palirs import keys
 from palirs.executors import shares
 from palirs.learning.acquisition import choose, expected_errors
 from palirs.learning.completed import complete_iterations
-from palirs.learning.exploration import Trajectory, Walker, explore
-from palirs.learning.iterations import read_walkers
+from palirs.learning.exploration import explore
+from palirs.learning.iterations import explored_otherwise, read_walkers
 from palirs.learning.quantum import quantum_frames
 from palirs.learning.state import LearningSetup, LearningState
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.mace.models.files import load_committee
 from palirs.mace.settings import Evaluation
 from palirs.molecules import read_frames
@@ -66,7 +67,9 @@ def clear_outdated(place: Path, state: LearningState, setup: LearningSetup) -> N
     if (place / "sampling.npz").exists():
         summary = json.loads((place / "sampling.json").read_text())
         walkers = {walker.name for walker in explorers(state, setup)}
-        if set(summary["molecules"]) != set(setup.molecules) or set(summary["stopped"]) != walkers:
+        names = set(summary["molecules"]) != set(setup.molecules)
+        others = names or set(summary["stopped"]) != walkers
+        if others or explored_otherwise(summary, setup.sampler):
             shutil.rmtree(place)
     place.mkdir(parents=True, exist_ok=True)
 
@@ -128,9 +131,15 @@ def _write(
     for walker in walkers:
         if walker.velocities is not None:
             arrays[f"{walker.name}/velocities"] = walker.velocities
+        if walker.modes is not None:
+            arrays[f"{walker.name}/modes"] = walker.modes
     for t in trajectories:
         arrays[f"{t.walker.name}/spread"] = np.stack([t.times, t.spread, t.mean_spread])
+        if t.drawn is not None:
+            arrays[f"{t.walker.name}/drawn"] = t.drawn
+    beads = setup.sampler.ring_beads
     summary = {
+        **({} if beads is None else {"beads": beads}),
         "molecules": setup.molecules,
         "stopped": {t.walker.name: t.stopped for t in trajectories},
         "expected_meV_per_A": {

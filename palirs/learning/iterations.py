@@ -13,12 +13,13 @@ from ase import Atoms
 
 from palirs.learning.completed import MEASURED, last_iteration, read_dataset
 from palirs.learning.confirmation import below_goal
-from palirs.learning.exploration import Walker, new_walkers
 from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.learning.quality.frequencies import FrequencyComparison
 from palirs.learning.state import LearningSetup, LearningState
+from palirs.learning.walkers import Walker, new_walkers
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.files import dipole_files, load_committee
+from palirs.settings import Sampler
 
 
 def final_committee(directory: Path) -> Committee:
@@ -97,7 +98,7 @@ def restore(place: Path, setup: LearningSetup, before: LearningState) -> Learnin
     added = set(setup.molecules) - set(sampling["molecules"])
     walkers = read_walkers(place, setup)
     explored = {w.molecule_name for w in walkers if w.name in sampling["stopped"]}
-    unmoved = any(
+    unmoved = explored_otherwise(sampling, setup.sampler) or any(
         w.name not in sampling["stopped"] and w.molecule_name in explored for w in walkers
     )
     return LearningState(
@@ -115,15 +116,25 @@ def restore(place: Path, setup: LearningSetup, before: LearningState) -> Learnin
     )
 
 
+def explored_otherwise(sampling: dict[str, Any], sampler: Sampler) -> bool:
+    """Tell whether an exploration was one of other nuclei, or of another number of beads."""
+    return bool(sampling["stopped"]) and sampling.get("beads") != sampler.ring_beads
+
+
 def read_walkers(place: Path, setup: LearningSetup) -> list[Walker]:
-    """Return the walkers after an exploration; those added since are at their optimum."""
-    walkers = []
+    """Return the walkers after an exploration; those added since are at their optimum.
+
+    Of a ring polymer that had another number of beads, or was classical, the centroid goes on.
+    """
+    walkers, beads = [], setup.sampler.ring_beads
     with np.load(place / "sampling.npz") as arrays:
         for walker in new_walkers(setup.optima, setup.sampler):
             molecule = walker.molecule.copy()
             molecule.positions = arrays.get(f"{walker.name}/positions", molecule.positions)
-            velocities = arrays.get(f"{walker.name}/velocities")
-            walkers.append(replace(walker, molecule=molecule, velocities=velocities))
+            velocities, modes = (arrays.get(f"{walker.name}/{x}") for x in ("velocities", "modes"))
+            if modes is not None and velocities is not None and len(modes) != beads:
+                velocities, modes = velocities[0], None
+            walkers.append(replace(walker, molecule=molecule, velocities=velocities, modes=modes))
     return walkers
 
 

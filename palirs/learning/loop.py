@@ -8,6 +8,7 @@ harmonic frequencies with the engine's, explore, select the frames to label next
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -22,7 +23,6 @@ from palirs import keys
 from palirs.labels import Labeller, structure_key
 from palirs.learning.completed import CONFIRMED, MEASURED, complete_iterations, read_dataset
 from palirs.learning.confirmation import Confirmation, below_goal, confirm
-from palirs.learning.exploration import new_walkers
 from palirs.learning.frames import Sampling, clear_outdated, sample
 from palirs.learning.iterations import restore, save, save_confirmed
 from palirs.learning.modes import learnt_derivatives
@@ -30,6 +30,7 @@ from palirs.learning.quality.advice import advice
 from palirs.learning.quality.calibration import calibrate
 from palirs.learning.quality.convergence import (
     ANHARMONIC,
+    BEADS,
     EXPECTED,
     HarmonicErrors,
     converged_molecules,
@@ -41,6 +42,7 @@ from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
 from palirs.learning.quantum import anharmonic_spread
 from palirs.learning.splits import assign_splits, separate_test
 from palirs.learning.state import LearningSetup, LearningState, labels_used, within_budget
+from palirs.learning.walkers import new_walkers
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import dipole_files, load_committee
@@ -120,6 +122,8 @@ def step(
     converged = _converged(place, sampling.force_errors, expected_good, confirmation, setup, state)
     mean_error = float(np.mean(confirmation.corrected(sampling.force_errors) or [np.inf]))
     expected = {EXPECTED: mean_error} if np.isfinite(mean_error) else {}
+    if setup.sampler.ring_beads is not None:
+        expected[BEADS] = float(setup.sampler.ring_beads)
     history = [metrics for metrics in state.history if MEASURED not in metrics]
     curve = LearningCurve.of(history, mean_error)
     if not setup.unlabelled(state.dataset):
@@ -167,7 +171,7 @@ def step(
         **frequencies.metrics(),
         **spreads,
         **_held_out_errors(committee, dipole_model, setup),
-        **_test_errors(committee, test),
+        **_test_errors(committee, test, setup),
         **expected,
         **dipole_metrics,
         **_counts((*train, *test), setup, labeller),
@@ -211,7 +215,7 @@ def _confirmed(
     metrics = {
         **{key: value for key, value in state.metrics.items() if not key.startswith("time.")},
         **metrics,
-        **_test_errors(load_committee(before), test),
+        **_test_errors(load_committee(before), test, setup),
         **_counts((*train, *test), setup, labeller),
         **confirmation.metrics(),
     }
@@ -279,8 +283,9 @@ def _wanted(
         )
     forecast = curve.forecast(len(wanted))
     if forecast is not None and wanted:
-        text = "learning curve: forces expected along MD %.1f meV/Å now, %.1f (%.1f to %.1f) with "
-        log.info(text + "the next %d labels", curve.forces[-1], *forecast, len(wanted))
+        text = "learning curve: forces expected along %s %.1f meV/Å now, %.1f (%.1f to %.1f) with "
+        numbers = setup.sampler.kind_of_md, curve.forces[-1], *forecast, len(wanted)
+        log.info(text + "the next %d labels", *numbers)
     return wanted
 
 
@@ -302,10 +307,17 @@ def _held_out_errors(
     return errors
 
 
-def _test_errors(committee: Committee, test: Sequence[Atoms]) -> dict[str, float]:
-    """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``)."""
+def _test_errors(
+    committee: Committee, test: Sequence[Atoms], setup: LearningSetup
+) -> dict[str, float]:
+    """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``).
+
+    Those of MD (``forces.md``) are of the exploration's kind: with ring polymers, of single beads.
+    """
     energy, forces, spread = potential_parity(committee, test)
-    md = np.char.startswith(forces.origin.astype(str), "md_")
+    beads = setup.sampler.ring_beads
+    kind = re.compile(rf"md_[\d.e+]+K{'' if beads is None else f'_{beads}beads'}")
+    md = np.array([kind.fullmatch(name) is not None for name in forces.origin])
     of_md = forces.part(md).metrics("forces.md", "meV_per_A") if md.any() else {}
     by_origin = forces.by(forces.origin, "forces", "meV_per_A")
     return {

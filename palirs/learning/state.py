@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
-from palirs.learning.exploration import Walker
 from palirs.learning.quality.convergence import HarmonicErrors
+from palirs.learning.walkers import Walker
 from palirs.mace.settings import Architecture, Evaluation, Training
 from palirs.sampling import InitialSamples
 from palirs.selection import Selector
@@ -104,8 +104,8 @@ class LearningState:
         Whether an exploration with its committee has shown errors of the forces below the goal;
         nothing of it was labelled.
     unsampled : bool
-        Whether molecules, temperatures or replicas were added to the study that nothing was sampled
-        of yet.
+        Whether molecules, temperatures, replicas or beads were added to the study that nothing was
+        sampled of yet.
     counted_from : int
         Iterations done before the last molecule was added, and those that only confirmed: the
         limit does not count them.

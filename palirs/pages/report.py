@@ -144,7 +144,8 @@ def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
             "frequencies leave them out."
         )
     if goals.forces_mae is not None:
-        sentences += _of_forces(last.get(MEASURED), results.expected[-1], goals.forces_mae)
+        measured, kind = last.get(MEASURED), study.sampler.kind_of_md
+        sentences += _of_forces(measured, results.expected[-1], goals.forces_mae, kind)
     errors = [results.intensities.get(STRONG_INTENSITY, 0.0), last.get(INTENSITY, 0.0)]
     if (share := max(errors)) > (goals.intensities or UNSURE):
         if goals.intensities is None:
@@ -166,20 +167,20 @@ def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
     return sentences
 
 
-def _of_forces(measured: float | None, expected: float, goal: float) -> list[str]:
+def _of_forces(measured: float | None, expected: float, goal: float, kind: str = "MD") -> list[str]:
     """Return a caveat where the forces along MD miss the goal, or are not known.
 
-    Measured on frames of MD that were not learnt, or expected.
+    Measured on frames of MD that were not learnt, or expected. ``kind``: which MD it is.
     """
     if (expected if measured is None else measured) < goal:
         return []
     if measured is not None:
-        return [f"Forces are off by {measured:.1f} meV/Å along MD; the goal is {goal:g} meV/Å."]
-    sentence = f"Forces are expected to be off by {expected:.1f} meV/Å along MD"
+        return [f"Forces are off by {measured:.1f} meV/Å along {kind}; the goal is {goal:g} meV/Å."]
+    sentence = f"Forces are expected to be off by {expected:.1f} meV/Å along {kind}"
     if not np.isfinite(expected):
         sentence = (
-            "The error of the forces along MD is not known: there was no exploration after the "
-            "last training"
+            f"The error of the forces along {kind} is not known: there was no exploration after "
+            "the last training"
         )
     return [f"{sentence}; the goal is {goal:g} meV/Å."]
 
@@ -191,9 +192,15 @@ def of_nuclei(study: StudySettings, kinds: Collection[str]) -> list[str]:
         return []
     sentence = (
         f"Predicted spectra are those of ring polymers of {beads} beads: bands of high wavenumber "
-        "are a hundred cm⁻¹ too wide and some 25 too high, and beads go where exploration, which "
-        "is classical, did not."
+        "are a hundred cm⁻¹ too wide and some 25 too high"
     )
+    if study.sampler.ring_beads:
+        sentence += "."
+    else:
+        sentence += (
+            ", and beads go where exploration, which was classical, did not: "
+            "sampler.nuclei=ring_polymer task=active_learning lets the study learn that."
+        )
     if "reference" in kinds:
         sentence += (
             " The engine's own MD is classical: what the two differ by is not an error of the "

@@ -36,8 +36,8 @@ def plan(study: StudySettings, molecules: Sequence[Atoms], directory: Path) -> l
         ("labels, afterwards", f"at most {more} ({later})"),
         (
             "temperatures",
-            f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored, spectra at "
-            f"{study.temperature:g} K",
+            f"{', '.join(f'{one:g}' for one in study.sampler.temperatures)} K explored"
+            f"{study.sampler.in_rings}, spectra at {study.temperature:g} K",
         ),
     ]
     for name, path in study.spectrum.experiments(

@@ -98,12 +98,13 @@ def work(study: StudySettings, molecules: Sequence[Atoms]) -> list[Work]:
     first = sum(s.initial.count(count) for count in modes)
     walkers = len(s.sampler.temperatures) * s.sampler.replicas
     later = s.selector.count(len(molecules), walkers * len(molecules))
+    beads = s.sampler.ring_beads
     again, updates = s.learning.iterations - 1, s.training.potential.updates
     trained = f"{s.committee.size} × {updates:,} updates" + (
         " at most" if s.training.potential.schedule == "doubling" else ""
     )
     explored, hessians = (
-        f"{len(molecules) * walkers} × {s.sampler.steps:,} steps",
+        f"{len(molecules) * walkers} × {s.sampler.steps:,} steps" + _of_beads(beads),
         sum(2 * count for count in modes),
     )
 
@@ -143,7 +144,7 @@ def work(study: StudySettings, molecules: Sequence[Atoms]) -> list[Work]:
             explored,
             "md",
             names["md"],
-            _each(sizes, walkers * s.sampler.steps),
+            _each(sizes, walkers * s.sampler.steps * (beads or 1)),
             min(move, walkers * len(sizes)),
             again=again,
         ),
@@ -215,6 +216,10 @@ def _pretraining(study: StudySettings, what: str, workers: int, atoms: float) ->
     return [Work("pretraining", amount, "training", what, {atoms: updates}, share)]
 
 
+def _of_beads(beads: int | None) -> str:
+    return f" of {beads} beads" if beads else ""
+
+
 def _each(sizes: Sequence[int], units: float) -> dict[float, float]:
     """Return so many units for each molecule, by size."""
     return {float(size): units * sizes.count(size) for size in dict.fromkeys(sizes)}
@@ -241,7 +246,7 @@ def _md(
     amount = (
         f"{len(molecules) * md.replicas} × {md.length:g} ps, {steps * len(molecules):,} steps"
         + (" or more" if md.until else "")
-        + (f" of {beads} beads" if beads else "")
+        + _of_beads(beads)
     )
     return Work(
         stage,

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from palirs import keys
 from palirs.learning.completed import MEASURED
+from palirs.learning.quality.convergence import BEADS
 from palirs.learning.quality.errors import above
 from palirs.learning.quality.modes import WAVENUMBER
 from palirs.production.trajectories import broken
@@ -94,6 +95,11 @@ def learning_curves(results: StudyResults) -> Section:
             f" Iteration {' and '.join(confirmed)} trained nothing: its structures are frames of "
             "MD by the committee before it, labelled to measure what was expected."
         )
+    rings = [number for number, metrics in enumerate(results.history) if BEADS in metrics]
+    if rings or results.explored != "MD":
+        first = min(rings, default=len(results.history))
+        classical = f"; before iteration {first} it was classical" if first > 1 else ""
+        note += f" Errors along MD are those on single beads of {results.explored}{classical}."
     return Section("Learning curves", drawn, rows, note=note)
 
 

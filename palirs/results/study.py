@@ -51,6 +51,8 @@ class StudyResults:
         Of the harmonic frequencies [cm⁻¹] and of the forces [meV/Å], if there is one.
     conformers : str or None
         How conformers are weighted, if trajectories start from them: ``boltzmann`` or ``md``.
+    explored : str
+        The MD of the exploration in words, along which errors of the forces are expected.
     """
 
     directory: Path
@@ -66,6 +68,7 @@ class StudyResults:
     goals: tuple[float, float | None]
     rearranged: dict[str, str] = field(default_factory=dict)
     conformers: str | None = None
+    explored: str = "MD"
 
     @cached_property
     def expected(self) -> list[float]:

@@ -11,10 +11,14 @@ from palirs.settings.study import StudySettings
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a setting means for an existing study, and its value where it did not exist yet."""
+    """What a setting means for an existing study, and its value where it did not exist yet.
+
+    ``order``: what a setting of named values may be, the least first.
+    """
 
     meaning: InStudy
     before: Any = None
+    order: tuple[str, ...] = ()
 
     @property
     def of_identity(self) -> bool:
@@ -25,14 +29,15 @@ class Declaration:
 @cache
 def declaration(key: str) -> Declaration:
     """Return the declaration of a setting by its key; keys below a declared one inherit it."""
-    recipe, meaning, before = StudySettings, InStudy.IDENTITY, None
+    recipe, meaning, before, order = StudySettings, InStudy.IDENTITY, None, ()
     for name in key.split("."):
         annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
         for mark in _parts(annotation):
             meaning = mark if isinstance(mark, InStudy) else meaning
             before = mark.value if isinstance(mark, Before) else before
+        order = tuple(part for part in _parts(annotation) if isinstance(part, str))
         recipe = next(filter(is_recipe, _parts(annotation)), None)
-    return Declaration(meaning, before)
+    return Declaration(meaning, before, order)
 
 
 def values_before(group: str) -> dict[str, Any]:

@@ -1,11 +1,20 @@
 """How trajectories are run: exploration by the committee, production and the engine's own MD."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from palirs.recipes import Count, Femtoseconds, Friction, InStudy, Kelvin, Picoseconds, recipe
+from palirs.recipes import (
+    Before,
+    Count,
+    Femtoseconds,
+    Friction,
+    InStudy,
+    Kelvin,
+    Picoseconds,
+    recipe,
+)
 
 
 @recipe
@@ -18,6 +27,13 @@ class Sampler:
         One group of trajectories per temperature [K].
     replicas : int
         Trajectories per molecule and temperature.
+    nuclei : {"classical", "ring_polymer"}
+        ``ring_polymer``: trajectories are those of ring polymers, as in production with
+        ``spectrum.nuclei``, at ``beads`` times the cost; frames are single beads, and the error of
+        the forces that decides is that along this MD. A study that was explored classically may go
+        on so.
+    beads : int
+        Of each ring polymer; 16 reach nearly as far as those of a finer production.
     length : float
         Of each trajectory per iteration [ps].
     timestep : float
@@ -39,6 +55,10 @@ class Sampler:
         700.0,
     )
     replicas: Annotated[Count, InStudy.GROWS] = 1
+    nuclei: Annotated[Literal["classical", "ring_polymer"], InStudy.GROWS, Before("classical")] = (
+        "classical"
+    )
+    beads: Annotated[int, Field(ge=1, le=1024), InStudy.GROWS, Before(16)] = 16
     length: Picoseconds = 5.0
     timestep: Annotated[float, Field(gt=0, le=5, description="fs")] = 0.5
     friction: Friction = 0.98
@@ -49,6 +69,21 @@ class Sampler:
     def __post_init__(self):
         check_different("temperatures", self.temperatures, "replicas")
         check_interval("interval", self.interval, self.timestep, self.length)
+
+    @property
+    def ring_beads(self) -> int | None:
+        """Beads of each ring polymer; ``None`` with classical nuclei."""
+        return self.beads if self.nuclei == "ring_polymer" else None
+
+    @property
+    def in_rings(self) -> str:
+        """What descriptions of an exploration by ring polymers say; empty without them."""
+        return f", by ring polymers of {self.ring_beads} beads" if self.ring_beads else ""
+
+    @property
+    def kind_of_md(self) -> str:
+        """What its MD is called where errors along it are given."""
+        return kind_of_md(self.ring_beads)
 
     @property
     def steps(self) -> int:
@@ -92,6 +127,11 @@ class MD:
                 f"longest = {self.longest:g} ps: it should not be less than length, "
                 f"{self.length:g} ps"
             )
+
+
+def kind_of_md(beads: float | None) -> str:
+    """Return what MD is called along which errors are given: by ring polymers of so many beads."""
+    return "MD" if beads is None else f"ring-polymer MD of {beads:.0f} beads"
 
 
 def check_different(key: str, temperatures: Sequence[float], more: str) -> None:

@@ -93,7 +93,16 @@ def check_pretraining(engine: Engine, pretraining: Pretraining, training: Traini
 
 
 def check_exploration(sampler: Sampler, selector: Selector, learning: Learning) -> None:
-    """Raise :class:`ValueError` for trajectories too short for a frame of them to be chosen."""
+    """Raise :class:`ValueError` for trajectories too short for a frame of them to be chosen.
+
+    And for ring polymers in a study that never explores.
+    """
+    if sampler.nuclei == "ring_polymer" and learning.iterations == 1:
+        raise ValueError(
+            "sampler.nuclei = ring_polymer, learning.iterations = 1: nothing is explored, so the "
+            "beads of ring polymers would teach nothing; give at least 2, or "
+            "sampler.nuclei=classical"
+        )
     last = sampler.steps // sampler.stride * sampler.stride * sampler.timestep
     if selector.separation > last and learning.iterations > 1:
         raise ValueError(

@@ -129,8 +129,11 @@ def _grows(key: str, then: Any, now: Any) -> bool:
     """Tell whether a setting only got more of what it had."""
     if key.startswith(MOLECULE):
         return then is None
-    if declaration(key).meaning is not InStudy.GROWS or then is None or now is None:
+    declared = declaration(key)
+    if declared.meaning is not InStudy.GROWS or then is None or now is None:
         return False
+    if isinstance(then, str):
+        return then in declared.order[: declared.order.index(now)]
     return set(then) < set(now) if isinstance(then, list) else then < now
 
 

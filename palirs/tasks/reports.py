@@ -85,6 +85,7 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
         dipole=load_dipole_model(dipoles) if all(file.exists() for file in dipoles) else None,
         goals=(settings.learning.harmonic_mae, settings.learning.forces_mae),
         conformers=settings.spectrum.conformers,
+        explored=settings.sampler.kind_of_md,
     )
 
 

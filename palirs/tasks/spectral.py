@@ -116,6 +116,7 @@ def produce(session: Session, md: Production, references: Sequence[Harmonic]) ->
     else:
         _warn_of_temperature(session, md.temperature)
         _warn_of_beads(md, references)
+        _warn_of_exploration(session, md)
     stage = "reference_md" if by_engine else "production"
     with session.journal.stage(stage) as done:
         done["steps"] = md.steps_left(starting) * (md.beads or 1)
@@ -202,6 +203,17 @@ def _warn_of_beads(md: Production, references: Sequence[Harmonic]) -> None:
             100 * share,
             fastest,
             md.temperature,
+        )
+
+
+def _warn_of_exploration(session: Session, md: Production) -> None:
+    """Warn where ring polymers go beyond a classical exploration."""
+    s = session.settings
+    if md.beads and s.sampler.ring_beads is None and s.learning.iterations > 1:
+        log.warning(
+            "exploration was classical and beads go beyond it, where the committee may not know "
+            "the forces; sampler.nuclei=ring_polymer task=active_learning lets the study learn "
+            "them first"
         )
 
 

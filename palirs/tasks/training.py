@@ -11,7 +11,7 @@ from palirs.learning import loop, pretraining
 from palirs.learning.completed import MEASURED, complete_iterations, last_iteration
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.modes import learnt_derivatives
-from palirs.learning.quality.convergence import EXPECTED
+from palirs.learning.quality.convergence import BEADS, EXPECTED
 from palirs.learning.quality.errors import dipole_errors, errors_of_md
 from palirs.learning.quality.frequencies import compare_intensities, intensities_in_words
 from palirs.learning.quality.modes import intensity_errors
@@ -21,6 +21,7 @@ from palirs.mace.training.committees import starting_point, train_dipoles
 from palirs.molecules import read_frames
 from palirs.recipes import PalirsError
 from palirs.settings import Learning
+from palirs.settings.md import kind_of_md
 from palirs.study.references import cheap_labeller, cheap_vibrations, label_counters
 from palirs.study.session import Session
 from palirs.vibrations import Harmonic
@@ -161,17 +162,20 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         if stage in stages:
             session.tracker.metrics({f"time.{stage}_s": stages[stage]["seconds"]})
     metrics, harmonic = state.metrics, state.harmonic
+    kind = kind_of_md(metrics.get(BEADS))
     if state.stalled:
         return  # what is missing is said at the end
     if MEASURED in metrics and state.forces_converged:
         log.info(
-            "measured along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            "measured along %s: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            kind,
             metrics[MEASURED],
         )
         return
     if state.forces_converged:
         log.info(
-            "expected along MD: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            "expected along %s: forces MAE %.1f meV/Å, below learning.forces_mae; no more labels",
+            kind,
             metrics[EXPECTED],
         )
         return
@@ -188,7 +192,7 @@ def _log_iteration(session: Session, state: LearningState) -> None:
         f" ({held_out:.2f} in the modes held out)" if held_out is not None else "",
         f", intensities of strong modes off by {harmonic.intensity:.0%}" if compared else "",
         metrics["forces.mae_meV_per_A"],
-        f" ({md:.1f} on frames of MD)" if np.isfinite(md) else "",
+        f" ({md:.1f} on frames of {kind})" if np.isfinite(md) else "",
         metrics["energy.mae_meV"],
     )
 

@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from palirs import keys
 from palirs.learning.acquisition import choose, walkers_for_tests
-from palirs.learning.exploration import Trajectory, Walker
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.selection import Distant, Selector
 
 STEP = 5.0

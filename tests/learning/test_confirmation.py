@@ -16,7 +16,7 @@ from palirs.learning.confirmation import Confirmation, below_goal, confirm
 from palirs.learning.loop import _wanted
 from palirs.learning.quality.learning_curve import LearningCurve
 from palirs.learning.state import LearningState
-from palirs.settings import Learning
+from palirs.settings import Learning, Sampler
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def measured(monkeypatch, dataset, drawn, **goals):
     monkeypatch.setattr(confirmation, "load_committee", lambda path: None)
     monkeypatch.setattr(confirmation, "last_iteration", lambda path: None)
     monkeypatch.setattr(confirmation, "force_error", lambda c, frames: (float(len(frames)), 0.1))
-    setup = SimpleNamespace(learning=Learning(**goals), directory=None, paid=20)
+    setup = SimpleNamespace(learning=Learning(**goals), sampler=Sampler(), directory=None, paid=20)
     labeller = Labeller()
     state = LearningState(1, dataset, [])
     return confirm({"a", "b"}, drawn, setup, state, labeller), labeller.paid

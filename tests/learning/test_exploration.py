@@ -6,8 +6,9 @@ import torch
 
 from palirs import keys
 from palirs.executors import SerialExecutor
-from palirs.learning.exploration import explore, new_walkers
+from palirs.learning.exploration import explore
 from palirs.learning.frames import in_shares
+from palirs.learning.walkers import new_walkers
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.settings import Evaluation

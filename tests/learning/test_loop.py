@@ -13,11 +13,11 @@ from palirs.dynamics import average
 from palirs.geometry.distinct import distances
 from palirs.learning import loop
 from palirs.learning.acquisition import choose, expected_errors
-from palirs.learning.exploration import Trajectory, Walker
 from palirs.learning.frames import Sampling
 from palirs.learning.loop import split_dataset
 from palirs.learning.quality.convergence import HarmonicErrors
 from palirs.learning.state import LearningSetup, LearningState
+from palirs.learning.walkers import Trajectory, Walker
 from palirs.mace.settings import Training
 from palirs.recipes import PalirsError
 from palirs.selection import Distant, MostUncertain, RandomFrames, Selector

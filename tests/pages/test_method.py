@@ -4,12 +4,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from palirs.engines import PySCF, TBLite
 from palirs.pages.method import CITED, method
-from palirs.pages.report import of_nuclei
-from palirs.settings import MD
+from palirs.pages.report import _of_forces, of_nuclei
+from palirs.settings import MD, Sampler
 from tests.cli.composed import built
 
 
@@ -100,6 +101,7 @@ def test_the_engine_is_cited(engine, wanted):
         ["spectrum.method=schnetpack", "spectrum.dipole_interval=0.5"],
         ["spectrum.conformers=md"],
         ["spectrum.nuclei=ring_polymer"],
+        ["sampler.nuclei=ring_polymer"],
         ["training.potential.start=previous", "learning.intensities=0.1", "committee.size=2"],
         [
             "engine=ase",
@@ -122,6 +124,27 @@ def test_what_ring_polymers_leave_open_is_a_caveat():
     assert "32 beads" in sentence and "own MD is classical" in sentence
     assert "own MD" not in of_nuclei(made, {"predicted"})[0]
     assert of_nuclei(made, {"reference"}) == of_nuclei(study(), {"predicted"}) == []
+    assert "sampler.nuclei=ring_polymer task=active_learning" in sentence
+    explored = study("spectrum.nuclei=ring_polymer", "sampler.nuclei=ring_polymer")
+    assert "exploration" not in of_nuclei(explored, {"predicted"})[0]
+
+
+def test_the_method_says_which_md_explored():
+    classical, rings = (
+        words(study(*overrides), ("methanol",))[0]
+        for overrides in ((), ("sampler.nuclei=ring_polymer", "sampler.beads=8"))
+    )
+    assert "ring-polymer MD" not in classical and "6 frames of MD that" in classical
+    assert "6 frames of ring-polymer MD of 8 beads that" in rings
+    assert "of which single beads are structures" in rings and "BAOAB" not in rings
+
+
+def test_errors_along_md_say_along_which():
+    rings = Sampler(nuclei="ring_polymer").kind_of_md
+    for measured, expected in ((12.0, 3.0), (None, 12.0), (None, np.nan)):
+        (sentence,) = _of_forces(measured, expected, 10.0, rings)
+        assert "along ring-polymer MD of 16 beads" in sentence
+        assert "along MD" in _of_forces(measured, expected, 10.0, Sampler().kind_of_md)[0]
 
 
 def test_nothing_is_said_of_spectra_that_are_not_there():

@@ -193,6 +193,21 @@ def test_every_bead_of_a_ring_polymer_is_paid_for():
     assert found[1]["production"].amount.endswith("steps of 16 beads")
 
 
+def test_every_bead_that_explores_is_paid_for(tmp_path):
+    plain, rings = built(), built("sampler.nuclei=ring_polymer", "sampler.beads=8")
+    found = [
+        {part.stage: part for part in work(made, made.checked_molecules())}
+        for made in (plain, rings)
+    ]
+    for stage, factor in (("exploration", 8), ("production", 1), ("more labels", 1)):
+        before, after = (sum(parts[stage].units.values()) for parts in found)
+        assert after == factor * before, stage
+    assert found[1]["exploration"].amount.endswith("steps of 8 beads")
+    assert "beads" not in found[0]["exploration"].amount
+    said = "\n".join(plan(rings, rings.checked_molecules(), tmp_path))
+    assert "700 K explored, by ring polymers of 8 beads, spectra at 300 K" in said
+
+
 def test_a_member_is_trained_by_one_worker_at_a_time(monkeypatch):
     monkeypatch.setattr("palirs.planning.work.workers", lambda recipe: 16)
     made = built("molecules=methanol", "pretraining=gfn1")

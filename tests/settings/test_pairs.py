@@ -358,6 +358,14 @@ def test_a_trajectory_that_goes_on_can_give_a_frame():
     pairs.check_exploration(sampler, Selector(separation=50.0), Learning(iterations=1))
 
 
+def test_ring_polymers_explore_only_where_there_is_an_exploration():
+    rings = Sampler(nuclei="ring_polymer")
+    with pytest.raises(ValueError, match=r"learning.iterations = 1: nothing is explored"):
+        pairs.check_exploration(rings, Selector(), Learning(iterations=1))
+    pairs.check_exploration(rings, Selector(), Learning(iterations=2))
+    pairs.check_exploration(Sampler(), Selector(), Learning(iterations=1))
+
+
 @pytest.mark.parametrize(
     ("names", "initial", "fields", "says"),
     [

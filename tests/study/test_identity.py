@@ -172,6 +172,22 @@ def test_a_study_grows_and_says_when(study):
         check_identity(study, settings("H2O", "CH4"), True, True, 5)
 
 
+def test_a_classical_exploration_goes_on_with_ring_polymers_and_not_back(study):
+    """Also where the study was made before there were any."""
+    rings = {"temperatures": [300.0, 500.0], "replicas": 2, "nuclei": "ring_polymer", "beads": 16}
+    check_identity(study, settings("H2O", "CH4", sampler=rings), True, True, 2)
+    assert growth(study) == ["sampler.nuclei=ring_polymer after 2 iterations"]
+    more, fewer, back = (
+        {**rings, **c} for c in ({"beads": 32}, {"beads": 8}, {"nuclei": "classical"})
+    )
+    for changed, told in ((fewer, "beads: 16 -> 8"), (back, "ring_polymer -> classical")):
+        with pytest.raises(PalirsError, match=told):
+            check_identity(study, settings("H2O", "CH4", sampler=changed), True, True, 2)
+    with pytest.raises(PalirsError, match=r"does not have sampler.beads=32"):
+        check_identity(study, settings("H2O", "CH4", sampler=more), False, True, 2)
+    check_identity(study, settings("H2O", "CH4", sampler=more), True, True, 3)
+
+
 def test_only_tasks_that_learn_let_it_grow(study):
     more = settings("H2O", "CH4", "NH3")
     with pytest.raises(PalirsError, match=r"does not have NH3.*task=active_learning"):
@@ -183,6 +199,7 @@ def test_only_tasks_that_learn_let_it_grow(study):
 def test_settings_that_did_not_exist_have_the_value_that_amounts_to_them_at_any_depth():
     assert values_before("learning") == {"split": "frames", "patience": None, "confirm": 0}
     assert values_before("initial") == {"conformers": 0}
+    assert values_before("sampler") == {"nuclei": "classical", "beads": 16}
     training = {"potential": {"derivatives": 0.0}, "dipole": {"derivatives": 0.0}}
     assert values_before("training") == training
     early = {"training": {"derivatives": 0.0}, "distribution": "classical"}

@@ -10,6 +10,8 @@ from palirs.learning.quality.modes import WAVENUMBER as HELD_OUT_WAVENUMBER
 from palirs.settings import Learning
 
 EXPECTED = "exploration.force_error_meV_per_A"
+BEADS = "exploration.beads"
+"""Metric of iterations whose errors along MD are those along ring-polymer MD of so many beads."""
 FREQUENCY, FAILED = "harmonic.mae_cm1", "harmonic.failed"
 INTENSITY, STRONG_INTENSITY = "harmonic.intensity_mae_km_per_mol", "harmonic.intensity_relative"
 ANHARMONIC = "anharmonic.spread_cm1"

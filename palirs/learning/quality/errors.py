@@ -21,8 +21,8 @@ class Parity:
     reference, predicted : numpy.ndarray
         Shape ``[n]``.
     molecule, origin, group : numpy.ndarray
-        Shape ``[n]``, names: molecule, origin of its frame (``thermal``, ``exploration_500K``), and
-        group of correlated frames.
+        Shape ``[n]``, names: molecule, origin of its frame (``thermal``, ``exploration_500K``, of
+        ring polymers ``md_300K_16beads``), and group of correlated frames.
     """
 
     reference: np.ndarray
@@ -158,8 +158,11 @@ def dipole_spread(model: DipoleModel, frames: Sequence[Atoms]) -> float:
 
 def _origin(atoms: Atoms) -> str:
     kelvin = atoms.info.get(keys.TEMPERATURE)
-    return str(atoms.info.get(keys.ORIGIN, "unknown")) + (
-        f"_{float(kelvin):g}K" if kelvin is not None else ""
+    beads = atoms.info.get(keys.BEADS)
+    return (
+        str(atoms.info.get(keys.ORIGIN, "unknown"))
+        + (f"_{float(kelvin):g}K" if kelvin is not None else "")
+        + (f"_{beads}beads" if beads is not None else "")
     )
 
 
