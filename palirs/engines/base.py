@@ -41,6 +41,10 @@ class EngineFailure(Exception):
         return self.reason
 
 
+def _digest(identity: dict) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Properties:
     """Energy, forces and dipole of one structure.
@@ -101,8 +105,16 @@ class Engine(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short digest of :attr:`identity`; labels of different fingerprints are kept apart."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        """Short digest of :attr:`identity`."""
+        return _digest(self.identity)
+
+    def identity_for(self, atoms: Atoms) -> dict:
+        """Return the identity without settings that change nothing for such a molecule."""
+        return self.identity
+
+    def fingerprint_for(self, atoms: Atoms) -> str:
+        """Return a digest of :meth:`identity_for`; labels that differ in it are kept apart."""
+        return _digest(self.identity_for(atoms))
 
     def prepare(self) -> None:
         """Raise :class:`PalirsError` for problems that show before the first calculation."""
