@@ -71,8 +71,7 @@ class Engine(ABC):
 
     gives_dipole: ClassVar[bool] = True
     takes_electrons: ClassVar[bool] = False
-    """Whether charge and multiplicity may be others than those of a neutral closed shell; the
-    engine's dipole is about the origin then."""
+    """Whether charge and multiplicity may be others than those of a neutral closed shell."""
 
     @property
     @abstractmethod
@@ -186,12 +185,16 @@ class Engine(ABC):
         except Exception as error:  # libraries raise errors of any kind
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
         if electrons.charge and properties.dipole is not None:
-            centre = atoms.positions.mean(axis=0)
-            properties = replace(properties, dipole=properties.dipole - electrons.charge * centre)
+            away = atoms.positions.mean(axis=0) - self.origin(work)
+            properties = replace(properties, dipole=properties.dipole - electrons.charge * away)
         values = [value for value in vars(properties).values() if value is not None]
         if not all(np.isfinite(value).all() for value in values):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
+
+    def origin(self, atoms: Atoms) -> np.ndarray:
+        """Return what the calculator's dipole of an ion is about [Å]: the origin of coordinates."""
+        return np.zeros(3)
 
     def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
         """Tell the calculator charge and multiplicity of the next frame, if ``info`` does not."""
