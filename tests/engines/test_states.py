@@ -179,7 +179,7 @@ def test_states_are_told_apart_in_labels_and_their_absence_is_as_before():
 
 
 class AboutItsCentre(Calculation):
-    """Gives the dipole of an ion as ORCA does, about the centre of mass."""
+    """Gives the dipole of an ion about the centre of mass, or that of the nuclear charges."""
 
     def calculate(self, atoms=None, *arguments, **options):
         super().calculate(atoms, *arguments, **options)
