@@ -442,6 +442,23 @@ def test_charge_and_multiplicity_as_settings():
         Molecules(names=("OH",), charges={"OD": -1}).load()
 
 
+@pytest.mark.parametrize("setting", ["smiles", "names"])
+def test_a_smiles_states_its_charge(setting):
+    """As the shipped structure too, and zero as any other; its multiplicity where it says one."""
+
+    def load(text, **states):
+        return Molecules(**{setting: (text,)}, **states).load()[0]  # pyright: ignore[reportArgumentType]
+
+    for text, name in (("[NH3+]C", "CH6N+-BAVYZA"), ("C=O", "formaldehyde"), ("CCC#C", None)):
+        name = name or load(text).info["molecule"]
+        with pytest.raises(PalirsError, match=r"states charge .*charges says -1; write the SMILES"):
+            load(text, charges={name: -1}, multiplicities={name: 2})
+    assert "charge" not in load("C=O").info
+    assert Electrons.of(load("C=O", charges={"formaldehyde": 0})) == Electrons()
+    name = load("CC=O").info["molecule"]
+    assert Electrons.of(load("CC=O", multiplicities={name: 3})) == Electrons(0, 3)
+
+
 def test_the_less_strange_formula_of_a_radical_ion_is_taken():
     """Benzene's anion has the bonds of benzene, not three pairs of charges."""
     (atoms,) = Molecules(names=("C6H6",)).load()

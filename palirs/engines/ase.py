@@ -1,13 +1,12 @@
 """Any ASE calculator as a reference engine: ``engine=ase engine.calculator._target_=…``."""
 
-import hashlib
 import inspect
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -18,11 +17,14 @@ from pydantic import Field
 
 from palirs import units
 from palirs.engines.base import EngineFailure, Properties, version_of
-from palirs.engines.directories import DirectoryEngine, digest
-from palirs.recipes import PalirsError, recipe
+from palirs.engines.constructors import NOT_IN_FINGERPRINT, plain, takes
+from palirs.engines.directories import DirectoryEngine
+from palirs.engines.states import CalculatorOfStates, arguments, check_places, check_taken
+from palirs.geometry.electrons import Electrons
+from palirs.recipes import Before, PalirsError, recipe
 
-NOT_IN_FINGERPRINT = {"command", "directory", "label", "device", "workdir", "binary"}
-"""Arguments that do not change results and are not part of the fingerprint."""
+packages_of = cache(packages_distributions)
+"""Distributions of each importable package; it takes a second to find them."""
 
 
 @recipe
@@ -50,6 +52,14 @@ class ASE(DirectoryEngine):
     own_directory : bool
         Give each calculation its own directory, by the ``directory`` argument of the calculator,
         for calculators that write files.
+    states : dict
+        Where the calculator takes ``charge`` [e], ``multiplicity`` (2S + 1) or the number of
+        ``unpaired`` electrons: an argument of the class (``charge``), a value in one of them
+        (``dft.mult``), or a key of ``atoms.info`` (``info.spin``). All molecules are told then, and
+        ions and radicals are taken; without it neutral closed shells only.
+    dipole_origin : {"coordinates", "centre_of_mass", "nuclear_charge"}
+        What the calculator's dipole of an ion is about: the origin of the coordinates, the centre
+        of mass (without isotopes), or the centre of the nuclear charges.
     """
 
     calculator_of: Any = None
@@ -59,6 +69,10 @@ class ASE(DirectoryEngine):
     title: str | None = None
     version: str | None = None
     own_directory: bool = False
+    states: dict[str, str] = Field(default_factory=dict)
+    dipole_origin: Annotated[
+        Literal["coordinates", "centre_of_mass", "nuclear_charge"], Before("coordinates")
+    ] = "coordinates"
 
     def __post_init__(self):
         if not callable(self.calculator_of):
@@ -87,6 +101,8 @@ class ASE(DirectoryEngine):
             if symbol not in atomic_numbers:
                 raise PalirsError(f"engine.elements: {symbol!r} is no element")
         self._check_arguments()
+        function, keywords = self._parts()
+        check_places(self.states, keywords, lambda name: takes(function, name))
         listed = getattr(self._parts()[0], "implemented_properties", None)
         if listed is not BaseCalculator.implemented_properties:  # ASE's own, which some add to
             self._check_given(listed)
@@ -115,7 +131,7 @@ class ASE(DirectoryEngine):
                     "calculation a directory of its own; leave it out, and say by "
                     "engine.directory where those are made"
                 )
-            if not _takes(function, "directory"):
+            if not takes(function, "directory"):
                 problem = f"{function.__qualname__} has no argument directory"
                 raise PalirsError(f"engine.own_directory = true: {problem}; give false")
             return
@@ -136,7 +152,7 @@ class ASE(DirectoryEngine):
         """Check the names of the arguments, if the class lists them."""
         function, keywords = self._parts()
         for key in keywords:
-            if not _takes(function, key):
+            if not takes(function, key):
                 raise PalirsError(
                     f"engine.calculator.{key}: {function.__qualname__} has no such argument; "
                     f"it has {', '.join(inspect.signature(function).parameters)}"
@@ -146,7 +162,9 @@ class ASE(DirectoryEngine):
         """Make the calculator once, to find missing arguments, files and libraries early."""
         try:
             with tempfile.TemporaryDirectory() as directory:
-                calculator = self.calculator_in(Path(directory))
+                calculator = self._made(Path(directory), Electrons())
+                if arguments(self.states, {}, Electrons()):
+                    self._made(Path(directory), Electrons(1, 2))  # it may refuse their names
         except Exception as error:  # classes raise errors of any kind
             raise PalirsError(
                 f"engine.calculator: {self._parts()[0].__qualname__} cannot be made with these "
@@ -163,6 +181,25 @@ class ASE(DirectoryEngine):
         return "dipole" in self.properties
 
     @property
+    def takes_electrons(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the calculator was told how it takes charge or multiplicity."""
+        return bool(self.states)
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise :class:`PalirsError` for an element or a state that is not covered."""
+        check_taken(self.states, self._parts()[0].__qualname__, atoms)
+        super().check(atoms)
+
+    def origin(self, atoms: Atoms) -> np.ndarray:
+        """Return what the calculator's dipole is about [Å]."""
+        match self.dipole_origin:
+            case "centre_of_mass":
+                return atoms.get_center_of_mass()
+            case "nuclear_charge":
+                return atoms.numbers @ atoms.positions / atoms.numbers.sum()
+        return super().origin(atoms)
+
+    @property
     def name(self) -> str:
         """The title, or the name of the class."""
         return self.title or self._parts()[0].__qualname__
@@ -172,19 +209,20 @@ class ASE(DirectoryEngine):
         """Class, arguments (files by content), units and versions."""
         function, keywords = self._parts()
         package = function.__module__.partition(".")[0]
-        return {
+        states: dict = {"states": dict(sorted(self.states.items()))} if self.states else {}
+        if self.dipole_origin != "coordinates":
+            states["dipole_origin"] = self.dipole_origin
+        return states | {
             "calculator": f"{function.__module__}.{function.__qualname__}",
             "properties": sorted(self.properties),
-            "positional": [_plain(value) for value in getattr(self.calculator_of, "args", ())],
+            "positional": [plain(value) for value in getattr(self.calculator_of, "args", ())],
             "arguments": {
-                key: _plain(value)
+                key: plain(value)
                 for key, value in sorted(keywords.items())
                 if key not in NOT_IN_FINGERPRINT
             },
             "units": dict(sorted(self.units.items())),
-            "package": {
-                name: version_of(name) for name in packages_distributions().get(package, [])
-            },
+            "package": {name: version_of(name) for name in packages_of().get(package, [])},
             "version": self.version,
         }
 
@@ -197,17 +235,24 @@ class ASE(DirectoryEngine):
 
     def calculator_in(self, directory: Path) -> Calculator:
         """Make the calculator, in ``directory`` if it writes files."""
-        if self.own_directory:
-            return self.calculator_of(directory=str(directory))
-        return self.calculator_of()
+        if self.states:
+            return CalculatorOfStates(self.states, partial(self._made, directory))
+        return self._made(directory)
+
+    def _made(self, directory: Path, electrons: Electrons | None = None) -> Calculator:
+        """Make the calculator, of a charge and multiplicity if it is to be told them."""
+        place = {"directory": str(directory)} if self.own_directory else {}
+        if electrons is None:
+            return self.calculator_of(**place)
+        return self.calculator_of(**place, **arguments(self.states, self._parts()[1], electrons))
 
     def calculator(self) -> Calculator:
         """Make the calculator."""
-        return super().calculator() if self.own_directory else self.calculator_of()
+        return super().calculator() if self.own_directory else self.calculator_in(Path())
 
     def start(self) -> Calculator | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a calculator for many frames, unless each has a directory of its own."""
-        return None if self.own_directory else self.calculator_of()
+        return None if self.own_directory else self.calculator()
 
     def run(self, calculator: Calculator | None, atoms: Atoms) -> Properties:
         """Calculate one frame."""
@@ -252,6 +297,8 @@ def from_ase(
     own_directory: bool = False,
     directory: str | None = None,
     keep: bool = False,
+    states: Mapping[str, str | None] | None = None,
+    dipole_origin: Literal["coordinates", "centre_of_mass", "nuclear_charge"] = "coordinates",
 ) -> ASE:
     """Make an :class:`ASE` engine from the keys of the configuration."""
     return ASE(
@@ -264,55 +311,6 @@ def from_ase(
         title=name,
         version=version,
         own_directory=own_directory,
+        states={key: place for key, place in (states or {}).items() if place is not None},
+        dipole_origin=dipole_origin,
     )
-
-
-def _takes(function: Callable, argument: str) -> bool:
-    """Tell whether a function takes an argument, or does not list its arguments."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return True
-    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values that identify an argument, by content of files and fields of objects."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str | Path):
-        return _content(Path(value)) or str(value)
-    if isinstance(value, np.ndarray):
-        return [
-            str(value.dtype),
-            list(value.shape),
-            hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16],
-        ]
-    if callable(value):
-        name = getattr(value, "__qualname__", type(value).__qualname__)
-        return f"{getattr(value, '__module__', '')}.{name}"
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    fields = {
-        key: item
-        for key, item in getattr(value, "__dict__", {}).items()
-        if key not in NOT_IN_FINGERPRINT and "command" not in key
-    }
-    return {
-        "class": type(value).__qualname__,
-        **{key: _plain(item) for key, item in fields.items()},
-    }
-
-
-def _content(path: Path) -> str | None:
-    """Return a digest of a file or of the files of a directory; ``None`` if there is none."""
-    try:
-        if path.is_file():
-            return digest([path], names=False)
-        if path.is_dir() and str(path) not in ("", "."):
-            return digest(file for file in sorted(path.iterdir()) if file.is_file())
-    except (OSError, ValueError):  # such as a text that is too long for a path
-        return None
-    return None

@@ -41,6 +41,10 @@ class EngineFailure(Exception):
         return self.reason
 
 
+def _digest(identity: dict) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Properties:
     """Energy, forces and dipole of one structure.
@@ -67,8 +71,7 @@ class Engine(ABC):
 
     gives_dipole: ClassVar[bool] = True
     takes_electrons: ClassVar[bool] = False
-    """Whether charge and multiplicity may be others than those of a neutral closed shell; the
-    engine's dipole is about the origin then."""
+    """Whether charge and multiplicity may be others than those of a neutral closed shell."""
 
     @property
     @abstractmethod
@@ -101,8 +104,16 @@ class Engine(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short digest of :attr:`identity`; labels of different fingerprints are kept apart."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        """Short digest of :attr:`identity`."""
+        return _digest(self.identity)
+
+    def identity_for(self, atoms: Atoms) -> dict:
+        """Return the identity without settings that change nothing for such a molecule."""
+        return self.identity
+
+    def fingerprint_for(self, atoms: Atoms) -> str:
+        """Return a digest of :meth:`identity_for`; labels that differ in it are kept apart."""
+        return _digest(self.identity_for(atoms))
 
     def prepare(self) -> None:
         """Raise :class:`PalirsError` for problems that show before the first calculation."""
@@ -174,12 +185,16 @@ class Engine(ABC):
         except Exception as error:  # libraries raise errors of any kind
             raise EngineFailure(f"{type(error).__name__}: {error}") from error
         if electrons.charge and properties.dipole is not None:
-            centre = atoms.positions.mean(axis=0)
-            properties = replace(properties, dipole=properties.dipole - electrons.charge * centre)
+            away = atoms.positions.mean(axis=0) - self.origin(work)
+            properties = replace(properties, dipole=properties.dipole - electrons.charge * away)
         values = [value for value in vars(properties).values() if value is not None]
         if not all(np.isfinite(value).all() for value in values):
             raise EngineFailure("energy, forces or dipole are not finite numbers")
         return properties
+
+    def origin(self, atoms: Atoms) -> np.ndarray:
+        """Return what the calculator's dipole of an ion is about [Å]: the origin of coordinates."""
+        return np.zeros(3)
 
     def set_electrons(self, calculator: Calculator, electrons: Electrons) -> None:
         """Tell the calculator charge and multiplicity of the next frame, if ``info`` does not."""

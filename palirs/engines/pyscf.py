@@ -16,14 +16,15 @@ from palirs.engines.dft import basis_sets, functionals
 from palirs.engines.dft.dispersion import check_name, check_pair, in_name
 from palirs.engines.dft.scf import PySCFCalculator
 from palirs.engines.papers import PAPERS
-from palirs.recipes import Count, PalirsError, recipe
+from palirs.geometry.electrons import Electrons
+from palirs.recipes import Before, Count, PalirsError, recipe
 
 log = logging.getLogger(__name__)
 
 
 @recipe
 class PySCF(Engine):
-    """Kohn-Sham or Hartree-Fock with analytic gradients; unrestricted for open shells.
+    """Kohn-Sham or Hartree-Fock with analytic gradients.
 
     Parameters
     ----------
@@ -42,6 +43,11 @@ class PySCF(Engine):
         eV/Å at level 3, and 1e-4 at level 4, which takes twice as long.
     dispersion : {"d3bj", "d3zero", "d4"} or None
         Grimme's correction with the parameters of the functional, by simple-dftd3 and dftd4.
+    open_shell : {"unrestricted", "restricted"}
+        Orbitals of radicals and other open shells: each spin its own (UKS, UHF), which is usual for
+        their frequencies, and ⟨S²⟩ is checked; or shared (ROKS, ROHF), a pure spin without spin
+        polarisation, for where the unrestricted solution is contaminated. Closed shells are the
+        same, and their labels are.
     convergence : float
         Energy change at convergence [Hartree]; 1e-10 leaves an error of 1e-6 eV/Å in the forces.
     max_cycles : int
@@ -64,6 +70,9 @@ class PySCF(Engine):
     auxiliary_basis: str | None = None
     grid: Annotated[int, Field(ge=0, le=9)] = 3
     dispersion: Literal["d3bj", "d3zero", "d4"] | None = None
+    open_shell: Annotated[Literal["unrestricted", "restricted"], Before("unrestricted")] = (
+        "unrestricted"
+    )
     convergence: Annotated[float, Field(gt=0, le=1e-5)] = 1e-10
     max_cycles: Count = 60
     guess: Literal["previous", "minao", "atom", "huckel"] = "previous"
@@ -134,7 +143,16 @@ class PySCF(Engine):
                 "dispersion": self.dispersion,
                 "pyscf-dispersion": version_of("pyscf-dispersion"),
             }
+        if self.open_shell != "unrestricted":
+            settings["open_shell"] = self.open_shell
         return settings
+
+    def identity_for(self, atoms: Atoms) -> dict:
+        """Return the identity; of a closed shell without what is for open ones."""
+        identity = dict(self.identity)
+        if not Electrons.of(atoms).unpaired:
+            identity.pop("open_shell", None)
+        return identity
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -190,10 +190,14 @@ def import_labels(
 ) -> int:
     """Put labels into the store as those of an engine; return how many were new."""
     before = len(store)
-    identity = {**engine.identity, "imported": True}
     store.write(
         [
-            Record(label_key(engine, atoms), atoms, identity, properties)
+            Record(
+                label_key(engine, atoms),
+                atoms,
+                {**engine.identity_for(atoms), "imported": True},
+                properties,
+            )
             for atoms, properties in labels
         ]
     )

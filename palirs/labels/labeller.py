@@ -220,7 +220,9 @@ class _Round:
 
     def _arrive(self, key: str, result: Properties | EngineFailure) -> None:
         attempts = _count(result, self.store.attempts(key) + 1, self.labeller.attempts)
-        self.arrived.append(Record(key, self.missing[key], self.engine.identity, result, attempts))
+        atoms = self.missing[key]
+        identity = self.engine.identity_for(atoms)
+        self.arrived.append(Record(key, atoms, identity, result, attempts))
         if isinstance(result, Properties):
             self.computed += 1
             self.labeller.computed += 1
@@ -315,7 +317,8 @@ def _calculate(
         result: Properties | EngineFailure = engine.run(_calculators[engine.fingerprint], atoms)
     except EngineFailure as failure:
         result = failure
-    append(prefix, Record(key, atoms, engine.identity, result, _count(result, attempt, limit)))
+    attempts = _count(result, attempt, limit)
+    append(prefix, Record(key, atoms, engine.identity_for(atoms), result, attempts))
     return result
 
 

@@ -23,7 +23,7 @@ def structure_key(atoms: Atoms) -> str:
 
 def label_key(engine: Engine, atoms: Atoms) -> str:
     """Return the key of a structure calculated with an engine."""
-    return f"{engine.fingerprint}-{structure_key(atoms)}"
+    return f"{engine.fingerprint_for(atoms)}-{structure_key(atoms)}"
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ class LabelStore:
     def put(self, engine: Engine, atoms: Atoms, label: Properties | EngineFailure) -> None:
         """Write one label or failure, durable when this returns."""
         key = label_key(engine, atoms)
-        self.write([Record(key, on_grid(atoms), engine.identity, label, self.attempts(key) + 1)])
+        identity, attempts = engine.identity_for(atoms), self.attempts(key) + 1
+        self.write([Record(key, on_grid(atoms), identity, label, attempts)])
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in one transaction; a key that has a label by now keeps it.
@@ -194,7 +195,7 @@ class LabelStore:
 
     def select(self, engine: Engine | None = None) -> Iterator[tuple[Atoms, Properties, str]]:
         """Yield structure, label and engine fingerprint of every label, oldest first."""
-        for row in self._database.select(**({"engine": engine.fingerprint} if engine else {})):
+        for row in self._rows_of(engine):
             if "label_key" in row and "failure" not in row:
                 info = {name: row[name] for name in (keys.MOLECULE, keys.ORIGIN) if name in row}
                 if TOTAL_CHARGE in row:
@@ -205,6 +206,21 @@ class LabelStore:
                     Properties(row.energy, row.forces, dipole),
                     row.engine,
                 )
+
+    def _rows_of(self, engine: Engine | None) -> Iterator[AtomsRow]:
+        """Yield the rows of an engine, or all, oldest first."""
+        if engine is None:
+            yield from self._database.select()
+            return
+        one, other = engine.fingerprint, engine.fingerprint_for(Atoms())  # with and without states
+        if one == other:
+            yield from self._database.select(engine=one)
+            return
+        rows = [*self._database.select(engine=one), *self._database.select(engine=other)]
+        for row in sorted(rows, key=lambda row: row.id):
+            state = Electrons(row.get(TOTAL_CHARGE, 0), row.get(keys.MULTIPLICITY, 1))
+            if row.engine == engine.fingerprint_for(Atoms(row.numbers, info=state.info)):
+                yield row
 
     def _write(self, records: Sequence[Record]) -> None:
         """Write records in one transaction, or none of them."""

@@ -26,8 +26,9 @@ from palirs.mace.backend import (
     remove_pt_head,
 )
 from palirs.mace.models.dipole import DipoleNetwork, DipoleShape
-from palirs.mace.models.files import read, save
+from palirs.mace.models.files import header, read, save
 from palirs.mace.models.graphs import graph
+from palirs.mace.models.learnt import ELECTRONS, EXPORTED, stated_by
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
 from palirs.mace.pickles import PICKLE, load_pickle
@@ -54,6 +55,8 @@ class ExportedDipole(nn.Module):
 def export_mace(model: str | Path, path: str | Path) -> None:
     """Write a palirs model file as MACE's ``.model``.
 
+    The charges and multiplicities that it has learnt go with it, see :func:`import_mace`.
+
     Parameters
     ----------
     model : path
@@ -64,6 +67,8 @@ def export_mace(model: str | Path, path: str | Path) -> None:
     shape, module = read(Path(model))
     module.requires_grad_(False)
     whole = ExportedDipole(shape, module) if isinstance(shape, DipoleShape) else module
+    if learnt := header(Path(model)).get(ELECTRONS):
+        setattr(whole, EXPORTED, learnt)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -93,7 +98,8 @@ def one_head(path: Path, module: Any, head: str | None) -> Any:
 def import_mace(path: str | Path, model: str | Path, head: str | None = None) -> Shape:
     """Write MACE's ``.model`` as a palirs model file.
 
-    This runs code from the file: import only what you would execute.
+    This runs code from the file: import only what you would execute. What palirs exported says
+    which charges and multiplicities it has learnt, and so does the file that is written.
 
     Parameters
     ----------
@@ -116,12 +122,13 @@ def import_mace(path: str | Path, model: str | Path, head: str | None = None) ->
     Path(model).parent.mkdir(parents=True, exist_ok=True)
     log.warning(PICKLE, path)
     try:
-        module = one_head(path, load_pickle(path), head)
+        loaded = load_pickle(path)
+        learnt, module = stated_by(loaded), one_head(path, loaded, head)
     except RuntimeError as error:
         raise PalirsError(f"{path}: MACE cannot take one head of it: {error}") from error
     if isinstance(module, ExportedDipole):
         shape: Shape = DipoleShape.from_dict(module.described)
-        save(Path(model), shape, module.network)
+        save(Path(model), shape, module.network, learnt)
         return shape
     try:
         shape, weights = _described(path, module)
@@ -133,7 +140,7 @@ def import_mace(path: str | Path, model: str | Path, head: str | None = None) ->
     if differing:
         raise PalirsError(f"{path}: parts that palirs does not build: {', '.join(differing[:6])}")
     _compare(path, module, fresh)
-    save(Path(model), shape, fresh)
+    save(Path(model), shape, fresh, learnt)
     return shape
 
 

@@ -45,8 +45,16 @@ def groups() -> dict[str, list[str]]:
 def written(smiles: str, conformers: int = 1) -> list[Atoms]:
     """Return conformers of a SMILES.
 
-    The first is the shipped structure if there is one and the SMILES has no name of its own.
+    The first is the shipped structure if there is one and the SMILES has no name of its own. Each
+    states its charge, also where that is zero: a SMILES says it.
     """
+    molecules = _written(smiles, conformers)
+    for atoms in molecules:
+        atoms.info.setdefault(keys.CHARGE, 0)
+    return molecules
+
+
+def _written(smiles: str, conformers: int) -> list[Atoms]:
     from palirs.geometry import smiles as chemistry  # imports RDKit
 
     canonical = chemistry.canonical(smiles)

@@ -48,9 +48,10 @@ class Molecules:
     complexes : bool
         Allow frames of several molecules that are not bonded to each other.
     charges, multiplicities : dict
-        Charge [e] and 2S + 1 of molecules, by name: ``{OH: -1}`` makes ASE's OH hydroxide. A SMILES
-        or file that states another one is refused. Without a multiplicity an even number of
-        electrons is a singlet.
+        Charge [e] and 2S + 1 of molecules, by name: ``{OH: -1}`` makes ASE's OH hydroxide. A file
+        that states another one is refused, and so is a SMILES, which always states its charge; a
+        SMILES without unpaired electrons may get a multiplicity (``O=O``: 3). Without a
+        multiplicity an even number of electrons is a singlet.
     """
 
     names: tuple[str, ...] = Field(default=())
@@ -138,9 +139,13 @@ def set_state(atoms: Atoms, charge: int | None, multiplicity: int | None, shippe
         (keys.CHARGE, keys.MULTIPLICITY), (charge, multiplicity), own, strict=True
     ):
         if value is not None and there not in (None, value):
+            setting = "charges" if key == keys.CHARGE else "multiplicities"
+            advice = "leave one of them out"
+            if shipped and key == keys.CHARGE:
+                advice = "write the SMILES of that ion, or give its geometry by molecules.files"
             raise PalirsError(
-                f"molecules: {name} states {key} {there} itself, and molecules.charges or "
-                f"molecules.multiplicities say {value}; leave one of them out"
+                f"molecules: {name} states {key} {there} itself, and molecules.{setting} says "
+                f"{value}; {advice}"
             )
         if value is not None:
             atoms.info[key] = value

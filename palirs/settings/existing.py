@@ -31,7 +31,7 @@ def declaration(key: str) -> Declaration:
     """Return the declaration of a setting by its key; keys below a declared one inherit it."""
     recipe, meaning, before, order = StudySettings, InStudy.IDENTITY, None, ()
     for name in key.split("."):
-        annotation = get_type_hints(recipe, include_extras=True).get(name) if recipe else None
+        annotation = next(_annotations(recipe, name), None)
         for mark in _parts(annotation):
             meaning = mark if isinstance(mark, InStudy) else meaning
             before = mark.value if isinstance(mark, Before) else before
@@ -61,6 +61,16 @@ def kept_groups() -> list[str]:
     """Return the settings that a run on an existing study takes from the run before it."""
     names = get_type_hints(StudySettings)
     return [name for name in names if declaration(name).meaning is not InStudy.EACH_RUN]
+
+
+def _annotations(recipe: Any, name: str) -> Iterator[Any]:
+    """Yield the annotations of a field of a recipe, or of those of its kind that have it."""
+    if recipe:
+        hints = get_type_hints(recipe, include_extras=True)
+        if name in hints:
+            yield hints[name]
+        for special in recipe.__subclasses__():
+            yield from _annotations(special, name)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from mace.calculators import MACECalculator
 from mace.modules import (
     AtomicDipolesMACE,
@@ -25,7 +26,8 @@ from palirs.mace import export_mace, import_mace, load
 from palirs.mace.backend import building, o3
 from palirs.mace.compiled import Kernel
 from palirs.mace.models.dipole import DipoleShape
-from palirs.mace.models.files import save
+from palirs.mace.models.files import header, save
+from palirs.mace.models.learnt import check_start, stated, stated_by
 from palirs.mace.models.potential import PotentialShape
 from palirs.recipes import PalirsError
 
@@ -63,7 +65,7 @@ def by_mace(model, kind, frames, tmp_path):
 
 def test_an_exported_potential_is_the_same_in_maces_calculator(small, frames, tmp_path):
     shape = PotentialShape.of(frames, small)
-    save(tmp_path / "a.safetensors", shape, shape.build())
+    save(tmp_path / "a.safetensors", shape, shape.build(), stated(frames))
     export_mace(tmp_path / "a.safetensors", tmp_path / "out" / "a.model")
     ours = load(tmp_path / "a.safetensors").evaluate(frames[18:22])
     for number, (energy, forces) in enumerate(
@@ -77,7 +79,7 @@ def test_an_exported_dipole_model_is_the_same_in_maces_calculator_and_comes_back
     small, frames, tmp_path
 ):
     shape = DipoleShape.of(frames, small)
-    save(tmp_path / "d.safetensors", shape, shape.build())
+    save(tmp_path / "d.safetensors", shape, shape.build(), stated(frames))
     export_mace(tmp_path / "d.safetensors", tmp_path / "d.model")
     ours = load(tmp_path / "d.safetensors").evaluate(frames[18:22])[0]
     np.testing.assert_allclose(
@@ -130,6 +132,23 @@ def test_an_imported_potential_is_what_it_was_and_runs_as_compiled_code(changes,
         work.calc = calculator
         assert found.energy[0, number] == pytest.approx(work.get_potential_energy(), abs=1e-8)
         np.testing.assert_allclose(found.forces[number][0], work.get_forces(), atol=1e-8)
+
+
+def test_an_exported_model_says_what_it_has_learnt_when_it_comes_back(small, frames, tmp_path):
+    shape = PotentialShape.of(frames, small)
+    ion, radical = (
+        Atoms("OH", info={"charge": charge, "multiplicity": multiplicity})
+        for charge, multiplicity in ((-1, 1), (0, 2))
+    )
+    save(tmp_path / "a.safetensors", shape, shape.build(), stated([radical, ion]))
+    export_mace(tmp_path / "a.safetensors", tmp_path / "a.model")
+    import_mace(tmp_path / "a.model", tmp_path / "back.safetensors")
+    about = header(tmp_path / "back.safetensors")
+    assert about["electrons"] == [[-1, 1], [0, 2]]
+    assert check_start("x", about, [radical, ion])
+    with pytest.raises(PalirsError, match=r"x: its model has learnt molecules that are"):
+        check_start("x", about, [Atoms("OH2")])
+    assert not check_start("x", stated_by(shape.build()), [ion]), "others do not say it"
 
 
 class Bomb:

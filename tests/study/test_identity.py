@@ -96,6 +96,19 @@ def test_a_configuration_from_before_a_setting_existed_is_the_same_study(study):
     check_identity(study, old, False, False, 1)
 
 
+@pytest.mark.parametrize("group", ["engine", "pretraining"])
+def test_settings_of_some_engines_only_have_a_value_before_they_existed(group, tmp_path):
+    def now(**more):
+        inner = {"basis": "def2-svpd", **more}
+        return settings("H2O", **{group: inner if group == "engine" else {"engine": inner}})
+
+    check_identity(tmp_path, now(), True, True, 0)
+    check_identity(tmp_path, now(open_shell="unrestricted"), False, True, 1)
+    check_identity(tmp_path, now(), False, True, 1)
+    with pytest.raises(PalirsError, match=r"engine\.open_shell: unrestricted -> restricted"):
+        check_identity(tmp_path, now(open_shell="restricted"), True, True, 1)
+
+
 @pytest.mark.parametrize("key", ["engine.file", "pretraining.engine.file"])
 def test_a_model_file_of_other_content_is_another_study(key, tmp_path):
     file = tmp_path / "a.model"

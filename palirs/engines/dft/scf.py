@@ -1,6 +1,8 @@
 """Self-consistent fields by PySCF, with other solvers where one does not converge."""
 
 import logging
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +27,9 @@ CONTAMINATION = 0.3
 """Largest excess of ⟨S²⟩ of an open shell: that of a doublet with a tenth of a quartet in it."""
 DESCENTS = 3
 """Most restarts of an open shell from a solution that is no minimum."""
+SAME_ENERGY, OTHER_DENSITY = 1e-6, 1e-2
+"""Largest difference of the energies [Hartree], and smallest of the density matrices, of solutions
+that are one but for a turn of its unpaired electrons, which the grid does not let be quite free."""
 
 
 class PySCFCalculator(Calculator):
@@ -71,12 +76,15 @@ class PySCFCalculator(Calculator):
     def _solve(self):
         """Return a converged mean field; of an open shell, one that is a minimum and a pure spin.
 
-        A start from free atoms has high symmetry and may lead to a saddle point.
+        A start from free atoms has high symmetry and may lead to a saddle point. The hole of a
+        linear Π state (OH, NO) may turn about the axis: by a functional that is downhill or uphill
+        by the noise of the grid, and restarts lead from one minimum to another as good.
         """
         assert self.atoms is not None
         method, electrons = self._converged(), Electrons.of(self.atoms)
         if not electrons.unpaired:
             return method
+        solutions = [method]
         for _ in range(DESCENTS):
             analysis: Any = method.stability
             orbitals, _, stable, _ = analysis(return_status=True)
@@ -91,6 +99,11 @@ class PySCFCalculator(Calculator):
                 method = self._second_order(method)
             if not method.converged:
                 break
+            solutions.append(method)
+        if len(solutions) > DESCENTS and _turned(solutions[1:]):
+            method = min(solutions[1:], key=lambda solution: solution.e_tot)
+            _check_spin(method, electrons)
+            return method
         raise EngineFailure(
             f"no stable solution of {self.atoms.symbols} ({electrons}) after {DESCENTS} restarts",
             final=True,
@@ -152,11 +165,13 @@ class PySCFCalculator(Calculator):
             verbose=0,
             max_memory=engine.memory * 1000,
         )
+        letter = "R"
+        if electrons.unpaired:
+            letter = "RO" if engine.open_shell == "restricted" else "U"
         if engine.functional.lower() == "hf":
-            method = scf.UHF(molecule) if electrons.unpaired else scf.RHF(molecule)
+            method = getattr(scf, f"{letter}HF")(molecule)
         else:
-            kind = dft.UKS if electrons.unpaired else dft.RKS
-            method = kind(molecule, xc=engine.functional)
+            method = getattr(dft, f"{letter}KS")(molecule, xc=engine.functional)
             method.grids.level = engine.grid
         if engine.density_fitting:
             method = method.density_fit(auxbasis=engine.auxiliary_basis)
@@ -221,6 +236,14 @@ def gap(method) -> float:
     return float(min(gaps, default=np.inf))
 
 
+def _turned(solutions: Sequence) -> bool:
+    """Tell whether solutions have one energy, and each another density than the one before."""
+    energies = [solution.e_tot for solution in solutions]
+    densities = [_host(solution.make_rdm1()) for solution in solutions]
+    moved = [abs(after - before).max() for before, after in pairwise(densities)]
+    return max(energies) - min(energies) < SAME_ENERGY and min(moved) > OTHER_DENSITY
+
+
 def _check_spin(method, electrons: Electrons) -> None:
     """Raise :class:`EngineFailure` if higher multiplicities are mixed in."""
     spin = electrons.unpaired / 2
@@ -229,7 +252,7 @@ def _check_spin(method, electrons: Electrons) -> None:
         raise EngineFailure(
             f"⟨S²⟩ is {square:.2f} instead of {spin * (spin + 1):.2f}: the unrestricted "
             f"solution is no pure {electrons}; functionals "
-            "with less exact exchange mix less",
+            "with less exact exchange mix less, and engine.open_shell=restricted does not mix",
             final=True,
         )
 

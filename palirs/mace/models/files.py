@@ -6,18 +6,17 @@ Reading one runs no code.
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from ase import Atoms
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel, DipoleNetwork, DipoleShape
-from palirs.mace.models.learnt import ELECTRONS, stated
+from palirs.mace.models.learnt import ELECTRONS
 from palirs.mace.models.potential import PotentialShape
 from palirs.mace.models.shape import Shape
 from palirs.recipes import PalirsError
@@ -26,17 +25,29 @@ FORMAT = "palirs-1"
 _SHAPES: dict[str, type[Shape]] = {"potential": PotentialShape, "dipole": DipoleShape}
 
 
-def save(path: Path, shape: Shape, module: torch.nn.Module, learnt: Sequence[Atoms] = ()) -> None:
+def save(
+    path: Path, shape: Shape, module: torch.nn.Module, learnt: Mapping[str, Any] | None = None
+) -> None:
     """Write a module atomically: the file is complete or absent.
 
-    Charge and multiplicity of the frames that it has ``learnt``, if given, are in the header.
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    shape : Shape
+        What describes the module.
+    module : torch.nn.Module
+        Its weights are written.
+    learnt : mapping, optional
+        What :func:`~palirs.mace.models.learnt.stated` says of the frames that it has learnt, for
+        the header.
     """
     weights = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in module.state_dict().items()
     }
     part = path.with_name(path.name + ".part")
-    about = shape.as_dict() | (stated(learnt) if learnt else {})
+    about = shape.as_dict() | dict(learnt or {})
     # one key, so that equal models are equal files
     save_file(weights, part, metadata={FORMAT: json.dumps(about)})
     with part.open("rb") as file:

@@ -15,12 +15,26 @@ from palirs.recipes import PalirsError
 
 ELECTRONS = "electrons"
 """Key of the header: pairs of charge [e] and 2S + 1."""
+EXPORTED = "palirs_electrons"
+"""Attribute of a model in MACE's own files: the same pairs. MACE does not read it."""
 
 
 def stated(learnt: Iterable[Atoms]) -> dict[str, list[tuple[int, int]]]:
     """Return what the header of a model says that has learnt these frames."""
     states = map(Electrons.of, learnt)
     return {ELECTRONS: sorted({(each.charge, each.multiplicity) for each in states})}
+
+
+def stated_by(module: object) -> dict[str, list[tuple[int, int]]]:
+    """Return what the header of a model says that was imported; nothing, if the model says nothing.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        From a ``.model`` file.
+    """
+    pairs = getattr(module, EXPORTED, None)
+    return {} if not pairs else {ELECTRONS: sorted((int(one), int(two)) for one, two in pairs)}
 
 
 def check_start(where: str, about: Mapping[str, Any], molecules: Sequence[Atoms]) -> bool:

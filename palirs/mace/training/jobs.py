@@ -16,7 +16,7 @@ from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleShape
 from palirs.mace.models.files import header, read, save
 from palirs.mace.models.graphs import species
-from palirs.mace.models.learnt import check_start
+from palirs.mace.models.learnt import check_start, stated
 from palirs.mace.models.potential import PotentialShape, given_energies, least_norm
 from palirs.mace.models.shape import Shape
 from palirs.mace.settings import Architecture, Training
@@ -89,7 +89,7 @@ def train(job: Job, until: float = 1.0) -> bool:
         )
         if history is None:
             return False
-        save(job.path, shape, model, [*job.train, *job.valid])
+        save(job.path, shape, model, stated([*job.train, *job.valid]))
     log.with_suffix(".resume").unlink(missing_ok=True)
     return True
 
