@@ -60,6 +60,14 @@ def test_a_record_broadened_as_candidates_are_has_similarity_one(candidates):
     assert one.similarity == pytest.approx(1, abs=2e-3)
 
 
+def test_a_record_of_sharp_lines_is_compared_at_the_resolution_of_the_candidates(candidates):
+    sharp = stick_spectrum(*map(np.array, MOLECULES["acetone"]), 20000.0)
+    grid = np.arange(550.0, 3970.0, 0.5)
+    record = Spectrum(grid, sharp.scaled(0.97).on(grid), measured=True)
+    found = matches(record, candidates, MATCHING)
+    assert found[0].name == "acetone" and found[0].similarity > 0.98
+
+
 def test_without_a_factor_a_shifted_record_is_less_similar(candidates):
     record = record_of(candidates["acetone"], 0.95)
     fixed = matches(record, candidates, replace(MATCHING, scale=(1.0, 1.0)))
@@ -132,7 +140,7 @@ def test_a_flat_record_fits_none(candidates, kind):
     }[kind]
     found = matches(replace(record, intensity=values), candidates, MATCHING)
     assert all(match.similarity < 0.5 for match in found)
-    (text,) = verdict.in_words(found, LEAST)
+    text, *_ = verdict.in_words(found, LEAST)
     assert text.startswith("None of the 3 candidates fits")
     assert verdict.heading(found, "unknown", LEAST) == "Record “unknown”: no candidate fits"
 

@@ -150,10 +150,8 @@ class Match:
     @property
     def at_bound(self) -> bool:
         """Whether the best factor is the smallest or the largest that was allowed."""
-        low, high = self.bounds
-        return low < high and (
-            self.scale < low + FACTOR_STEP / 2 or self.scale > high - FACTOR_STEP / 2
-        )
+        edges = [abs(self.scale - bound) < FACTOR_STEP / 2 for bound in self.bounds]
+        return self.bounds[0] < self.bounds[1] and self.similarity > 0 and any(edges)
 
     def ahead(self, other: "Match") -> tuple[float, float, float]:
         """Return by how much it is more similar than another, with 5th and 95th percentile.

@@ -31,27 +31,29 @@ def in_words(matches: Sequence[Match], least: float) -> list[str]:
         return ["There is no candidate with a spectrum."]
     first, others = matches[0], alike(matches)
     among = f"{len(matches)} candidates" if len(matches) > 1 else "one candidate"
+    bound = (
+        f"Its factor of the wavenumbers, {first.scale:.3f}, is a bound of task.scale: another one "
+        "may be better still, which speaks against this molecule or for wider bounds."
+    )
+    bounds = [bound] if first.at_bound else []
     if not fits(first, least):
         return [
             f"None of the {among} fits: the most similar, {first.name}, has {_number(first)}, and "
-            f"a candidate that fits at least {least:.2f} ({MEASURED_ON})."
+            f"one that fits has at least {least:.2f} ({MEASURED_ON})."
             if len(matches) > 1
             else f"The one candidate, {first.name}, does not fit: {_number(first)}, and one that "
-            f"fits has at least {least:.2f} ({MEASURED_ON})."
+            f"fits has at least {least:.2f} ({MEASURED_ON}).",
+            *bounds,
         ]
     sentences = [
         f"{first.name} is the most similar of {among}: {_number(first)}, wavenumbers times "
-        f"{first.scale:.3f} ({first.scale_interval[0]:.3f} to {first.scale_interval[1]:.3f})."
+        f"{first.scale:.3f} ({first.scale_interval[0]:.3f} to {first.scale_interval[1]:.3f}).",
+        *bounds,
     ]
     if first.interval[0] < least:
         sentences.append(
             f"Whether it fits is not sure: its interval reaches below {least:.2f}, the least "
             f"similarity of a candidate that fits ({MEASURED_ON})."
-        )
-    if first.at_bound:
-        sentences.append(
-            f"Its factor of the wavenumbers, {first.scale:.3f}, is a bound of task.scale: another "
-            "one may be better still, which speaks against this molecule or for wider bounds."
         )
     for other in others:
         difference, low, high = first.ahead(other)
