@@ -178,9 +178,19 @@ def _short_form(text: str, task: str, arguments: Arguments) -> str:
         is_option = set(value.split(",")) <= options or is_whole(value, "{}")
         return text if is_option else f"molecules.names={_names(value, arguments.swept)}"
     taken = _arguments_of(task)
+    if is_group(key) and value in _options(key):
+        return text  # experiment=tiny is a preset, experiment=unknown.jdx what task=identify reads
     if key in taken or (below and isinstance(taken.get(first), dict)):
         return f"task.{text}"
     return text
+
+
+def _options(group: str) -> set[str]:
+    """Return the options of a group."""
+    return {
+        str(file.relative_to(CONF / group).with_suffix(""))
+        for file in CONF.glob(f"{group}/**/*.yaml")
+    }
 
 
 @cache

@@ -164,7 +164,7 @@ def usual_name(names: Sequence[Any], smiles: Sequence[Any], files: Sequence[Any]
 
 def check_files(task: Mapping[str, Any]) -> None:
     """See that the file a task reads is there."""
-    for key in ("frames", "file", "structures"):
+    for key in ("frames", "file", "structures", "experiment"):
         path = task.get(key)
         if not isinstance(path, str | None):
             continue

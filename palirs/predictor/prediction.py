@@ -129,10 +129,10 @@ def predict(
         range, or MD that falls apart.
     """
     predictor = model if isinstance(model, Predictor) else open_predictor(model)
-    md, settings = _settings(predictor, length, replicas)
+    md, settings = settings_of(predictor, length, replicas)
     if not (np.isfinite(temperature) and 0 < temperature <= 5000):
         raise PalirsError(f"temperature = {temperature:g} K: it should be above 0 and at most 5000")
-    start = _molecule(molecule, predictor)
+    start = start_geometry(molecule, predictor)
     committee = load_committee(predictor.directory)
     with (
         Serial(threads=threads or cores()).open() as executor,
@@ -163,7 +163,7 @@ def predict(
     return _prediction(predictor, production, vibrations, run, expected)
 
 
-def _settings(predictor: Predictor, length: float, replicas: int) -> tuple[MD, Spectroscopy]:
+def settings_of(predictor: Predictor, length: float, replicas: int) -> tuple[MD, Spectroscopy]:
     """Return the settings of the study, with as much MD as is asked for."""
     names = {one.name for one in fields(Spectroscopy)} - set(STUDY_ONLY)
     kept = {key: value for key, value in predictor.about["spectrum"].items() if key in names}
@@ -172,7 +172,8 @@ def _settings(predictor: Predictor, length: float, replicas: int) -> tuple[MD, S
         return md, Spectroscopy(production=md, reference=None, **kept)
 
 
-def _molecule(molecule: str | Atoms, predictor: Predictor) -> Atoms:
+def start_geometry(molecule: str | Atoms, predictor: Predictor) -> Atoms:
+    """Return a molecule with a name, checked for what the models know."""
     if isinstance(molecule, Atoms):
         start = molecule.copy()
         start.info.setdefault(keys.MOLECULE, str(start.symbols))

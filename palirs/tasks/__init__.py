@@ -21,6 +21,7 @@ _MODULES = {
     "export_trajectories": "exports",
     "fetch": "labels",
     "harmonic": "stages",
+    "identify": "prediction",
     "import_labels": "labels",
     "import_model": "models",
     "label": "labels",

@@ -1,14 +1,18 @@
-"""Tasks that publish the predictor of a study, and predict spectra with one."""
+"""Tasks that publish the predictor of a study, predict spectra with one, and identify by them."""
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from palirs import keys
+from palirs.engines import EngineFailure
 from palirs.learning.completed import MEASURED, last_iteration, read_metrics
 from palirs.learning.iterations import final_committee, final_dipole_files
 from palirs.learning.quality.convergence import EXPECTED
@@ -17,12 +21,21 @@ from palirs.mace.models.files import potential_files
 from palirs.predictor import Prediction, Predictor, open_predictor
 from palirs.predictor import predict as predict_spectrum
 from palirs.predictor.bundle import write_predictor
-from palirs.predictor.prediction import expected_error
+from palirs.predictor.candidates import Candidate, by_members, by_vibrations, read_candidates
+from palirs.predictor.identification import tell
+from palirs.predictor.prediction import expected_error, settings_of
 from palirs.production import folder_of
-from palirs.recipes import PalirsError
+from palirs.production.spectra import comparison_of
+from palirs.recipes import PalirsError, explained
 from palirs.report import band_tables, figures, interactive, spectral_figures
 from palirs.results.tables import write_table
+from palirs.spectra import Spectrum
 from palirs.spectra.files import write_csv
+from palirs.spectra.identification.matching import Matching
+from palirs.spectra.measured.baseline import measured
+from palirs.spectra.similarity import Comparison
+from palirs.spectra.store import SpectrumStore
+from palirs.study.references import vibrations_by
 from palirs.study.session import Session
 from palirs.study.task import task
 from palirs.vibrations import Harmonic
@@ -43,6 +56,9 @@ KEPT = (
 
 OWN = ("production", "reference", "experiment", "conformers", "nuclei", "beads")
 """Settings of spectra that are the study's alone."""
+
+MAKERS = ("md", "harmonic", "engine")
+"""What makes the spectra of candidates that are molecules."""
 
 
 def publish(session: Session, references: Sequence[Harmonic]) -> Predictor:
@@ -127,6 +143,153 @@ def predict(session: Session, model: str, length: float, replicas: int, output: 
         log.info("%s: %s.html, .png, .csv after %.0f s", prediction.name, stem, seconds)
     if failed:
         raise PalirsError("\n".join(failed))
+
+
+@task(lock=False)
+def identify(
+    session: Session,
+    experiment: str,
+    candidates: Sequence[str],
+    by: str,
+    model: str | None,
+    length: float,
+    replicas: int,
+    scale: Sequence[float],
+    broadening: float | None,
+    exponent: float,
+    least: float,
+    output: str,
+) -> None:
+    """Rank candidates by the similarity of their spectra to a measured record.
+
+    Parameters
+    ----------
+    session : Session
+        Its temperature and seed, its settings of spectra where no model has its own, its engine
+        with ``by=engine``; of its directory only the label store is written to, and only then.
+    experiment : str
+        File of the record.
+    candidates : sequence of str
+        Molecules as in ``molecules.names``, studies with spectra, files of spectra.
+    by : {"md", "harmonic", "engine"}
+        What makes the spectra of molecules.
+    model : str or None
+        As of :func:`predict`; ``None``: the study's own.
+    length, replicas
+        Of the MD, as of :func:`predict`.
+    scale, broadening, exponent
+        See :class:`palirs.spectra.identification.matching.Matching`.
+    least : float
+        Similarity below which no candidate fits.
+    output : str
+        Directory.
+    """
+    if by not in MAKERS:
+        raise PalirsError(f"task.by = {by!r}: {', '.join(MAKERS[:-1])} or {MAKERS[-1]}")
+    if not -1 <= least <= 1:
+        raise PalirsError(f"task.least = {least:g}: a similarity lies between -1 and 1")
+    predictor = _model(session, model) if by != "engine" else None
+    settings = session.settings.spectrum
+    if predictor is not None:
+        _, settings = settings_of(predictor, length, replicas)
+    comparison = replace(
+        comparison_of(settings),
+        window=session.settings.spectrum.window,
+        without_saturated=session.settings.spectrum.leave_out_saturated,
+    )
+    matching = _matching(comparison, scale, broadening, exponent)
+    record = _record(experiment, comparison.window)
+    listed, remarks = read_candidates(candidates, session.settings.temperature, matching)
+    for remark in remarks:
+        log.info("task.candidates: %s", remark)
+    names = ", ".join(one.name for one in listed if one.molecule is not None)
+    if names and predictor is None and by != "engine":
+        raise PalirsError(
+            f"task.model: {names} need a model that makes their spectra; give model=<study or "
+            "predictor>, or task.by=engine for harmonic vibrations by the engine "
+            f"({session.settings.engine.name})"
+        )
+    maker: Callable[[Candidate], Candidate] = partial(_by_engine, session, comparison)
+    if predictor is not None and by == "harmonic":
+        maker = partial(by_members, predictor=predictor, comparison=comparison)
+    elif predictor is not None:
+        md = {"length": length, "replicas": replicas}
+        maker = partial(_by_md, session, predictor, md, Path(output), comparison)
+    made = [_made(one, maker) if one.molecule is not None else one for one in listed]
+    tell(record, made, matching, least, Path(output))
+
+
+def _model(session: Session, model: str | None) -> Predictor | None:
+    """Return the predictor that is named, or that of the study if it has one."""
+    if model is not None:
+        return open_predictor(model)
+    there = (session.directory / "predictor").is_dir()
+    return open_predictor(session.directory) if there else None
+
+
+def _matching(
+    comparison: Comparison, scale: Sequence[float], broadening: float | None, exponent: float
+) -> Matching:
+    if len(scale) != 2:
+        raise PalirsError(f"task.scale = {list(scale)}: two factors, as [0.92, 1.02]")
+    with explained("task"):
+        return Matching(
+            scale=tuple(scale),  # pyright: ignore[reportArgumentType]
+            broadening=broadening,
+            exponent=exponent,
+            window=comparison.window,
+            max_lag=comparison.max_lag,
+            lag_window=comparison.lag_window,
+            friction=comparison.friction,
+            without_saturated=comparison.without_saturated,
+        )
+
+
+def _record(file: str, window: tuple[float, float]) -> Spectrum:
+    try:
+        record = measured(file, window)
+    except ValueError as error:
+        raise PalirsError(f"task.experiment: {error}") from error
+    log.info("record %s, read as %s", file, record.read_as)
+    if record.doubt:
+        log.warning("record %s: %s", file, record.doubt)
+    return record
+
+
+def _made(candidate: Candidate, maker: Callable[[Candidate], Candidate]) -> Candidate:
+    """Return a candidate with its spectrum, or the reason why there is none."""
+    started = time.monotonic()
+    try:
+        done = maker(candidate)
+    except (PalirsError, EngineFailure) as error:  # the others may do
+        done = replace(candidate, failure=str(error))
+    log.info("%s: after %.0f s", candidate.name, time.monotonic() - started)
+    return done
+
+
+def _by_md(
+    session: Session,
+    predictor: Predictor,
+    md: Mapping[str, Any],
+    output: Path,
+    comparison: Comparison,
+    candidate: Candidate,
+) -> Candidate:
+    """Predict a spectrum and keep it, so that the directory may be a candidate itself."""
+    assert candidate.molecule is not None
+    temperature, seed = session.settings.temperature, session.settings.seed
+    found = predict_spectrum(candidate.molecule, predictor, temperature, seed=seed, **md)
+    store = SpectrumStore(output, [found.name], temperature, comparison)
+    store.write(found.name, "predicted", found)
+    return replace(candidate, spectrum=found, source=f"MD by {found.label}", remarks=found.warnings)
+
+
+def _by_engine(session: Session, comparison: Comparison, candidate: Candidate) -> Candidate:
+    def vibrations(atoms: Atoms) -> Harmonic:
+        session.settings.engine.check(atoms)
+        return vibrations_by(session.labeller, [atoms])[0]
+
+    return by_vibrations(candidate, vibrations, comparison, session.settings.engine.name)
 
 
 def _write(prediction: Prediction, directory: Path) -> Path:

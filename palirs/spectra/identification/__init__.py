@@ -1,0 +1,1 @@
+"""Which of several computed spectra is that of a measured record."""
