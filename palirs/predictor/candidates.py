@@ -168,8 +168,9 @@ def _of_file(file: Path, matching: Matching) -> Candidate:
     if lines and (lines["depth"], lines["window"]) != (lag, window):
         failure = (
             f"its lines have another width than those of the others: made by {spectrum.made}, not "
-            f"{window} over {lag} fs; give spectrum.max_lag={lines['depth']} "
-            f"spectrum.lag_window={lines['window']} if all are so"
+            f"{window} over {lag} fs; if all are so give spectrum.resolution=null "
+            f"spectrum.max_lag={lines['depth']} spectrum.lag_window={lines['window']} and the "
+            "spectrum.friction of their MD"
         )
         return Candidate(name, source=str(file), failure=failure)
     return Candidate(name, spectrum=spectrum, source=str(file))
