@@ -84,7 +84,7 @@ def confirm(
     goals = setup.learning
     if not goals.confirm or not expected or goals.forces_mae is None:
         return Confirmation()
-    beads, kind = setup.sampler.ring_beads, setup.sampler.kind_of_md
+    beads = setup.sampler.ring_beads
     before = {name: tests_of_md(state.dataset, name, beads) for name in sorted(expected)}
     new = [
         frame
@@ -99,10 +99,10 @@ def confirm(
         if of_molecule := [*known, *tests_of_md(labelled, name, beads)]:
             errors[name] = force_error(committee, of_molecule)
             log.info(
-                "%s: forces along %s, measured on %d frames that were not learnt: %.1f ± %.1f "
+                "%s%s: forces along MD, measured on %d frames that were not learnt: %.1f ± %.1f "
                 "meV/Å, learning.forces_mae=%g",
                 name,
-                kind,
+                setup.sampler.in_rings,
                 len(of_molecule),
                 *errors[name],
                 goals.forces_mae,
@@ -112,7 +112,7 @@ def confirm(
                 "%s: no frame of %s is only there to test, so the expected error of its forces is "
                 "not measured; more sampler.replicas or temperatures give one",
                 name,
-                kind,
+                setup.sampler.kind_of_md,
             )
     return Confirmation(labelled, errors)
 

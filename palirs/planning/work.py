@@ -136,6 +136,7 @@ def work(study: StudySettings, molecules: Sequence[Atoms]) -> list[Work]:
 
     found = [
         *_pretraining(s, names["pretraining"], train, mean),
+        *_early_rings(s, names["md"], move, sizes),
         paid("reference vibrations", f"{hessians} displacements, relaxation", vibrations),
         paid("first labels", f"{first} samples about the optima", {mean: first}),
         taught("first training"),
@@ -214,6 +215,19 @@ def _pretraining(study: StudySettings, what: str, workers: int, atoms: float) ->
     amount = f"{early.iterations} × {study.committee.size} × {early.training.updates:,} updates"
     share = min(workers, study.committee.size)
     return [Work("pretraining", amount, "training", what, {atoms: updates}, share)]
+
+
+def _early_rings(study: StudySettings, what: str, move: int, sizes: list[int]) -> list[Work]:
+    """Return the explorations of pretraining by ring polymers; classical ones cost little."""
+    early, sampler = study.pretraining, study.sampler
+    if early.engine is None or sampler.ring_beads is None:
+        return []
+    walkers = len(early.temperatures) * sampler.replicas
+    steps, again = walkers * sampler.steps, early.iterations - 1
+    amount = f"{len(sizes) * walkers} × {sampler.steps:,} steps" + _of_beads(sampler.ring_beads)
+    units = _each(sizes, steps * sampler.ring_beads)
+    share = min(move, walkers * len(sizes))
+    return [Work("early exploration", amount, "md", what, units, share, again=again)]
 
 
 def _of_beads(beads: int | None) -> str:

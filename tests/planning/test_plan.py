@@ -204,6 +204,11 @@ def test_every_bead_that_explores_is_paid_for(tmp_path):
         assert after == factor * before, stage
     assert found[1]["exploration"].amount.endswith("steps of 8 beads")
     assert "beads" not in found[0]["exploration"].amount
+    early = built("sampler.nuclei=ring_polymer", "sampler.beads=8", "pretraining=gfn1")
+    stages = {part.stage: part for part in work(early, early.checked_molecules())}
+    walkers = len(early.pretraining.temperatures) * early.sampler.replicas
+    assert stages["early exploration"].units == {6.0: 8 * walkers * early.sampler.steps}
+    assert stages["early exploration"].again == early.pretraining.iterations - 1
     said = "\n".join(plan(rings, rings.checked_molecules(), tmp_path))
     assert "700 K explored, by ring polymers of 8 beads, spectra at 300 K" in said
 

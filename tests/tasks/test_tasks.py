@@ -2,11 +2,14 @@
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
 from palirs import tasks
+from palirs.settings import Learning, Sampler
+from palirs.tasks import spectral
 
 FILES = sorted((Path(__file__).parents[2] / "conf/task").glob("*.yaml"))
 
@@ -30,3 +33,15 @@ def test_declarations_do_not_contradict_each_other():
         assert not (task.reads_only and task.engine), "labels would be refused"
         assert task.lock or not task.grows, "a study grows in the hands of one program"
     assert {task.name for task in declared if task.grows} == {"study", "active_learning"}
+
+
+def test_production_by_ring_polymers_advises_to_explore_with_them(caplog):
+    def said(beads, **sampler):
+        caplog.clear()
+        settings = SimpleNamespace(sampler=Sampler(**sampler), learning=Learning())
+        md = SimpleNamespace(beads=beads)
+        spectral._warn_of_exploration(SimpleNamespace(settings=settings), md)
+        return caplog.text
+
+    assert "sampler.nuclei=ring_polymer task=active_learning" in said(32)
+    assert said(None) == said(32, nuclei="ring_polymer") == ""
