@@ -48,7 +48,7 @@ def studies(tmp_path):
 
 
 def run(studies, candidates, **settings):
-    session = SimpleNamespace(settings=built(), directory=studies / "study")
+    session = SimpleNamespace(settings=built("spectrum=paper"), directory=studies / "study")
     arguments = DEFAULTS | {"experiment": str(studies / "record.csv")} | settings
     identify(session, candidates=candidates, output=str(studies / "out"), **arguments)
     return read_table(studies / "out" / "identification.csv")
@@ -109,7 +109,7 @@ def test_what_a_model_does_not_know_is_left_out_by_name(studies, capsys, monkeyp
     def unknown(candidate, predictor, comparison):
         raise PalirsError(f"molecule {candidate.name!r}: the models have never seen N")
 
-    session = built()
+    session = built("spectrum=paper")
     monkeypatch.setattr(prediction, "open_predictor", lambda where: where)
     monkeypatch.setattr(prediction, "settings_of", lambda *_: (None, session.spectrum))
     monkeypatch.setattr(prediction, "by_members", unknown)
