@@ -9,6 +9,8 @@ from palirs.geometry.symmetry import TOLERANCE
 
 NATURAL = 0.01
 """Largest deviation from the mass of the element [amu] that is not an isotope."""
+DEFECT = 0.11
+"""Larger than the difference of any isotope's mass from its mass number [amu]."""
 HYDROGEN = {2: "D", 3: "T"}
 """Symbols of the isotopes of hydrogen, by mass number."""
 
@@ -23,12 +25,7 @@ def label(atoms: Atoms, masses: np.ndarray) -> str:
 
     ``d4`` are all hydrogen atoms as deuterium. ``natural`` if there is no isotope.
     """
-    symbols = {}
-    for atom in special(atoms, masses):
-        nearest, element = round(float(masses[atom])), str(atoms.symbols[atom])
-        symbols[atom] = (
-            HYDROGEN.get(nearest, f"{nearest}H") if element == "H" else f"{nearest}{element}"
-        )
+    symbols = {atom: _symbol(atoms.symbols[atom], masses[atom]) for atom in special(atoms, masses)}
     hydrogen = np.flatnonzero(atoms.numbers == 1).tolist()
     parts = [f"{symbol}{atom}" for atom, symbol in symbols.items() if symbol != "D"]
     deuterium = [atom for atom, symbol in symbols.items() if symbol == "D"]
@@ -37,6 +34,14 @@ def label(atoms: Atoms, masses: np.ndarray) -> str:
     else:
         parts += [f"D{atom}" for atom in deuterium]
     return "-".join(parts) or "natural"
+
+
+def _symbol(element: str, mass: float) -> str:
+    """Return ``13C`` or ``D``; ``13.5C`` for a mass [amu] that no isotope has."""
+    number = round(float(mass))
+    if abs(mass - number) > DEFECT:
+        return f"{mass:g}{element}"
+    return HYDROGEN.get(number, f"{number}H") if element == "H" else f"{number}{element}"
 
 
 def equivalent(atoms: Atoms, first: np.ndarray, second: np.ndarray) -> bool:
