@@ -194,11 +194,10 @@ def test_members_keep_their_spread():
 def test_modes_of_members_are_in_the_order_of_the_means():
     before = parent("water")
     first = before.force_field
-    crossed = replace(first, wavenumbers=first.wavenumbers * [1.0, 1.02, 0.98])
+    crossed = replace(first, wavenumbers=first.wavenumbers[[1, 0, 2]])
     both = replace(before, member_fields=[first, crossed.only([2, 0, 1])])
     after = isotopologue(both, first.atoms.get_masses())
-    expected = first.wavenumbers * [1.0, 1.02, 0.98]
-    np.testing.assert_allclose(after.member_fields[1].wavenumbers, expected, rtol=1e-9)
+    np.testing.assert_allclose(after.member_fields[1].wavenumbers, crossed.wavenumbers, rtol=1e-9)
 
 
 def test_a_field_without_a_mode_is_refused():

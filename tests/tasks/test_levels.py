@@ -13,7 +13,7 @@ from palirs.results.tables import read_table
 from palirs.study.isotopologues import assigned, requested
 from palirs.tasks import levels
 from palirs.vibrations import minimum
-from palirs.vibrations.anharmonic import files
+from palirs.vibrations.anharmonic import calculation, files
 from palirs.vibrations.anharmonic.levels import Resonances
 
 SETTINGS = {"step": 0.15, "extrapolate": True}
@@ -115,7 +115,16 @@ def test_isotopologues_need_no_force_and_stay_with_other_thresholds(water, tmp_p
     assert folders(tmp_path) == []
 
 
-def test_constants_of_four_modes_are_calculated_when_asked_for_and_then_kept(tmp_path, caplog):
+def test_constants_of_four_modes_are_calculated_when_asked_for_and_then_kept(
+    tmp_path, caplog, monkeypatch
+):
+    asked, original = [], calculation.anharmonic
+
+    def watched(*args, **settings):
+        asked.append(settings["complete"])
+        return original(*args, **settings)
+
+    monkeypatch.setattr(calculation, "anharmonic", watched)
     cyanide = minimum(Molecules(names=("HCN",)).load()[0], TBLite())
     own = in_study(TBLite(), tmp_path)
     masses = assigned(requested(["[2H]C#N"]), [cyanide])
@@ -131,6 +140,7 @@ def test_constants_of_four_modes_are_calculated_when_asked_for_and_then_kept(tmp
     assert own.labeller.count == paid
     assert not any("four different" in str(row.get("caveat")) for row in read_table(file))
     assert "couplings" not in caplog.text
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(
