@@ -86,6 +86,11 @@ def structures(record: str, where: str, name: str, count: int = 1) -> list[Atoms
     return frames
 
 
+def is_isotope(number: int, mass_number: int) -> bool:
+    """Tell whether RDKit knows an isotope of an element by its mass number."""
+    return Chem.GetPeriodicTable().GetMassForIsotope(number, mass_number) > 0
+
+
 def isotope_mass(number: int, mass: float) -> float:
     """Return the mass of an isotope [amu].
 

@@ -1,20 +1,28 @@
-"""Start geometries of a SMILES: conformers embedded by RDKit, ordered by force field energy."""
+"""Start geometries of a SMILES: conformers embedded by RDKit, ordered by force field energy.
+
+And which atoms of a molecule its isotopes are.
+"""
 
 import logging
+from collections.abc import Sequence
 
+import numpy as np
 from ase import Atoms
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
 from palirs import keys
+from palirs.geometry.bonds import bonded
 from palirs.geometry.electrons import Electrons
-from palirs.geometry.embedding import embedded
+from palirs.geometry.embedding import embedded, molecule_of
 from palirs.recipes import PalirsError
 
 log = logging.getLogger(__name__)
 
 LARGEST = 150
 """Most heavy atoms: to embed more takes minutes, and their MD is out of reach."""
+MATCHES = 100_000
+"""Most ways to lay a SMILES on a molecule that are looked at; propane has 144."""
 
 
 def canonical(text: str) -> str | None:
@@ -113,6 +121,46 @@ def conformers_of(molecule: Chem.Mol, label: str, what: str, name: str, count: i
     return chosen
 
 
+def isotopes_on(text: str, atoms: Atoms) -> list[dict[int, float]]:
+    """Return mass numbers of isotopes by atom, for each way to lay a SMILES on a molecule.
+
+    Bonds count, but not their orders, which a geometry does not always tell; stereochemistry that
+    the SMILES states does where RDKit finds orders that fit.
+
+    Parameters
+    ----------
+    text : str
+        A SMILES; a name may follow.
+    atoms : Atoms
+        The molecule. There is no way if it has other atoms, bonds or charge.
+    """
+    molecule = _first(text)
+    if molecule is None:
+        return []
+    molecule = Chem.AddHs(molecule)
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
+    pairs = np.argwhere(np.triu(bonded(atoms))).tolist()
+    same = sorted(numbers) == sorted(atoms.numbers.tolist()) and len(pairs) == len(bonds)
+    if not same or Chem.GetFormalCharge(molecule) != Electrons.of(atoms).charge:
+        return []
+    matches = _skeleton(atoms.numbers.tolist(), pairs).GetSubstructMatches(
+        _skeleton(numbers, bonds), uniquify=False, maxMatches=MATCHES
+    )
+    isotopes = [atom.GetIsotope() for atom in molecule.GetAtoms()]
+    ways = {
+        tuple(
+            sorted(
+                (atom, float(isotope))
+                for atom, isotope in zip(match, isotopes, strict=True)
+                if isotope
+            )
+        )
+        for match in matches
+    }
+    return _with_stereochemistry(molecule, atoms, [dict(way) for way in sorted(ways)])
+
+
 def electrons(molecule: Chem.Mol) -> Electrons:
     """Return charge and multiplicity: all electrons that RDKit calls radical ones are parallel."""
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
@@ -183,3 +231,55 @@ def _summary(energies: list[float], count: int) -> str:
     more = f" and {len(energies) - 6} more" if len(energies) > 6 else ""
     taken = "the lowest one is" if count == 1 else f"the lowest {min(count, len(energies))} are"
     return f"{taken} taken of {len(energies)} conformers, the others {above} kcal/mol above{more}"
+
+
+def _skeleton(numbers: list[int], bonds: Sequence[Sequence[int]]) -> Chem.Mol:
+    """Return a molecule of atoms and single bonds without charges or isotopes."""
+    skeleton = Chem.RWMol()
+    for number in numbers:
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        skeleton.AddAtom(atom)
+    for first, second in bonds:
+        skeleton.AddBond(int(first), int(second), Chem.BondType.SINGLE)
+    return skeleton.GetMol()
+
+
+def _with_stereochemistry(
+    molecule: Chem.Mol, atoms: Atoms, placed: list[dict[int, float]]
+) -> list[dict[int, float]]:
+    """Return those isotopes of a geometry, or its mirror image, that fit the SMILES."""
+    centres = [
+        atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in molecule.GetAtoms()
+    ]
+    bonds = [bond.GetStereo() > Chem.BondStereo.STEREOANY for bond in molecule.GetBonds()]
+    mirrored = atoms.copy()
+    mirrored.positions[:, 2] *= -1
+    if not any(centres + bonds):
+        return placed
+    try:
+        wholes = [molecule_of(each) for each in (atoms, mirrored)]
+    except ValueError:
+        return placed
+    if not wholes[0].HasSubstructMatch(_plain(molecule)):
+        return placed  # bonds are written in another way
+    return [
+        isotopes for isotopes in placed if any(_fits(molecule, whole, isotopes) for whole in wholes)
+    ]
+
+
+def _fits(molecule: Chem.Mol, whole: Chem.Mol, isotopes: dict[int, float]) -> bool:
+    candidate = Chem.Mol(whole)
+    for atom, isotope in isotopes.items():
+        candidate.GetAtomWithIdx(atom).SetIsotope(int(isotope))
+    Chem.AssignStereochemistryFrom3D(candidate)
+    return candidate.HasSubstructMatch(molecule, useChirality=True)
+
+
+def _plain(molecule: Chem.Mol) -> Chem.Mol:
+    """Return a molecule without isotopes, and without stereochemistry."""
+    plain = Chem.Mol(molecule)
+    for atom in plain.GetAtoms():
+        atom.SetIsotope(0)
+    Chem.RemoveStereochemistry(plain)
+    return plain

@@ -5,13 +5,12 @@ import os
 import unicodedata
 from typing import Annotated
 
-import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses
 from pydantic import Field
 
 from palirs import keys
 from palirs.geometry.electrons import Electrons
+from palirs.geometry.isotopes import special
 from palirs.molecules.checks import check, check_ground_state, check_whole, may_be_triplet, pieces
 from palirs.molecules.names import named, table, written
 from palirs.molecules.reading import read
@@ -19,9 +18,6 @@ from palirs.molecules.statements import remarks, stated_electrons, states_multip
 from palirs.recipes import Before, InStudy, PalirsError, recipe
 
 log = logging.getLogger(__name__)
-
-NATURAL = 0.01
-"""Largest deviation from the mass of the element [amu] that is not an isotope."""
 
 
 @recipe
@@ -214,6 +210,5 @@ def _cleaned(atoms: Atoms) -> Atoms:
 
 def _isotopes(atoms: Atoms) -> str:
     """Return atoms (from 0) with other masses than their elements, and these masses, as text."""
-    natural = atomic_masses[atoms.numbers]
-    special = np.flatnonzero(np.abs(atoms.get_masses() - natural) > NATURAL)
-    return ", ".join(f"{atoms.symbols[i]}{i} {atoms.get_masses()[i]:.3f}" for i in special)
+    masses = atoms.get_masses()
+    return ", ".join(f"{atoms.symbols[i]}{i} {masses[i]:.3f}" for i in special(atoms, masses))

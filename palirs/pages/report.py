@@ -78,7 +78,14 @@ def chapters(
                 *spectral.lengths(results),
             ],
         ),
-        Chapter("Normal modes", [*spectral.modes(results), *anharmonic.levels(results)]),
+        Chapter(
+            "Normal modes",
+            [
+                *spectral.modes(results),
+                *anharmonic.levels(results),
+                *anharmonic.isotopologues(results),
+            ],
+        ),
         Chapter(
             "Learning",
             [

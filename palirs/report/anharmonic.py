@@ -36,6 +36,52 @@ def levels(results: StudyResults) -> list[Section]:
     return sections
 
 
+def isotopologues(results: StudyResults) -> list[Section]:
+    """Return the fundamentals of each isotopologue by committee and engine beside the molecule's.
+
+    Parameters
+    ----------
+    results : StudyResults
+        Of the study; isotopologues are there if they were asked for.
+    """
+    sections = []
+    for molecule in results.references:
+        tables = {by: results.isotopologues(molecule, by) for by in SOURCES}
+        for name in dict.fromkeys(name for by in SOURCES for name in tables[by]):
+            committee, engine = (tables[by].get(name, []) for by in SOURCES)
+            others = {str(row["level"]): row for row in engine} if committee else {}
+            rows = [
+                _in_words(row, others.get(str(row["level"]))) | {f"of {molecule}": _parent(row)}
+                for row in committee or engine
+                if "motion" in row
+            ]
+            sections.append(
+                Section(
+                    f"Anharmonic levels of {name}, isotopologue of {molecule} (cm⁻¹)",
+                    rows=rows,
+                    note=_isotopologue_note("the committee" if committee else "the engine"),
+                )
+            )
+    return sections
+
+
+def _parent(row: Row) -> str:
+    """Return the mode of the molecule that a mode is like, its fundamental and how like it is."""
+    value, share = row.get("parent_cm1"), row.get("parent_share")
+    known = f" {value:.1f}" if isinstance(value, float) and value == value else ""
+    return f"{row.get('parent', '')}{known}" + (
+        f" ({share:.0%} alike)" if isinstance(share, float) else ""
+    )
+
+
+def _isotopologue_note(whose: str) -> str:
+    return (
+        f"From the force field of {whose}, without a force. Names are its isotopes with their "
+        "atoms, from 0: D5, 13C0; d4 is every hydrogen atom as deuterium. The last column is the "
+        "mode of the molecule that is most like each mode."
+    )
+
+
 def fundamentals(rows: Sequence[Row]) -> dict[int, str]:
     """Return the anharmonic fundamental of each mode, numbered from 1, as text with its spread."""
     return {

@@ -20,6 +20,7 @@ from palirs.results.tables import read_table
 from palirs.spectra.store import SpectrumStore
 from palirs.vibrations import Harmonic
 from palirs.vibrations.anharmonic.calculation import MIXED
+from palirs.vibrations.anharmonic.files import ISOTOPOLOGUES
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ class StudyResults:
         """Return the table of anharmonic levels by the committee or the engine; empty without."""
         file = anharmonic_directory(self.directory, molecule, by) / "levels.csv"
         return read_table(file) if file.exists() else []
+
+    def isotopologues(self, molecule: str, by: str) -> dict[str, list[dict[str, float | str]]]:
+        """Return the tables of a molecule's isotopologues by name, as :meth:`anharmonic`."""
+        place = anharmonic_directory(self.directory, molecule, by) / ISOTOPOLOGUES
+        return {file.parent.name: read_table(file) for file in sorted(place.glob("*/levels.csv"))}
 
     def fundamentals(self, molecule: str) -> np.ndarray | None:
         """Return where the committee's fundamentals are in the order of the modes, ``[modes]``.

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from palirs.learning.iterations import final_committee
 from palirs.learning.quality.convergence import ANHARMONIC
 from palirs.recipes import PalirsError
 from palirs.results.tables import write_table
+from palirs.study.isotopologues import Masses, assigned, requested
 from palirs.study.references import label_counters, reference_vibrations
 from palirs.study.session import Session
 from palirs.study.task import task
@@ -23,12 +25,14 @@ from palirs.tasks.reports import report
 from palirs.vibrations import Harmonic
 from palirs.vibrations.anharmonic import calculation, files, rotation
 from palirs.vibrations.anharmonic.calculation import Anharmonic
+from palirs.vibrations.anharmonic.isotopologues import LACKING, isotopologue
 from palirs.vibrations.anharmonic.levels import Resonances
 from palirs.vibrations.anharmonic.rotor_levels import InternalRotation
 
 log = logging.getLogger(__name__)
 
 SOURCES = ("committee", "engine")
+COUPLINGS = ("auto", "all")
 ENGINE_FMAX = 1e-4
 """Largest force at the engine's minimum [eV/Å]; at the reference's it may be ten times as much."""
 STEP_RANGE = (0.02, 0.5)
@@ -37,7 +41,14 @@ STEP_RANGE = (0.02, 0.5)
 
 @task()
 def anharmonic(
-    session: Session, by: str, step: float, extrapolate: bool, gap: float, shift: float
+    session: Session,
+    by: str,
+    step: float,
+    extrapolate: bool,
+    gap: float,
+    shift: float,
+    couplings: str = "auto",
+    isotopologues: Sequence[str] | None = None,
 ) -> None:
     """Calculate anharmonic levels of a study's molecules, and write its report again.
 
@@ -53,6 +64,12 @@ def anharmonic(
     gap, shift : float
         Thresholds of resonances [cm⁻¹], see :class:`palirs.vibrations.anharmonic.levels.
         Resonances`.
+    couplings : {"auto", "all"}
+        Whether constants of four different modes are always calculated, or by the committee for up
+        to :data:`palirs.vibrations.anharmonic.calculation.FEW` modes.
+    isotopologues : sequence of str, optional
+        Whose levels are made from the same force fields, see :class:`palirs.geometry.isotopologues.
+        Isotopes`; by default those that were asked for before.
     """
     if by not in SOURCES:
         raise PalirsError(f"task.by = {by!r}: {' or '.join(SOURCES)}")
@@ -62,9 +79,15 @@ def anharmonic(
         raise PalirsError(f"task.gap = {gap:g}: 0 (no resonances) or more, in cm⁻¹")
     if shift <= 0:
         raise PalirsError(f"task.shift = {shift:g}: above 0, in cm⁻¹")
+    if couplings not in COUPLINGS:
+        raise PalirsError(f"task.couplings = {couplings!r}: {' or '.join(COUPLINGS)}")
+    wanted = requested(isotopologues)
     references = reference_vibrations(session)
-    settings = {"step": step, "extrapolate": extrapolate}
-    anharmonic_levels(session, references, by, settings, Resonances(gap, shift))
+    masses = None if wanted is None else assigned(wanted, references)
+    settings: dict = {"step": step, "extrapolate": extrapolate}
+    if couplings == "all":
+        settings["complete"] = True
+    anharmonic_levels(session, references, by, settings, Resonances(gap, shift), masses)
     report(session, references)
 
 
@@ -74,10 +97,12 @@ def anharmonic_levels(
     by: str = "committee",
     settings: dict | None = None,
     resonances: Resonances | None = None,
+    isotopologues: Mapping[str, Masses] | None = None,
 ) -> None:
     """Calculate the anharmonic levels of molecules, one after the other, and write them.
 
-    A molecule for which that is not possible is logged; the others go on.
+    Those of isotopologues come with them, by default of those that were there. A molecule for
+    which that is not possible is logged; the others go on.
     """
     settings = settings or {"step": 0.15, "extrapolate": True}
     counters = label_counters(session.labeller)
@@ -85,6 +110,9 @@ def anharmonic_levels(
         for reference in references:
             name = str(reference.atoms.info[keys.MOLECULE])
             place = anharmonic_directory(session.directory, name, by)
+            masses = files.saved_isotopologues(place)
+            if isotopologues is not None:
+                masses = isotopologues[name]
             try:
                 result = _result(session, reference, by, settings, resonances, place)
                 rotations = _rotations(session, by, result, place)
@@ -93,6 +121,19 @@ def anharmonic_levels(
                 continue
             _write(result, rotations, place)
             _log(session, name, by, result)
+            count = len(result.modes)
+            complete = count < 4 or _complete(files.saved_settings(place) or {}, by, count)
+            _write_isotopologues(name, result, masses, complete, place)
+
+
+def _complete(settings: dict, by: str, modes: int) -> bool:
+    """Return whether force fields with these settings have constants of four different modes."""
+    return settings.get("complete", by == "committee" and modes <= calculation.FEW)
+
+
+def _of_four(modes: int) -> int:
+    """Return how many gradients the constants of four different modes take."""
+    return modes * (modes - 1) * (modes - 2) // 3
 
 
 def _result(
@@ -110,15 +151,19 @@ def _result(
         own = sorted(last_iteration(session.directory).glob("potential-*.safetensors"))
         source = sha256(b"".join(file.read_bytes() for file in own)).hexdigest()
     made_with = {**settings, "source": source, "geometry": structure_key(reference.atoms)}
-    if files.saved_settings(place) == made_with:
+    if files.saved_settings(place) in (made_with, {**made_with, "complete": True}):
         return files.load(place, resonances)
     if by == "engine":
         count = len(reference.modes)
         structures = 2 * count**2 * (2 if settings["extrapolate"] else 1) + 2 * count + 1
+        structures += _of_four(count) if settings.get("complete") else 0
         log.info("%s: some %d structures for the engine, found or paid for", name, structures)
         minimum = calculation.tight(reference, session.labeller, ENGINE_FMAX)
         result = calculation.anharmonic(
-            minimum, session.labeller, complete=False, resonances=resonances, **settings
+            minimum,
+            session.labeller,
+            resonances=resonances,
+            **{"complete": False, **settings},
         )
     else:
         committee = final_committee(session.directory).double()
@@ -158,6 +203,37 @@ def _write(result: Anharmonic, rotations: dict[int, InternalRotation], place: Pa
     rows = [*files.left_out(result, rotations), *files.level_rows(result, rotations)]
     write_table(place / "levels.csv", rows)
     (place / "summary.json").write_text(json.dumps(files.summary(result), indent=1))
+
+
+def _write_isotopologues(
+    molecule: str, parent: Anharmonic, masses: Masses, complete: bool, place: Path
+) -> None:
+    """Solve the isotopologues of a molecule, and write their levels instead of those there."""
+    shutil.rmtree(place / files.ISOTOPOLOGUES, ignore_errors=True)
+    if masses and not complete:
+        log.warning(
+            "%s: %s; task.couplings=all calculates them, some %d structures",
+            molecule,
+            LACKING,
+            _of_four(len(parent.modes)),
+        )
+    for name, own in masses.items():
+        try:
+            result = isotopologue(parent, own, complete)
+        except PalirsError as error:  # the molecule keeps its levels
+            log.warning("%s of %s: no levels: %s", name, molecule, error)
+            continue
+        folder = place / files.ISOTOPOLOGUES / name
+        write_table(folder / "levels.csv", files.isotopologue_rows(result, parent))
+        told = {"isotopologue_of": molecule, "masses_amu": own.tolist(), **files.summary(result)}
+        (folder / "summary.json").write_text(json.dumps(told, indent=1))
+        log.info(
+            "%s of %s: %d fundamentals from its force field; zero-point energy %.0f cm⁻¹",
+            name,
+            molecule,
+            len(result.modes),
+            result.levels.zero_point,
+        )
 
 
 def _log(session: Session, name: str, by: str, result: Anharmonic) -> None:

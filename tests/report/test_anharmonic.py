@@ -59,6 +59,23 @@ def test_an_internal_rotation_shows_its_levels():
     assert "in one dimension" not in without.note
 
 
+def test_isotopologues_are_shown_beside_their_molecule():
+    stretch = {**LEVELS[1], "parent": "ν12", "parent_share": 0.94, "parent_cm1": 3346.2}
+    tables = {"committee": {"D5": [stretch, LEVELS[2]]}, "engine": {"D5": [ENGINE[1]]}}
+    found = SimpleNamespace(
+        references={"methanol": None}, isotopologues=lambda molecule, by: tables[by]
+    )
+    (section,) = anharmonic.isotopologues(found)
+    (row,) = section.rows
+    assert "D5, isotopologue of methanol" in section.heading
+    assert row["anharmonic"] == "3384.5 ± 35.3"
+    assert row["engine's anharmonic"] == "3345.7"
+    assert row["of methanol"] == "ν12 3346.2 (94% alike)"
+    tables["committee"] = {}
+    (section,) = anharmonic.isotopologues(found)
+    assert section.rows[0]["anharmonic"] == "3345.7"
+
+
 def test_bands_have_the_level_of_their_mode():
     band = {
         "position_cm1": 3520.0,

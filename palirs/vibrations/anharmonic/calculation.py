@@ -54,6 +54,8 @@ class Anharmonic:
         Of them.
     resonances : Resonances
         Thresholds that the levels were solved with.
+    lacking : str
+        What limits all levels, in words.
     """
 
     vibrations: Harmonic
@@ -65,6 +67,7 @@ class Anharmonic:
     member_fields: Sequence[ForceField]
     members: Sequence[Levels]
     resonances: Resonances
+    lacking: str = ""
 
     @classmethod
     def of(
@@ -176,7 +179,7 @@ class Anharmonic:
             if rotors & set(excited.tolist()):
                 found.append(["a rotor or a double well: perturbation theory has no level for it"])
                 continue
-            own = []
+            own = [self.lacking] if self.lacking else []
             shift = levels.energies[place] / levels.harmonic[place] - 1
             if abs(shift) > LARGE_SHIFT:
                 own.append(f"shifted by {abs(shift):.0%}")

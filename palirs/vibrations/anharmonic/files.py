@@ -14,11 +14,14 @@ from palirs.vibrations.analysis import Harmonic
 from palirs.vibrations.anharmonic import rotation
 from palirs.vibrations.anharmonic.calculation import Anharmonic, level_name
 from palirs.vibrations.anharmonic.force_field import ForceField
+from palirs.vibrations.anharmonic.isotopologues import like_parent
 from palirs.vibrations.anharmonic.levels import Resonances
 from palirs.vibrations.anharmonic.rotor_levels import InternalRotation
 from palirs.vibrations.naming import characters
 
 Row = dict[str, object]
+ISOTOPOLOGUES = "isotopologues"
+"""Folder of them in the directory of a molecule, each in a folder with its name."""
 
 
 def save(result: Anharmonic, settings: dict, place: Path) -> None:
@@ -56,6 +59,14 @@ def saved_settings(place: Path) -> dict | None:
     """Return the settings of the calculation in a directory, if there is one."""
     file = place / "settings.json"
     return json.loads(file.read_text()) if file.exists() else None
+
+
+def saved_isotopologues(place: Path) -> dict[str, np.ndarray]:
+    """Return the masses [amu] of the isotopologues in a directory, by name."""
+    summaries = sorted((place / ISOTOPOLOGUES).glob("*/summary.json"))
+    return {
+        file.parent.name: np.array(json.loads(file.read_text())["masses_amu"]) for file in summaries
+    }
 
 
 def load(place: Path, resonances: Resonances | None = None) -> Anharmonic:
@@ -145,6 +156,20 @@ def level_rows(
         if sum(level) == 1 and rotations and mode in rotations:
             row |= _rotation_cells(rotations[mode])
         rows.append(row)
+    return rows
+
+
+def isotopologue_rows(own: Anharmonic, parent: Anharmonic) -> list[Row]:
+    """Return :func:`level_rows` of an isotopologue; a fundamental beside that of the molecule.
+
+    ``parent`` is the molecule's mode that is most like it, ``parent_share`` how much, and
+    ``parent_cm1`` its fundamental.
+    """
+    alike, energies, rows = like_parent(own, parent), parent.energies(), level_rows(own)
+    for row, (place, share) in zip(rows, alike, strict=False):  # fundamentals are first
+        row["parent"] = f"ν{parent.modes[place] + 1}"
+        row["parent_share"] = share
+        row["parent_cm1"] = float(energies[place])
     return rows
 
 
