@@ -102,9 +102,7 @@ def print_molecules(
     raw_unscaled: Mapping[str, Sequence[Match]],
 ) -> None:
     """Print the rank of the right molecule of each record, and what is said of it."""
-    print(
-        "| record | rank | factor 1 | as measured | and factor 1 | similarity | factor | first | "
-    )
+    print("| record | rank | factor 1 | as measured | and factor 1 | similarity | factor | first |")
     print("| --- " * 8 + "|")
     for name in records:
         own = ranked[name][rank_of(name, ranked[name]) - 1]
