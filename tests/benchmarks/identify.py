@@ -24,13 +24,15 @@ from palirs.spectra.compare import WINDOW
 from palirs.spectra.identification import verdict
 from palirs.spectra.identification.matching import Match, Matching, matches
 from palirs.spectra.identification.sticks import stick_spectrum
+from palirs.spectra.lags import friction_of_width, lag_of_width
 from palirs.spectra.measured.baseline import measured
 from palirs.vibrations import minimum
 
 RECORDS = Path(__file__).parents[3] / "shared" / "data" / "experiment"
 ENGINES = {"gfn2": TBLite(method="GFN2-xTB"), "gfn1": TBLite(method="GFN1-xTB")}
-MAX_LAG, FRICTION = 1000.0, 2.5
-"""Of the default study [fs, ps⁻¹]."""
+FRICTION = friction_of_width(24.0)
+MAX_LAG = lag_of_width(24.0, "hann", FRICTION)
+"""Of the default study's resolution, 24 cm⁻¹ [fs, ps⁻¹]."""
 DEFAULT = Matching(max_lag=MAX_LAG, friction=FRICTION)
 AS_MEASURED = {"max_lag": 1e5, "friction": 0.0, "broadening": None}
 """Records as they are: a window so deep makes no line wider."""
