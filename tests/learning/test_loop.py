@@ -21,7 +21,7 @@ from palirs.learning.walkers import Trajectory, Walker
 from palirs.mace.settings import Training
 from palirs.recipes import PalirsError
 from palirs.selection import Distant, MostUncertain, RandomFrames, Selector
-from palirs.settings import Learning
+from palirs.settings import Learning, Sampler
 
 
 def trajectories(velocities):
@@ -38,7 +38,8 @@ def trajectories(velocities):
 
 
 def setup(selector, tmp_path):
-    return LearningSetup(tmp_path, 1, 3, Learning(), None, Training(), None, None, selector, ())
+    explorer = Sampler()
+    return LearningSetup(tmp_path, 1, 3, Learning(), None, Training(), None, explorer, selector, ())
 
 
 @pytest.mark.parametrize(
