@@ -129,7 +129,8 @@ def step(
     if not setup.unlabelled(state.dataset):
         everything = bool(sampling.force_errors) and converged == set(sampling.force_errors)
         ends = not state.unsampled and stalled(history, mean_error, setup.learning)
-        if (everything or ends) and confirmation.frames:
+        measured = bool(confirmation.errors) and MEASURED not in state.metrics
+        if (everything or ends) and (confirmation.frames or measured):
             metrics = {**expected, **timer.metrics, CONFIRMED: float(everything)}
             saved = _confirmed(place, metrics, confirmation, sampling, setup, state, labeller)
             return replace(saved, stalled=not everything)

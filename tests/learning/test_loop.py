@@ -13,6 +13,8 @@ from palirs.dynamics import average
 from palirs.geometry.distinct import distances
 from palirs.learning import loop
 from palirs.learning.acquisition import choose, expected_errors
+from palirs.learning.completed import MEASURED
+from palirs.learning.confirmation import Confirmation
 from palirs.learning.frames import Sampling
 from palirs.learning.loop import split_dataset
 from palirs.learning.quality.convergence import HarmonicErrors
@@ -170,3 +172,22 @@ def test_learning_that_has_stalled_pays_no_more_unless_something_new_is_to_be_sa
         ended = loop.step(state, study, Payer(), None, None)
         assert ended.stalled
         assert ended.finished(study.learning)
+
+
+@pytest.mark.parametrize("known", [{}, {MEASURED: 6.0}])
+def test_an_error_that_frames_there_are_measure_is_kept_once(known, tmp_path, monkeypatch):
+    """No label was needed for it; when the study is run again it is there."""
+    saved = []
+    monkeypatch.setattr(loop, "sample", lambda *arguments: Sampling([], [], {"a": 5.0}, 0))
+    monkeypatch.setattr(loop, "clear_outdated", lambda *arguments: None)
+    monkeypatch.setattr(loop, "confirm", lambda *arguments: Confirmation([], {"a": (6.0, 1.0)}))
+    monkeypatch.setattr(loop, "_converged", lambda *arguments: {"a"})
+
+    def save(place, metrics, confirmation, *arguments):
+        saved.append(confirmation.metrics())
+        return LearningState(2, [], [])
+
+    monkeypatch.setattr(loop, "_confirmed", save)
+    row = {"harmonic.mae_cm1": 0.5, "dataset.size": 30.0, **known}
+    loop.step(LearningState(1, [], [], row), setup(Selector(), tmp_path), Payer(), None, None)
+    assert len(saved) == (0 if known else 1)
