@@ -80,7 +80,8 @@ def friction_of_width(width: float) -> float:
     The error of a band's height falls with the friction (modes forget their energy sooner) and with
     the depth of the autocorrelation (less is averaged): both get their share of the width.
     """
-    return min(MOST_FRICTION, 0.5 * width * 2e3 * np.pi * SPEED_OF_LIGHT)
+    friction = min(MOST_FRICTION, 0.5 * width * 2e3 * np.pi * SPEED_OF_LIGHT)
+    return float(f"{friction:.3g}")
 
 
 @lru_cache
