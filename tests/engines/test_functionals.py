@@ -54,6 +54,7 @@ def test_what_is_accepted_gives_a_label(functional, model):
     assert abs(found.forces.sum(axis=0)).max() < 1e-3
 
 
+@pytest.mark.thorough
 def test_of_all_names_of_libxc_those_that_pass_give_labels():
     """Twenty of them, evenly.
 

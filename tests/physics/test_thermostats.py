@@ -86,6 +86,7 @@ def test_nose_hoover_conserves_its_quantity_to_second_order():
     assert float(spread(0.5) / spread(0.25)) == pytest.approx(4, rel=0.15)
 
 
+@pytest.mark.thorough
 def test_nose_hoover_samples_the_canonical_ensemble():
     """Mean and variance of the kinetic energy, each trajectory at its own temperature.
 
