@@ -30,9 +30,9 @@ from palirs.vibrations import minimum
 
 RECORDS = Path(__file__).parents[3] / "shared" / "data" / "experiment"
 ENGINES = {"gfn2": TBLite(method="GFN2-xTB"), "gfn1": TBLite(method="GFN1-xTB")}
-FRICTION = friction_of_width(24.0)
-MAX_LAG = lag_of_width(24.0, "hann", FRICTION)
-"""Of the default study's resolution, 24 cm⁻¹ [fs, ps⁻¹]."""
+FRICTION = friction_of_width(30.0)
+MAX_LAG = lag_of_width(30.0, "hann", FRICTION)
+"""Of the default study's resolution, 30 cm⁻¹ [fs, ps⁻¹]."""
 DEFAULT = Matching(max_lag=MAX_LAG, friction=FRICTION)
 AS_MEASURED = {"max_lag": 1e5, "friction": 0.0, "broadening": None}
 """Records as they are: a window so deep makes no line wider."""
