@@ -110,7 +110,7 @@ def restore(place: Path, setup: LearningSetup, before: LearningState) -> Learnin
         forces_converged=below_goal(summary["metrics"], setup),
         unsampled=bool(added) or unmoved,
         counted_from=summary["iterations_done"]
-        if added
+        if added or explored_otherwise(sampling, setup.sampler)
         else before.counted_from + (MEASURED in summary["metrics"]),
         history=() if added or unmoved else (*before.history, summary["metrics"]),
     )

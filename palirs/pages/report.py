@@ -8,7 +8,7 @@ import numpy as np
 from palirs.geometry.electrons import Electrons
 from palirs.journal import Journal
 from palirs.learning.completed import MEASURED, trained
-from palirs.learning.quality.convergence import STRONG_INTENSITY
+from palirs.learning.quality.convergence import BEADS, STRONG_INTENSITY
 from palirs.learning.quality.modes import INTENSITY, WAVENUMBER
 from palirs.pages.method import method
 from palirs.pages.page import Chapter, render
@@ -17,6 +17,7 @@ from palirs.report import anharmonic, sections, spectral
 from palirs.report.sections import Section
 from palirs.results import StudyResults
 from palirs.settings import StudySettings
+from palirs.settings.md import kind_of_md
 from palirs.spectra.bands import band_error
 from palirs.spectra.store import COMPUTED, SpectrumStore
 from palirs.units import duration
@@ -125,7 +126,7 @@ def caveats(results: StudyResults, study: StudySettings) -> list[str]:
     """Return what limits the use of a study's numbers, in sentences."""
     return [
         *_of_models(results, study),
-        *of_nuclei(study, _kinds(results.spectra)),
+        *of_nuclei(study, _kinds(results.spectra), results.history[-1].get(BEADS)),
         *_of_spectra(results),
         *_of_trajectories(results),
     ]
@@ -151,7 +152,7 @@ def _of_models(results: StudyResults, study: StudySettings) -> list[str]:
             "frequencies leave them out."
         )
     if goals.forces_mae is not None:
-        measured, kind = last.get(MEASURED), study.sampler.kind_of_md
+        measured, kind = last.get(MEASURED), kind_of_md(last.get(BEADS))
         sentences += _of_forces(measured, results.expected[-1], goals.forces_mae, kind)
     errors = [results.intensities.get(STRONG_INTENSITY, 0.0), last.get(INTENSITY, 0.0)]
     if (share := max(errors)) > (goals.intensities or UNSURE):
@@ -192,8 +193,13 @@ def _of_forces(measured: float | None, expected: float, goal: float, kind: str =
     return [f"{sentence}; the goal is {goal:g} meV/Å."]
 
 
-def of_nuclei(study: StudySettings, kinds: Collection[str]) -> list[str]:
-    """Return a caveat where predicted spectra, among these kinds, are those of ring polymers."""
+def of_nuclei(
+    study: StudySettings, kinds: Collection[str], explored: float | None = None
+) -> list[str]:
+    """Return a caveat where predicted spectra, among these kinds, are those of ring polymers.
+
+    ``explored``: beads of the last exploration; ``None`` if it was classical.
+    """
     beads = study.spectrum.ring_beads
     if not beads or "predicted" not in kinds:
         return []
@@ -201,7 +207,7 @@ def of_nuclei(study: StudySettings, kinds: Collection[str]) -> list[str]:
         f"Predicted spectra are those of ring polymers of {beads} beads: bands of high wavenumber "
         "are a hundred cm⁻¹ too wide and some 25 too high"
     )
-    if study.sampler.ring_beads:
+    if explored is not None:
         sentence += "."
     else:
         sentence += (

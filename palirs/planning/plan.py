@@ -63,7 +63,12 @@ def _resolution(spectrum: Spectroscopy) -> str:
     """Return line width and error of strong bands in words, and what MD would make it 5 %."""
     md, error = spectrum.production, spectrum.expected_error
     time = md.replicas * md.length
-    text = f"lines {spectrum.line_width:.0f} cm⁻¹ wide, {time:g} ps of MD by the committee"
+    text = f"{time:g} ps of MD by the committee"
+    if spectrum.method != "physical":
+        return f"{text}, by SchNetPack's recipe"
+    text = f"lines {spectrum.line_width:.0f} cm⁻¹ wide, {text}"
+    if spectrum.ring_beads:
+        return f"{text}; the thermostats of its ring polymers make stretches some 100 cm⁻¹ wider"
     if not error < 1:
         return text
     text += f": strong bands sure to about {100 * error:.0f} %"

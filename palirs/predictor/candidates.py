@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from palirs import keys
+from palirs.geometry.electrons import Electrons
 from palirs.mace.models.files import load_committee, load_dipole_model
 from palirs.mace.models.predictor import Predictor as Potential
 from palirs.molecules import Molecules
@@ -19,6 +20,7 @@ from palirs.spectra import Spectrum, mean_spectrum
 from palirs.spectra.files import read_csv
 from palirs.spectra.identification.matching import Matching
 from palirs.spectra.identification.sticks import stick_spectrum
+from palirs.spectra.jcampdx import ORIGIN
 from palirs.spectra.measured.baseline import measured
 from palirs.spectra.similarity import Comparison
 from palirs.vibrations import Harmonic, harmonic, minimum
@@ -101,11 +103,13 @@ def read_candidates(
 
 
 def _same(one: Atoms | None, other: Atoms | None) -> bool:
-    """Tell whether two molecules have the same atoms at the same places."""
-    if one is None or other is None:
+    """Tell whether two molecules have the same atoms at the same places, and the same electrons."""
+    if one is None or other is None or Electrons.of(one) != Electrons.of(other):
         return False
     same_atoms = one.get_chemical_symbols() == other.get_chemical_symbols()
-    return same_atoms and np.allclose(one.positions, other.positions, atol=1e-3)
+    if not same_atoms or not np.allclose(one.get_masses(), other.get_masses()):
+        return False
+    return np.allclose(one.positions, other.positions, atol=1e-3)
 
 
 def _meant(text: str, temperature: float, matching: Matching) -> Iterator[Candidate]:
@@ -153,7 +157,11 @@ def _of_file(file: Path, matching: Matching) -> Candidate:
     if own and table.is_file():
         file = table
     with file.open("rb") as stream:
-        is_own = stream.read(3) == b"# {"
+        start = stream.read(4096)
+    is_own = start.startswith(b"# {")
+    if ORIGIN.encode() in start:
+        failure = f"it was computed; give {table.name}, which has its errors, instead"
+        return Candidate(name, source=str(file), failure=failure)
     try:
         if not is_own:
             record = matching.equal(measured(file, matching.window))
@@ -223,17 +231,26 @@ def by_members(candidate: Candidate, predictor: Predictor, comparison: Compariso
         for member in committee.alone()
     ]
     spectrum = mean_spectrum([_sticks(member, comparison, label) for member in members], label)
-    spread = float(np.std([member.frequencies for member in members], axis=0, ddof=1).mean())
     remarks = []
     if not (learnt := was_learnt(optimum.atoms, predictor.learnt)):
         known = "did not learn it" if learnt is False else "may not have learnt it"
-        remarks.append(
-            f"the models {known}; their harmonic wavenumbers differ by {spread:.1f} cm⁻¹ (standard "
-            "deviation of the members, mean of the modes), and the error may be larger"
-        )
+        remarks.append(f"the models {known}; {_disagreement(members)}")
+    elif len(members) == 1:
+        remarks.append(_disagreement(members))
     if optimum.frequencies[0] < -10:
         remarks.append(f"the optimum is a saddle point ({-optimum.frequencies[0]:.0f}i cm⁻¹)")
     return replace(candidate, spectrum=spectrum, source=f"palirs, {label}", remarks=tuple(remarks))
+
+
+def _disagreement(members: Sequence[Harmonic]) -> str:
+    """Return in words by how much members disagree on the harmonic wavenumbers."""
+    if len(members) < 2:
+        return "it is one model alone, so how sure it is, is not known"
+    spread = float(np.std([member.frequencies for member in members], axis=0, ddof=1).mean())
+    return (
+        f"their harmonic wavenumbers differ by {spread:.1f} cm⁻¹ (standard deviation of the "
+        "members, mean of the modes), and the error may be larger"
+    )
 
 
 def _sticks(vibrations: Harmonic, comparison: Comparison, label: str) -> Spectrum:

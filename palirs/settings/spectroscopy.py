@@ -8,6 +8,7 @@ from pydantic import Field
 from palirs.recipes import Before, Femtoseconds, Friction, PalirsError, Wavenumber, recipe
 from palirs.settings.md import MD, check_interval
 from palirs.spectra.lags import (
+    MOST_FRICTION,
     Correction,
     Window,
     friction_of_width,
@@ -144,8 +145,9 @@ class Spectroscopy:
             self._check_schnetpack()
         self._check_resolution()
         if self.depth < SHORTEST_LAG:
+            given = "" if self.resolution is None else f" (resolution = {self.resolution:g} cm⁻¹)"
             raise ValueError(
-                f"max_lag = {self.depth:g} fs: too short to tell bands apart; at least "
+                f"max_lag = {self.depth:g} fs{given}: too short to tell bands apart; at least "
                 f"{SHORTEST_LAG:g} fs, 1000 is usual"
             )
         for md in (self.production, self.reference):
@@ -257,6 +259,8 @@ class Spectroscopy:
         """Friction of Langevin dynamics [ps⁻¹], ``friction`` or by ``resolution``."""
         if self.friction is not None:
             return self.friction
+        if self.thermostat != "langevin":
+            return MOST_FRICTION  # unused; trajectories do not depend on the resolution then
         return friction_of_width(self.resolution or 0.0)
 
     @property

@@ -16,6 +16,8 @@ from palirs.version import VERSION
 LARGEST_ORDINATE = 10**9
 """The integer that the largest ordinate becomes; the standard allows 32 bits."""
 PER_LINE = 5
+ORIGIN = "palirs, computed"
+"""What the files say of where they come from."""
 ABSOLUTE_ZERO = -273.15
 
 
@@ -62,7 +64,7 @@ def write_jcamp(
         "TITLE": title,
         "JCAMP-DX": f"4.24 $$ palirs {VERSION}",
         "DATA TYPE": "INFRARED SPECTRUM",
-        "ORIGIN": "palirs, computed",
+        "ORIGIN": ORIGIN,
         "OWNER": "its author",
         "STATE": "gas, isolated molecule",
         "TEMPERATURE": f"{temperature + ABSOLUTE_ZERO:.2f}",

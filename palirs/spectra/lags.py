@@ -104,6 +104,11 @@ def lag_of_width(width: float, name: str, friction: float) -> float:
     """
     depths = range(1, LONGEST_LAG)
     found = bisect_left(depths, True, key=lambda lag: line_width(lag, name, friction) <= width)
+    if found == len(depths) and width_of_friction(friction) < 0.9 * width:
+        raise ValueError(
+            f"lines of {width:g} cm⁻¹ want an autocorrelation of more than {LONGEST_LAG:,} fs; "
+            "give wider ones, or another lag_window"
+        )
     if found == len(depths):
         raise ValueError(
             f"no autocorrelation makes lines {width:g} cm⁻¹ wide: a friction of {friction:g} ps⁻¹ "

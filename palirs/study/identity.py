@@ -22,6 +22,7 @@ FILE = "identity.json"
 GROWN = "grown"
 MOLECULE = "molecule "
 """Before the name of a molecule; its value is the start geometry."""
+NUCLEI, BEADS = "sampler.nuclei", "sampler.beads"
 CONTENT = " (content)"
 """After the key of a setting of an engine that names a model file; its value is a digest of it."""
 
@@ -120,6 +121,8 @@ def _changed(earlier: dict[str, Any], identity: dict[str, Any]) -> dict[str, tup
         then, now = (values.get(key, declared.before) for values in (earlier, identity))
         if key.endswith(CONTENT) and None in (then, now):
             continue  # made before it was written down, or the file is not needed and not there
+        if key == BEADS and earlier.get(NUCLEI, "classical") == "classical":
+            continue  # nothing was done with them yet
         if then != now and declared.of_identity:
             changed[key] = (then, now)
     return changed

@@ -113,6 +113,7 @@ def anharmonic_levels(
             masses = files.saved_isotopologues(place)
             if isotopologues is not None:
                 masses = isotopologues[name]
+                files.note_isotopologues(place, masses)
             try:
                 result = _result(session, reference, by, settings, resonances, place)
                 rotations = _rotations(session, by, result, place)
@@ -184,7 +185,13 @@ def _rotations(
         paths, name = {}, result.vibrations.atoms.info[keys.MOLECULE]
         for mode, rotor in rotation.rotations(result.vibrations).items():
             if by == "engine":
-                log.info("%s: some 300 structures for the engine along a rotor", name)
+                modes = len(result.vibrations.frequencies)
+                log.info(
+                    "%s: some %d structures for the engine along a rotor of three-fold symmetry, "
+                    "%d along one without",
+                    name,
+                    *(rotation.structures(modes, fold) for fold in (3, 1)),
+                )
                 source, members = session.labeller, []
             else:
                 source = final_committee(session.directory).double()

@@ -1,6 +1,7 @@
 """Tasks that publish the predictor of a study, predict spectra with one, and identify by them."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -31,7 +32,7 @@ from palirs.report import band_tables, figures, interactive, spectral_figures
 from palirs.results.tables import write_table
 from palirs.spectra import Spectrum
 from palirs.spectra.files import write_csv
-from palirs.spectra.identification.matching import Matching
+from palirs.spectra.identification.matching import Matching, compared_range
 from palirs.spectra.measured.baseline import measured
 from palirs.spectra.similarity import Comparison
 from palirs.spectra.store import SpectrumStore
@@ -188,18 +189,28 @@ def identify(
         raise PalirsError(f"task.by = {by!r}: {', '.join(MAKERS[:-1])} or {MAKERS[-1]}")
     if not -1 <= least <= 1:
         raise PalirsError(f"task.least = {least:g}: a similarity lies between -1 and 1")
-    predictor = _model(session, model) if by != "engine" else None
-    settings = session.settings.spectrum
-    if predictor is not None:
-        _, settings = settings_of(predictor, length, replicas)
-    comparison = replace(
-        comparison_of(settings),
-        window=session.settings.spectrum.window,
-        without_saturated=session.settings.spectrum.leave_out_saturated,
-    )
+    if by == "engine" and model is not None:
+        raise PalirsError(
+            f"task.model = {model}: with task.by=engine no model makes a spectrum; leave it out, "
+            "or task.by=md or harmonic"
+        )
+    predictor, comparison = None, comparison_of(session.settings.spectrum)
     matching = _matching(comparison, scale, broadening, exponent)
-    record = _record(experiment, comparison.window)
     listed, remarks = read_candidates(candidates, session.settings.temperature, matching)
+    if any(one.molecule is not None for one in listed) and by != "engine":
+        predictor = _model(session, model)
+    if predictor is not None:  # whose spectra have lines of their own
+        _, settings = settings_of(predictor, length, replicas)
+        comparison = replace(
+            comparison_of(settings),
+            window=comparison.window,
+            without_saturated=comparison.without_saturated,
+        )
+        matching = _matching(comparison, scale, broadening, exponent)
+        listed, remarks = read_candidates(candidates, session.settings.temperature, matching)
+    record = _record(experiment, comparison.window)
+    there = {one.name: one.spectrum for one in listed if one.spectrum is not None}
+    compared_range(matching.equal(record), there, matching)  # before anything is calculated
     for remark in remarks:
         log.info("task.candidates: %s", remark)
     names = ", ".join(one.name for one in listed if one.molecule is not None)
@@ -279,8 +290,9 @@ def _by_md(
     assert candidate.molecule is not None
     temperature, seed = session.settings.temperature, session.settings.seed
     found = predict_spectrum(candidate.molecule, predictor, temperature, seed=seed, **md)
-    store = SpectrumStore(output, [found.name], temperature, comparison)
-    store.write(found.name, "predicted", found)
+    name = re.sub(r"[^\w.+-]+", "_", candidate.name)  # of two conformers each has its file
+    store = SpectrumStore(output, [name], temperature, comparison)
+    store.write(name, "predicted", found)
     return replace(candidate, spectrum=found, source=f"MD by {found.label}", remarks=found.warnings)
 
 

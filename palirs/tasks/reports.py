@@ -13,7 +13,7 @@ from palirs.learning.completed import (
     trained,
 )
 from palirs.learning.iterations import final_committee, final_dipole_files
-from palirs.learning.quality.convergence import STRONG_INTENSITY
+from palirs.learning.quality.convergence import BEADS, STRONG_INTENSITY
 from palirs.learning.quality.modes import frequencies_in_words
 from palirs.mace.models.files import load_dipole_model
 from palirs.molecules import read_frames
@@ -22,6 +22,7 @@ from palirs.pages import report as pages
 from palirs.pages.comparison import write_summary
 from palirs.results import StudyResults
 from palirs.results.shifts import write_moved_spectra
+from palirs.settings.md import kind_of_md
 from palirs.spectra.similarity import in_words
 from palirs.study.identity import growth
 from palirs.study.references import rearrangements, reference_vibrations
@@ -70,11 +71,12 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
     iterations = complete_iterations(directory)
     last = last_iteration(directory)
     dipoles = final_dipole_files(directory, settings.committee.dipoles)
+    history = [read_metrics(iteration) for iteration in iterations]
     optima = session.labeller.calculate([reference.atoms for reference in references])
     return StudyResults(
         directory=directory,
         spectra=spectra_of(session, settings.temperature),
-        history=[read_metrics(iteration) for iteration in iterations],
+        history=history,
         first=read_dataset(iterations[0]),
         final=read_dataset(last),
         test=read_frames(last / "test.xyz"),
@@ -85,7 +87,7 @@ def collect_results(session: Session, references: Sequence[Harmonic]) -> StudyRe
         dipole=load_dipole_model(dipoles) if all(file.exists() for file in dipoles) else None,
         goals=(settings.learning.harmonic_mae, settings.learning.forces_mae),
         conformers=settings.spectrum.conformers,
-        explored=settings.sampler.kind_of_md,
+        explored=kind_of_md(history[-1].get(BEADS)),
     )
 
 

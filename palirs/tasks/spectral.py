@@ -9,8 +9,9 @@ import numpy as np
 from palirs import keys
 from palirs.engines import EngineFailure
 from palirs.executors import WorkerLost
-from palirs.learning.completed import last_iteration
+from palirs.learning.completed import last_iteration, read_metrics
 from palirs.learning.iterations import final_dipole_files
+from palirs.learning.quality.convergence import BEADS
 from palirs.production import (
     ConformerEnsemble,
     Production,
@@ -19,7 +20,7 @@ from palirs.production import (
     seconds_per_step,
 )
 from palirs.recipes import PalirsError
-from palirs.settings import Spectroscopy
+from palirs.settings import Spectroscopy, StudySettings
 from palirs.spectra.bands import band_error
 from palirs.spectra.files import read_csv
 from palirs.spectra.lags import line_width, width_of_friction
@@ -116,7 +117,8 @@ def produce(session: Session, md: Production, references: Sequence[Harmonic]) ->
     else:
         _warn_of_temperature(session, md.temperature)
         _warn_of_beads(md, references)
-        _warn_of_exploration(session, md)
+        last = read_metrics(last_iteration(session.directory))
+        _warn_of_exploration(session.settings, md, last.get(BEADS))
     stage = "reference_md" if by_engine else "production"
     with session.journal.stage(stage) as done:
         done["steps"] = md.steps_left(starting) * (md.beads or 1)
@@ -206,10 +208,9 @@ def _warn_of_beads(md: Production, references: Sequence[Harmonic]) -> None:
         )
 
 
-def _warn_of_exploration(session: Session, md: Production) -> None:
-    """Warn where ring polymers go beyond a classical exploration."""
-    s = session.settings
-    if md.beads and s.sampler.ring_beads is None and s.learning.iterations > 1:
+def _warn_of_exploration(study: StudySettings, md: Production, explored: float | None) -> None:
+    """Warn where ring polymers go beyond an exploration that was classical, without beads."""
+    if md.beads and explored is None and study.learning.iterations > 1:
         log.warning(
             "exploration was classical and beads go beyond it, where the committee may not know "
             "the forces; sampler.nuclei=ring_polymer task=active_learning lets the study learn "

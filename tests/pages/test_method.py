@@ -125,8 +125,9 @@ def test_what_ring_polymers_leave_open_is_a_caveat():
     assert "own MD" not in of_nuclei(made, {"predicted"})[0]
     assert of_nuclei(made, {"reference"}) == of_nuclei(study(), {"predicted"}) == []
     assert "sampler.nuclei=ring_polymer task=active_learning" in sentence
-    explored = study("spectrum.nuclei=ring_polymer", "sampler.nuclei=ring_polymer")
-    assert "exploration" not in of_nuclei(explored, {"predicted"})[0]
+    assert "exploration" not in of_nuclei(made, {"predicted"}, 16.0)[0]
+    asked = study("spectrum.nuclei=ring_polymer", "sampler.nuclei=ring_polymer")
+    assert "exploration" in of_nuclei(asked, {"predicted"})[0], "it was not explored so yet"
 
 
 def test_the_method_says_which_md_explored():

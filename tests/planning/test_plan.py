@@ -137,6 +137,25 @@ def test_the_plan_says_what_md_a_resolution_wants(tmp_path):
     assert wanted == sorted(wanted)
 
 
+def test_no_width_is_told_where_it_is_another(tmp_path):
+    for setting, says in (
+        ("spectrum.nuclei=ring_polymer", "stretches some 100 cm⁻¹ wider"),
+        ("spectrum=paper spectrum.method=schnetpack spectrum.dipole_interval=0.5", "SchNetPack's"),
+    ):
+        study = built("molecules=methanol", *setting.split())
+        lines = plan(study, study.checked_molecules(), tmp_path)
+        (line,) = [one for one in lines if one.startswith("spectrum  ")]
+        assert says in line and "sure to" not in line
+
+
+def test_with_nose_hoover_trajectories_do_not_depend_on_the_resolution():
+    kept = {
+        built("spectrum.thermostat=nose_hoover", f"spectrum.resolution={width}").spectrum.damping
+        for width in (12, 20, 30)
+    }
+    assert len(kept) == 1
+
+
 def test_two_workers_take_half_the_time_and_a_larger_molecule_longer(tmp_path):
     def seconds(*overrides):
         study = built(*overrides)

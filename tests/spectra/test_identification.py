@@ -55,6 +55,15 @@ def test_the_molecule_of_the_record_is_first_and_its_factor_is_found(candidates,
     assert verdict.heading(found, "unknown", LEAST) == f"Record “unknown”: {name}"
 
 
+def test_a_short_record_has_intervals_or_is_refused(candidates):
+    """One part drawn anew would be itself each time, and nothing would be unsure."""
+    record = record_of(candidates["acetone"], noise=0.02)
+    short = matches(record, candidates, replace(MATCHING, window=(1500.0, 2000.0)))
+    assert all(match.interval[1] - match.interval[0] > 1e-3 for match in short)
+    with pytest.raises(PalirsError, match="too little to say how sure"):
+        matches(record, candidates, replace(MATCHING, window=(1600.0, 1850.0)))
+
+
 def test_a_record_broadened_as_candidates_are_has_similarity_one(candidates):
     one = matches(record_of(candidates["acetone"]), candidates, replace(MATCHING, max_lag=1e5))[0]
     assert one.similarity == pytest.approx(1, abs=2e-3)

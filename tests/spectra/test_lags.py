@@ -73,6 +73,11 @@ def test_friction_that_is_too_much_for_a_line_is_refused():
         lag_of_width(10.0, "hann", 2.0)
 
 
+def test_lines_that_want_too_long_an_autocorrelation_are_refused_for_that_reason():
+    with pytest.raises(ValueError, match="more than 100,000 fs"):
+        lag_of_width(0.5, "blackman", friction_of_width(0.5))
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="hann, blackman, gaussian or none"):
         infrared_spectrum(oscillator(), 1.0, window="kaiser")

@@ -201,6 +201,16 @@ def test_a_classical_exploration_goes_on_with_ring_polymers_and_not_back(study):
     check_identity(study, settings("H2O", "CH4", sampler=more), True, True, 3)
 
 
+def test_beads_that_nothing_was_done_with_yet_are_no_setting_of_the_study(study):
+    """A classical study may begin with fewer beads than the default of the setting."""
+    own = {"temperatures": [300.0, 500.0], "replicas": 2, "beads": 8}
+    rings = settings("H2O", "CH4", sampler=own | {"nuclei": "ring_polymer"})
+    check_identity(study, rings, True, True, 1)
+    fewer = settings("H2O", "CH4", sampler=own | {"nuclei": "ring_polymer", "beads": 4})
+    with pytest.raises(PalirsError, match="beads"):
+        check_identity(study, fewer, True, True, 2)
+
+
 def test_only_tasks_that_learn_let_it_grow(study):
     more = settings("H2O", "CH4", "NH3")
     with pytest.raises(PalirsError, match=r"does not have NH3.*task=active_learning"):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import ase.build
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from palirs.results.tables import read_table
 from palirs.spectra.files import write_csv
 from palirs.spectra.identification.matching import Matching
 from palirs.spectra.identification.sticks import stick_spectrum
+from palirs.spectra.jcampdx import write_jcamp
 from palirs.tasks import identify
 from tests.cli.composed import built, mistake
 
@@ -86,6 +88,37 @@ def test_a_molecule_that_is_there_twice_is_compared_once_and_told():
     assert all(one.molecule is not None and one.spectrum is None for one in listed)
 
 
+def test_charge_spin_and_isotopes_make_another_candidate(tmp_path):
+    plain = ase.build.molecule("H2O")
+    for name, comment in (("a", ""), ("b", "charge=1 multiplicity=2"), ("c", "")):
+        atoms = plain.copy()
+        if name == "c":
+            atoms.set_masses([15.999, 2.014, 2.014])
+        atoms.info = {"molecule": "water", **dict(pair.split("=") for pair in comment.split())}
+        atoms.write(tmp_path / f"{name}.xyz", format="extxyz")
+    files = [str(tmp_path / f"{name}.xyz") for name in ("a", "b", "c", "a")]
+    listed, remarks = read_candidates(files, 300.0, MATCHING)
+    assert len(listed) == 3 and len(remarks) == 1
+
+
+def test_a_computed_spectrum_without_its_table_is_not_taken_for_a_measured_one(studies, capsys):
+    alone = studies / "library" / "acetone-300K-predicted.jdx"
+    alone.parent.mkdir()
+    write_jcamp(alone, spectrum("acetone"), title="acetone", temperature=300.0, resolution=40.0)
+    rows = run(studies, [str(studies / "methanol"), str(alone)])
+    assert "it was computed; give acetone-300K-predicted.csv" in str(rows[1]["remarks"])
+
+
+def test_a_model_that_makes_no_spectrum_changes_no_line_width(studies, monkeypatch):
+    from palirs.tasks import prediction
+
+    def opened(where):
+        raise AssertionError("no candidate is a molecule")
+
+    monkeypatch.setattr(prediction, "open_predictor", opened)
+    assert run(studies, [str(studies / "methanol")], model="any")[0]["candidate"] == "methanol"
+
+
 def test_a_measured_spectrum_is_a_candidate(studies):
     rows = run(studies, [str(studies / "record.csv"), str(studies / "methanol")])
     assert rows[0]["candidate"] == "record" and rows[0]["scale"] == 1
@@ -130,12 +163,13 @@ def test_what_a_model_does_not_know_is_left_out_by_name(studies, capsys, monkeyp
         (["{}"], {}, "without predicted spectra at 300 K.*no spectrum at all.*task=spectra"),
         (["{}/bad.csv"], {}, "task.candidates: '.*bad.csv' cannot be read"),
         (["{}/methanol"], {"experiment": "{}/bad.csv"}, "task.experiment: .*bad.csv"),
+        (["{}/methanol"], {"by": "engine", "model": "m"}, "task.model = m: with task.by=engine"),
         (["{}/methanol"], {"by": "magic"}, "task.by = 'magic': md, harmonic or engine"),
         (["{}/methanol"], {"least": 7}, "task.least = 7: .* between -1 and 1"),
         (["{}/methanol"], {"scale": [1.1, 0.9]}, "task: scale = \\[1.1, 0.9\\]"),
         (["{}/methanol"], {"scale": [0.9]}, "task.scale = \\[0.9\\]: two factors"),
         (["{}/methanol"], {"exponent": 0}, "task.exponent = 0: .*0.1"),
-        (["{}/methanol"], {"model": "{}"}, "there is no predictor"),
+        (["ethanol"], {"model": "{}"}, "there is no predictor"),
     ],
 )
 def test_a_mistake_is_told(studies, candidates, settings, said):

@@ -1,6 +1,7 @@
 """Anharmonic levels of a study: what is kept, and what is calculated again."""
 
 import json
+import shutil
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -111,6 +112,9 @@ def test_isotopologues_need_no_force_and_stay_with_other_thresholds(water, tmp_p
     assert own.labeller.count == paid
     levels.anharmonic_levels(own, [water], "engine", {**SETTINGS, "step": 0.1})
     assert folders(tmp_path) == ["D1", "heavy"], "with force fields of other steps"
+    shutil.rmtree(place)  # as by a task that was killed while it replaced them
+    levels.anharmonic_levels(own, [water], "engine", SETTINGS)
+    assert folders(tmp_path) == ["D1", "heavy"], "what was asked for is not forgotten"
     levels.anharmonic_levels(own, [water], "engine", SETTINGS, None, {"H2O": {}})
     assert folders(tmp_path) == []
 

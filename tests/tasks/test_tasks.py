@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from palirs import tasks
-from palirs.settings import Learning, Sampler
+from palirs.settings import Learning
 from palirs.tasks import spectral
 
 FILES = sorted((Path(__file__).parents[2] / "conf/task").glob("*.yaml"))
@@ -36,12 +36,11 @@ def test_declarations_do_not_contradict_each_other():
 
 
 def test_production_by_ring_polymers_advises_to_explore_with_them(caplog):
-    def said(beads, **sampler):
+    def said(beads, explored=None):
         caplog.clear()
-        settings = SimpleNamespace(sampler=Sampler(**sampler), learning=Learning())
-        md = SimpleNamespace(beads=beads)
-        spectral._warn_of_exploration(SimpleNamespace(settings=settings), md)
+        settings = SimpleNamespace(learning=Learning())
+        spectral._warn_of_exploration(settings, SimpleNamespace(beads=beads), explored)
         return caplog.text
 
     assert "sampler.nuclei=ring_polymer task=active_learning" in said(32)
-    assert said(None) == said(32, nuclei="ring_polymer") == ""
+    assert said(None) == said(32, explored=16.0) == ""

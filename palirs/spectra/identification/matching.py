@@ -20,8 +20,9 @@ STEP = 4.0
 """Of the grid of comparison [cm⁻¹]; the narrowest lines are eight times as wide."""
 FACTOR_STEP = 0.001
 """Of the scale factor."""
-SEGMENT = 200.0
-"""Width of the parts of a record that are drawn anew [cm⁻¹]: wider than a band."""
+SEGMENT, NARROWEST, PARTS = 200.0, 60.0, 5
+"""Width of the parts of a record that are drawn anew [cm⁻¹], wider than a band; in a short record
+less, so that there are so many parts, but not less than the second."""
 PERCENTILES = (5.0, 95.0)
 """Ends of intervals."""
 FLAT = 1e-9
@@ -227,6 +228,12 @@ def matches(
         raise PalirsError(
             f"record {record.label!r}: nothing was measured between {low:.0f} and {high:.0f} cm⁻¹"
         )
+    if grid[-1] - grid[0] < PARTS * NARROWEST:
+        raise PalirsError(
+            f"record {record.label!r}: {low:.0f} to {high:.0f} cm⁻¹ are compared, too little to "
+            f"say how sure a similarity is; at least {PARTS * NARROWEST:.0f} cm⁻¹ of record, "
+            "spectrum.window and candidates"
+        )
     target = _raised(matching.broadened(equal).on(grid), matching.exponent)
     found = [
         _match(name, spectrum, (equal, grid, target), matching)
@@ -248,7 +255,8 @@ def _match(
 ) -> Match:
     """Compare a candidate with a record, given with grid and raised intensities there."""
     equal, grid, target = measured
-    parts = np.unique(((grid - grid[0]) // SEGMENT).astype(int), return_index=True)[1]
+    segment = min(SEGMENT, (grid[-1] - grid[0]) / PARTS)
+    parts = np.unique(((grid - grid[0]) // segment).astype(int), return_index=True)[1]
     rng = np.random.default_rng(stream(0, "parts of the record"))
     counts = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=matching.samples)
     counts = np.vstack([np.ones(len(parts)), counts])  # first the record as it is

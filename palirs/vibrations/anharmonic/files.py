@@ -61,8 +61,26 @@ def saved_settings(place: Path) -> dict | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def note_isotopologues(place: Path, masses: Mapping[str, np.ndarray]) -> None:
+    """Write which isotopologues are asked for, beside the directory, which is replaced as a whole.
+
+    Their masses [amu] by name; a task that is killed, or fails, finds them in its next run.
+    """
+    file = _asked_for(place)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps({name: own.tolist() for name, own in masses.items()}))
+    part.replace(file)
+
+
+def _asked_for(place: Path) -> Path:
+    return place.with_name(f"{place.name}.isotopologues.json")
+
+
 def saved_isotopologues(place: Path) -> dict[str, np.ndarray]:
-    """Return the masses [amu] of the isotopologues in a directory, by name."""
+    """Return the masses [amu] of the isotopologues that were asked for, by name."""
+    if (file := _asked_for(place)).exists():
+        return {name: np.array(own) for name, own in json.loads(file.read_text()).items()}
     summaries = sorted((place / ISOTOPOLOGUES).glob("*/summary.json"))
     return {
         file.parent.name: np.array(json.loads(file.read_text())["masses_amu"]) for file in summaries
@@ -121,6 +139,9 @@ def load_paths(place: Path) -> dict[int, rotation.Path] | None:
 def _rotation_cells(solved: InternalRotation) -> Row:
     """Return what the row of a mode has by its internal rotation."""
     return {
+        "deperturbed_cm1": float(solved.fundamental),
+        "share": 1.0,
+        "with": "",
         "anharmonic_cm1": float(solved.fundamental),
         "spread_cm1": float(solved.spread),
         "rotor_levels": solved.levels,

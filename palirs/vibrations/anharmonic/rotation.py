@@ -95,6 +95,11 @@ def rotations(vibrations: Harmonic) -> dict[int, Rotor]:
     return found
 
 
+def structures(modes: int, fold: int) -> int:
+    """Return about how many structures the path of a rotor takes: relaxation and Hessians."""
+    return 9 * POINTS + POINTS // fold // 2 * 2 * modes
+
+
 def path(
     vibrations: Harmonic,
     rotor: Rotor,
