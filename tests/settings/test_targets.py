@@ -117,6 +117,7 @@ def test_a_module_that_comes_with_the_study_is_not_even_imported(tmp_path, monke
     assert not (tmp_path / "sign").exists()
 
 
+@pytest.mark.thorough
 def test_looking_at_a_study_of_somebody_else_makes_no_calculator(tmp_path):
     """One that reads a model file may run code from it.
 

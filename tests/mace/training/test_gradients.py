@@ -239,6 +239,7 @@ print("done")
 """
 
 
+@pytest.mark.thorough
 def test_trainings_in_threads_of_one_process_do_not_wait_for_each_other():
     """Each has three threads, which wait for each other at every update."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -123,6 +123,7 @@ def test_how_often_it_is_saved_may_change(frames, small, tmp_path):
     assert fitted(replace(SHORT, save_interval=60.0), frames, small, log)[2] < 9
 
 
+@pytest.mark.thorough
 def test_killed_at_random_moments_the_weights_are_the_same_to_the_last_bit(
     frames, small, tmp_path, monkeypatch
 ):
