@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def anharmonic_levels(
             _log(session, name, by, result)
             count = len(result.modes)
             complete = count < 4 or _complete(files.saved_settings(place) or {}, by, count)
-            _write_isotopologues(name, result, masses, complete, place)
+            _write_isotopologues(name, result, rotations, masses, complete, place)
 
 
 def _complete(settings: dict, by: str, modes: int) -> bool:
@@ -213,7 +213,12 @@ def _write(result: Anharmonic, rotations: dict[int, InternalRotation], place: Pa
 
 
 def _write_isotopologues(
-    molecule: str, parent: Anharmonic, masses: Masses, complete: bool, place: Path
+    molecule: str,
+    parent: Anharmonic,
+    rotations: Collection[int],
+    masses: Masses,
+    complete: bool,
+    place: Path,
 ) -> None:
     """Solve the isotopologues of a molecule, and write their levels instead of those there."""
     shutil.rmtree(place / files.ISOTOPOLOGUES, ignore_errors=True)
@@ -231,7 +236,7 @@ def _write_isotopologues(
             log.warning("%s of %s: no levels: %s", name, molecule, error)
             continue
         folder = place / files.ISOTOPOLOGUES / name
-        write_table(folder / "levels.csv", files.isotopologue_rows(result, parent))
+        write_table(folder / "levels.csv", files.isotopologue_rows(result, parent, rotations))
         told = {"isotopologue_of": molecule, "masses_amu": own.tolist(), **files.summary(result)}
         (folder / "summary.json").write_text(json.dumps(told, indent=1))
         log.info(

@@ -216,3 +216,6 @@ def test_modes_are_told_beside_the_molecules():
     assert [row["parent"] for row in rows[:3]] == ["ν1", "ν2", "ν3"]
     assert rows[2]["parent_cm1"] == before.levels.fundamentals[2]
     assert "parent" not in rows[3]
+    assert not any("internal rotation" in str(row["caveat"]) for row in rows)
+    rotor = files.isotopologue_rows(after, before, [1])
+    assert ["internal rotation" in str(row["caveat"]) for row in rotor[:3]] == [False, True, False]

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from palirs.vibrations.anharmonic.rotor_levels import InternalRotation
 from palirs.vibrations.naming import characters
 
 Row = dict[str, object]
+ROTOR = "by perturbation theory, which the molecule's own internal rotation is not"
 ISOTOPOLOGUES = "isotopologues"
 """Folder of them in the directory of a molecule, each in a folder with its name."""
 
@@ -180,17 +181,22 @@ def level_rows(
     return rows
 
 
-def isotopologue_rows(own: Anharmonic, parent: Anharmonic) -> list[Row]:
+def isotopologue_rows(
+    own: Anharmonic, parent: Anharmonic, rotations: Collection[int] = ()
+) -> list[Row]:
     """Return :func:`level_rows` of an isotopologue; a fundamental beside that of the molecule.
 
     ``parent`` is the molecule's mode that is most like it, ``parent_share`` how much, and
-    ``parent_cm1`` its fundamental.
+    ``parent_cm1`` its fundamental, by perturbation theory as its own. Of modes in ``rotations`` the
+    molecule has a better one, and a caveat says so.
     """
     alike, energies, rows = like_parent(own, parent), parent.energies(), level_rows(own)
     for row, (place, share) in zip(rows, alike, strict=False):  # fundamentals are first
         row["parent"] = f"ν{parent.modes[place] + 1}"
         row["parent_share"] = share
         row["parent_cm1"] = float(energies[place])
+        if int(parent.modes[place]) in rotations:
+            row["caveat"] = "; ".join(filter(None, [ROTOR, str(row["caveat"])]))
     return rows
 
 
