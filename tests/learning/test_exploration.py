@@ -22,17 +22,6 @@ SHORT = Sampler(
 
 
 @pytest.fixture(scope="module")
-def committee(small, frames):
-    """Untrained members too weak to tear a molecule apart."""
-    members = []
-    for seed in range(3):
-        torch.manual_seed(seed)
-        shape = replace(PotentialShape.of(frames, small), scale=0.05)
-        members.append((shape, shape.build()))
-    return Committee.of(members)
-
-
-@pytest.fixture(scope="module")
 def group():
     return new_walkers(Molecules(names=("methanol", "formamide")).load(), SHORT)
 

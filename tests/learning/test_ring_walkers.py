@@ -18,8 +18,7 @@ from palirs.learning.iterations import explored_otherwise, read_walkers
 from palirs.learning.loop import _test_errors
 from palirs.learning.state import LearningState
 from palirs.learning.walkers import Trajectory, Walker, new_walkers
-from palirs.mace.models.committee import Committee, force_spread, relative_force_error
-from palirs.mace.models.potential import PotentialShape
+from palirs.mace.models.committee import force_spread, relative_force_error
 from palirs.molecules import Molecules
 from palirs.selection import MostUncertain, RandomFrames, Selector
 from palirs.settings import Sampler
@@ -29,17 +28,6 @@ CLASSICAL = Sampler(
     temperatures=(70.0, 100.0), replicas=2, length=0.01, interval=1.0, relative_force_error=1e9
 )
 RINGS = replace(CLASSICAL, nuclei="ring_polymer", beads=BEADS)
-
-
-@pytest.fixture(scope="module")
-def committee(small, frames):
-    """Untrained members too weak to tear a molecule apart."""
-    members = []
-    for seed in range(3):
-        torch.manual_seed(seed)
-        shape = replace(PotentialShape.of(frames, small), scale=0.05)
-        members.append((shape, shape.build()))
-    return Committee.of(members)
 
 
 @pytest.fixture(scope="module")

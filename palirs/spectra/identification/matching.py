@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 from palirs.randomness import stream
 from palirs.recipes import PalirsError, recipe
 from palirs.spectra.compare import WINDOW, FlatError, pearson
-from palirs.spectra.lags import line_width
+from palirs.spectra.lags import lag_of_width
 from palirs.spectra.measured.baseline import OVERLAP
 from palirs.spectra.resolution import at_resolution
 from palirs.spectra.spectrum import Spectrum
@@ -84,7 +84,7 @@ class Matching:
         """Return a spectrum whose lines have the additional width; blocks are kept."""
         if self.broadening is None:
             return spectrum
-        lag = _depth(self.broadening)
+        lag = lag_of_width(self.broadening, "hann", 0.0)
         whole = at_resolution(spectrum, lag)
         if spectrum.blocks is None:
             return whole
@@ -97,12 +97,6 @@ class Matching:
     def equal(self, measured: Spectrum) -> Spectrum:
         """Return a measured spectrum at the resolution of computed ones."""
         return at_resolution(measured, self.max_lag, window=self.lag_window, friction=self.friction)
-
-
-@cache
-def _depth(width: float) -> float:
-    """Return the lags of a Hann window [fs] that make a sharp line so wide [cm⁻¹]."""
-    return 1000.0 * line_width(1000.0, "hann") / width
 
 
 @dataclass(frozen=True)
