@@ -8,7 +8,6 @@ harmonic frequencies with the engine's, explore, select the frames to label next
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -27,7 +26,6 @@ from palirs.learning.frames import Sampling, clear_outdated, sample
 from palirs.learning.iterations import restore, save, save_confirmed
 from palirs.learning.modes import learnt_derivatives
 from palirs.learning.quality.advice import advice
-from palirs.learning.quality.calibration import calibrate
 from palirs.learning.quality.convergence import (
     ANHARMONIC,
     BEADS,
@@ -35,20 +33,22 @@ from palirs.learning.quality.convergence import (
     HarmonicErrors,
     converged_molecules,
 )
-from palirs.learning.quality.errors import dipole_errors, potential_parity
-from palirs.learning.quality.frequencies import compare_frequencies, compare_intensities
+from palirs.learning.quality.errors import dipole_errors
+from palirs.learning.quality.frequencies import (
+    FrequencyComparison,
+    compare_frequencies,
+    compare_intensities,
+)
+from palirs.learning.quality.iteration import errors_of_modes_held_out, errors_on_tests
 from palirs.learning.quality.learning_curve import LearningCurve, stalled
-from palirs.learning.quality.modes import intensity_errors, wavenumber_errors
 from palirs.learning.quantum import anharmonic_spread
-from palirs.learning.splits import assign_splits, separate_test
+from palirs.learning.splits import split_dataset
 from palirs.learning.state import LearningSetup, LearningState, labels_used, within_budget
 from palirs.learning.walkers import new_walkers
-from palirs.mace.models.committee import Committee
 from palirs.mace.models.dipole import DipoleModel
 from palirs.mace.models.files import dipole_files, load_committee
 from palirs.mace.training.checks import MINIMUM_FRAMES
 from palirs.mace.training.committees import train_committee, train_dipoles
-from palirs.mace.training.split import random_split
 from palirs.recipes import PalirsError
 from palirs.vibrations import Harmonic
 
@@ -148,39 +148,14 @@ def step(
         labelled = labeller.label(wanted, f"iteration {state.iteration} labels")
     labelled += confirmation.frames
     train, test = split_dataset(state.dataset, labelled, setup, state.iteration)
-    with timer("training"):
-        before = complete_iterations(setup.directory)[-1] if state.iteration else None
-        sizes = (setup.members, setup.architecture, setup.training, setup.seed, state.iteration)
-        derivatives = learnt_derivatives(_with_frames(setup.references, train))
-        committee = train_committee(
-            place, train, *sizes, training_executor, before, setup.pretrained, derivatives
-        )
-    with timer("harmonic"):
-        frequencies = compare_frequencies(committee, setup.references)
-    dipole_metrics, dipole_model = {}, None
-    if setup.dipoles is not None:
-        dipole_model, dipole_metrics = _train_dipoles(
-            place, train, test, setup, committee, training_executor
-        )
-    spreads = {}
-    if setup.learning.anharmonic is not None:
-        with timer("anharmonic"):
-            spreads = anharmonic_spread(committee, _with_frames(setup.references, train))
-        spread = spreads.get(ANHARMONIC, np.inf)
-        log.info("anharmonic fundamentals: members differ by %.1f cm⁻¹ on average", spread)
+    errors, frequencies = _train(place, train, test, setup, state, training_executor, timer)
     metrics = {
-        **frequencies.metrics(),
-        **spreads,
-        **_held_out_errors(committee, dipole_model, setup),
-        **_test_errors(committee, test, setup),
+        **errors,
         **expected,
-        **dipole_metrics,
         **_counts((*train, *test), setup, labeller),
         "exploration.stopped": sampling.stopped,
         **timer.metrics,
     }
-    log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), setup.training))
-    log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
     save(place, state.iteration + 1, train, test, metrics, frequencies)
     return LearningState(
         state.iteration + 1,
@@ -190,6 +165,72 @@ def step(
         HarmonicErrors.from_metrics(metrics),
         counted_from=state.counted_from,
         history=(*state.history, metrics),
+    )
+
+
+def _train(
+    place: Path,
+    train: list[Atoms],
+    test: list[Atoms],
+    setup: LearningSetup,
+    state: LearningState,
+    executor: Executor,
+    timer: "_Timer",
+) -> tuple[dict[str, float], FrequencyComparison]:
+    """Train the models of an iteration; return their errors, and their harmonic frequencies."""
+    learnt = _with_frames(setup.references, train)
+    with timer("training"):
+        before = complete_iterations(setup.directory)[-1] if state.iteration else None
+        sizes = (setup.members, setup.architecture, setup.training, setup.seed, state.iteration)
+        derivatives = learnt_derivatives(learnt)
+        committee = train_committee(
+            place, train, *sizes, executor, before, setup.pretrained, derivatives
+        )
+    with timer("harmonic"):
+        frequencies = compare_frequencies(committee, setup.references)
+    dipole_metrics, dipole_model = {}, None
+    if setup.dipoles is not None:
+        with timer("dipole"):
+            dipole_model = _train_dipoles(place, train, learnt, setup, executor)
+        intensities = compare_intensities(committee, dipole_model, setup.references)
+        dipole_metrics = dipole_errors(dipole_model, test) | intensities.metrics()
+    spreads = {}
+    if setup.learning.anharmonic is not None:
+        with timer("anharmonic"):
+            spreads = anharmonic_spread(committee, learnt)
+        spread = spreads.get(ANHARMONIC, np.inf)
+        log.info("anharmonic fundamentals: members differ by %.1f cm⁻¹ on average", spread)
+    log.info("training: %s", advice(sorted(place.glob("potential-*.jsonl")), setup.training))
+    log.info("harmonic frequencies: %s", "; ".join(frequencies.remarks()[:REMARKS]))
+    errors = {
+        **frequencies.metrics(),
+        **spreads,
+        **errors_of_modes_held_out(committee, dipole_model, setup),
+        **errors_on_tests(committee, test, setup),
+        **dipole_metrics,
+    }
+    return errors, frequencies
+
+
+def _train_dipoles(
+    place: Path,
+    train: list[Atoms],
+    learnt: Sequence[Harmonic],
+    setup: LearningSetup,
+    executor: Executor,
+) -> DipoleModel:
+    """Train and return the dipole models of an iteration."""
+    dipoles = setup.dipoles
+    assert dipoles is not None
+    return train_dipoles(
+        dipole_files(place, dipoles.count),
+        train,
+        dipoles.architecture,
+        dipoles.training,
+        setup.seed,
+        executor,
+        setup.pretrained,
+        learnt_derivatives(learnt),
     )
 
 
@@ -216,7 +257,7 @@ def _confirmed(
     metrics = {
         **{key: value for key, value in state.metrics.items() if not key.startswith("time.")},
         **metrics,
-        **_test_errors(load_committee(before), test, setup),
+        **errors_on_tests(load_committee(before), test, setup),
         **_counts((*train, *test), setup, labeller),
         **confirmation.metrics(),
     }
@@ -296,71 +337,6 @@ def _with_frames(references: Sequence[Harmonic], frames: Sequence[Atoms]) -> lis
     return [each for each in references if each.atoms.info[keys.MOLECULE] in names]
 
 
-def _held_out_errors(
-    committee: Committee, dipole_model: DipoleModel | None, setup: LearningSetup
-) -> dict[str, float]:
-    """Return the errors of the modes held out, by the models that learn derivatives."""
-    errors: dict[str, float] = {}
-    if setup.training.derivatives:
-        errors |= wavenumber_errors(committee, setup.references)
-    if dipole_model is not None and setup.dipoles and setup.dipoles.training.derivatives:
-        errors |= intensity_errors(dipole_model, setup.references)
-    return errors
-
-
-def _test_errors(
-    committee: Committee, test: Sequence[Atoms], setup: LearningSetup
-) -> dict[str, float]:
-    """Return the metrics of the test frames, of all and of each origin (``….thermal_300K``).
-
-    Those of MD (``forces.md``) are of the exploration's kind: with ring polymers, of single beads.
-    """
-    energy, forces, spread = potential_parity(committee, test)
-    beads = setup.sampler.ring_beads
-    kind = re.compile(rf"md_[\d.e+]+K{'' if beads is None else f'_{beads}beads'}")
-    md = np.array([kind.fullmatch(name) is not None for name in forces.origin])
-    of_md = forces.part(md).metrics("forces.md", "meV_per_A") if md.any() else {}
-    by_origin = forces.by(forces.origin, "forces", "meV_per_A")
-    return {
-        **energy.metrics("energy", "meV"),
-        **forces.metrics("forces", "meV_per_A"),
-        **of_md,
-        **{
-            f"{key}.{origin}": value
-            for origin, metrics in by_origin.items()
-            for key, value in metrics.items()
-        },
-        "committee.force_std_max_eV_per_A": spread,
-        **calibrate(committee, test).metrics(),
-    }
-
-
-def _train_dipoles(
-    place: Path,
-    train: list[Atoms],
-    test: list[Atoms],
-    setup: LearningSetup,
-    committee: Committee,
-    training_executor: Executor,
-) -> tuple[DipoleModel, dict[str, float]]:
-    """Train the dipole models of an iteration; return them, and metrics of them."""
-    dipoles, timer = setup.dipoles, _Timer()
-    assert dipoles is not None
-    with timer("dipole"):
-        model = train_dipoles(
-            dipole_files(place, dipoles.count),
-            train,
-            dipoles.architecture,
-            dipoles.training,
-            setup.seed,
-            training_executor,
-            setup.pretrained,
-            learnt_derivatives(_with_frames(setup.references, train)),
-        )
-    intensities = compare_intensities(committee, model, setup.references)
-    return model, dipole_errors(model, test) | intensities.metrics() | timer.metrics
-
-
 def _converged(
     place: Path,
     force_errors: dict[str, float],
@@ -383,24 +359,6 @@ def _converged(
         part.write_text(json.dumps(sorted(converged)))
         part.rename(file)
     return converged
-
-
-def split_dataset(
-    dataset: list[Atoms], labelled: list[Atoms], setup: LearningSetup, iteration: int
-) -> tuple[list[Atoms], list[Atoms]]:
-    """Return the training and validation frames, and the test frames, with the new labels."""
-    training = setup.training
-    if setup.learning.split == "frames":
-        frames = [*dataset, *labelled]
-        return random_split(frames, training.test_fraction, setup.seed, "test", iteration)
-    shares = (training.test_fraction, training.validation_fraction)
-    train, test = separate_test([*dataset, *assign_splits(labelled, dataset, *shares)])
-    if not test:
-        raise PalirsError(
-            f"{len(train)} labelled frames, all of one group: none is left to test with; give "
-            "initial=thermal, or learning.split=frames"
-        )
-    return train, test
 
 
 class _Timer:

@@ -13,6 +13,9 @@ from ase import Atoms
 
 from palirs import keys
 from palirs.labels import structure_key
+from palirs.learning.state import LearningSetup
+from palirs.mace.training.split import random_split
+from palirs.recipes import PalirsError
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -78,3 +81,21 @@ def _group(atoms: Atoms) -> str:
 
 def _hash(text: str) -> bytes:
     return sha256(text.encode()).digest()
+
+
+def split_dataset(
+    dataset: list[Atoms], labelled: list[Atoms], setup: LearningSetup, iteration: int
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Return the training and validation frames, and the test frames, with the new labels."""
+    training = setup.training
+    if setup.learning.split == "frames":
+        frames = [*dataset, *labelled]
+        return random_split(frames, training.test_fraction, setup.seed, "test", iteration)
+    shares = (training.test_fraction, training.validation_fraction)
+    train, test = separate_test([*dataset, *assign_splits(labelled, dataset, *shares)])
+    if not test:
+        raise PalirsError(
+            f"{len(train)} labelled frames, all of one group: none is left to test with; give "
+            "initial=thermal, or learning.split=frames"
+        )
+    return train, test

@@ -154,7 +154,7 @@ def _overlay(
     ways = sorted({spectrum.made for spectrum in compared if spectrum.made})
     if len(ways) > 1:
         notes.append(
-            f"They were made in different ways, so lines differ in width: {'; '.join(ways)}."
+            f"They were made in different ways, so lines may differ in width: {'; '.join(ways)}."
         )
     figure = spectral_figures.overlay(title, drawn, reference, interactive.WINDOW)
     return Section(

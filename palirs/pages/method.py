@@ -47,6 +47,7 @@ CITED = {
     "doi:10.1103/PhysRev.57.128",
     "vpt2k": "P. R. Franke, J. F. Stanton, G. E. Douberly, J. Phys. Chem. A 2021, 125, 1301, "
     "doi:10.1021/acs.jpca.0c09526",
+    "cochran": "W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, 6.2",
     "eckart": "C. Eckart, Phys. Rev. 1935, 47, 552, doi:10.1103/PhysRev.47.552",
 }
 WORDS = {

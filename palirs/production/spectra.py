@@ -17,7 +17,7 @@ from palirs.settings.spectroscopy import HIGHEST
 from palirs.spectra import Spectrum, Strata, infrared_spectrum, undo_verlet_shift
 from palirs.spectra.assignment import Modes, assigned_bands
 from palirs.spectra.bands import band_error
-from palirs.spectra.density import mode_densities
+from palirs.spectra.density import by_equipartition, mode_densities, mode_energies
 from palirs.spectra.similarity import Comparison
 from palirs.spectra.store import SpectrumStore
 from palirs.vibrations import Harmonic
@@ -93,7 +93,15 @@ class Production(Simulation):
             + CONFORMERS[self.settings.conformers]
         )
         rings = self.settings.in_rings if self.beads else ""
-        spectrum = spectrum_of(run.dipoles, self.settings, self.temperature, label, run.strata)
+        if run.rates is None and self.settings.by_equipartition:
+            log.warning(
+                "%s: its trajectories began without the rates of the modes, so intensities are not "
+                "divided by their kinetic energy (spectrum.equipartition)",
+                run.molecule,
+            )
+        spectrum = spectrum_of(
+            run.dipoles, self.settings, self.temperature, label, run.strata, run.rates
+        )
         return replace(spectrum, label=label + rings, made=spectrum.made + rings)
 
     def write_spectra(self, runs: Sequence[Run], store: SpectrumStore) -> dict[str, Spectrum]:
@@ -126,8 +134,26 @@ def spectrum_of(
     temperature: float,
     label: str,
     strata: Strata | None = None,
+    rates: np.ndarray | None = None,
 ) -> Spectrum:
-    """Return the spectrum of trajectories ``[replicas, frames, 3]`` [e·Å] at a temperature [K]."""
+    """Return the spectrum of trajectories.
+
+    Parameters
+    ----------
+    dipoles : numpy.ndarray
+        Shape ``[replicas, frames, 3]`` [e·Å].
+    settings : Spectroscopy
+        How it is made.
+    temperature : float
+        [K].
+    label : str
+        Of the spectrum.
+    strata : Strata, optional
+        Kinds of the trajectories.
+    rates : numpy.ndarray, optional
+        Of the normal coordinates of these trajectories, ``[replicas, frames, modes]`` [eV^1/2], for
+        ``settings.equipartition``.
+    """
     interval = settings.stride * settings.timestep
     spectrum = infrared_spectrum(
         dipoles,
@@ -142,8 +168,19 @@ def spectrum_of(
     )
     if settings.method == "physical":
         spectrum = undo_verlet_shift(spectrum, settings.timestep, settings.thermostat)
+    spectrum = spectrum.within(0.0, HIGHEST)
+    densities = densities_of(rates, settings) if settings.by_equipartition else None
+    if rates is not None and densities is not None:
+        energies = mode_energies(
+            rates,
+            densities,
+            interval=interval,
+            timestep=settings.timestep,
+            temperature=temperature,
+        )
+        spectrum = by_equipartition(spectrum, energies, densities)
     time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
-    return replace(spectrum.within(0.0, HIGHEST), label=label, made=settings.made, time=time)
+    return replace(spectrum, label=label, made=settings.made, time=time)
 
 
 def densities_of(

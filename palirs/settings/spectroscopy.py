@@ -77,6 +77,11 @@ class Spectroscopy:
         See :func:`palirs.spectra.infrared_spectrum`. ``schnetpack`` does in a study what SchNetPack
         does: dipoles of every time step, each trajectory on its own, the wavenumbers of the
         integrator.
+    equipartition : bool
+        Divide intensities by the kinetic energy that the modes happen to have had over what they
+        have on average, see :mod:`palirs.spectra.density`: a third surer from the same MD.
+        Not where equipartition is not certain or the modes are not recorded: with Nosé-Hoover
+        chains, by SchNetPack's recipe, and of trajectories that start from conformers.
     window : tuple of float
         Range that is compared and drawn [cm⁻¹].
     complete : float
@@ -112,6 +117,7 @@ class Spectroscopy:
     padding: Annotated[int, Field(ge=1, le=64)] = 4
     quantum_correction: Correction = "harmonic"
     method: Literal["physical", "schnetpack"] = "physical"
+    equipartition: Annotated[bool, Before(False)] = False
     window: tuple[Wavenumber, Wavenumber] = (500.0, 4000.0)
     complete: Annotated[float, Field(ge=0, le=1)] = 0.5
     experiment: str | dict[str, str] | None = None
@@ -247,7 +253,14 @@ class Spectroscopy:
         """How dipoles become spectra, in words; those that differ in it are not compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
         window = f"{self.lag_window} over {self.depth:g} fs"
-        return f"{self.method}, {window}, {self.quantum_correction}{started}"
+        surer = ", equipartition" if self.by_equipartition else ""
+        return f"{self.method}, {window}, {self.quantum_correction}{surer}{started}"
+
+    @property
+    def by_equipartition(self) -> bool:
+        """Whether intensities are divided by the kinetic energy of the modes."""
+        certain = self.thermostat == "langevin" and self.method == "physical"
+        return self.equipartition and certain and self.conformers is None
 
     @property
     def in_rings(self) -> str:
@@ -285,13 +298,15 @@ class Spectroscopy:
         """About how sure the production MD makes strong bands, as a relative standard error.
 
         √((2/γ + 0.45 τ)/T), with the friction γ (a mode keeps its energy for 1/γ), the depth of the
-        autocorrelation τ and the time T of all trajectories: of methanol within a fifth of what
-        eight sets of trajectories had (docs/results/spectra.md). NaN without friction.
+        autocorrelation τ and the time T of all trajectories; 0.3/γ where the energy of the modes is
+        divided out. Of methanol within a quarter of what nine sets of trajectories had
+        (docs/results/spectra.md). NaN without friction.
         """
         if not self.damping_of_lines:
             return float("nan")
+        kept = 0.3 if self.by_equipartition else 2.0
         time = self.production.replicas * self.production.length
-        return float(((2 / self.damping + 0.45e-3 * self.depth) / time) ** 0.5)
+        return float(((kept / self.damping + 0.45e-3 * self.depth) / time) ** 0.5)
 
     @property
     def stride(self) -> int:

@@ -166,7 +166,7 @@ def infrared_spectrum(
         )
     if method != "physical":
         raise ValueError(f"method = {method!r}: it should be 'physical' or 'schnetpack'")
-    sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, BLOCK / timestep)
+    sums, counts = _blocks(np.diff(values, axis=1) / timestep, lags, timestep)
     correlation, deviations = _mean(
         sums, counts, len(values), strata or Strata((0,) * len(values), (1.0,))
     )
@@ -197,13 +197,21 @@ def spectral_transform(
     return np.fft.rfftfreq(size, timestep * SPEED_OF_LIGHT), density
 
 
-def _blocks(flux: np.ndarray, lags: int, length: float) -> tuple[np.ndarray, np.ndarray]:
+def block_edges(steps: int, interval: float) -> np.ndarray:
+    """Return where the blocks of about :data:`BLOCK` of a trajectory begin and end.
+
+    ``interval`` is the time between its steps [fs].
+    """
+    blocks = max(1, round(steps / (BLOCK / interval)))
+    return np.linspace(0, steps, blocks + 1).round().astype(int)
+
+
+def _blocks(flux: np.ndarray, lags: int, interval: float) -> tuple[np.ndarray, np.ndarray]:
     """Return sums and counts of the products of all blocks, ``[blocks, lags]``.
 
     ``flux`` has shape ``[trajectories, steps, 3]``.
     """
-    steps = flux.shape[1]
-    edges = np.linspace(0, steps, max(1, round(steps / length)) + 1).round().astype(int)
+    edges = block_edges(flux.shape[1], interval)
     products = [
         lag_products(trajectory, begin, end, lags)
         for trajectory in flux

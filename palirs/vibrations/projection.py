@@ -38,7 +38,10 @@ class Projection:
         weighted = vibrations.modes * self.masses[None, :, None] * np.sqrt(EV_PER_AMU_A2_FS2)
         self.modes = weighted.reshape(len(vibrations.modes), -1)
         self.linear = len(vibrations.modes) == 3 * len(self.masses) - 5
-        self.orders = self._distinct(_permutations(Coordinates(vibrations.atoms)))
+        orders = _permutations(Coordinates(vibrations.atoms))
+        # isotopes in one methyl group: its modes are not those of the permuted one
+        alike = [order for order in orders if np.array_equal(self.masses[order], self.masses)]
+        self.orders = self._distinct(alike)
 
     def __len__(self) -> int:
         return len(self.modes)

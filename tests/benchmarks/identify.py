@@ -30,13 +30,13 @@ from palirs.vibrations import minimum
 
 RECORDS = Path(__file__).parents[3] / "shared" / "data" / "experiment"
 ENGINES = {"gfn2": TBLite(method="GFN2-xTB"), "gfn1": TBLite(method="GFN1-xTB")}
-FRICTION = friction_of_width(30.0)
-MAX_LAG = lag_of_width(30.0, "hann", FRICTION)
-"""Of the default study's resolution, 30 cm⁻¹ [fs, ps⁻¹]."""
-DEFAULT = Matching(max_lag=MAX_LAG, friction=FRICTION)
+FRICTION = friction_of_width(18.0)
+MAX_LAG = lag_of_width(18.0, "hann", FRICTION)
+"""Of the default study's resolution, 18 cm⁻¹ [fs, ps⁻¹]."""
+DEFAULT = Matching(max_lag=MAX_LAG, friction=FRICTION, broadening=24.0)
 AS_MEASURED = {"max_lag": 1e5, "friction": 0.0, "broadening": None}
 """Records as they are: a window so deep makes no line wider."""
-LEVELS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+LEVELS = (0.5, 0.55, 0.6, 0.65, 0.68, 0.7, 0.75, 0.8)
 
 
 def harmonic_spectra(names: Sequence[str], engine: TBLite) -> dict[str, Spectrum]:
@@ -70,6 +70,7 @@ def print_settings(records: Mapping[str, Spectrum], spectra: Mapping[str, Spectr
     resolutions = {
         "as measured": AS_MEASURED,
         "of computed spectra": {"broadening": None},
+        "and 24 cm⁻¹": {"broadening": 24.0},
         "and 67 cm⁻¹": {"broadening": 67.0},
         "and 100 cm⁻¹": {"broadening": 100.0},
         "and 150 cm⁻¹": {"broadening": 150.0},

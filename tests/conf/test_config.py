@@ -162,7 +162,7 @@ def run(*arguments, **variables):
         ("spectrum.dipole_interval=20", ["dipole_interval = 20 fs", "834 cm⁻¹", "3.5 fs"]),
         ("spectrum.dipole_interval=0.2", ["dipole_interval = 0.2 fs", "time step"]),
         ("spectrum=paper spectrum.max_lag=3", ["max_lag = 3 fs", "50 fs"]),
-        ("spectrum.max_lag=1000", ["resolution = 30 cm⁻¹, max_lag = 1000 fs", "resolution=null"]),
+        ("spectrum.max_lag=1000", ["resolution = 18 cm⁻¹, max_lag = 1000 fs", "resolution=null"]),
         ("spectrum.resolution=null", ["spectrum: max_lag = null: give a number, or resolution"]),
         ("spectrum.resolution=12 spectrum.friction=2.5", ["13.3 cm⁻¹ wide", "friction=null"]),
         ("spectrum.resolution=2", ["resolution = 2", "shorter than the trajectories"]),

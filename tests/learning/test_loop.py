@@ -16,8 +16,8 @@ from palirs.learning.acquisition import choose, expected_errors
 from palirs.learning.completed import MEASURED
 from palirs.learning.confirmation import Confirmation
 from palirs.learning.frames import Sampling
-from palirs.learning.loop import split_dataset
 from palirs.learning.quality.convergence import HarmonicErrors
+from palirs.learning.splits import split_dataset
 from palirs.learning.state import LearningSetup, LearningState
 from palirs.learning.walkers import Trajectory, Walker
 from palirs.mace.settings import Training

@@ -15,7 +15,7 @@ from palirs.learning.confirmation import tests_of_md as of_md
 from palirs.learning.exploration import explore
 from palirs.learning.frames import Sampling
 from palirs.learning.iterations import explored_otherwise, read_walkers
-from palirs.learning.loop import _test_errors
+from palirs.learning.quality.iteration import errors_on_tests
 from palirs.learning.state import LearningState
 from palirs.learning.walkers import Trajectory, Walker, new_walkers
 from palirs.mace.models.committee import force_spread, relative_force_error
@@ -240,7 +240,7 @@ def test_frames_of_another_kind_of_md_do_not_tell_the_error(committee, frames):
         told.append(atoms)
     assert [len(of_md(told, "a", beads)) for beads in (None, 2, 3, BEADS)] == [2, 1, 0, 1]
     by_sampler = [
-        _test_errors(committee, told, SimpleNamespace(sampler=sampler))
+        errors_on_tests(committee, told, SimpleNamespace(sampler=sampler))
         for sampler in (CLASSICAL, RINGS, replace(RINGS, beads=3))
     ]
     name = "forces.md.mae_meV_per_A"

@@ -4,6 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from palirs.spectra import autocorrelation, infrared_spectrum, undo_verlet_shift
 from palirs.units import BOLTZMANN, EV_PER_AMU_A2_FS2, KM_PER_MOL, SPEED_OF_LIGHT
+from tests.physics.oscillators import langevin
 
 
 def oscillator(wavenumber, steps=60000, timestep=0.5, charge=0.5, temperature=300.0):
@@ -108,29 +109,10 @@ def test_bad_input_is_explained(dipole, arguments, message):
         infrared_spectrum(dipole, 0.5, **arguments)
 
 
-def baoab(
-    wavenumber, trajectories, picoseconds, seed, timestep=0.5, friction=1.0, temperature=300.0
-):
-    """Dipoles ``[trajectories, steps, 3]`` of Langevin oscillators of 1 amu, by BAOAB.
-
-    Their dipole derivative is 0.5 along x.
-    """
-    rng = np.random.default_rng(seed)
-    omega = 2 * np.pi * SPEED_OF_LIGHT * wavenumber
-    heat = BOLTZMANN * temperature / EV_PER_AMU_A2_FS2
-    position, velocity = (
-        rng.normal(size=(2, trajectories)) * np.sqrt(heat) * np.array([[1 / omega], [1]])
-    )
-    steps, kept = round(1e3 * picoseconds / timestep), np.exp(-friction * 1e-3 * timestep)
-    dipole = np.zeros((trajectories, steps, 3))
-    for step in range(steps):
-        velocity -= 0.5 * timestep * omega**2 * position
-        position += 0.5 * timestep * velocity
-        velocity = kept * velocity + np.sqrt((1 - kept**2) * heat) * rng.normal(size=trajectories)
-        position += 0.5 * timestep * velocity
-        velocity -= 0.5 * timestep * omega**2 * position
-        dipole[:, step, 0] = 0.5 * position
-    return dipole
+def baoab(wavenumber, trajectories, picoseconds, seed, **settings):
+    """Dipoles ``[trajectories, steps, 3]`` of Langevin oscillators with dipole derivative 0.5."""
+    positions, _ = langevin(wavenumber, trajectories, picoseconds, seed, **settings)
+    return 0.5 * positions * np.array([1.0, 0.0, 0.0])
 
 
 def area_of(spectrum):

@@ -128,6 +128,16 @@ def test_a_methyl_group_that_has_turned_by_a_third_is_the_same(methanol):
     assert np.abs(projection.rates(positions[:, other], velocities[:, other]) - rates).max() > 0.05
 
 
+def test_hydrogen_and_deuterium_of_a_methyl_group_are_not_exchanged(methanol):
+    """Each mode of CH₂DOH keeps its own atoms; only the two hydrogen atoms are alike."""
+    atoms = methanol.atoms.copy()
+    masses = atoms.get_masses()
+    turned = [i for i, o in enumerate(np.array(Projection(methanol).orders).T) if len(set(o)) > 1]
+    masses[turned[0]] = 2.014
+    atoms.set_masses(masses)
+    assert len(Projection(minimum(atoms, TBLite())).orders) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "orders"),
     [("acetonitrile", 1), ("methanol", 3), ("ethane", 3), ("NH3", 1), ("acetone", 9)],
