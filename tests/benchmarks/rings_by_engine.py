@@ -78,7 +78,9 @@ def main(
         if study is None:
             source: object = EngineBeads(copies)
         else:
-            source = load_committee(complete_iterations(study)[-1]).evaluator(copies)
+            source = load_committee(complete_iterations(study)[-1]).evaluator(
+                [each.numbers for each in copies]
+            )
         found = trajectory(source, optimum.atoms, beads, steps, number)
         kept |= {f"{key}{number}": value for key, value in found.items()}
         np.savez_compressed(file, **kept)
