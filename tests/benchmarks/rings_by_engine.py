@@ -4,10 +4,12 @@
 
 GFN2-xTB, 300 K, TRPMD by BCOCB as in production: so many beads, trajectories and picoseconds, after
 0.5 ps that are not recorded. Prints the kinetic energy of the nuclei by the centroid virial
-estimator, beside that of harmonic oscillators of so many beads and free rotation, and where each
-mode moves (see :mod:`tests.benchmarks.ring_bands`). A molecule that is a study is run with the
-committee of its last iteration. The file keeps what was run; what it has is not run again, and more
-trajectories may be asked for."""
+estimator, beside that of harmonic oscillators of so many beads and free rotation, and the same with
+what VPT2 adds (its part of the zero-point energy goes as 1/m, so all of it is kinetic); and where
+each mode moves (see :mod:`tests.benchmarks.ring_bands`). For a directory of a study and the name of
+its molecule, the committee of its last iteration runs. The file keeps what was run; what it has is
+not run again, and more trajectories may be asked for.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from palirs.dynamics.rings import kinetic_share
 from palirs.learning.completed import complete_iterations
 from palirs.mace.models.files import load_committee
 from palirs.units import BOLTZMANN, CM1_PER_EV
+from palirs.vibrations.anharmonic.calculation import anharmonic, tight
 from palirs.vibrations.projection import Projection
 from tests.benchmarks.learning_curves import vibrations
 from tests.benchmarks.ring_bands import with_errors
@@ -96,7 +99,10 @@ def main(
     error = kinetic.std(ddof=1) / np.sqrt(count)
     print(f"{molecule}, {beads} beads, {count} × {picoseconds:g} ps")
     print(f"kinetic energy {kinetic.mean():.4f} ± {error:.4f} eV", end="")
-    print(f" (harmonic of so many beads {float((whole * shares).sum()) + rotation:.4f})")
+    harmonic = float((whole * shares).sum()) + rotation
+    levels = anharmonic(tight(optimum, ENGINE), ENGINE).levels
+    more = (levels.zero_point - optimum.frequencies.sum() / 2) / CM1_PER_EV
+    print(f" (harmonic of so many beads {harmonic:.4f}, with VPT2's part {harmonic + more:.4f})")
     for number, row in enumerate(with_errors(rates), start=1):
         place = f"{row[0]:.1f} ± {row[2]:.1f}, {row[1]:.0f} ± {row[3]:.0f} wide"
         print(f"  mode {number}: harmonic {optimum.frequencies[number - 1]:.1f}, moves at {place}")
