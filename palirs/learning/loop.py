@@ -39,8 +39,8 @@ from palirs.learning.quality.frequencies import (
     compare_frequencies,
     compare_intensities,
 )
-from palirs.learning.quality.iteration import errors_of_modes_held_out, errors_on_tests
 from palirs.learning.quality.learning_curve import LearningCurve, stalled
+from palirs.learning.quality.metrics import errors_of_modes_held_out, errors_on_tests
 from palirs.learning.quantum import anharmonic_spread
 from palirs.learning.splits import split_dataset
 from palirs.learning.state import LearningSetup, LearningState, labels_used, within_budget

@@ -19,7 +19,7 @@ from palirs.spectra.assignment import Modes, assigned_bands
 from palirs.spectra.bands import band_error
 from palirs.spectra.density import by_equipartition, mode_densities, mode_energies
 from palirs.spectra.similarity import Comparison
-from palirs.spectra.store import SpectrumStore
+from palirs.spectra.store import SpectrumStore, without_division
 from palirs.vibrations import Harmonic
 from palirs.vibrations.naming import characters
 
@@ -93,14 +93,14 @@ class Production(Simulation):
             + CONFORMERS[self.settings.conformers]
         )
         rings = self.settings.in_rings if self.beads else ""
-        if run.rates is None and self.settings.by_equipartition:
-            log.warning(
-                "%s: its trajectories began without the rates of the modes, so intensities are not "
-                "divided by their kinetic energy (spectrum.equipartition)",
-                run.molecule,
-            )
         spectrum = spectrum_of(
-            run.dipoles, self.settings, self.temperature, label, run.strata, run.rates
+            run.dipoles,
+            self.settings,
+            self.temperature,
+            label,
+            run.strata,
+            run.rates,
+            run.molecule,
         )
         return replace(spectrum, label=label + rings, made=spectrum.made + rings)
 
@@ -120,6 +120,9 @@ class Production(Simulation):
         return spectra
 
 
+UNLIKELY = 8.0
+"""Deviation of the energy of a mode from equipartition that chance does not explain, in standard
+deviations of the energy of a harmonic oscillator by Langevin dynamics, √(2/(γT))."""
 CONFORMERS = {
     None: "",
     "md": ", from conformers",
@@ -135,6 +138,7 @@ def spectrum_of(
     label: str,
     strata: Strata | None = None,
     rates: np.ndarray | None = None,
+    molecule: str = "",
 ) -> Spectrum:
     """Return the spectrum of trajectories.
 
@@ -153,6 +157,8 @@ def spectrum_of(
     rates : numpy.ndarray, optional
         Of the normal coordinates of these trajectories, ``[replicas, frames, modes]`` [eV^1/2], for
         ``settings.equipartition``.
+    molecule : str
+        For warnings.
     """
     interval = settings.stride * settings.timestep
     spectrum = infrared_spectrum(
@@ -168,19 +174,51 @@ def spectrum_of(
     )
     if settings.method == "physical":
         spectrum = undo_verlet_shift(spectrum, settings.timestep, settings.thermostat)
-    spectrum = spectrum.within(0.0, HIGHEST)
-    densities = densities_of(rates, settings) if settings.by_equipartition else None
-    if rates is not None and densities is not None:
-        energies = mode_energies(
-            rates,
-            densities,
-            interval=interval,
-            timestep=settings.timestep,
-            temperature=temperature,
-        )
-        spectrum = by_equipartition(spectrum, energies, densities)
+    spectrum, made = spectrum.within(0.0, HIGHEST), settings.made
+    if settings.divides_by_energy:
+        divided = _divided(spectrum, rates, settings, temperature, molecule)
+        made = without_division(made) if divided is None else made
+        spectrum = divided or spectrum
     time = 1e-3 * interval * dipoles.shape[0] * dipoles.shape[1]
-    return replace(spectrum, label=label, made=settings.made, time=time)
+    return replace(spectrum, label=label, made=made, time=time)
+
+
+def _divided(
+    spectrum: Spectrum,
+    rates: np.ndarray | None,
+    settings: Spectroscopy,
+    temperature: float,
+    molecule: str,
+) -> Spectrum | None:
+    """Return a spectrum with intensities over the kinetic energy of the modes.
+
+    ``None``, with a warning, without their rates, or if these are not those of equilibrium: a mode
+    has more or less energy than chance explains.
+    """
+    densities = densities_of(rates, settings)
+    if rates is None or densities is None:
+        log.warning(
+            "%s: trajectories began without the rates of the modes, so intensities are not divided "
+            "by their kinetic energy (spectrum.equipartition)",
+            molecule,
+        )
+        return None
+    interval = settings.stride * settings.timestep
+    energies = mode_energies(
+        rates, densities, interval=interval, timestep=settings.timestep, temperature=temperature
+    )
+    excess = energies.mean(axis=0) - 1
+    chance = (2 / (settings.damping * 1e-3 * interval * len(rates) * rates.shape[1])) ** 0.5
+    if np.abs(excess).max() > UNLIKELY * chance:
+        log.warning(
+            "%s: mode %d has %.2f of the kinetic energy of equipartition, which chance does not "
+            "explain, so intensities are not divided by it (spectrum.equipartition)",
+            molecule,
+            np.abs(excess).argmax() + 1,
+            1 + excess[np.abs(excess).argmax()],
+        )
+        return None
+    return by_equipartition(spectrum, energies, densities)
 
 
 def densities_of(

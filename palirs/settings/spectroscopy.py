@@ -79,7 +79,7 @@ class Spectroscopy:
         integrator.
     equipartition : bool
         Divide intensities by the kinetic energy that the modes happen to have had over what they
-        have on average, see :mod:`palirs.spectra.density`: a third surer from the same MD.
+        have on average, see :mod:`palirs.spectra.density`: fundamentals are a third surer.
         Not where equipartition is not certain or the modes are not recorded: with Nosé-Hoover
         chains, by SchNetPack's recipe, and of trajectories that start from conformers.
     window : tuple of float
@@ -253,11 +253,11 @@ class Spectroscopy:
         """How dipoles become spectra, in words; those that differ in it are not compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
         window = f"{self.lag_window} over {self.depth:g} fs"
-        surer = ", equipartition" if self.by_equipartition else ""
+        surer = ", equipartition" if self.divides_by_energy else ""
         return f"{self.method}, {window}, {self.quantum_correction}{surer}{started}"
 
     @property
-    def by_equipartition(self) -> bool:
+    def divides_by_energy(self) -> bool:
         """Whether intensities are divided by the kinetic energy of the modes."""
         certain = self.thermostat == "langevin" and self.method == "physical"
         return self.equipartition and certain and self.conformers is None
@@ -299,12 +299,12 @@ class Spectroscopy:
 
         √((2/γ + 0.45 τ)/T), with the friction γ (a mode keeps its energy for 1/γ), the depth of the
         autocorrelation τ and the time T of all trajectories; 0.3/γ where the energy of the modes is
-        divided out. Of methanol within a quarter of what nine sets of trajectories had
-        (docs/results/spectra.md). NaN without friction.
+        divided out. Of methanol within a quarter of what four sets of trajectories had, with lines
+        of 10 to 40 cm⁻¹ (docs/results/spectra.md). NaN without friction.
         """
         if not self.damping_of_lines:
             return float("nan")
-        kept = 0.3 if self.by_equipartition else 2.0
+        kept = 0.3 if self.divides_by_energy else 2.0
         time = self.production.replicas * self.production.length
         return float(((kept / self.damping + 0.45e-3 * self.depth) / time) ** 0.5)
 

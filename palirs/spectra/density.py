@@ -14,7 +14,7 @@ from palirs.spectra.infrared import block_edges, lag_products, spectral_transfor
 from palirs.spectra.spectrum import Spectrum
 from palirs.units import BOLTZMANN, SPEED_OF_LIGHT
 
-FLOOR = 1e-6
+FLOOR = 1e-3
 """Of the highest density of all modes: where there is less, no mode moves."""
 
 
@@ -77,27 +77,40 @@ def by_equipartition(
     e(ν̃) = Σ_m ρ_m(ν̃) E_m / Σ_m ρ_m(ν̃) in each block, with the density ρ_m and the kinetic energy
     E_m of mode m over k_B T/2; its expectation is one. This is the ratio estimator of a mean that
     uses a known one (Cochran 1977, Sampling Techniques, 6.2), R = Ī/ē, with the deviations of the
-    blocks to first order, (I − R e)/ē.
+    blocks to first order, (I − R e)/ē. Bands of fundamentals become surer, overtones hardly.
 
     Parameters
     ----------
     spectrum : Spectrum
-        With its blocks; returned as it is without.
+        Its blocks, if it has any, are plain parts of the trajectories, each of the same weight.
     energies : numpy.ndarray
         Of :func:`mode_energies`, ``[blocks, modes]``.
     densities : tuple
         Wavenumbers ``[points]`` of the spectrum, and densities ``[modes, points]``.
     """
-    if spectrum.blocks is None:
-        return spectrum
-    wavenumber, density = densities
-    shares = np.array([np.interp(spectrum.wavenumber, wavenumber, row) for row in density.clip(0)])
-    total = shares.sum(axis=0)
-    energy = 1 + (energies - 1) @ (shares / (total + FLOOR * total.max()))
+    shares = shares_of_modes(spectrum.wavenumber, densities, np.ones(energies.shape[1]))
+    energy = 1 + (energies - 1) @ shares
     mean = energy.mean(axis=0)
     intensity = spectrum.intensity / mean
+    if spectrum.blocks is None:
+        return replace(spectrum, intensity=intensity)
     deviations = (spectrum.blocks - intensity * energy) / mean
     return replace(spectrum, intensity=intensity).with_blocks(intensity + deviations)
+
+
+def shares_of_modes(
+    grid: np.ndarray, densities: tuple[np.ndarray, np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Return the share of each mode in what moves at each wavenumber, ``[modes, points]``.
+
+    Shares add up to one where modes move, and to less where they hardly do. ``weights`` are of the
+    modes, such as their intensities, ``[modes]``.
+    """
+    wavenumber, density = densities
+    moving = np.array([np.interp(grid, wavenumber, row) for row in density.clip(0)])
+    moving *= np.asarray(weights)[:, None]
+    total = moving.sum(axis=0)
+    return moving / (total + FLOOR * total.max())
 
 
 def mode_energies(
@@ -110,9 +123,10 @@ def mode_energies(
 ) -> np.ndarray:
     """Return kinetic energies in blocks over what they are on average, ``[blocks, modes]``.
 
-    On average that is (1 − (πcν̃Δt)²) k_B T/2: velocity Verlet and BAOAB sample positions of a
-    harmonic oscillator exactly and velocities at whole steps a little too slow (Leimkuhler and
-    Matthews 2013, doi:10.1063/1.4802990); 2.7 % of the energy at 3500 cm⁻¹ with 0.5 fs.
+    On average that is (1 − (πcν̃Δt)²) k_B T/2 of a harmonic oscillator by BAOAB (and of centroids by
+    BCOCB), whatever the friction: positions are exact, velocities at whole steps a little too slow
+    (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990), 2.7 % of the energy at 3500 cm⁻¹ with 0.5
+    fs.
 
     Parameters
     ----------
@@ -126,8 +140,10 @@ def mode_energies(
         [K].
     """
     edges = block_edges(rates.shape[1] - 1, interval)
-    sums = np.add.reduceat(rates[:, :-1].astype(float) ** 2, edges[:-1], axis=1)
-    means = sums / np.diff(edges)[:, None]
+    squares = (
+        np.add.reduceat(np.square(each[:-1], dtype=float), edges[:-1], axis=0) for each in rates
+    )
+    means = np.array([each / np.diff(edges)[:, None] for each in squares])
     wavenumber, density = densities
     slow = (np.pi * SPEED_OF_LIGHT * wavenumber * timestep) ** 2
     expected = 1 - np.trapezoid(density * slow, wavenumber, axis=1)

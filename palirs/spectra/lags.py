@@ -77,8 +77,9 @@ def width_of_friction(friction: float) -> float:
 def friction_of_width(width: float) -> float:
     """Return the friction [ps⁻¹] for half of a line width [cm⁻¹]; at most :data:`MOST_FRICTION`.
 
-    The error of a band's height falls with the friction (modes forget their energy sooner) and with
-    the depth of the autocorrelation (less is averaged): both get their share of the width.
+    The error of a band's height falls with the friction (modes forget their energy sooner; hardly,
+    where it is divided out) and with a shorter autocorrelation (more is averaged): both get their
+    share of the width.
     """
     friction = min(MOST_FRICTION, 0.5 * width * 2e3 * np.pi * SPEED_OF_LIGHT)
     return float(f"{friction:.3g}")

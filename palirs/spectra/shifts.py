@@ -5,11 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
+from palirs.spectra.density import shares_of_modes
 from palirs.spectra.spectrum import Spectrum
-
-FLOOR = 1e-3
-"""Of the highest absorption that the modes explain: where they explain less, the spectrum stays
-where it is."""
 
 
 def moved_by_modes(
@@ -40,10 +37,7 @@ def moved_by_modes(
     grid, (wavenumber, density) = spectrum.wavenumber, densities
     positions = np.array([median(wavenumber, row) for row in density])
     shifts = np.nan_to_num(fundamentals - positions)
-    absorbed = np.array([np.interp(grid, wavenumber, row) for row in density])
-    absorbed = absorbed.clip(0) * np.asarray(intensities)[:, None]
-    total = absorbed.sum(axis=0)
-    shares = absorbed / (total + FLOOR * total.max())
+    shares = shares_of_modes(grid, densities, intensities)
 
     def moved(intensity: np.ndarray) -> np.ndarray:
         rest = intensity * (1 - shares.sum(axis=0))

@@ -20,6 +20,14 @@ log = logging.getLogger(__name__)
 COMPUTED = ("predicted", "reference", "moved")
 """Kinds of computed spectra: from MD with the committee, and with the reference engine; and the
 former with its bands moved by quantum shifts."""
+DIVIDED = ", equipartition"
+"""In how a spectrum was made: intensities were divided by the kinetic energy of the modes. They are
+those that others have without it, only surer."""
+
+
+def without_division(made: str) -> str:
+    """Return how a spectrum was made without what changes no intensity on average."""
+    return made.replace(DIVIDED, "")
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class SpectrumStore:
                 title=molecule,
                 temperature=self.temperature,
                 resolution=line_width(made.max_lag, made.lag_window, made.friction),
-                method=made.made,
+                method=spectrum.made or made.made,
             )
         write_csv(file, spectrum)  # last: without it there is no spectrum
 
@@ -123,7 +131,7 @@ class SpectrumStore:
                 continue
             spectrum = read_csv(file)
             made = self.comparison.made + (self.comparison.nuclei if kind == "predicted" else "")
-            if spectrum.made not in ("", made):
+            if spectrum.made and without_division(spectrum.made) != without_division(made):
                 log.warning(
                     "the spectrum of %s is left out: it was made by %s, now it is %s; task=spectra "
                     "and task=aimd make theirs anew from the dipoles there are",

@@ -32,7 +32,8 @@ from palirs.report import band_tables, figures, interactive, spectral_figures
 from palirs.results.tables import write_table
 from palirs.spectra import Spectrum
 from palirs.spectra.files import write_csv
-from palirs.spectra.identification.matching import Matching, compared_range
+from palirs.spectra.identification.matching import LEAST_BROADENING, Matching, compared_range
+from palirs.spectra.lags import line_width
 from palirs.spectra.measured.baseline import measured
 from palirs.spectra.similarity import Comparison
 from palirs.spectra.store import SpectrumStore
@@ -156,7 +157,7 @@ def identify(
     length: float,
     replicas: int,
     scale: Sequence[float],
-    broadening: float | None,
+    resolution: float | None,
     exponent: float,
     least: float,
     output: str,
@@ -178,7 +179,10 @@ def identify(
         As of :func:`predict`; ``None``: the study's own.
     length, replicas
         Of the MD, as of :func:`predict`.
-    scale, broadening, exponent
+    resolution : float or None
+        Full width of a sharp line that is compared [cm⁻¹]; record and candidates are broadened to
+        it where lines of computed spectra are narrower. ``None``: as they are.
+    scale, exponent
         See :class:`palirs.spectra.identification.matching.Matching`.
     least : float
         Similarity below which no candidate fits.
@@ -195,7 +199,7 @@ def identify(
             "or task.by=md or harmonic"
         )
     predictor, comparison = None, comparison_of(session.settings.spectrum)
-    matching = _matching(comparison, scale, broadening, exponent)
+    matching = _matching(comparison, scale, resolution, exponent)
     listed, remarks = read_candidates(candidates, session.settings.temperature, matching)
     if any(one.molecule is not None for one in listed) and by != "engine":
         predictor = _model(session, model)
@@ -206,7 +210,7 @@ def identify(
             window=comparison.window,
             without_saturated=comparison.without_saturated,
         )
-        matching = _matching(comparison, scale, broadening, exponent)
+        matching = _matching(comparison, scale, resolution, exponent)
         listed, remarks = read_candidates(candidates, session.settings.temperature, matching)
     record = _record(experiment, comparison.window)
     there = {one.name: one.spectrum for one in listed if one.spectrum is not None}
@@ -239,14 +243,18 @@ def _model(session: Session, model: str | None) -> Predictor | None:
 
 
 def _matching(
-    comparison: Comparison, scale: Sequence[float], broadening: float | None, exponent: float
+    comparison: Comparison, scale: Sequence[float], resolution: float | None, exponent: float
 ) -> Matching:
     if len(scale) != 2:
         raise PalirsError(f"task.scale = {list(scale)}: two factors, as [0.92, 1.02]")
+    if resolution is not None and not 1 <= resolution <= 500:
+        raise PalirsError(f"task.resolution = {resolution:g}: between 1 and 500 cm⁻¹, or null")
+    own = line_width(comparison.max_lag, comparison.lag_window, comparison.friction)
+    missing = max(0.0, (resolution or 0.0) ** 2 - own**2) ** 0.5
     with explained("task"):
         return Matching(
             scale=tuple(scale),  # pyright: ignore[reportArgumentType]
-            broadening=broadening,
+            broadening=missing if missing >= LEAST_BROADENING else None,
             exponent=exponent,
             window=comparison.window,
             max_lag=comparison.max_lag,

@@ -41,6 +41,7 @@ SHOWN = """
     training.potential.optimiser training.potential.start training.dipole.updates pretraining.engine
     spectrum.production spectrum.reference spectrum.conformers spectrum.nuclei spectrum.timestep
     spectrum.thermostat spectrum.resolution spectrum.friction spectrum.max_lag spectrum.method
+    spectrum.equipartition
 """.split()  # noqa: SIM905
 """Settings that people compare runs by; the others appear where they are given on the command line,
 and all of them in ``config.yaml``."""

@@ -36,7 +36,7 @@ MAX_LAG = lag_of_width(18.0, "hann", FRICTION)
 DEFAULT = Matching(max_lag=MAX_LAG, friction=FRICTION, broadening=24.0)
 AS_MEASURED = {"max_lag": 1e5, "friction": 0.0, "broadening": None}
 """Records as they are: a window so deep makes no line wider."""
-LEVELS = (0.5, 0.55, 0.6, 0.65, 0.68, 0.7, 0.75, 0.8)
+LEVELS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 
 
 def harmonic_spectra(names: Sequence[str], engine: TBLite) -> dict[str, Spectrum]:

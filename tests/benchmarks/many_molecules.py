@@ -22,6 +22,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import torch
 from ase import Atoms
 
 from palirs import keys
@@ -72,7 +73,10 @@ class Data:
             drawn = InitialSamples(thermal=thermal).sample(vibrations(name, method), rng)
             return labelled(drawn, CHEAP) if cheap else labelled(drawn)
 
-        return kept(self.place / f"{name}-{method}-{seed}.xyz", make)[:count]
+        frames = kept(self.place / f"{name}-{method}-{seed}.xyz", make)
+        if len(frames) < count:
+            raise SystemExit(f"{name}: {len(frames)} samples are kept, {count} wanted; remove them")
+        return frames[:count]
 
     def tests(self, name: str) -> dict[str, list[Atoms]]:
         """Return frames of MD and quantum samples."""
@@ -98,8 +102,6 @@ class Data:
 def step_cost(committee: Committee, atoms: Atoms) -> float:
     """Return the time of a step of one of 20 trajectories by one member [µs], one thread."""
     copies = [atoms.copy() for _ in range(20)]
-    import torch
-
     target = torch.full((20,), 300.0, dtype=torch.float64)
     field = CommitteeField(committee.evaluator([each.numbers for each in copies]))
     noise = Noise([np.random.SeedSequence(i) for i in range(20)], [len(atoms)] * 20)
@@ -185,7 +187,8 @@ def main(file: Path, *arguments: str) -> None:
         )
     }
     head |= {"molecules": arguments[0], **given}
-    if any(all(each.get(key) == value for key, value in head.items()) for each in done):
+    results = {*COLUMNS, "cpu_s", "step_us"}
+    if head in [{key: each[key] for key in each if key not in results} for each in done]:
         return
     changes = {key: float(value) for key, value in given.items()}
     data = Data(file.parent / f"{file.stem}-data", names)

@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.rings_by_engine <file.npz> methanol 16 8 2.0
 
-GFN2-xTB, 300 K, TRPMD by BCOCB as in production: so many beads, trajectories and picoseconds, after
-0.5 ps that are not recorded. Prints the kinetic energy of the nuclei by the centroid virial
-estimator, beside that of harmonic oscillators of so many beads and free rotation, and the same with
-what VPT2 adds (its part of the zero-point energy goes as 1/m, so all of it is kinetic); and where
-each mode moves (see :mod:`tests.benchmarks.ring_bands`). For a directory of a study and the name of
-its molecule, the committee of its last iteration runs. The file keeps what was run; what it has is
-not run again, and more trajectories may be asked for.
+GFN2-xTB, 300 K, TRPMD by BCOCB with the friction of spectrum=paper: so many beads, trajectories and
+picoseconds, after 0.5 ps that are not recorded. Prints the kinetic energy of the nuclei by the
+centroid virial estimator, beside that of harmonic oscillators of so many beads and free rotation,
+and the same with what VPT2 adds at 0 K (its part of the zero-point energy goes as 1/m, so all of it
+is kinetic); and where each mode moves (see :mod:`tests.benchmarks.ring_bands`). For the directory
+of a study and the name of its molecule, the committee of its last iteration runs. The file keeps
+what was run; what it has is not run again, and more trajectories may be asked for.
 """
 
 import sys
@@ -74,6 +74,9 @@ def main(
     optimum = vibrations(name)
     steps = round(1e3 * picoseconds / TIMESTEP)
     kept = dict(np.load(file)) if file.exists() else {}
+    what = f"{molecule} {beads} beads {steps} steps"
+    if str(kept.setdefault("what", np.array(what))) != what:
+        raise SystemExit(f"{file} has trajectories of {kept['what']}, not of {what}")
     for number in range(count):
         if f"kinetic{number}" in kept:
             continue
@@ -100,8 +103,9 @@ def main(
     print(f"{molecule}, {beads} beads, {count} × {picoseconds:g} ps")
     print(f"kinetic energy {kinetic.mean():.4f} ± {error:.4f} eV", end="")
     harmonic = float((whole * shares).sum()) + rotation
-    levels = anharmonic(tight(optimum, ENGINE), ENGINE).levels
-    more = (levels.zero_point - optimum.frequencies.sum() / 2) / CM1_PER_EV
+    sharp = tight(optimum, ENGINE)
+    levels = anharmonic(sharp, ENGINE).levels
+    more = (levels.zero_point - sharp.frequencies.sum() / 2) / CM1_PER_EV
     print(f" (harmonic of so many beads {harmonic:.4f}, with VPT2's part {harmonic + more:.4f})")
     for number, row in enumerate(with_errors(rates), start=1):
         place = f"{row[0]:.1f} ± {row[2]:.1f}, {row[1]:.0f} ± {row[3]:.0f} wide"

@@ -15,7 +15,7 @@ from palirs.learning.confirmation import tests_of_md as of_md
 from palirs.learning.exploration import explore
 from palirs.learning.frames import Sampling
 from palirs.learning.iterations import explored_otherwise, read_walkers
-from palirs.learning.quality.iteration import errors_on_tests
+from palirs.learning.quality.metrics import errors_on_tests
 from palirs.learning.state import LearningState
 from palirs.learning.walkers import Trajectory, Walker, new_walkers
 from palirs.mace.models.committee import force_spread, relative_force_error

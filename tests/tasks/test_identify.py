@@ -26,7 +26,7 @@ DEFAULTS = {
     "length": 15.0,
     "replicas": 12,
     "scale": [0.92, 1.02],
-    "broadening": None,
+    "resolution": None,
     "exponent": 0.5,
     "least": 0.6,
 }

@@ -17,7 +17,9 @@ from palirs.spectra.resolution import at_resolution
 from palirs.spectra.spectrum import Spectrum
 
 STEP = 4.0
-"""Of the grid of comparison [cm⁻¹]; the narrowest lines are eight times as wide."""
+"""Of the grid of comparison [cm⁻¹]; lines of the default study are four times as wide."""
+LEAST_BROADENING = 10.0
+"""That can be asked for [cm⁻¹]."""
 FACTOR_STEP = 0.001
 """Of the scale factor."""
 SEGMENT, NARROWEST, PARTS = 200.0, 60.0, 5
@@ -55,7 +57,9 @@ class Matching:
     """
 
     scale: tuple[Factor, Factor] = (0.92, 1.02)
-    broadening: Annotated[float, Field(ge=10, le=500, description="cm⁻¹")] | None = None
+    broadening: Annotated[float, Field(ge=LEAST_BROADENING, le=500, description="cm⁻¹")] | None = (
+        None
+    )
     exponent: Annotated[float, Field(ge=0.1, le=2)] = 0.5
     window: tuple[float, float] = WINDOW
     max_lag: float = 1000.0
