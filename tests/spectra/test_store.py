@@ -121,6 +121,18 @@ def test_scaled_wavenumbers_meet_the_experiment(tmp_path):
     assert "scaled" not in in_words(found[0.95])
 
 
+def test_spectra_are_compared_whether_or_not_the_energy_of_their_modes_is_divided_out(tmp_path):
+    asked = Spectroscopy(max_lag=1000.0, equipartition=True)
+    store = spectrum_store(tmp_path, asked, 300.0, ["x"])
+    plain = replace(asked, equipartition=False)
+    store.write("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=asked.made))
+    store.write("x", "reference", Spectrum(GRID, bands(1.0, 0.6), made=plain.made))
+    assert asked.made != plain.made
+    assert set(store.read("x")) == {"predicted", "reference"}
+    header = store.file("x", "reference").with_suffix(".jdx").read_text()
+    assert "equipartition" not in header
+
+
 def test_a_spectrum_made_in_another_way_is_not_compared(tmp_path, caplog):
     store = spectrum_store(tmp_path, Spectroscopy(max_lag=500.0), 300.0, ["x"])
     store.write("x", "predicted", Spectrum(GRID, bands(1.0, 0.5), made=store.comparison.made))

@@ -9,6 +9,7 @@ import pytest
 
 from palirs.cli.arguments import read_arguments
 from palirs.predictor.candidates import read_candidates
+from palirs.production.spectra import comparison_of
 from palirs.recipes import PalirsError
 from palirs.results.tables import read_table
 from palirs.spectra.files import write_csv
@@ -16,6 +17,7 @@ from palirs.spectra.identification.matching import Matching
 from palirs.spectra.identification.sticks import stick_spectrum
 from palirs.spectra.jcampdx import write_jcamp
 from palirs.tasks import identify
+from palirs.tasks.prediction import _matching
 from tests.cli.composed import built, mistake
 
 MATCHING = Matching()
@@ -54,6 +56,24 @@ def run(studies, candidates, **settings):
     arguments = DEFAULTS | {"experiment": str(studies / "record.csv")} | settings
     identify(session, candidates=candidates, output=str(studies / "out"), **arguments)
     return read_table(studies / "out" / "identification.csv")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "width"), [(30.0, 30.0), (60.0, 60.0), (19.0, 18.0), (10.0, 18.0), (None, 18.0)]
+)
+def test_all_is_compared_at_one_width_of_lines(resolution, width):
+    """Lines of computed spectra are broadened to it, and so is a record of sharp lines."""
+    comparison = comparison_of(built("molecules=methanol").spectrum)  # lines of 18 cm⁻¹
+    matching = _matching(comparison, (0.92, 1.02), resolution, 0.5)
+    sharp = stick_spectrum(np.array([2000.0]), np.array([1.0]), 1e5)
+    line = matching.broadened(matching.equal(replace(sharp, measured=True)))
+    high = line.wavenumber[line.intensity > 0.5 * line.intensity.max()]
+    assert np.ptp(high) == pytest.approx(width, abs=2)
+
+
+def test_a_width_that_is_none_is_told(studies):
+    with pytest.raises(PalirsError, match=r"task\.resolution = -5: between 1 and 500"):
+        run(studies, [str(studies / "methanol")], resolution=-5.0)
 
 
 def test_spectra_that_are_there_are_ranked_without_a_model(studies, capsys):
