@@ -45,7 +45,8 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     -------
     list of str
         What is odd, but may be right: outliers among the frames of a molecule, and large dipoles.
-        They are logged as warnings, outliers of :data:`FAR_OUT` only as information.
+        They are logged as warnings, outliers of :data:`FAR_OUT` in one line a molecule, as
+        information.
 
     Raises
     ------
@@ -68,9 +69,19 @@ def check_labels(frames: Sequence[Atoms], dipoles: bool = True) -> list[str]:
     for (name, _), members in groups.items():
         outliers = _outliers(name, frames, members)
         _check_units(name, [frames[i] for i in members if i not in outliers])
+        far = [n for n in outliers if frames[n].info.get(keys.ORIGIN) in FAR_OUT]
         for number, line in outliers.items():
-            intended = frames[number].info.get(keys.ORIGIN) in FAR_OUT
-            log.log(logging.INFO if intended else logging.WARNING, "labels: %s", line)
+            if number not in far:
+                log.warning("labels: %s", line)
+        if far:
+            log.info(
+                "labels: %d of %d structures of %s stand out, drawn far from its optimum on "
+                "purpose; one of them: %s",
+                len(far),
+                len(members),
+                name,
+                outliers[far[0]],
+            )
         large = _large_dipoles(name, [frames[i] for i in members]) if dipoles else []
         for line in large:
             log.warning("labels: %s", line)

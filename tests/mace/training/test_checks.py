@@ -88,3 +88,16 @@ def test_outliers_are_listed_not_refused(frames, caplog):
     assert len(found) == 1
     assert "frame 31 (formamide): energy" in found[0]
     assert found[0] in caplog.text
+
+
+def test_structures_drawn_far_out_on_purpose_are_told_in_one_line(frames, caplog):
+    odd = changed(frames)
+    own = [atoms for atoms in odd if atoms.info[keys.MOLECULE] == "formamide"]
+    for atoms in own[:5]:
+        atoms.info[keys.ENERGY] += 40.0
+        atoms.info[keys.ORIGIN] = "turned"
+    with caplog.at_level("INFO"):
+        assert len(check_labels(odd)) == 5
+    (line,) = [record for record in caplog.records if "stand out" in record.message]
+    assert line.levelname == "INFO"
+    assert f"5 of {len(own)} structures of formamide" in line.message
