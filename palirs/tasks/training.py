@@ -28,6 +28,9 @@ from palirs.vibrations import Harmonic
 
 log = logging.getLogger(__name__)
 
+MOST = 5
+"""Molecules that are named where a goal is not reached."""
+
 
 def check_start_models(session: Session) -> None:
     """Raise :class:`PalirsError` if a model to start from is missing."""
@@ -239,4 +242,16 @@ def _missing(goals: Learning, state: LearningState) -> str:
         return f"learning.anharmonic={goals.anharmonic:g} is not reached"
     if state.harmonic.converged(replace(goals, anharmonic=None, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"
-    return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached"
+    above = {
+        name: error
+        for name, error in sorted(state.harmonic.frequencies.items(), key=lambda item: -item[1])
+        if not error < goals.harmonic_mae
+    }
+    told = ", ".join(f"{name} ({error:.1f} cm⁻¹)" for name, error in list(above.items())[:MOST])
+    more = f" and {len(above) - MOST} more" if len(above) > MOST else ""
+    by = (
+        f" by {told}{more}"
+        if goals.converge == "each" and len(state.harmonic.frequencies) > 1
+        else ""
+    )
+    return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached{by if above else ''}"
