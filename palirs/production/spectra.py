@@ -19,7 +19,8 @@ from palirs.spectra.assignment import Modes, assigned_bands
 from palirs.spectra.bands import band_error
 from palirs.spectra.density import by_equipartition, mode_densities, mode_energies
 from palirs.spectra.similarity import Comparison
-from palirs.spectra.store import SpectrumStore, without_division
+from palirs.spectra.spectrum import without_division
+from palirs.spectra.store import SpectrumStore
 from palirs.vibrations import Harmonic
 from palirs.vibrations.naming import characters
 

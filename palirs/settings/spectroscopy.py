@@ -16,6 +16,7 @@ from palirs.spectra.lags import (
     line_width,
     width_of_friction,
 )
+from palirs.spectra.spectrum import DIVIDED
 from palirs.units import SPEED_OF_LIGHT
 
 LONGEST_INTERVAL = 3.5
@@ -253,7 +254,7 @@ class Spectroscopy:
         """How dipoles become spectra, in words; those that differ in it are not compared."""
         started = "" if self.conformers is None else f", conformers by {self.conformers}"
         window = f"{self.lag_window} over {self.depth:g} fs"
-        surer = ", equipartition" if self.divides_by_energy else ""
+        surer = DIVIDED if self.divides_by_energy else ""
         return f"{self.method}, {window}, {self.quantum_correction}{surer}{started}"
 
     @property

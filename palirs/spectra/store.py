@@ -13,21 +13,13 @@ from palirs.spectra.jcampdx import write_jcamp
 from palirs.spectra.lags import line_width
 from palirs.spectra.measured.baseline import measured
 from palirs.spectra.similarity import Comparison
-from palirs.spectra.spectrum import Spectrum
+from palirs.spectra.spectrum import Spectrum, without_division
 
 log = logging.getLogger(__name__)
 
 COMPUTED = ("predicted", "reference", "moved")
 """Kinds of computed spectra: from MD with the committee, and with the reference engine; and the
 former with its bands moved by quantum shifts."""
-DIVIDED = ", equipartition"
-"""In how a spectrum was made: intensities were divided by the kinetic energy of the modes. They are
-those that others have without it, only surer."""
-
-
-def without_division(made: str) -> str:
-    """Return how a spectrum was made without what changes no intensity on average."""
-    return made.replace(DIVIDED, "")
 
 
 @dataclass(frozen=True)

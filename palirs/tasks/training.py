@@ -242,16 +242,14 @@ def _missing(goals: Learning, state: LearningState) -> str:
         return f"learning.anharmonic={goals.anharmonic:g} is not reached"
     if state.harmonic.converged(replace(goals, anharmonic=None, intensities=None)):
         return f"learning.intensities={goals.intensities:g} is not reached"
-    above = {
-        name: error
-        for name, error in sorted(state.harmonic.frequencies.items(), key=lambda item: -item[1])
-        if not error < goals.harmonic_mae
-    }
-    told = ", ".join(f"{name} ({error:.1f} cm⁻¹)" for name, error in list(above.items())[:MOST])
+    by = _above(state.harmonic.frequencies, goals.harmonic_mae) if goals.converge == "each" else ""
+    return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached{by}"
+
+
+def _above(errors: dict[str, float], goal: float) -> str:
+    """Return which of several molecules have errors above a goal [cm⁻¹], the largest first."""
+    above = sorted((-error, name) for name, error in errors.items() if not error < goal)
+    if not above or len(errors) == 1:
+        return ""
     more = f" and {len(above) - MOST} more" if len(above) > MOST else ""
-    by = (
-        f" by {told}{more}"
-        if goals.converge == "each" and len(state.harmonic.frequencies) > 1
-        else ""
-    )
-    return f"learning.harmonic_mae={goals.harmonic_mae:g} is not reached{by if above else ''}"
+    return " by " + ", ".join(f"{name} ({-error:.1f} cm⁻¹)" for error, name in above[:MOST]) + more
